@@ -1,0 +1,85 @@
+//! The interface that every way in implements.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::batches::Batches;
+use super::cache::{Status, Way};
+use super::definition::TableDefinition;
+use super::error::Result;
+use super::key::Key;
+use super::row::Row;
+use super::table::TableInfo;
+use super::value::Value;
+use super::version::Version;
+use crate::source::Input;
+
+/// Reads of one version, or of the newest at each call.
+pub(crate) trait Reader: Any + Debug + Send + Sync {
+    /// The version that the next call reads at least.
+    fn version(&self) -> Result<Version>;
+
+    /// All tables, by name.
+    fn tables(&self) -> Result<Vec<TableInfo>>;
+
+    /// A table by name.
+    fn table(&self, name: &str) -> Result<TableInfo>;
+
+    /// A table by number.
+    fn table_by_id(&self, table: u64) -> Result<TableInfo>;
+
+    /// The row with a key.
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>>;
+
+    /// The rows with some keys, all of one version, in the order of the keys.
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>>;
+
+    /// All rows, with some columns.
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches>;
+
+    /// Plans and runs a query.
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches>;
+}
+
+/// A way in.
+pub(crate) trait Backend: Reader {
+    /// Which one.
+    fn way(&self) -> Way;
+
+    /// The newest version, held.
+    fn pin(&self) -> Result<Arc<dyn Reader>>;
+
+    /// Plans a query once.
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>>;
+
+    /// Defines and loads a table, or finds it defined alike.
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo>;
+
+    /// Removes a table.
+    fn drop_table(&self, name: &str) -> Result<Version>;
+
+    /// Adds rows.
+    fn append(&self, table: u64, rows: Input) -> Result<Version>;
+
+    /// Puts rows in the place of all rows.
+    fn replace(&self, table: u64, rows: Input) -> Result<Version>;
+
+    /// Makes every commit durable.
+    fn sync(&self) -> Result<()>;
+
+    /// How it stands.
+    fn status(&self) -> Result<Status>;
+
+    /// Makes everything durable and refuses further writes.
+    fn close(&self) -> Result<()>;
+}
+
+/// A query that was planned once.
+pub(crate) trait Statement: Debug + Send + Sync {
+    /// Number of parameters.
+    fn parameters(&self) -> usize;
+
+    /// Runs it at a held version, or at the newest.
+    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;
+}

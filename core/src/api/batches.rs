@@ -1,0 +1,165 @@
+//! Answers of many rows.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::Stream;
+use futures::stream::BoxStream;
+
+use super::error::Result;
+use super::version::{Freshness, Tier, Version};
+
+/// What makes the batches of an answer.
+pub(crate) trait BatchSource: Send {
+    /// The next batch; does its work on the calling thread and blocks until it is there.
+    fn next_batch(&mut self) -> Option<Result<RecordBatch>>;
+
+    /// The same batches for a task of any async runtime.
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>>;
+}
+
+/// What is known of an answer beside its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerInfo {
+    pub(crate) version: Version,
+    pub(crate) freshness: Option<Freshness>,
+    pub(crate) tier: Tier,
+}
+
+/// The batches of a scan or a query, one after another.
+///
+/// As an iterator it blocks and works on the calling thread; [`into_stream`](Self::into_stream) gives the same
+/// batches to async code. Nothing is read ahead of what is asked for beyond a few batches, and dropping it stops
+/// the query. All batches are of one version of the cache. Batches that are rows of the cache unchanged are
+/// views of its mapped files, which they keep alive.
+///
+/// An error ends the answer: what came before it is not the whole.
+pub struct Batches {
+    schema: SchemaRef,
+    info: AnswerInfo,
+    source: Option<Box<dyn BatchSource>>,
+}
+
+impl Batches {
+    pub(crate) fn new(schema: SchemaRef, info: AnswerInfo, source: Box<dyn BatchSource>) -> Self {
+        Self { schema, info, source: Some(source) }
+    }
+
+    /// Columns of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The version of the cache that was read.
+    pub fn version(&self) -> Version {
+        self.info.version
+    }
+
+    /// How fresh the oldest of the tables read is; `None` if it read none that was ever loaded.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.info.freshness
+    }
+
+    /// Which tier answered.
+    pub fn tier(&self) -> Tier {
+        self.info.tier
+    }
+
+    /// All batches at once; blocks.
+    ///
+    /// # Errors
+    /// The first error of the answer.
+    pub fn collect_all(self) -> Result<Vec<RecordBatch>> {
+        self.collect()
+    }
+
+    /// All rows as one batch; blocks.
+    ///
+    /// # Errors
+    /// The first error of the answer; [`Execution`](crate::ErrorCode::Execution) if the rows do not fit into one
+    /// batch (more than 2 GiB of text in a column).
+    pub fn concat(self) -> Result<RecordBatch> {
+        let schema = self.schema.clone();
+        let batches: Vec<RecordBatch> = self.collect::<Result<_>>()?;
+        arrow::compute::concat_batches(&schema, &batches).map_err(|error| {
+            super::error::Error::new(super::error::ErrorCode::Execution, "the rows do not fit into one batch")
+                .with_source(error)
+        })
+    }
+
+    /// The batches as an async stream, to be polled on any runtime; the work is done on threads of the cache.
+    pub fn into_stream(mut self) -> BatchStream {
+        let stream = match self.source.take() {
+            Some(source) => source.into_stream(),
+            None => Box::pin(futures::stream::empty()),
+        };
+        BatchStream { schema: self.schema.clone(), info: self.info, stream }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.source.as_mut()?.next_batch();
+        if !matches!(next, Some(Ok(_))) {
+            self.source = None;
+        }
+        next
+    }
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("schema", &self.schema).field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// The batches of a scan or a query as an async stream.
+pub struct BatchStream {
+    schema: SchemaRef,
+    info: AnswerInfo,
+    stream: BoxStream<'static, Result<RecordBatch>>,
+}
+
+impl BatchStream {
+    /// Columns of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The version of the cache that was read.
+    pub fn version(&self) -> Version {
+        self.info.version
+    }
+}
+
+impl Stream for BatchStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.as_mut().poll_next(context)
+    }
+}
+
+impl fmt::Debug for BatchStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchStream").field("schema", &self.schema).field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Batches that an iterator makes on the thread that asks.
+pub(crate) struct IteratorSource<I>(pub(crate) I);
+
+impl<I: Iterator<Item = Result<RecordBatch>> + Send + 'static> BatchSource for IteratorSource<I> {
+    fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
+        self.0.next()
+    }
+
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        Box::pin(futures::stream::iter(self.0))
+    }
+}

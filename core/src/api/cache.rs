@@ -1,0 +1,277 @@
+//! The handle of a cache.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::batches::Batches;
+use super::definition::TableDefinition;
+use super::error::{Error, ErrorCode, Result, suggestion};
+use super::options::CacheOptions;
+use super::prepared::Prepared;
+use super::snapshot::Snapshot;
+use super::table::{Table, TableInfo};
+use super::value::Value;
+use super::version::Version;
+use crate::embedded::Embedded;
+
+/// How a cache is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Way {
+    /// The cache runs in this process, which owns the directory or reads one that it does not own.
+    Embedded,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+        }
+    }
+}
+
+/// A table cache.
+///
+/// A handle: cloning is cheap and all clones are the same cache, from any thread. The cache is closed with
+/// [`close`](Self::close), or when the last handle, [`Table`], [`Snapshot`] and answer is dropped.
+///
+/// ```
+/// use pillion::{Cache, TableDefinition};
+/// # use std::sync::Arc;
+/// # use arrow::array::{Int64Array, StringArray, RecordBatch};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let batch = RecordBatch::try_from_iter([
+/// #     ("id", Arc::new(Int64Array::from(vec![1, 2])) as arrow::array::ArrayRef),
+/// #     ("name", Arc::new(StringArray::from(vec!["one", "two"]))),
+/// # ]).unwrap();
+///
+/// let cache = Cache::open(dir.path())?;
+/// let numbers = cache.define_table("numbers", TableDefinition::new(batch).primary_key(["id"]))?;
+/// let row = numbers.get(2)?.expect("loaded above");
+/// assert_eq!(row.get::<&str>("name")?, "two");
+/// # Ok::<(), pillion::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cache {
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+impl Cache {
+    /// Opens a cache directory with the default [`CacheOptions`] and becomes its owner, or creates it.
+    ///
+    /// Reads the manifest and the end of the log, and no data, so the time does not grow with the tables. Holds
+    /// the directory's lock until the cache is closed or this process dies.
+    ///
+    /// # Errors
+    /// [`DirectoryLocked`](ErrorCode::DirectoryLocked) if it has an owner; [`NotACache`](ErrorCode::NotACache) if
+    /// it holds other files; [`NewerFormat`](ErrorCode::NewerFormat);
+    /// [`UnsupportedFileSystem`](ErrorCode::UnsupportedFileSystem) for network file systems;
+    /// [`Corrupt`](ErrorCode::Corrupt), [`DiskFull`](ErrorCode::DiskFull), [`Io`](ErrorCode::Io).
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        CacheOptions::new().open(dir)
+    }
+
+    /// Opens a cache directory for reading at its newest version, whether or not another process owns it.
+    ///
+    /// Takes no lock and writes nothing, so a read-only mount will do. Every table's files are mapped now, and
+    /// stay readable when the owner replaces them; commits made after this call are not seen.
+    ///
+    /// # Errors
+    /// [`NotACache`](ErrorCode::NotACache) if there is none; [`NewerFormat`](ErrorCode::NewerFormat);
+    /// [`Corrupt`](ErrorCode::Corrupt); [`Io`](ErrorCode::Io).
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
+        CacheOptions::new().open_read_only(dir)
+    }
+
+    /// Opens the cache that a URL names: `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro`
+    /// [`open_read_only`](Self::open_read_only).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown scheme or option; those of the call it stands
+    /// for.
+    pub fn from_url(url: &str) -> Result<Self> {
+        let (rest, query) = url.split_once('?').unwrap_or((url, ""));
+        let dir = match rest.split_once(':') {
+            Some(("file", dir)) => dir.strip_prefix("//").unwrap_or(dir),
+            Some((scheme, _)) if !scheme.contains('/') => {
+                return Err(Error::new(
+                    ErrorCode::InvalidArgument,
+                    format!(
+                        "`{scheme}` is not a scheme of a cache URL{}; use `file:DIR` or a path",
+                        suggestion(scheme, ["file"])
+                    ),
+                ));
+            }
+            _ => rest,
+        };
+        let mut read_only = false;
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("mode", "ro")) => read_only = true,
+                Some(("mode", "rw")) => read_only = false,
+                _ => {
+                    let name = option.split('=').next().unwrap_or(option);
+                    return Err(Error::new(
+                        ErrorCode::InvalidArgument,
+                        format!(
+                            "`{option}` is not an option of a cache URL{}; use `mode=ro` or `mode=rw`",
+                            suggestion(name, ["mode"])
+                        ),
+                    ));
+                }
+            }
+        }
+        if read_only { Self::open_read_only(dir) } else { Self::open(dir) }
+    }
+
+    /// Opens the cache that the environment variable `PILLION_URL` names; see [`from_url`](Self::from_url).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) if it is not set; those of [`from_url`](Self::from_url).
+    pub fn from_env() -> Result<Self> {
+        let url = std::env::var("PILLION_URL").map_err(|error| {
+            Error::new(ErrorCode::InvalidArgument, "set PILLION_URL to a cache URL, such as `file:/var/lib/pillion`")
+                .with_source(error)
+        })?;
+        Self::from_url(&url)
+    }
+
+    pub(crate) fn open_with(dir: &Path, options: CacheOptions) -> Result<Self> {
+        Ok(Self { backend: Arc::new(Embedded::open(dir, options)?) })
+    }
+
+    pub(crate) fn open_read_only_with(dir: &Path, options: CacheOptions) -> Result<Self> {
+        Ok(Self { backend: Arc::new(Embedded::open_read_only(dir, options)?) })
+    }
+
+    /// How this cache is reached.
+    pub fn way(&self) -> Way {
+        self.backend.way()
+    }
+
+    /// Defines a table and loads its first rows in one commit. If a table of that name exists with the same
+    /// primary key and sort order, it is returned as it is and the input is not touched: so a program can say what
+    /// it needs at every start.
+    ///
+    /// Blocks until the rows are on disk; memory is bounded by [`CacheOptions::load_memory`].
+    ///
+    /// # Errors
+    /// [`TableExists`](ErrorCode::TableExists) with another definition;
+    /// [`ColumnNotFound`](ErrorCode::ColumnNotFound) and [`UnsupportedType`](ErrorCode::UnsupportedType) for the
+    /// definition; [`NullKey`](ErrorCode::NullKey) and [`DuplicateKey`](ErrorCode::DuplicateKey) for the rows;
+    /// [`SourceNotFound`](ErrorCode::SourceNotFound) and [`SourceInvalid`](ErrorCode::SourceInvalid) for the input;
+    /// [`DiskFull`](ErrorCode::DiskFull), [`ReadOnly`](ErrorCode::ReadOnly), [`Poisoned`](ErrorCode::Poisoned),
+    /// [`Io`](ErrorCode::Io). After an error there is no such table and nothing stays on disk.
+    pub fn define_table(&self, name: &str, definition: TableDefinition) -> Result<Table> {
+        let info = self.backend.define_table(name, definition)?;
+        Ok(Table::new(self.backend.clone(), info))
+    }
+
+    /// Removes a table and its rows. Snapshots and rows taken before keep them.
+    ///
+    /// # Errors
+    /// [`TableNotFound`](ErrorCode::TableNotFound), [`ReadOnly`](ErrorCode::ReadOnly),
+    /// [`Poisoned`](ErrorCode::Poisoned), [`Io`](ErrorCode::Io).
+    pub fn drop_table(&self, name: &str) -> Result<Version> {
+        self.backend.drop_table(name)
+    }
+
+    /// A table by its exact name.
+    ///
+    /// # Errors
+    /// [`TableNotFound`](ErrorCode::TableNotFound), naming the nearest table there is.
+    pub fn table(&self, name: &str) -> Result<Table> {
+        Ok(Table::new(self.backend.clone(), self.backend.table(name)?))
+    }
+
+    /// What there is to know of every table, by name.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.backend.tables()
+    }
+
+    /// Holds the newest version for several reads.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot::new(self.backend.pin()?))
+    }
+
+    /// Plans a query and begins to run it at the newest version; all its tables are read at that version.
+    ///
+    /// The text is one statement of DataFusion's SQL that reads: a query, `EXPLAIN`, `SHOW` or `DESCRIBE`. Unquoted
+    /// names are lower-cased. `$1`, `$2`, … stand for `parameters`. Planning takes a fraction of a millisecond on
+    /// the calling thread; use [`prepare`](Self::prepare) for what runs often.
+    ///
+    /// # Errors
+    /// [`InvalidSql`](ErrorCode::InvalidSql), [`InvalidParameter`](ErrorCode::InvalidParameter),
+    /// [`Unsupported`](ErrorCode::Unsupported). Errors of the run come with the batches.
+    pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.backend.sql(text, parameters)
+    }
+
+    /// Plans a query once, to be run many times with different parameters at the version that is then newest.
+    ///
+    /// # Errors
+    /// [`InvalidSql`](ErrorCode::InvalidSql), [`Unsupported`](ErrorCode::Unsupported).
+    pub fn prepare(&self, text: &str) -> Result<Prepared> {
+        Ok(Prepared::new(self.backend.clone().prepare(text)?))
+    }
+
+    /// The newest version.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn version(&self) -> Result<Version> {
+        self.backend.version()
+    }
+
+    /// Makes every commit so far durable; blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorCode::ReadOnly); [`Poisoned`](ErrorCode::Poisoned) if the disk refuses, now or before.
+    pub fn sync(&self) -> Result<()> {
+        self.backend.sync()
+    }
+
+    /// How the cache stands.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn status(&self) -> Result<Status> {
+        self.backend.status()
+    }
+
+    /// Makes everything durable and marks the directory as cleanly closed, so that versions go on counting at the
+    /// next opening. Other handles can read on; writes are refused. Dropping the last handle does the same, but
+    /// can only log an error.
+    ///
+    /// # Errors
+    /// [`Poisoned`](ErrorCode::Poisoned), [`DiskFull`](ErrorCode::DiskFull), [`Io`](ErrorCode::Io).
+    pub fn close(&self) -> Result<()> {
+        self.backend.close()
+    }
+}
+
+/// How a cache stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// How it is reached.
+    pub way: Way,
+    /// Its directory.
+    pub dir: std::path::PathBuf,
+    /// Whether this handle may write.
+    pub read_only: bool,
+    /// Its newest version.
+    pub version: Version,
+    /// Its tables, by name.
+    pub tables: Vec<TableInfo>,
+    /// What was found damaged when it was opened, and left out.
+    pub damage: Option<String>,
+}

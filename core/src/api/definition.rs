@@ -1,0 +1,54 @@
+//! What a table is to be.
+
+use crate::source::Input;
+
+/// What a table is to be: where its first rows come from, its primary key and its sort order.
+///
+/// ```
+/// use pillion::TableDefinition;
+///
+/// let flights = TableDefinition::parquet("flights/*.parquet").primary_key(["time_hour", "carrier", "flight"]);
+/// let events = TableDefinition::csv("events.csv").sort_by(["created_at"]);
+/// # drop((flights, events));
+/// ```
+#[derive(Debug)]
+pub struct TableDefinition {
+    pub(crate) input: Input,
+    pub(crate) primary_key: Vec<String>,
+    pub(crate) sort_by: Vec<String>,
+}
+
+impl TableDefinition {
+    /// A table whose first rows are `input`: batches, or an [`Input`].
+    pub fn new(input: impl Into<Input>) -> Self {
+        Self { input: input.into(), primary_key: Vec::new(), sort_by: Vec::new() }
+    }
+
+    /// A table of one or more Parquet files: a path, or a pattern with `*`, `?`, `**` and `[…]`.
+    #[cfg(feature = "parquet")]
+    pub fn parquet(pattern: impl Into<String>) -> Self {
+        Self::new(Input::parquet(pattern))
+    }
+
+    /// A table of one or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`.
+    #[cfg(feature = "csv")]
+    pub fn csv(pattern: impl Into<String>) -> Self {
+        Self::new(Input::csv(pattern))
+    }
+
+    /// The columns that identify a row. Together they must be unique and none of them null, whatever the schema
+    /// declares; loading checks it. Without a primary key there are no lookups by key.
+    #[must_use]
+    pub fn primary_key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.primary_key = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The columns by which rows are stored, ascending, nulls last; the primary key unless told otherwise. Ranges
+    /// of the first of them are read without touching other rows, so choose what queries filter by most.
+    #[must_use]
+    pub fn sort_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.sort_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+}

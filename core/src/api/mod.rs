@@ -1,0 +1,15 @@
+//! What a user holds. No type of the query engine leaks out; Arrow's are part of the interface.
+
+pub(crate) mod backend;
+pub(crate) mod batches;
+pub(crate) mod cache;
+pub(crate) mod definition;
+pub(crate) mod error;
+pub(crate) mod key;
+pub(crate) mod options;
+pub(crate) mod prepared;
+pub(crate) mod row;
+pub(crate) mod snapshot;
+pub(crate) mod table;
+pub(crate) mod value;
+pub(crate) mod version;

@@ -1,0 +1,127 @@
+//! Settings of a cache, each with what it gives and what it costs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::cache::Cache;
+use super::error::{Error, ErrorCode, Result};
+
+/// When a commit survives a crash of the machine.
+///
+/// Commits survive the death of the process in every setting: the log is written before a commit is visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The log is synced in the background at this interval: a crash of the machine loses at most the commits of
+    /// the last interval, and the version's incarnation changes to tell.
+    Interval(Duration),
+    /// A commit is visible only after it is on disk: nothing is ever lost, each commit costs a sync.
+    Always,
+    /// Nothing is synced before the cache is closed: a crash of the machine loses what the operating system had
+    /// not written yet.
+    Never,
+}
+
+/// Settings of an embedded cache.
+///
+/// ```no_run
+/// use pillion::{CacheOptions, Durability};
+///
+/// let cache = CacheOptions::new().durability(Durability::Always).query_memory(256 << 20).open("cache")?;
+/// # Ok::<(), pillion::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    pub(crate) durability: Durability,
+    pub(crate) load_memory: usize,
+    pub(crate) query_memory: usize,
+    pub(crate) query_threads: usize,
+    pub(crate) spill_dir: Option<PathBuf>,
+}
+
+impl CacheOptions {
+    /// The defaults, which [`Cache::open`] uses.
+    pub fn new() -> Self {
+        Self {
+            durability: Durability::Interval(Duration::from_secs(1)),
+            load_memory: 256 << 20,
+            query_memory: 1 << 30,
+            query_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            spill_dir: None,
+        }
+    }
+
+    /// When a commit survives a crash of the machine; 1 s unless told otherwise, because a cache can fetch the
+    /// last second again.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Bytes of rows that one load sorts in memory before it writes a run to disk; 256 MiB unless told otherwise.
+    /// More means fewer runs to merge; a load uses about three times as much memory in all.
+    #[must_use]
+    pub fn load_memory(mut self, bytes: usize) -> Self {
+        self.load_memory = bytes;
+        self
+    }
+
+    /// Bytes that all running queries may use together for hash tables, sorts and the like; 1 GiB unless told
+    /// otherwise. Sorts, joins and aggregations that reach it go to disk; what cannot fails with
+    /// [`MemoryLimit`](ErrorCode::MemoryLimit). Mapped pages do not count.
+    #[must_use]
+    pub fn query_memory(mut self, bytes: usize) -> Self {
+        self.query_memory = bytes;
+        self
+    }
+
+    /// Threads that run queries, and the partitions of one query; all processors that this process may use unless
+    /// told otherwise (a CPU quota of its cgroup counts).
+    #[must_use]
+    pub fn query_threads(mut self, threads: usize) -> Self {
+        self.query_threads = threads;
+        self
+    }
+
+    /// Where queries that outgrow their memory put temporary files; the system's temporary folder unless told
+    /// otherwise.
+    #[must_use]
+    pub fn spill_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spill_dir = Some(dir.into());
+        self
+    }
+
+    /// Opens or creates a cache directory and becomes its owner; see [`Cache::open`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::open`]; [`InvalidArgument`](ErrorCode::InvalidArgument) for a setting of zero.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Cache> {
+        self.check()?;
+        Cache::open_with(dir.as_ref(), self)
+    }
+
+    /// Opens a cache directory for reading; see [`Cache::open_read_only`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::open_read_only`]; [`InvalidArgument`](ErrorCode::InvalidArgument) for a setting of zero.
+    pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Cache> {
+        self.check()?;
+        Cache::open_read_only_with(dir.as_ref(), self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let settings =
+            [("load_memory", self.load_memory), ("query_memory", self.query_memory), ("query_threads", self.query_threads)];
+        match settings.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(Error::new(ErrorCode::InvalidArgument, format!("{name} must be at least 1"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,48 @@
+//! A query that was planned once.
+
+use std::sync::Arc;
+
+use super::backend::Statement;
+use super::batches::Batches;
+use super::error::Result;
+use super::snapshot::Snapshot;
+use super::value::Value;
+
+/// A query that was planned once, to be run many times.
+///
+/// Cloning is cheap and it can be run from many threads at a time. Only what does not depend on the data is kept:
+/// every run reads the version that is then newest, `now()` is the time of the run, and a table that was dropped
+/// and defined anew is found again.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    statement: Arc<dyn Statement>,
+}
+
+impl Prepared {
+    pub(crate) fn new(statement: Arc<dyn Statement>) -> Self {
+        Self { statement }
+    }
+
+    /// How many parameters it takes.
+    pub fn parameters(&self) -> usize {
+        self.statement.parameters()
+    }
+
+    /// Runs it at the newest version.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](crate::ErrorCode::InvalidParameter); [`InvalidSql`](crate::ErrorCode::InvalidSql) if its
+    /// tables have changed so that it can no longer be planned. Errors of the run come with the batches.
+    pub fn execute(&self, parameters: &[Value]) -> Result<Batches> {
+        self.statement.execute(None, parameters)
+    }
+
+    /// Runs it at the version that a snapshot of the same cache holds.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute); [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a snapshot of
+    /// another cache.
+    pub fn execute_at(&self, snapshot: &Snapshot, parameters: &[Value]) -> Result<Batches> {
+        self.statement.execute(Some(snapshot.reader.as_ref()), parameters)
+    }
+}

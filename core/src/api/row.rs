@@ -1,0 +1,330 @@
+//! One row of an answer, read in place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::types::{
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
+
+use super::error::{Error, ErrorCode, Result, suggestion};
+use super::value::{Value, ValueRef};
+use super::version::{Freshness, Version};
+use crate::storage::SegmentHandle;
+
+/// One row of a table at one version.
+///
+/// A row is a view: its values are read from the mapped file when they are asked for, and it keeps that file's
+/// bytes alive, also after the table was replaced. Cloning is cheap. Hold a row as long as you like, but prefer
+/// [`to_batch`](Self::to_batch) or owned values for what you keep for hours, so that the disk space of old
+/// segments can be reused.
+#[derive(Clone)]
+pub struct Row {
+    segment: Arc<SegmentHandle>,
+    batch: u32,
+    index: u32,
+    version: Version,
+    freshness: Option<Freshness>,
+}
+
+impl Row {
+    pub(crate) fn new(
+        segment: Arc<SegmentHandle>,
+        row: u32,
+        version: Version,
+        freshness: Option<Freshness>,
+    ) -> Result<Self> {
+        let (batch, index) = segment.open()?.locate(row as usize);
+        // Rows of a segment fit 32 bits, so its batches and their rows do.
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the rows of a segment")]
+        let (batch, index) = (batch as u32, index as u32);
+        Ok(Self { segment, batch, index, version, freshness })
+    }
+
+    /// The columns of the row's table.
+    pub fn schema(&self) -> &SchemaRef {
+        self.segment.schema()
+    }
+
+    /// The value in a column, by name or position, as a Rust type: any integer type that the column's type fits
+    /// into, `f64`, `bool`, `&str`, `&[u8]`, `String`, [`ValueRef`], or an [`Option`] of one of these for columns
+    /// that can be null.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ColumnNotFound`]; [`ErrorCode::TypeMismatch`] also for a null read without `Option`;
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if the value's page is damaged or cannot be read.
+    #[inline]
+    pub fn get<'a, T: FromCell<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
+        let column = column.index_in(self.schema())?;
+        let array = self.cell(column)?;
+        T::from_cell(array, self.index as usize).map_err(|error| self.in_column(column, error))
+    }
+
+    /// The value in a column, by name or position.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn value(&self, column: impl ColumnIndex) -> Result<Value> {
+        self.get::<ValueRef<'_>>(column).map(ValueRef::into_owned)
+    }
+
+    /// The row as a batch of one row that owns its memory.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if a page of the row is damaged or cannot be read.
+    pub fn to_batch(&self) -> Result<RecordBatch> {
+        let index = UInt32Array::from(vec![self.index]);
+        let columns = (0..self.schema().fields().len()).map(|column| {
+            take(self.cell(column)?, &index, None)
+                .map_err(|error| Error::internal("cannot copy a row").with_source(error))
+        });
+        RecordBatch::try_new(self.schema().clone(), columns.collect::<Result<_>>()?)
+            .map_err(|error| Error::internal("cannot copy a row").with_source(error))
+    }
+
+    /// The version of the cache that the row was read at.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How fresh the row's table was; `None` if nothing was ever loaded into it.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.freshness
+    }
+
+    #[inline]
+    fn cell(&self, column: usize) -> Result<&dyn Array> {
+        self.segment.open()?.cell(self.batch as usize, column, self.index as usize)
+    }
+
+    #[cold]
+    fn in_column(&self, column: usize, error: Error) -> Error {
+        error.context(format_args!("column `{}`", self.schema().field(column).name()))
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (column, field) in self.schema().fields().iter().enumerate() {
+            match self.value(column) {
+                Ok(value) => map.entry(field.name(), &format_args!("{value}")),
+                Err(error) => map.entry(field.name(), &format_args!("<{error}>")),
+            };
+        }
+        map.finish()
+    }
+}
+
+/// Names a column: by name, or by position from 0.
+pub trait ColumnIndex {
+    /// The column's position in `schema`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ColumnNotFound`], naming the nearest column there is.
+    fn index_in(&self, schema: &Schema) -> Result<usize>;
+}
+
+impl ColumnIndex for usize {
+    #[inline]
+    fn index_in(&self, schema: &Schema) -> Result<usize> {
+        let count = schema.fields().len();
+        if *self < count {
+            Ok(*self)
+        } else {
+            Err(Error::new(ErrorCode::ColumnNotFound, format!("there is no column {self}; there are {count}")))
+        }
+    }
+}
+
+impl ColumnIndex for str {
+    fn index_in(&self, schema: &Schema) -> Result<usize> {
+        schema.fields().iter().position(|field| field.name() == self).ok_or_else(|| {
+            let hint = suggestion(self, schema.fields().iter().map(|field| field.name().as_str()));
+            Error::new(ErrorCode::ColumnNotFound, format!("there is no column `{self}`{hint}"))
+        })
+    }
+}
+
+impl ColumnIndex for String {
+    fn index_in(&self, schema: &Schema) -> Result<usize> {
+        self.as_str().index_in(schema)
+    }
+}
+
+impl<T: ColumnIndex + ?Sized> ColumnIndex for &T {
+    fn index_in(&self, schema: &Schema) -> Result<usize> {
+        (**self).index_in(schema)
+    }
+}
+
+/// A Rust type that a cell can be read as.
+pub trait FromCell<'a>: Sized {
+    /// Reads the value of `array` at `index`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TypeMismatch`] if the value is null or of another type.
+    fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self>;
+}
+
+impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {
+    #[inline]
+    fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self> {
+        if array.is_null(index) { Ok(None) } else { T::from_cell(array, index).map(Some) }
+    }
+}
+
+impl<'a> FromCell<'a> for ValueRef<'a> {
+    fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self> {
+        value_at(array, index)
+    }
+}
+
+impl FromCell<'_> for String {
+    fn from_cell(array: &dyn Array, index: usize) -> Result<Self> {
+        <&str>::from_cell(array, index).map(str::to_owned)
+    }
+}
+
+/// Every integer type reads from the column types whose values all fit into it.
+macro_rules! from_integer_cell {
+    ($($rust:ty => $($arrow:ident $variant:ident),+;)+) => {
+        $(
+            impl FromCell<'_> for $rust {
+                #[inline]
+                fn from_cell(array: &dyn Array, index: usize) -> Result<Self> {
+                    if array.is_null(index) {
+                        return Err(null(stringify!($rust)));
+                    }
+                    match array.data_type() {
+                        $(DataType::$variant => Ok(array.as_primitive::<$arrow>().value(index).into()),)+
+                        _ => Err(mismatch(array, stringify!($rust))),
+                    }
+                }
+            }
+        )+
+    };
+}
+
+from_integer_cell! {
+    i8 => Int8Type Int8;
+    i16 => Int16Type Int16, Int8Type Int8, UInt8Type UInt8;
+    i32 => Int32Type Int32, Int16Type Int16, Int8Type Int8, UInt16Type UInt16, UInt8Type UInt8;
+    i64 => Int64Type Int64, Int32Type Int32, Int16Type Int16, Int8Type Int8, UInt32Type UInt32, UInt16Type UInt16,
+        UInt8Type UInt8;
+    u8 => UInt8Type UInt8;
+    u16 => UInt16Type UInt16, UInt8Type UInt8;
+    u32 => UInt32Type UInt32, UInt16Type UInt16, UInt8Type UInt8;
+    u64 => UInt64Type UInt64, UInt32Type UInt32, UInt16Type UInt16, UInt8Type UInt8;
+    f32 => Float32Type Float32, Float16Type Float16;
+    f64 => Float64Type Float64, Float32Type Float32, Float16Type Float16;
+}
+
+impl FromCell<'_> for bool {
+    fn from_cell(array: &dyn Array, index: usize) -> Result<Self> {
+        match array.as_boolean_opt() {
+            Some(array) if array.is_valid(index) => Ok(array.value(index)),
+            Some(_) => Err(null("bool")),
+            None => Err(mismatch(array, "bool")),
+        }
+    }
+}
+
+impl<'a> FromCell<'a> for &'a str {
+    #[inline]
+    fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self> {
+        if array.is_null(index) {
+            return Err(null("&str"));
+        }
+        match array.data_type() {
+            DataType::Utf8 => Ok(array.as_string::<i32>().value(index)),
+            DataType::LargeUtf8 => Ok(array.as_string::<i64>().value(index)),
+            DataType::Utf8View => Ok(array.as_string_view().value(index)),
+            _ => Err(mismatch(array, "&str")),
+        }
+    }
+}
+
+impl<'a> FromCell<'a> for &'a [u8] {
+    fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self> {
+        if array.is_null(index) {
+            return Err(null("&[u8]"));
+        }
+        match array.data_type() {
+            DataType::Binary => Ok(array.as_binary::<i32>().value(index)),
+            DataType::LargeBinary => Ok(array.as_binary::<i64>().value(index)),
+            DataType::BinaryView => Ok(array.as_binary_view().value(index)),
+            DataType::FixedSizeBinary(_) => Ok(array.as_fixed_size_binary().value(index)),
+            _ => Err(mismatch(array, "&[u8]")),
+        }
+    }
+}
+
+#[cold]
+fn null(wanted: &str) -> Error {
+    Error::new(ErrorCode::TypeMismatch, format!("the value is null; read it as Option<{wanted}>"))
+}
+
+#[cold]
+fn mismatch(array: &dyn Array, wanted: &str) -> Error {
+    Error::new(ErrorCode::TypeMismatch, format!("{} cannot be read as {wanted}", array.data_type()))
+}
+
+/// The value of `array` at `index`.
+///
+/// # Errors
+/// [`ErrorCode::TypeMismatch`] for nested values, which only batches carry.
+pub(crate) fn value_at(array: &dyn Array, index: usize) -> Result<ValueRef<'_>> {
+    use DataType as T;
+    macro_rules! primitive {
+        ($type:ty) => {
+            array.as_primitive::<$type>().value(index)
+        };
+    }
+    if array.is_null(index) || matches!(array.data_type(), T::Null) {
+        return Ok(ValueRef::Null);
+    }
+    Ok(match array.data_type() {
+        T::Boolean => ValueRef::Bool(array.as_boolean().value(index)),
+        T::Int8 => ValueRef::Int(primitive!(Int8Type).into()),
+        T::Int16 => ValueRef::Int(primitive!(Int16Type).into()),
+        T::Int32 => ValueRef::Int(primitive!(Int32Type).into()),
+        T::Int64 => ValueRef::Int(primitive!(Int64Type)),
+        T::UInt8 => ValueRef::UInt(primitive!(UInt8Type).into()),
+        T::UInt16 => ValueRef::UInt(primitive!(UInt16Type).into()),
+        T::UInt32 => ValueRef::UInt(primitive!(UInt32Type).into()),
+        T::UInt64 => ValueRef::UInt(primitive!(UInt64Type)),
+        T::Float16 => ValueRef::Float(primitive!(Float16Type).into()),
+        T::Float32 => ValueRef::Float(primitive!(Float32Type).into()),
+        T::Float64 => ValueRef::Float(primitive!(Float64Type)),
+        T::Decimal32(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal32Type).into(), scale: *scale },
+        T::Decimal64(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal64Type).into(), scale: *scale },
+        T::Decimal128(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal128Type), scale: *scale },
+        T::Date32 => ValueRef::Date(primitive!(Date32Type)),
+        T::Date64 => ValueRef::Timestamp { value: primitive!(Date64Type), unit: TimeUnit::Millisecond },
+        T::Time32(TimeUnit::Second) => ValueRef::Time(i64::from(primitive!(Time32SecondType)) * 1_000_000_000),
+        T::Time32(_) => ValueRef::Time(i64::from(primitive!(Time32MillisecondType)) * 1_000_000),
+        T::Time64(TimeUnit::Microsecond) => ValueRef::Time(primitive!(Time64MicrosecondType) * 1_000),
+        T::Time64(_) => ValueRef::Time(primitive!(Time64NanosecondType)),
+        T::Timestamp(unit, _) => {
+            let value = match unit {
+                TimeUnit::Second => primitive!(TimestampSecondType),
+                TimeUnit::Millisecond => primitive!(TimestampMillisecondType),
+                TimeUnit::Microsecond => primitive!(TimestampMicrosecondType),
+                TimeUnit::Nanosecond => primitive!(TimestampNanosecondType),
+            };
+            ValueRef::Timestamp { value, unit: *unit }
+        }
+        T::Utf8 | T::LargeUtf8 | T::Utf8View => ValueRef::Str(<&str>::from_cell(array, index)?),
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
+            ValueRef::Bytes(<&[u8]>::from_cell(array, index)?)
+        }
+        _ => return Err(mismatch(array, "a single value; use `to_batch`")),
+    })
+}

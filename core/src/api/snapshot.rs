@@ -1,0 +1,58 @@
+//! A held version.
+
+use std::sync::Arc;
+
+use super::backend::Reader;
+use super::batches::Batches;
+use super::error::Result;
+use super::table::{TableInfo, TableSnapshot};
+use super::value::Value;
+use super::version::Version;
+
+/// One version of the cache, held for several reads: whatever is committed meanwhile, all of them see the same
+/// rows in all tables.
+///
+/// Cloning is cheap. The disk space of rows that were replaced is reused only after the snapshots that see them
+/// are dropped.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) reader: Arc<dyn Reader>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(reader: Arc<dyn Reader>) -> Self {
+        Self { reader }
+    }
+
+    /// The version.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn version(&self) -> Result<Version> {
+        self.reader.version()
+    }
+
+    /// A table by its exact name.
+    ///
+    /// # Errors
+    /// [`TableNotFound`](crate::ErrorCode::TableNotFound), naming the nearest table there is.
+    pub fn table(&self, name: &str) -> Result<TableSnapshot> {
+        Ok(TableSnapshot::new(self.reader.clone(), self.reader.table(name)?))
+    }
+
+    /// What there is to know of every table, by name.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.reader.tables()
+    }
+
+    /// Plans a query and begins to run it; see [`Cache::sql`](crate::Cache::sql).
+    ///
+    /// # Errors
+    /// As [`Cache::sql`](crate::Cache::sql).
+    pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.reader.sql(text, parameters)
+    }
+}

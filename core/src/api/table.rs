@@ -1,0 +1,176 @@
+//! The handle of a table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::backend::{Backend, Reader};
+use super::batches::Batches;
+use super::error::Result;
+use super::key::Key;
+use super::row::Row;
+use super::version::{Freshness, Version};
+use crate::source::Input;
+
+/// A table of a cache, at whatever version is newest when a call is made.
+///
+/// A handle: cloning is cheap. It names the table that it was made for: if that is dropped, calls fail with
+/// [`TableNotFound`](crate::ErrorCode::TableNotFound), also if another table has its name now.
+#[derive(Clone, Debug)]
+pub struct Table {
+    backend: Arc<dyn Backend>,
+    id: u64,
+    name: Arc<str>,
+    schema: SchemaRef,
+}
+
+impl Table {
+    pub(crate) fn new(backend: Arc<dyn Backend>, info: TableInfo) -> Self {
+        Self { backend, id: info.id, name: info.name.into(), schema: info.schema }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What there is to know of it now.
+    ///
+    /// # Errors
+    /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped.
+    pub fn info(&self) -> Result<TableInfo> {
+        self.backend.table_by_id(self.id)
+    }
+
+    /// The row with a primary key, or `None`. Does not allocate for keys of up to 64 encoded bytes and blocks only
+    /// where a page must be read from disk.
+    ///
+    /// # Errors
+    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey), [`InvalidKey`](crate::ErrorCode::InvalidKey);
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io) with file and offset.
+    #[inline]
+    pub fn get(&self, key: impl Key) -> Result<Option<Row>> {
+        self.backend.get(self.id, &key)
+    }
+
+    /// The rows with some primary keys, all of one version, in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), for the first key that fails.
+    pub fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
+        self.backend.get_many(self.id, &mut keys.iter().map(|key| key as &dyn Key))
+    }
+
+    /// All rows with all columns, segment by segment; each segment in the table's sort order.
+    ///
+    /// # Errors
+    /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped; errors of reading come with the batches.
+    pub fn scan(&self) -> Result<Batches> {
+        self.backend.scan(self.id, None)
+    }
+
+    /// All rows with some columns, in the order given; the other columns are not read.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); [`ColumnNotFound`](crate::ErrorCode::ColumnNotFound).
+    pub fn scan_columns<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Result<Batches> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        self.backend.scan(self.id, Some(&columns))
+    }
+
+    /// Adds rows in one commit and returns its version. Columns are matched by name and must have the table's
+    /// types.
+    ///
+    /// Blocks until the rows are on disk. Made for batches of many rows: each call writes files. Rows become
+    /// visible together; how soon they survive a crash of the machine is [`Durability`](crate::Durability).
+    ///
+    /// # Errors
+    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey) if a key comes twice or is there already;
+    /// [`NullKey`](crate::ErrorCode::NullKey), [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), errors of the
+    /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
+    /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
+    pub fn append(&self, rows: impl Into<Input>) -> Result<Version> {
+        self.backend.append(self.id, rows.into())
+    }
+
+    /// Puts rows in the place of all rows in one commit and returns its version; readers see the old rows until
+    /// then. Needs room for both on disk, and for a third copy while the files before are kept for recovery.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
+        self.backend.replace(self.id, rows.into())
+    }
+}
+
+/// A table as a [`Snapshot`](crate::Snapshot) sees it.
+#[derive(Clone, Debug)]
+pub struct TableSnapshot {
+    reader: Arc<dyn Reader>,
+    info: TableInfo,
+}
+
+impl TableSnapshot {
+    pub(crate) fn new(reader: Arc<dyn Reader>, info: TableInfo) -> Self {
+        Self { reader, info }
+    }
+
+    /// What there is to know of it at this version.
+    pub fn info(&self) -> &TableInfo {
+        &self.info
+    }
+
+    /// The row with a primary key, or `None`; see [`Table::get`].
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get(&self, key: impl Key) -> Result<Option<Row>> {
+        self.reader.get(self.info.id, &key)
+    }
+
+    /// The rows with some primary keys, in the order of the keys; see [`Table::get_many`].
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
+        self.reader.get_many(self.info.id, &mut keys.iter().map(|key| key as &dyn Key))
+    }
+
+    /// All rows with all columns; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Errors of reading come with the batches.
+    pub fn scan(&self) -> Result<Batches> {
+        self.reader.scan(self.info.id, None)
+    }
+}
+
+/// What there is to know of a table at one version.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TableInfo {
+    pub(crate) id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Columns of its primary key, in order; empty without one.
+    pub primary_key: Vec<String>,
+    /// Columns that every segment is sorted by, ascending, nulls last; empty if rows stand as they came.
+    pub sort_by: Vec<String>,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Files that hold its rows.
+    pub segments: usize,
+    /// How fresh it is; `None` if nothing was ever loaded.
+    pub freshness: Option<Freshness>,
+    /// The version of the cache that all of this is of.
+    pub version: Version,
+}

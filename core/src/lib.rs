@@ -1,0 +1,58 @@
+//! An accelerated table cache: a working set of tables kept next to the application and answered from
+//! memory-mapped columnar files, lookups by key in well under a microsecond and SQL through DataFusion.
+//!
+//! It is not a system of record and not a distributed database: it holds what a source can give again.
+//!
+//! ```no_run
+//! use pillion::{Cache, TableDefinition};
+//!
+//! let cache = Cache::open("cache")?;
+//! let flights = cache.define_table(
+//!     "flights",
+//!     TableDefinition::parquet("flights.parquet").primary_key(["time_hour", "carrier", "flight"]),
+//! )?;
+//!
+//! // A lookup: a function call, no query engine, no copy.
+//! if let Some(row) = flights.get(("2013-01-01T10:00:00", "UA", 1545))? {
+//!     println!("delayed by {:?} minutes", row.get::<Option<i64>>("arr_delay")?);
+//! }
+//!
+//! // SQL, streamed.
+//! for batch in cache.sql("SELECT carrier, avg(arr_delay) FROM flights GROUP BY carrier", &[])? {
+//!     println!("{} rows", batch?.num_rows());
+//! }
+//! # Ok::<(), pillion::Error>(())
+//! ```
+//!
+//! - [`Cache`] is the handle; [`TableDefinition`] says what a table is to be and [`Input`] where rows come from.
+//! - [`Table`] reads and writes at the newest version, [`Snapshot`] holds one; [`Row`] and [`Batches`] are answers.
+//! - [`Cache::prepare`] plans a query once.
+//! - [`Error::kind`] says what to do about a failure.
+//!
+//! # Features
+//! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) are on by default. Without them the
+//! crate stores and finds rows and depends on neither.
+
+mod api;
+mod embedded;
+#[cfg(feature = "sql")]
+mod query;
+mod source;
+mod storage;
+
+pub use api::batches::{BatchStream, Batches};
+pub use api::cache::{Cache, Status, Way};
+pub use api::definition::TableDefinition;
+pub use api::error::{Error, ErrorCode, ErrorKind, Result};
+pub use api::key::{Key, KeyParts};
+pub use api::options::{CacheOptions, Durability};
+pub use api::prepared::Prepared;
+pub use api::row::{ColumnIndex, FromCell, Row};
+pub use api::snapshot::Snapshot;
+pub use api::table::{Table, TableInfo, TableSnapshot};
+pub use api::value::{AnyValue, Value, ValueRef};
+pub use api::version::{Freshness, Tier, Version};
+pub use source::Input;
+
+#[cfg(target_endian = "big")]
+compile_error!("the files of a cache are little-endian and read in place");

@@ -1,0 +1,238 @@
+//! Plans and runs queries.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::DefaultTableSource;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use parking_lot::{Mutex, RwLock};
+
+use super::catalog::{CATALOG, SCHEMA, StateCatalog};
+use super::error::planning;
+use super::provider::{CacheTable, ExecutionState};
+use super::stream::{QuerySource, contain, start_threads};
+use super::values;
+use crate::api::batches::{AnswerInfo, Batches};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::options::CacheOptions;
+use crate::api::value::Value;
+use crate::api::version::{Freshness, Tier};
+use crate::embedded::freshness;
+use crate::storage::State;
+
+/// The query engine of a cache; cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// What is the same for every query.
+    base: SessionState,
+    threads: Arc<Threads>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(options: CacheOptions) -> Result<Self> {
+        let config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true)
+            .with_target_partitions(options.query_threads);
+        let mut runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory)));
+        if let Some(dir) = options.spill_dir {
+            runtime = runtime.with_temp_file_path(dir);
+        }
+        let base = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime.build_arc().map_err(planning)?)
+            .with_default_features()
+            .build();
+        let threads = Arc::new(Threads { count: options.query_threads, runtime: OnceLock::new(), starting: Mutex::new(()) });
+        Ok(Self { inner: Arc::new(Inner { base, threads }) })
+    }
+
+    /// Whether two handles are of one engine.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Plans and starts a query.
+    pub(crate) fn query(&self, state: Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
+        let session = self.session(&state);
+        let plan = plan(&session, text)?;
+        self.start(&session, &state, plan, parameters)
+    }
+
+    /// Plans a query as far as it does not depend on data, parameters or time.
+    pub(crate) fn prepare(&self, state: Arc<State>, text: &str) -> Result<PreparedPlan> {
+        let plan = plan(&self.session(&state), text)?;
+        let parameters = parameter_types(&plan)?.len();
+        Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters })
+    }
+
+    /// Starts a prepared query; it is planned anew if a table of it was dropped.
+    pub(crate) fn execute(&self, state: Arc<State>, prepared: &PreparedPlan, parameters: &[Value]) -> Result<Batches> {
+        let session = self.session(&state);
+        let mut plan = prepared.plan.read().clone();
+        if !tables(&plan)?.iter().all(|table| state.tables.contains_key(table)) {
+            plan = self::plan(&session, &prepared.text)?;
+            *prepared.plan.write() = plan.clone();
+        }
+        self.start(&session, &state, plan, parameters)
+    }
+
+    fn session(&self, state: &Arc<State>) -> SessionState {
+        let mut session = self.inner.base.clone();
+        session.config_mut().set_extension(Arc::new(ExecutionState(state.clone())));
+        session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
+        session.mark_start_execution();
+        session
+    }
+
+    fn start(&self, session: &SessionState, state: &State, plan: LogicalPlan, parameters: &[Value]) -> Result<Batches> {
+        let plan = bind(plan, parameters)?;
+        let info = AnswerInfo { version: state.version, freshness: oldest(&plan, state)?, tier: Tier::Local };
+        let handle = self.inner.threads.handle()?.clone();
+        let stream = contain(|| {
+            let _entered = handle.enter();
+            let physical = pollster::block_on(session.create_physical_plan(&plan))?;
+            execute_stream(physical, session.task_ctx())
+        })?
+        .map_err(planning)?;
+        let source = QuerySource { stream, threads: self.inner.threads.clone() };
+        Ok(Batches::new(source.stream.schema(), info, Box::new(source)))
+    }
+}
+
+/// A query that was planned as far as it does not depend on data, parameters or time.
+#[derive(Debug)]
+pub(crate) struct PreparedPlan {
+    text: String,
+    plan: RwLock<LogicalPlan>,
+    parameters: usize,
+}
+
+impl PreparedPlan {
+    /// Number of its parameters.
+    pub(crate) fn parameters(&self) -> usize {
+        self.parameters
+    }
+}
+
+/// The threads that queries run on, started by the first query.
+pub(super) struct Threads {
+    count: usize,
+    runtime: OnceLock<tokio::runtime::Runtime>,
+    starting: Mutex<()>,
+}
+
+impl Threads {
+    /// The runtime of the threads.
+    pub(super) fn handle(&self) -> Result<&tokio::runtime::Handle> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime.handle());
+        }
+        let _starting = self.starting.lock();
+        if self.runtime.get().is_none() {
+            let started = start_threads(self.count)?;
+            self.runtime.get_or_init(|| started);
+        }
+        self.runtime.get().map(tokio::runtime::Runtime::handle).ok_or_else(|| Error::internal("no threads"))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // The last handle may be dropped by async code, where waiting is not allowed.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn plan(session: &SessionState, text: &str) -> Result<LogicalPlan> {
+    let plan = contain(|| pollster::block_on(session.create_logical_plan(text)))?.map_err(planning)?;
+    let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reads_only.verify_plan(&plan).map_err(|error| {
+        Error::new(
+            ErrorCode::Unsupported,
+            "only statements that read are supported: queries, EXPLAIN, SHOW and DESCRIBE; \
+             change tables with `append` and `replace`",
+        )
+        .with_source(error)
+    })?;
+    Ok(plan)
+}
+
+/// Types of the parameters $1, $2, … as far as the plan tells.
+fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let named = plan.get_parameter_types().map_err(planning)?;
+    let mut types = vec![None; named.len()];
+    for (name, data_type) in named {
+        let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        let slot = number.and_then(|number| types.get_mut(number.checked_sub(1)?));
+        let slot = slot.ok_or_else(|| {
+            let message = format!("parameter {name}: parameters are $1, $2, … without gaps");
+            Error::new(ErrorCode::InvalidParameter, message)
+        })?;
+        *slot = data_type;
+    }
+    Ok(types)
+}
+
+fn bind(plan: LogicalPlan, parameters: &[Value]) -> Result<LogicalPlan> {
+    let types = parameter_types(&plan)?;
+    if types.len() != parameters.len() {
+        return Err(Error::new(
+            ErrorCode::InvalidParameter,
+            format!("the statement takes {} parameters and was given {}", types.len(), parameters.len()),
+        ));
+    }
+    if types.is_empty() {
+        return Ok(plan);
+    }
+    let scalars = types.iter().zip(parameters).enumerate();
+    let scalars: Vec<ScalarValue> = scalars
+        .map(|(index, (data_type, value))| values::parameter(index + 1, value, data_type.as_ref()))
+        .collect::<Result<_>>()?;
+    plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(planning)
+}
+
+/// Numbers of the tables that a plan reads.
+fn tables(plan: &LogicalPlan) -> Result<Vec<u64>> {
+    let mut tables = Vec::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = scan.source.downcast_ref::<DefaultTableSource>()
+            && let Some(table) = source.table_provider.downcast_ref::<CacheTable>()
+        {
+            tables.push(table.id());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.map_err(planning)?;
+    Ok(tables)
+}
+
+fn oldest(plan: &LogicalPlan, state: &State) -> Result<Option<Freshness>> {
+    let tables = tables(plan)?;
+    let each = tables.iter().filter_map(|table| freshness(state.tables.get(table)?));
+    Ok(each.reduce(Freshness::older))
+}

@@ -1,0 +1,96 @@
+//! Recognises filters that name primary keys outright.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+use crate::api::error::Result;
+use crate::storage::TableShape;
+use crate::storage::key::{self, KeyBytes};
+
+/// More keys than this are left to a scan.
+const KEYS_MAX: usize = 1000;
+
+/// The keys that `filters`, all of which must hold, allow; `None` if they do not name keys. Every row with one of
+/// these keys satisfies the filters at `used`.
+pub(super) struct KeyFilter {
+    /// Encoded keys, each once.
+    pub(super) keys: Vec<KeyBytes>,
+    /// Which filters they stand for.
+    pub(super) used: Vec<usize>,
+}
+
+impl KeyFilter {
+    /// Finds `column = value` for every key column, or `column IN (values)` for a key of one column.
+    pub(super) fn find(shape: &TableShape, filters: &[&Expr]) -> Option<Result<Self>> {
+        if shape.primary_key.is_empty() {
+            return None;
+        }
+        let mut used = Vec::new();
+        let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
+        for &column in &shape.primary_key {
+            let field = shape.schema.field(column);
+            let (position, values) = filters
+                .iter()
+                .enumerate()
+                .find_map(|(position, filter)| Some((position, values_of(filter, field.name())?)))?;
+            // Equality of floats is SQL's business: a key is compared by its bits.
+            if field.data_type().is_floating()
+                || values.iter().any(|value| &value.data_type() != field.data_type())
+            {
+                return None;
+            }
+            used.push(position);
+            alternatives.push(values);
+        }
+        if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
+            return None;
+        }
+        Some(encode(&alternatives).map(|keys| Self { keys, used }))
+    }
+}
+
+/// Every combination of values, one for each key column, encoded.
+fn encode(alternatives: &[Vec<&ScalarValue>]) -> Result<Vec<KeyBytes>> {
+    let mut keys = vec![KeyBytes::new()];
+    for values in alternatives {
+        let mut longer = Vec::with_capacity(keys.len() * values.len());
+        // A null equals nothing.
+        for value in values.iter().filter(|value| !value.is_null()) {
+            let array = value.to_array().map_err(super::error::planning)?;
+            for key in &keys {
+                let mut key = key.clone();
+                key::encode_cell(&mut key, array.as_ref(), 0)?;
+                longer.push(key);
+            }
+        }
+        keys = longer;
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// The values that a filter allows for a column, if that is all that it says.
+fn values_of<'a>(filter: &'a Expr, column: &str) -> Option<Vec<&'a ScalarValue>> {
+    let is_column = |expr: &Expr| matches!(expr, Expr::Column(found) if found.name == column);
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
+            (expr, Expr::Literal(value, _)) | (Expr::Literal(value, _), expr) if is_column(expr) => Some(vec![value]),
+            _ => None,
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let mut values = values_of(left, column)?;
+            values.extend(values_of(right, column)?);
+            Some(values)
+        }
+        Expr::InList(InList { expr, list, negated: false }) if is_column(expr) => list
+            .iter()
+            .map(|value| match value {
+                Expr::Literal(value, _) => Some(value),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! A table, as DataFusion plans over it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Constraint, Constraints};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::error::external;
+use super::key_filter::KeyFilter;
+use super::pruning::Pruning;
+use super::scan::{BatchRef, PointExec, ScanExec};
+use crate::storage::{State, TableShape, TableState};
+
+/// The state that every scan of one execution reads: an extension of the session's configuration.
+#[derive(Debug)]
+pub(super) struct ExecutionState(pub(super) Arc<State>);
+
+/// A table by its number. Which rows it has is decided when a plan is executed, so that a plan can be kept.
+#[derive(Debug)]
+pub(super) struct CacheTable {
+    shape: Arc<TableShape>,
+    constraints: Constraints,
+}
+
+impl CacheTable {
+    pub(super) fn new(shape: Arc<TableShape>) -> Self {
+        let key = (!shape.primary_key.is_empty()).then(|| Constraint::PrimaryKey(shape.primary_key.clone()));
+        Self { shape, constraints: Constraints::new_unverified(key.into_iter().collect()) }
+    }
+
+    /// Number of the table.
+    pub(super) fn id(&self) -> u64 {
+        self.shape.id
+    }
+
+    fn table(&self, session: &dyn Session) -> Result<(Arc<State>, Arc<TableState>)> {
+        let state = session.config().get_extension::<ExecutionState>();
+        let state = state.ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?;
+        let table = state.0.tables.get(&self.shape.id).cloned();
+        let table = table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
+        Ok((state.0.clone(), table))
+    }
+}
+
+#[async_trait]
+impl TableProvider for CacheTable {
+    fn schema(&self) -> SchemaRef {
+        self.shape.schema.clone()
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let used = match KeyFilter::find(&self.shape, filters) {
+            Some(filter) => filter.map_err(external)?.used,
+            None => Vec::new(),
+        };
+        Ok((0..filters.len())
+            .map(|position| {
+                if used.contains(&position) {
+                    TableProviderFilterPushDown::Exact
+                } else {
+                    TableProviderFilterPushDown::Inexact
+                }
+            })
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (state, table) = self.table(session)?;
+        let all: Vec<usize> = (0..self.shape.schema.fields().len()).collect();
+        let projection = projection.cloned().unwrap_or(all);
+        let references: Vec<&Expr> = filters.iter().collect();
+        if let Some(filter) = KeyFilter::find(&self.shape, &references) {
+            let keys = filter.map_err(external)?.keys;
+            return Ok(Arc::new(PointExec::new(table, projection, keys)?));
+        }
+        let pruning = Pruning::new(session, &self.shape.schema, filters)?;
+        let mut batches = Vec::new();
+        let mut total = 0;
+        for segment in &table.segments {
+            let open = segment.open().map_err(external)?;
+            total += open.batch_count();
+            let kept = pruning.batches(open)?;
+            batches.extend(kept.into_iter().map(|batch| BatchRef { segment: segment.clone(), batch }));
+        }
+        if let (Some(limit), true) = (limit, filters.is_empty()) {
+            let mut rows = 0;
+            batches.retain(|batch| {
+                let needed = rows < limit;
+                rows += batch.rows();
+                needed
+            });
+        }
+        let partitions = session.config().target_partitions();
+        let scan = ScanExec::new(state.version, &table, projection, batches, total, partitions)?;
+        Ok(Arc::new(scan))
+    }
+}

@@ -1,0 +1,309 @@
+//! The leaves of physical plans: rows by key, and batches of segments.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::stream;
+
+use super::error::external;
+use crate::api::version::Version;
+use crate::storage::key::KeyBytes;
+use crate::storage::{ORDER, SegmentHandle, TableShape, TableState};
+
+/// A batch of a segment.
+#[derive(Clone, Debug)]
+pub(super) struct BatchRef {
+    pub(super) segment: Arc<SegmentHandle>,
+    pub(super) batch: usize,
+}
+
+impl BatchRef {
+    /// Rows in it.
+    pub(super) fn rows(&self) -> usize {
+        self.segment.open().map_or(0, |segment| segment.batch_rows(self.batch))
+    }
+}
+
+/// Reads batches of segments, as they are mapped.
+#[derive(Debug)]
+pub(super) struct ScanExec {
+    version: Version,
+    shape: Arc<TableShape>,
+    projection: Vec<usize>,
+    partitions: Vec<Vec<BatchRef>>,
+    total_batches: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl ScanExec {
+    pub(super) fn new(
+        version: Version,
+        table: &TableState,
+        projection: Vec<usize>,
+        batches: Vec<BatchRef>,
+        total_batches: usize,
+        target_partitions: usize,
+    ) -> Result<Self> {
+        let schema = project(&table.shape.schema, &projection)?;
+        let partitions = distribute(batches, target_partitions);
+        let mut equivalence = EquivalenceProperties::new(schema);
+        if is_one_run(table) {
+            let order = table.shape.sort_by.iter().map_while(|column| {
+                let position = projection.iter().position(|projected| projected == column)?;
+                let name = table.shape.schema.field(*column).name();
+                Some(PhysicalSortExpr::new(Arc::new(Column::new(name, position)), ORDER))
+            });
+            let order: Vec<_> = order.collect();
+            if !order.is_empty() {
+                equivalence.add_ordering(order);
+            }
+        }
+        let properties = properties(equivalence, partitions.len());
+        Ok(Self { version, shape: table.shape.clone(), projection, partitions, total_batches, properties })
+    }
+
+    fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &BatchRef> {
+        let wanted = self.partitions.iter().enumerate().filter(move |(number, _)| partition.is_none_or(|p| p == *number));
+        wanted.flat_map(|(_, batches)| batches)
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let read: usize = self.partitions.iter().map(Vec::len).sum();
+        write!(
+            f,
+            "PillionScan: table={}, tier=local, version={}, batches={read} of {}, partitions={}",
+            self.shape.name,
+            self.version,
+            self.total_batches,
+            self.partitions.len()
+        )
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "PillionScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batches = self.partitions.get(partition).cloned().unwrap_or_default();
+        let schema = self.schema();
+        let batch_rows = context.session_config().batch_size();
+        let (projection, output) = (self.projection.clone(), schema.clone());
+        let slices = batches.into_iter().flat_map(move |batch| {
+            let read = batch.segment.open().and_then(|segment| segment.read_batch(batch.batch, &projection, &schema));
+            slices(read.map_err(external), batch_rows)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut rows = 0;
+        let mut columns: Vec<Bounds> = self.projection.iter().map(|_| Bounds::default()).collect();
+        for batch in self.batches(args.partition()) {
+            rows += batch.rows();
+            let zones = batch.segment.open().and_then(|segment| segment.zones()).map_err(external)?;
+            for (bounds, &column) in columns.iter_mut().zip(&self.projection) {
+                let zones = &zones.columns[column];
+                bounds.nulls += usize::try_from(zones.nulls.value(batch.batch)).unwrap_or(usize::MAX);
+                let all_null = zones.nulls.value(batch.batch) == batch.rows() as u64;
+                let min = ScalarValue::try_from_array(&zones.min, batch.batch)?;
+                let max = ScalarValue::try_from_array(&zones.max, batch.batch)?;
+                bounds.extend(min, max, all_null);
+            }
+        }
+        Ok(Arc::new(Statistics {
+            num_rows: Precision::Exact(rows),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns.into_iter().map(Bounds::finish).collect(),
+        }))
+    }
+}
+
+/// Bounds of a column over several batches.
+#[derive(Default)]
+struct Bounds {
+    nulls: usize,
+    min: Option<ScalarValue>,
+    max: Option<ScalarValue>,
+    unknown: bool,
+}
+
+impl Bounds {
+    fn extend(&mut self, min: ScalarValue, max: ScalarValue, all_null: bool) {
+        if all_null {
+            return;
+        }
+        if min.is_null() || max.is_null() {
+            self.unknown = true;
+            return;
+        }
+        if self.min.as_ref().is_none_or(|held| min < *held) {
+            self.min = Some(min);
+        }
+        if self.max.as_ref().is_none_or(|held| max > *held) {
+            self.max = Some(max);
+        }
+    }
+
+    fn finish(self) -> ColumnStatistics {
+        let bound = |bound: Option<ScalarValue>| match bound {
+            Some(bound) if !self.unknown => Precision::Exact(bound),
+            _ => Precision::Absent,
+        };
+        ColumnStatistics::new_unknown()
+            .with_null_count(Precision::Exact(self.nulls))
+            .with_min_value(bound(self.min))
+            .with_max_value(bound(self.max))
+    }
+}
+
+/// Reads rows by their keys through the key index.
+#[derive(Debug)]
+pub(super) struct PointExec {
+    table: Arc<TableState>,
+    projection: Vec<usize>,
+    keys: Vec<KeyBytes>,
+    properties: Arc<PlanProperties>,
+}
+
+impl PointExec {
+    pub(super) fn new(table: Arc<TableState>, projection: Vec<usize>, keys: Vec<KeyBytes>) -> Result<Self> {
+        let schema = project(&table.shape.schema, &projection)?;
+        let properties = properties(EquivalenceProperties::new(schema), 1);
+        Ok(Self { table, projection, keys, properties })
+    }
+
+    fn read(&self) -> Result<RecordBatch> {
+        let schema = self.schema();
+        let mut rows = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let Some((segment, row)) = self.table.find(key).map_err(external)? else { continue };
+            let segment = segment.open().map_err(external)?;
+            rows.push(segment.read_row(row as usize, &self.projection, &schema).map_err(external)?);
+        }
+        match rows.as_slice() {
+            [] => Ok(RecordBatch::new_empty(schema)),
+            [row] => Ok(row.clone()),
+            rows => Ok(concat_batches(&schema, rows)?),
+        }
+    }
+}
+
+impl DisplayAs for PointExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PillionLookup: table={}, tier=local, keys={}", self.table.shape.name, self.keys.len())
+    }
+}
+
+impl ExecutionPlan for PointExec {
+    fn name(&self) -> &'static str {
+        "PillionLookup"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let batch = self.read()?;
+        let batches = (batch.num_rows() > 0).then_some(Ok(batch));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(batches))))
+    }
+}
+
+fn properties(equivalence: EquivalenceProperties, partitions: usize) -> Arc<PlanProperties> {
+    let partitioning = Partitioning::UnknownPartitioning(partitions);
+    Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded))
+}
+
+fn project(schema: &SchemaRef, projection: &[usize]) -> Result<SchemaRef> {
+    Ok(Arc::new(schema.project(projection)?))
+}
+
+/// Whether reading the segments in their order gives the table's sort order.
+fn is_one_run(table: &TableState) -> bool {
+    let mut runs = table.segments.iter().map(|segment| segment.record().run);
+    let first = runs.next();
+    runs.all(|run| Some(run) == first)
+}
+
+/// Contiguous shares of about equal numbers of rows, so that every share keeps the order; at least one.
+fn distribute(batches: Vec<BatchRef>, partitions: usize) -> Vec<Vec<BatchRef>> {
+    let rows: usize = batches.iter().map(BatchRef::rows).sum();
+    let share = rows.div_ceil(partitions.max(1)).max(1);
+    let mut shares: Vec<Vec<BatchRef>> = vec![Vec::new()];
+    let mut filled = 0;
+    for batch in batches {
+        if filled >= share && shares.len() < partitions {
+            shares.push(Vec::new());
+            filled = 0;
+        }
+        filled += batch.rows();
+        if let Some(last) = shares.last_mut() {
+            last.push(batch);
+        }
+    }
+    shares
+}
+
+/// A batch in slices that stay in cache; nothing is copied.
+fn slices(batch: Result<RecordBatch>, rows: usize) -> Vec<Result<RecordBatch, DataFusionError>> {
+    match batch {
+        Err(error) => vec![Err(error)],
+        Ok(batch) => {
+            let starts = (0..batch.num_rows()).step_by(rows.max(1));
+            starts.map(|start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))).collect()
+        }
+    }
+}

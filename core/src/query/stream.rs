@@ -1,0 +1,104 @@
+//! The batches of a running query.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::engine::Threads;
+use super::error::running;
+use crate::api::batches::BatchSource;
+use crate::api::error::{Error, ErrorCode, Result};
+
+/// Batches that wait for an async consumer.
+const QUEUE_LEN: usize = 2;
+
+/// A running query. Work of the plan's last stage is done by whoever asks; the other stages run on the cache's
+/// threads. Dropping it stops them.
+pub(super) struct QuerySource {
+    pub(super) stream: SendableRecordBatchStream,
+    pub(super) threads: Arc<Threads>,
+}
+
+impl BatchSource for QuerySource {
+    fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
+        let handle = match self.threads.handle() {
+            Ok(handle) => handle,
+            Err(error) => return Some(Err(error)),
+        };
+        // Polled right here: a lookup is answered without waking another thread.
+        let stream = &mut self.stream;
+        let next = contain(|| {
+            let _entered = handle.enter();
+            pollster::block_on(stream.next())
+        });
+        match next {
+            Ok(batch) => batch.map(|batch| batch.map_err(running)),
+            Err(panic) => Some(Err(panic)),
+        }
+    }
+
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        let handle = match self.threads.handle() {
+            Ok(handle) => handle.clone(),
+            Err(error) => return futures::stream::iter([Err(error)]).boxed(),
+        };
+        let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_LEN);
+        let mut stream = self.stream;
+        let task = handle.spawn(async move {
+            while let Some(batch) = stream.next().await {
+                // The consumer dropped its end: nobody wants the rest.
+                if sender.send(batch.map_err(running)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let state = Consumer { receiver, task: Some(task), _threads: self.threads };
+        futures::stream::unfold(state, |mut state| async move {
+            match state.receiver.recv().await {
+                Some(batch) => Some((batch, state)),
+                None => {
+                    let ended = state.task.take()?.await;
+                    ended.is_err().then(|| (Err(panicked()), state))
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+struct Consumer {
+    receiver: tokio::sync::mpsc::Receiver<Result<RecordBatch>>,
+    task: Option<tokio::task::JoinHandle<()>>,
+    _threads: Arc<Threads>,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Runs a part of a query; a panic in it is the query's error and nothing else.
+pub(super) fn contain<T>(work: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorCode::Internal, "the query panicked; other queries are not affected")
+}
+
+/// Threads of the cache are named after it.
+pub(super) fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name("pillion-query")
+        .build()
+        .map_err(|error| Error::new(ErrorCode::Io, "cannot start threads for queries").with_source(error))
+}
+

@@ -1,0 +1,103 @@
+//! What a commit changes, as it stands in the log and, summed up, in a manifest.
+//!
+//! Both are MessagePack with field names, so that a later version can add fields that this one skips.
+
+use serde::{Deserialize, Serialize};
+
+/// One change of the catalog; a commit is a list of them, applied whole or not at all.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Edit {
+    /// A new, empty table.
+    DefineTable(TableRecord),
+    /// A table and all its segments are gone.
+    DropTable {
+        /// Its number.
+        table: u64,
+    },
+    /// Complete, durable segment files now belong to a table.
+    AddSegments {
+        /// Its number.
+        table: u64,
+        /// The segments, oldest first.
+        segments: Vec<SegmentRecord>,
+    },
+    /// Segments no longer belong to a table.
+    DropSegments {
+        /// Its number.
+        table: u64,
+        /// Numbers of the segments.
+        segments: Vec<u64>,
+    },
+    /// A table now holds everything that its source held at a moment.
+    SetFreshness {
+        /// Its number.
+        table: u64,
+        /// Nanoseconds since 1970-01-01 UTC.
+        as_of: i64,
+    },
+}
+
+/// The definition of a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TableRecord {
+    /// Never used again for another table; names its folder.
+    pub(crate) id: u64,
+    /// Name that users give it.
+    pub(crate) name: String,
+    /// Arrow IPC schema message.
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+    /// Columns of the primary key; none: no key.
+    pub(crate) primary_key: Vec<String>,
+    /// Columns by which every segment is sorted, ascending, nulls last.
+    pub(crate) sort_by: Vec<String>,
+}
+
+/// What the catalog knows of a segment file; enough to open it without reading anything but its directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SegmentRecord {
+    /// Never used again for another segment; names its file.
+    pub(crate) id: u64,
+    /// Segments of one run were written by one commit, in sort order, and do not overlap in it.
+    pub(crate) run: u64,
+    /// Rows in it.
+    pub(crate) rows: u64,
+    /// Length of the file in bytes.
+    pub(crate) len: u64,
+    /// Where its directory starts.
+    pub(crate) directory_offset: u64,
+    /// Length of its directory.
+    pub(crate) directory_len: u64,
+    /// Checksum of its directory, which holds or covers the checksums of everything else.
+    pub(crate) directory_checksum: u64,
+    /// Smallest encoded key; empty without a primary key.
+    #[serde(with = "serde_bytes")]
+    pub(crate) min_key: Vec<u8>,
+    /// Largest encoded key; empty without a primary key.
+    #[serde(with = "serde_bytes")]
+    pub(crate) max_key: Vec<u8>,
+}
+
+/// Body of a manifest: everything that the edits up to its sequence add up to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct CatalogRecord {
+    /// Number of the log file whose records follow.
+    pub(crate) log: u64,
+    /// Number of the next table.
+    pub(crate) next_table: u64,
+    /// Number of the next segment.
+    pub(crate) next_segment: u64,
+    /// All tables.
+    pub(crate) tables: Vec<TableContentRecord>,
+}
+
+/// A table and its segments in a manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TableContentRecord {
+    /// Its definition.
+    pub(crate) table: TableRecord,
+    /// Its segments, oldest first.
+    pub(crate) segments: Vec<SegmentRecord>,
+    /// See [`Edit::SetFreshness`].
+    pub(crate) as_of: Option<i64>,
+}

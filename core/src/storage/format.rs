@@ -1,0 +1,60 @@
+//! Constants of the directory format, version 1. They never change within a version; `docs/storage-format.md`
+//! describes what they delimit and a test pins them.
+
+/// Version of the directory format that this code writes, and the newest that it reads.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// First bytes of a log file.
+pub(crate) const LOG_MAGIC: [u8; 8] = *b"PILLNLOG";
+/// First bytes of a log record.
+pub(crate) const RECORD_MAGIC: [u8; 4] = *b"PREC";
+/// First bytes of a manifest.
+pub(crate) const MANIFEST_MAGIC: [u8; 8] = *b"PILLNMAN";
+
+/// Bytes of the header of a log file.
+pub(crate) const LOG_HEADER_LEN: usize = 64;
+/// Bytes of the header of a log record.
+pub(crate) const RECORD_HEADER_LEN: usize = 64;
+/// Bytes of the header of a manifest.
+pub(crate) const MANIFEST_HEADER_LEN: usize = 64;
+/// Records start at multiples of this.
+pub(crate) const RECORD_ALIGNMENT: usize = 64;
+/// Largest body of a log record; a commit of more rows writes segments and logs the edit.
+pub(crate) const RECORD_BODY_MAX: usize = 8 << 20;
+/// Largest body of a manifest.
+pub(crate) const MANIFEST_BODY_MAX: usize = 1 << 30;
+
+/// Alignment of every buffer and section of a segment.
+pub(crate) const SEGMENT_ALIGNMENT: usize = 64;
+/// Checksums of segments cover pages of this many bytes.
+pub(crate) const PAGE_LEN: usize = 64 << 10;
+/// Every batch of a segment but its last has this many rows.
+pub(crate) const BATCH_ROWS: usize = 1 << 16;
+/// A segment has at most this many rows.
+pub(crate) const SEGMENT_ROWS_MAX: usize = 1 << 20;
+/// A segment is closed at the first batch that reaches this many bytes.
+pub(crate) const SEGMENT_BYTES_TARGET: u64 = 256 << 20;
+/// Bytes of a bucket of the key index.
+pub(crate) const BUCKET_LEN: usize = 64;
+/// Rows that a bucket of the key index can name.
+pub(crate) const BUCKET_SLOTS: usize = 12;
+
+/// Rounds up to a multiple of a power of two.
+pub(crate) const fn align_up(len: usize, alignment: usize) -> usize {
+    (len + alignment - 1) & !(alignment - 1)
+}
+
+/// The checksum of everything on disk: XXH3 of 64 bits, seed 0.
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+/// Reads a little-endian number at `offset` if the bytes are there.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// Reads a little-endian number at `offset` if the bytes are there.
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+}

@@ -1,0 +1,91 @@
+//! Reads a log file record by record.
+
+use std::path::{Path, PathBuf};
+
+use super::record::{FileHeader, FileHeaderError, Record};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::format::{LOG_HEADER_LEN, RECORD_ALIGNMENT};
+use crate::storage::vfs::Vfs;
+
+/// A log file in memory.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: FileHeader,
+}
+
+impl LogFile {
+    /// Reads a file. `None` if its header is not whole: its owner died while creating it, before any commit
+    /// could be in it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Io`].
+    pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Self>> {
+        let bytes = vfs.read(path).map_err(|error| Error::io("read", path, error))?;
+        match FileHeader::decode(&bytes) {
+            Ok(header) => Ok(Some(Self { path: path.to_owned(), bytes, header })),
+            Err(FileHeaderError::Damaged) => Ok(None),
+            Err(FileHeaderError::Newer(version)) => Err(newer_format(path, version)),
+        }
+    }
+
+    /// Number of the file.
+    pub(crate) fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// Sequence of the last commit before the file.
+    pub(crate) fn base_sequence(&self) -> u64 {
+        self.header.base_sequence
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The record at `offset` and the offset behind it; `None` at the end or at damage.
+    pub(crate) fn record_at(&self, offset: usize) -> Option<(Record<'_>, usize)> {
+        let record = Record::decode(self.bytes.get(offset..)?)?;
+        let end = offset + record.encoded_len();
+        Some((record, end))
+    }
+
+    /// Offset of the first record.
+    pub(crate) fn start(&self) -> usize {
+        LOG_HEADER_LEN
+    }
+
+    /// Whether only zeros stand from `offset` on, as behind a last record that was written whole.
+    pub(crate) fn is_blank_from(&self, offset: usize) -> bool {
+        self.bytes.get(offset..).is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
+    }
+
+    /// How many whole records stand behind damage at `offset`, and can no longer be trusted.
+    pub(crate) fn records_behind(&self, mut offset: usize) -> usize {
+        let mut records = 0;
+        while offset < self.bytes.len() {
+            offset = match self.record_at(offset) {
+                Some((_, end)) => {
+                    records += 1;
+                    end
+                }
+                None => offset + RECORD_ALIGNMENT,
+            };
+        }
+        records
+    }
+}
+
+/// The error for a file of a newer format.
+pub(crate) fn newer_format(path: &Path, version: u32) -> Error {
+    Error::new(
+        ErrorCode::NewerFormat,
+        format!(
+            "{} has format version {version}; this Pillion reads up to {}: upgrade Pillion, or open another directory",
+            path.display(),
+            crate::storage::format::FORMAT_VERSION
+        ),
+    )
+}

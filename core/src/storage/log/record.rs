@@ -1,0 +1,121 @@
+//! Bytes of a log file's header and of one record.
+
+use crate::api::version::Version;
+use crate::storage::format::{
+    FORMAT_VERSION, LOG_HEADER_LEN, LOG_MAGIC, RECORD_ALIGNMENT, RECORD_BODY_MAX, RECORD_HEADER_LEN, RECORD_MAGIC,
+    align_up, checksum, u32_at, u64_at,
+};
+
+/// Header of a log file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileHeader {
+    /// Number of the file, as in its name.
+    pub(crate) number: u64,
+    /// Sequence of the last commit before the file.
+    pub(crate) base_sequence: u64,
+}
+
+/// Why bytes are not the header of a log file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FileHeaderError {
+    /// Written by a newer version of Pillion.
+    Newer(u32),
+    /// Not a complete header: the file was being created when its owner died, or it is damaged.
+    Damaged,
+}
+
+impl FileHeader {
+    /// magic 8 · format version 4 · zero 4 · number 8 · base sequence 8 · zero 24 · checksum 8
+    pub(crate) fn encode(self) -> [u8; LOG_HEADER_LEN] {
+        let mut bytes = [0; LOG_HEADER_LEN];
+        bytes[..8].copy_from_slice(&LOG_MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.base_sequence.to_le_bytes());
+        let sum = checksum(&bytes[..56]);
+        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FileHeaderError> {
+        let header = bytes.get(..LOG_HEADER_LEN).ok_or(FileHeaderError::Damaged)?;
+        if header[..8] != LOG_MAGIC {
+            return Err(FileHeaderError::Damaged);
+        }
+        let version = u32_at(header, 8).ok_or(FileHeaderError::Damaged)?;
+        if version > FORMAT_VERSION {
+            return Err(FileHeaderError::Newer(version));
+        }
+        let fields = (u64_at(header, 16), u64_at(header, 24), u64_at(header, 56));
+        match fields {
+            (Some(number), Some(base_sequence), Some(sum)) if sum == checksum(&header[..56]) => {
+                Ok(Self { number, base_sequence })
+            }
+            _ => Err(FileHeaderError::Damaged),
+        }
+    }
+}
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum RecordKind {
+    /// An owner opened the cache; commits follow.
+    Opened = 1,
+    /// A commit; the body is its edits.
+    Commit = 2,
+    /// The owner closed the cache: everything before is durable and no number was lost.
+    Closed = 3,
+}
+
+/// A record whose checksums held.
+#[derive(Clone, Debug)]
+pub(crate) struct Record<'a> {
+    /// What it says.
+    pub(crate) kind: RecordKind,
+    /// The version that it makes.
+    pub(crate) version: Version,
+    /// Its body.
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Bytes of the record in the file, padded.
+    pub(crate) fn encoded_len(&self) -> usize {
+        align_up(RECORD_HEADER_LEN + self.body.len(), RECORD_ALIGNMENT)
+    }
+
+    /// magic 4 · kind 4 · incarnation 8 · sequence 8 · body length 8 · body checksum 8 · zero 16 ·
+    /// checksum of the header 8 · body, padded with zeros
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.encoded_len()];
+        bytes[..4].copy_from_slice(&RECORD_MAGIC);
+        bytes[4..8].copy_from_slice(&(self.kind as u32).to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.version.incarnation.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.version.sequence.to_le_bytes());
+        bytes[24..32].copy_from_slice(&(self.body.len() as u64).to_le_bytes());
+        bytes[32..40].copy_from_slice(&checksum(self.body).to_le_bytes());
+        let sum = checksum(&bytes[..56]);
+        bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+        bytes[RECORD_HEADER_LEN..RECORD_HEADER_LEN + self.body.len()].copy_from_slice(self.body);
+        bytes
+    }
+
+    /// The record at the start of `bytes`, if one stands there whole.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let header = bytes.get(..RECORD_HEADER_LEN)?;
+        if header[..4] != RECORD_MAGIC || u64_at(header, 56)? != checksum(&header[..56]) {
+            return None;
+        }
+        let kind = match u32_at(header, 4)? {
+            1 => RecordKind::Opened,
+            2 => RecordKind::Commit,
+            3 => RecordKind::Closed,
+            _ => return None,
+        };
+        let version = Version { incarnation: u64_at(header, 8)?, sequence: u64_at(header, 16)? };
+        let body_len = usize::try_from(u64_at(header, 24)?).ok().filter(|len| *len <= RECORD_BODY_MAX)?;
+        let body = bytes.get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + body_len)?;
+        (u64_at(header, 32)? == checksum(body)).then_some(Self { kind, version, body })
+    }
+}

@@ -1,0 +1,96 @@
+//! Appends records to one log file.
+
+use std::path::{Path, PathBuf};
+
+use super::record::{FileHeader, Record};
+use crate::api::error::{Error, Result};
+use crate::storage::format::LOG_HEADER_LEN;
+use crate::storage::vfs::{Vfs, VfsFile};
+
+/// Space is reserved in steps of this many bytes.
+const ALLOCATION_STEP: u64 = 256 << 10;
+
+/// The open end of the log.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    path: PathBuf,
+    file: Box<dyn VfsFile>,
+    number: u64,
+    end: u64,
+    allocated: u64,
+    unsynced: bool,
+}
+
+impl LogWriter {
+    /// Creates a file and makes it durable, its directory entry included.
+    pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64, base_sequence: u64) -> Result<Self> {
+        let path = dir.join(super::file_name(number));
+        let fail = |action: &str, error| Error::io(action, &path, error);
+        let mut file = vfs.create(&path).map_err(|error| fail("create", error))?;
+        file.allocate(ALLOCATION_STEP).map_err(|error| fail("allocate", error))?;
+        let header = FileHeader { number, base_sequence }.encode();
+        file.write_all_at(&header, 0).map_err(|error| fail("write", error))?;
+        file.sync().map_err(|error| fail("sync", error))?;
+        vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        let end = LOG_HEADER_LEN as u64;
+        Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false })
+    }
+
+    /// Goes on behind the last record of an existing file.
+    pub(crate) fn resume(vfs: &dyn Vfs, dir: &Path, number: u64, end: u64) -> Result<Self> {
+        let path = dir.join(super::file_name(number));
+        let file = vfs.open_write(&path).map_err(|error| Error::io("open", &path, error))?;
+        Ok(Self { path, file, number, end, allocated: 0, unsynced: false })
+    }
+
+    /// Number of the file.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes in use.
+    pub(crate) fn len(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether records were appended since the last sync.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Reserves the space of a record, so that a full disk is known before the first byte is written.
+    ///
+    /// # Errors
+    /// [`DiskFull`](crate::ErrorCode::DiskFull); nothing was written and the log can be used on.
+    pub(crate) fn reserve(&mut self, record: &Record<'_>) -> Result<()> {
+        let needed = self.end + record.encoded_len() as u64;
+        if needed > self.allocated {
+            let target = needed.next_multiple_of(ALLOCATION_STEP);
+            self.file.allocate(target).map_err(|error| Error::io("allocate", &self.path, error))?;
+            self.allocated = target;
+        }
+        Ok(())
+    }
+
+    /// Appends a record for which space was reserved; not durable before [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// After any error the file's content is unknown: the caller must poison itself.
+    pub(crate) fn append(&mut self, record: &Record<'_>) -> Result<()> {
+        let bytes = record.encode();
+        self.file.write_all_at(&bytes, self.end).map_err(|error| Error::io("write", &self.path, error))?;
+        self.end += bytes.len() as u64;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Makes every appended record durable.
+    ///
+    /// # Errors
+    /// After any error the file's content is unknown: the caller must poison itself and never sync again.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
+        self.unsynced = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! Files, commits and reads. Knows Arrow; knows neither DataFusion nor tokio.
+
+mod edit;
+mod format;
+mod index;
+pub(crate) mod key;
+mod load;
+mod log;
+mod manifest;
+mod recovery;
+mod region;
+mod segment;
+mod sort;
+mod state;
+mod store;
+mod vfs;
+
+pub(crate) use segment::{Segment, ZoneMaps, check_storable};
+pub(crate) use sort::ORDER;
+pub(crate) use state::{Files, SegmentHandle, State, TableShape, TableState};
+pub(crate) use store::{Store, Sync};
+pub(crate) use vfs::OsVfs;

@@ -1,0 +1,122 @@
+//! From the files of a directory to its newest committed state.
+//!
+//! What is recovered is a prefix of what was committed: replay starts at the newest whole manifest and stops at
+//! the first record that is not whole or does not follow the one before it.
+
+use std::collections::BTreeMap;
+
+use super::edit::Edit;
+use super::log::{self, LogFile, RecordKind};
+use super::manifest;
+use super::state::{Files, State};
+use crate::api::error::{Error, Result};
+use crate::api::version::Version;
+
+/// The newest state, and where the log goes on.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The newest committed state.
+    pub(crate) state: State,
+    /// The last file of the log that counts, if there is one.
+    pub(crate) tail: Option<LogTail>,
+    /// Number of the newest log file that exists, whether it counts or not.
+    pub(crate) last_log: u64,
+    /// What was found damaged and left out.
+    pub(crate) damage: Option<String>,
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogTail {
+    /// Number of the file.
+    pub(crate) number: u64,
+    /// Offset behind its last record.
+    pub(crate) end: u64,
+    /// Whether the last owner closed the cache: nothing was lost and the file can be continued.
+    pub(crate) closed: bool,
+}
+
+/// Reads manifest and log.
+///
+/// # Errors
+/// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
+/// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
+pub(crate) fn recover(files: &Files) -> Result<Recovered> {
+    let vfs = files.vfs.as_ref();
+    let manifest = manifest::newest(vfs, &files.dir)?;
+    let state = State::from_record(manifest.version, &manifest.catalog, files)?;
+    let log_dir = files.log_dir();
+    let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
+    let numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
+    let mut logs = BTreeMap::new();
+    for &number in numbers.iter().filter(|&&number| number >= manifest.catalog.log) {
+        if let Some(file) = LogFile::read(vfs, &log_dir.join(log::file_name(number)))? {
+            logs.insert(number, file);
+        }
+    }
+    let mut replay = Replay { state, tail: None, damage: None, files };
+    for (number, file) in &logs {
+        // A later file says how far the log counted when that file was begun.
+        let limit = logs.range(number + 1..).map(|(_, later)| later.base_sequence()).min().unwrap_or(u64::MAX);
+        replay.file(file, limit)?;
+    }
+    let Replay { state, tail, damage, .. } = replay;
+    if let Some(damage) = &damage {
+        tracing::warn!(%damage, "the log was recovered up to the last commit that is whole");
+    }
+    Ok(Recovered { state, tail, last_log: numbers.into_iter().max().unwrap_or_default(), damage })
+}
+
+struct Replay<'a> {
+    state: State,
+    tail: Option<LogTail>,
+    damage: Option<String>,
+    files: &'a Files,
+}
+
+impl Replay<'_> {
+    fn file(&mut self, file: &LogFile, limit: u64) -> Result<()> {
+        if file.base_sequence() > self.state.version.sequence {
+            let path = file.path().display();
+            self.damage = Some(format!("{path} follows commits that are missing and was left out"));
+            return Ok(());
+        }
+        let mut offset = file.start();
+        let mut closed = false;
+        while let Some((record, end)) = file.record_at(offset) {
+            let Version { sequence, .. } = record.version;
+            if sequence > limit {
+                break;
+            }
+            let current = self.state.version.sequence;
+            match record.kind {
+                RecordKind::Commit if sequence == current + 1 => self.commit(record.body, file, offset)?,
+                RecordKind::Commit if sequence > current + 1 => break,
+                _ => {}
+            }
+            if sequence >= current {
+                self.state.version = record.version;
+            }
+            closed = record.kind == RecordKind::Closed;
+            offset = end;
+        }
+        if !file.is_blank_from(offset) {
+            let behind = file.records_behind(offset);
+            if behind > 0 {
+                let path = file.path().display();
+                self.damage =
+                    Some(format!("{path}: the record at byte {offset} is damaged; {behind} whole records behind it are left out"));
+            }
+            closed = false;
+        }
+        self.tail = Some(LogTail { number: file.number(), end: offset as u64, closed });
+        Ok(())
+    }
+
+    fn commit(&mut self, body: &[u8], file: &LogFile, offset: usize) -> Result<()> {
+        let edits: Vec<Edit> = rmp_serde::from_slice(body).map_err(|error| {
+            Error::corrupt(file.path(), offset as u64, "edits not understood").with_source(error)
+        })?;
+        edits.iter().try_for_each(|edit| self.state.apply(edit, self.files))
+    }
+}

@@ -1,0 +1,104 @@
+//! Read-only bytes that outlive everything built over them: a mapped file, or memory in tests.
+//!
+//! This is one of the two files of storage that hold unsafe code.
+#![expect(unsafe_code, reason = "mapping a file and lending its bytes to Arrow is what this file is for")]
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use arrow::alloc::Allocation;
+use arrow::buffer::Buffer;
+use memmap2::{Advice, Mmap};
+
+/// Read-only bytes with a fixed address. Cloning shares them.
+///
+/// The bytes of a mapped file are those of the page cache: they change only if another process writes the
+/// file, which the directory's rules forbid (files are complete before they are named by a commit, and never
+/// change afterwards). What a breach of that rule could do is bounded by the page checksums.
+#[derive(Clone)]
+pub(crate) struct Region {
+    bytes: Arc<Backing>,
+}
+
+enum Backing {
+    Mapped(Mmap),
+    #[cfg_attr(not(test), expect(dead_code, reason = "simulated files in tests and fuzzing"))]
+    Owned(Buffer),
+}
+
+impl Region {
+    /// Maps a file as long as it is now. No page is read.
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
+        // SAFETY: undefined behaviour follows if the mapped bytes change while a reference to them is held.
+        // Files of a cache directory are never written in place once they are complete and never truncated
+        // (docs/architecture.md, invariants); a process that breaks this rule breaks the cache.
+        let map = unsafe { Mmap::map(file) }?;
+        Ok(Self { bytes: Arc::new(Backing::Mapped(map)) })
+    }
+
+    /// Bytes in memory.
+    #[cfg(test)]
+    pub(crate) fn from_vec(bytes: Vec<u8>) -> Self {
+        Self { bytes: Arc::new(Backing::Owned(Buffer::from_vec(bytes))) }
+    }
+
+    /// All bytes; touching one may read its page from disk.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match &*self.bytes {
+            Backing::Mapped(map) => map,
+            Backing::Owned(buffer) => buffer,
+        }
+    }
+
+    /// Number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
+    /// here and not a signal at the first touch.
+    pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        let Backing::Mapped(map) = &*self.bytes else { return Ok(()) };
+        #[cfg(target_os = "linux")]
+        {
+            // WILLNEED first bounds what is read to this range; populating alone would read ahead by megabytes.
+            map.advise_range(Advice::WillNeed, offset, len)?;
+            map.advise_range(Advice::PopulateRead, offset, len)
+        }
+        #[cfg(not(target_os = "linux"))]
+        map.advise_range(Advice::WillNeed, offset, len)
+    }
+
+    /// An Arrow buffer over `len` bytes at `offset` that keeps this region alive; nothing is copied or read.
+    /// `None` if the range is not within the region.
+    pub(crate) fn buffer(&self, offset: usize, len: usize) -> Option<Buffer> {
+        let bytes = self.as_slice().get(offset..offset.checked_add(len)?)?;
+        let pointer = NonNull::from(bytes).cast();
+        let owner: Arc<dyn Allocation> = Arc::new(Owner { _region: self.clone() });
+        // SAFETY: `pointer` is valid for reads of `len` bytes as long as `owner` lives, because the owner holds
+        // the region and a region never moves or shrinks; nobody writes through it.
+        Some(unsafe { Buffer::from_custom_allocation(pointer, len, owner) })
+    }
+}
+
+impl AsRef<[u8]> for Region {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Region({} bytes)", self.len())
+    }
+}
+
+/// Keeps a region alive for Arrow; `Allocation` asks for unwind safety, which immutable bytes have.
+struct Owner {
+    _region: Region,
+}
+
+impl std::panic::RefUnwindSafe for Owner {}

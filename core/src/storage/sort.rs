@@ -1,0 +1,306 @@
+//! Sorts any number of rows in bounded memory: sorted runs on disk, merged.
+
+use std::io::{self, Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow::row::{RowConverter, Rows, SortField};
+
+use super::format::BATCH_ROWS;
+use super::region::Region;
+use super::vfs::{Vfs, VfsFile};
+use crate::api::error::{Error, Result};
+
+/// Rows of a batch of a run on disk; a merge holds one such batch of every run.
+const SPILL_ROWS: usize = 8192;
+/// A batch that leaves the sorter has about this many bytes at most.
+pub(crate) const BATCH_BYTES_TARGET: usize = 64 << 20;
+
+/// Ascending, nulls last: what SQL's `ORDER BY` means by default.
+pub(crate) const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+/// Collects rows and gives them back in order.
+pub(crate) struct Sorter {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    schema: SchemaRef,
+    columns: Vec<usize>,
+    converter: RowConverter,
+    budget: usize,
+    buffered: Vec<RecordBatch>,
+    buffered_len: usize,
+    rows: usize,
+    bytes: usize,
+    runs: Vec<SpillFile>,
+}
+
+impl Sorter {
+    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir`.
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        dir: PathBuf,
+        schema: SchemaRef,
+        columns: Vec<usize>,
+        budget: usize,
+    ) -> Result<Self> {
+        let fields = columns.iter().map(|&column| {
+            SortField::new_with_options(schema.field(column).data_type().clone(), ORDER)
+        });
+        let converter = RowConverter::new(fields.collect()).map_err(arrow_error)?;
+        Ok(Self {
+            vfs,
+            dir,
+            schema,
+            columns,
+            converter,
+            budget,
+            buffered: Vec::new(),
+            buffered_len: 0,
+            rows: 0,
+            bytes: 0,
+            runs: Vec::new(),
+        })
+    }
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let len = batch.get_array_memory_size();
+        self.rows += batch.num_rows();
+        self.bytes += len;
+        self.buffered_len += len;
+        self.buffered.push(batch);
+        if self.buffered_len >= self.budget { self.spill() } else { Ok(()) }
+    }
+
+    /// Calls `emit` with all rows in order, in batches for segments.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push), and what `emit` returns.
+    pub(crate) fn finish(mut self, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let row_len = self.bytes / self.rows.max(1);
+        let batch_rows = (BATCH_BYTES_TARGET / row_len.max(1)).clamp(1, BATCH_ROWS);
+        if self.runs.is_empty() {
+            return self.sort_buffered(batch_rows, emit);
+        }
+        self.spill()?;
+        let readers = self.runs.iter().map(SpillFile::open).collect::<Result<Vec<_>>>()?;
+        Merge::new(&self.converter, &self.columns, readers)?.run(batch_rows, emit)
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        if self.buffered.is_empty() {
+            return Ok(());
+        }
+        let path = self.dir.join(format!("run-{}", self.runs.len()));
+        let mut writer = SpillWriter::create(self.vfs.as_ref(), &path, &self.schema)?;
+        self.runs.push(SpillFile { vfs: self.vfs.clone(), path });
+        self.sort_buffered(SPILL_ROWS, &mut |batch| writer.write(&batch))?;
+        writer.finish()
+    }
+
+    fn sort_buffered(&mut self, batch_rows: usize, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let batches = std::mem::take(&mut self.buffered);
+        self.buffered_len = 0;
+        let keys: Vec<Rows> =
+            batches.iter().map(|batch| convert(&self.converter, &self.columns, batch)).collect::<Result<_>>()?;
+        let mut order: Vec<(usize, usize)> = batches
+            .iter()
+            .enumerate()
+            .flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
+            .collect();
+        let row = |&(batch, row): &(usize, usize)| keys[batch].row(row);
+        if !order.is_sorted_by(|a, b| row(a) <= row(b)) {
+            order.sort_by(|a, b| row(a).cmp(&row(b)));
+        }
+        let sources: Vec<&RecordBatch> = batches.iter().collect();
+        for part in order.chunks(batch_rows) {
+            emit(interleave_record_batch(&sources, part).map_err(arrow_error)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn convert(converter: &RowConverter, columns: &[usize], batch: &RecordBatch) -> Result<Rows> {
+    let arrays: Vec<ArrayRef> = columns.iter().map(|&column| batch.column(column).clone()).collect();
+    let rows = converter.empty_rows(batch.num_rows(), 0);
+    let mut rows = rows;
+    converter.append(&mut rows, &arrays).map_err(arrow_error)?;
+    Ok(rows)
+}
+
+fn arrow_error(error: ArrowError) -> Error {
+    Error::internal("cannot sort rows").with_source(error)
+}
+
+/// A sorted run on disk; removed when dropped.
+struct SpillFile {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
+}
+
+type SpillReader = StreamReader<Cursor<Region>>;
+
+impl SpillFile {
+    fn open(&self) -> Result<SpillReader> {
+        let region = self.vfs.map(&self.path).map_err(|error| Error::io("map", &self.path, error))?;
+        StreamReader::try_new(Cursor::new(region), None).map_err(arrow_error)
+    }
+}
+
+impl Drop for SpillFile {
+    fn drop(&mut self) {
+        if let Err(error) = self.vfs.remove(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove a temporary file");
+        }
+    }
+}
+
+struct SpillWriter {
+    path: PathBuf,
+    writer: StreamWriter<io::BufWriter<FileSink>>,
+}
+
+impl SpillWriter {
+    fn create(vfs: &dyn Vfs, path: &Path, schema: &SchemaRef) -> Result<Self> {
+        let file = vfs.create(path).map_err(|error| Error::io("create", path, error))?;
+        let sink = io::BufWriter::with_capacity(1 << 20, FileSink { file, position: 0 });
+        let writer = StreamWriter::try_new(sink, schema).map_err(|error| Self::error(path, error))?;
+        Ok(Self { path: path.to_owned(), writer })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(|error| Self::error(&self.path, error))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.writer.finish().and_then(|()| self.writer.flush()).map_err(|error| Self::error(&self.path, error))
+    }
+
+    fn error(path: &Path, error: ArrowError) -> Error {
+        match error {
+            ArrowError::IoError(_, error) => Error::io("write", path, error),
+            other => arrow_error(other),
+        }
+    }
+}
+
+/// Appends to a file.
+struct FileSink {
+    file: Box<dyn VfsFile>,
+    position: u64,
+}
+
+impl Write for FileSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A merge of sorted runs by a binary heap of cursors. Ties go to the earlier run, so that the sort is stable.
+struct Merge<'a> {
+    converter: &'a RowConverter,
+    columns: &'a [usize],
+    cursors: Vec<RunCursor>,
+    /// Numbers of cursors that have rows left; the first has the smallest row.
+    heap: Vec<usize>,
+}
+
+struct RunCursor {
+    reader: SpillReader,
+    batch: RecordBatch,
+    keys: Rows,
+    row: usize,
+}
+
+impl<'a> Merge<'a> {
+    fn new(converter: &'a RowConverter, columns: &'a [usize], readers: Vec<SpillReader>) -> Result<Self> {
+        let mut cursors = Vec::with_capacity(readers.len());
+        for mut reader in readers {
+            if let Some(batch) = reader.next() {
+                let batch = batch.map_err(arrow_error)?;
+                let keys = convert(converter, columns, &batch)?;
+                cursors.push(RunCursor { reader, batch, keys, row: 0 });
+            }
+        }
+        let mut merge = Self { converter, columns, heap: (0..cursors.len()).collect(), cursors };
+        for position in (0..merge.heap.len() / 2).rev() {
+            merge.sift_down(position);
+        }
+        Ok(merge)
+    }
+
+    fn run(mut self, batch_rows: usize, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let mut sources: Vec<RecordBatch> = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
+        // Where the current batch of each cursor stands in `sources`.
+        let mut source_of: Vec<usize> = (0..sources.len()).collect();
+        let mut order = Vec::with_capacity(batch_rows);
+        while let Some(&first) = self.heap.first() {
+            let cursor = &mut self.cursors[first];
+            order.push((source_of[first], cursor.row));
+            cursor.row += 1;
+            if cursor.row == cursor.batch.num_rows() {
+                match cursor.reader.next() {
+                    Some(batch) => {
+                        cursor.batch = batch.map_err(arrow_error)?;
+                        cursor.keys = convert(self.converter, self.columns, &cursor.batch)?;
+                        cursor.row = 0;
+                        source_of[first] = sources.len();
+                        sources.push(cursor.batch.clone());
+                    }
+                    None => {
+                        self.heap.swap_remove(0);
+                    }
+                }
+            }
+            self.sift_down(0);
+            if order.len() == batch_rows || self.heap.is_empty() {
+                let references: Vec<&RecordBatch> = sources.iter().collect();
+                emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)?;
+                order.clear();
+                sources = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
+                source_of = (0..sources.len()).collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_before(&self, a: usize, b: usize) -> bool {
+        let row = |number: usize| self.cursors[number].keys.row(self.cursors[number].row);
+        (row(a), a) < (row(b), b)
+    }
+
+    fn sift_down(&mut self, mut position: usize) {
+        loop {
+            let mut smallest = position;
+            for child in [2 * position + 1, 2 * position + 2] {
+                if child < self.heap.len() && self.is_before(self.heap[child], self.heap[smallest]) {
+                    smallest = child;
+                }
+            }
+            if smallest == position {
+                return;
+            }
+            self.heap.swap(position, smallest);
+            position = smallest;
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One committed state of the cache: which tables there are and which segments make them up.
+//!
+//! States are immutable and share what did not change, so that a reader holds one for as long as it likes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::MetadataVersion;
+use arrow::ipc::convert::try_schema_from_ipc_buffer;
+use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+
+use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord, TableRecord};
+use super::format::SEGMENT_ALIGNMENT;
+use super::key;
+use super::segment::Segment;
+use super::vfs::Vfs;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::version::Version;
+
+/// Where segments lie and how they are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The cache directory.
+    pub(crate) dir: PathBuf,
+    /// Access to it.
+    pub(crate) vfs: Arc<dyn Vfs>,
+}
+
+impl Files {
+    /// Folder of a table.
+    pub(crate) fn table_dir(&self, table: u64) -> PathBuf {
+        self.dir.join("tables").join(table.to_string())
+    }
+
+    /// Path of a segment.
+    pub(crate) fn segment_path(&self, table: u64, segment: u64) -> PathBuf {
+        self.table_dir(table).join(format!("{segment}.arrow"))
+    }
+
+    /// Folder of the log.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Folder of files that are worth nothing after a crash.
+    pub(crate) fn tmp_dir(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+}
+
+/// What of a table never changes.
+#[derive(Debug)]
+pub(crate) struct TableShape {
+    /// Its number.
+    pub(crate) id: u64,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its columns.
+    pub(crate) schema: SchemaRef,
+    /// Columns of its primary key; none: no key.
+    pub(crate) primary_key: Vec<usize>,
+    /// Columns by which every segment is sorted; none: as they came.
+    pub(crate) sort_by: Vec<usize>,
+}
+
+impl TableShape {
+    fn from_record(record: &TableRecord) -> Result<Self> {
+        let damaged = |what: String| Error::new(ErrorCode::Corrupt, format!("definition of table `{}`: {what}", record.name));
+        let schema = try_schema_from_ipc_buffer(&record.schema)
+            .map_err(|error| damaged("schema not understood".to_owned()).with_source(error))?;
+        let columns = |names: &[String]| -> Result<Vec<usize>> {
+            names.iter().map(|name| schema.index_of(name).map_err(|error| damaged(error.to_string()))).collect()
+        };
+        Ok(Self {
+            id: record.id,
+            name: record.name.clone(),
+            primary_key: columns(&record.primary_key)?,
+            sort_by: columns(&record.sort_by)?,
+            schema: Arc::new(schema),
+        })
+    }
+
+    pub(crate) fn to_record(&self) -> Result<TableRecord> {
+        let names = |columns: &[usize]| columns.iter().map(|&column| self.schema.field(column).name().clone()).collect();
+        let internal = |error| Error::internal("cannot encode a schema").with_source(error);
+        let options = IpcWriteOptions::try_new(SEGMENT_ALIGNMENT, false, MetadataVersion::V5).map_err(internal)?;
+        let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+            &self.schema,
+            &mut DictionaryTracker::new(true),
+            &options,
+        );
+        let mut schema = Vec::new();
+        write_message(&mut schema, message, &options).map_err(internal)?;
+        Ok(TableRecord {
+            id: self.id,
+            name: self.name.clone(),
+            schema,
+            primary_key: names(&self.primary_key),
+            sort_by: names(&self.sort_by),
+        })
+    }
+}
+
+/// A segment that belongs to a table; its file is opened at first use.
+#[derive(Debug)]
+pub(crate) struct SegmentHandle {
+    record: SegmentRecord,
+    shape: Arc<TableShape>,
+    files: Files,
+    opened: OnceLock<Segment>,
+}
+
+impl SegmentHandle {
+    pub(crate) fn new(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
+        Self { record, shape, files, opened: OnceLock::new() }
+    }
+
+    /// What the catalog knows of it.
+    pub(crate) fn record(&self) -> &SegmentRecord {
+        &self.record
+    }
+
+    /// Columns of its table.
+    #[inline]
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.shape.schema
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.files.segment_path(self.shape.id, self.record.id)
+    }
+
+    /// The open segment.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`]; the next call tries again.
+    #[inline]
+    pub(crate) fn open(&self) -> Result<&Segment> {
+        match self.opened.get() {
+            Some(segment) => Ok(segment),
+            None => self.open_now(),
+        }
+    }
+
+    #[cold]
+    fn open_now(&self) -> Result<&Segment> {
+        let shape = &self.shape;
+        let vfs = self.files.vfs.as_ref();
+        let segment =
+            Segment::open(vfs, self.path(), shape.schema.clone(), shape.primary_key.clone(), &self.record)?;
+        Ok(self.opened.get_or_init(|| segment))
+    }
+
+    /// Whether a key can be in it by its bounds.
+    #[inline]
+    pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
+        self.record.min_key.as_slice() <= key && key <= self.record.max_key.as_slice()
+    }
+}
+
+/// A table at one version.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    /// What of it never changes.
+    pub(crate) shape: Arc<TableShape>,
+    /// Its segments, oldest first.
+    pub(crate) segments: Vec<Arc<SegmentHandle>>,
+    /// See [`Edit::SetFreshness`].
+    pub(crate) as_of: Option<i64>,
+}
+
+impl TableState {
+    /// Rows of the table.
+    pub(crate) fn rows(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.record.rows).sum()
+    }
+
+    /// Bytes of its segments on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.record.len).sum()
+    }
+
+    /// The segment and row that carry an encoded key.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
+        let hash = key::hash(key);
+        for segment in self.segments.iter().rev().filter(|segment| segment.may_hold(key)) {
+            if let Some(row) = segment.open()?.find(hash, key)? {
+                return Ok(Some((segment, row)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A committed state.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// Its version.
+    pub(crate) version: Version,
+    /// Tables by number.
+    pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
+    /// Numbers by name.
+    pub(crate) names: HashMap<String, u64>,
+    /// Number of the next table.
+    pub(crate) next_table: u64,
+    /// Number of the next segment, as far as commits tell.
+    pub(crate) next_segment: u64,
+}
+
+impl State {
+    /// The state that a manifest describes.
+    pub(crate) fn from_record(version: Version, record: &CatalogRecord, files: &Files) -> Result<Self> {
+        let mut state = Self {
+            version,
+            tables: BTreeMap::new(),
+            names: HashMap::new(),
+            next_table: record.next_table,
+            next_segment: record.next_segment,
+        };
+        for content in &record.tables {
+            let table = content.table.id;
+            state.apply(&Edit::DefineTable(content.table.clone()), files)?;
+            state.apply(&Edit::AddSegments { table, segments: content.segments.clone() }, files)?;
+            if let Some(as_of) = content.as_of {
+                state.apply(&Edit::SetFreshness { table, as_of }, files)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The description of this state in a manifest.
+    pub(crate) fn to_record(&self, log: u64) -> Result<CatalogRecord> {
+        let tables = self.tables.values().map(|table| {
+            Ok(TableContentRecord {
+                table: table.shape.to_record()?,
+                segments: table.segments.iter().map(|segment| segment.record.clone()).collect(),
+                as_of: table.as_of,
+            })
+        });
+        Ok(CatalogRecord {
+            log,
+            next_table: self.next_table,
+            next_segment: self.next_segment,
+            tables: tables.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Applies one edit of a commit.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] if the edit does not fit the state.
+    pub(crate) fn apply(&mut self, edit: &Edit, files: &Files) -> Result<()> {
+        match edit {
+            Edit::DefineTable(record) => {
+                let shape = Arc::new(TableShape::from_record(record)?);
+                self.next_table = self.next_table.max(record.id + 1);
+                self.names.insert(record.name.clone(), record.id);
+                self.tables.insert(record.id, Arc::new(TableState { shape, segments: Vec::new(), as_of: None }));
+            }
+            Edit::DropTable { table } => {
+                if let Some(dropped) = self.tables.remove(table) {
+                    self.names.remove(&dropped.shape.name);
+                }
+            }
+            Edit::AddSegments { table, segments } => {
+                let last = segments.iter().map(|segment| segment.id + 1).max();
+                self.next_segment = self.next_segment.max(last.unwrap_or_default());
+                let state = self.table_mut(*table)?;
+                let shape = state.shape.clone();
+                state.segments.extend(
+                    segments
+                        .iter()
+                        .map(|record| Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))),
+                );
+            }
+            Edit::DropSegments { table, segments } => {
+                self.table_mut(*table)?.segments.retain(|segment| !segments.contains(&segment.record.id));
+            }
+            Edit::SetFreshness { table, as_of } => self.table_mut(*table)?.as_of = Some(*as_of),
+        }
+        Ok(())
+    }
+
+    /// A table by name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TableNotFound`], naming the nearest table there is.
+    pub(crate) fn table(&self, name: &str) -> Result<&Arc<TableState>> {
+        self.names.get(name).and_then(|id| self.tables.get(id)).ok_or_else(|| self.not_found(name))
+    }
+
+    fn not_found(&self, name: &str) -> Error {
+        let known = self.names.keys().map(String::as_str);
+        let hint = crate::api::error::suggestion(name, known);
+        Error::new(ErrorCode::TableNotFound, format!("there is no table `{name}`{hint}"))
+    }
+
+    /// Paths of all segments.
+    pub(crate) fn segment_paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.tables.values().flat_map(|table| table.segments.iter().map(|segment| segment.path()))
+    }
+
+    fn table_mut(&mut self, id: u64) -> Result<&mut TableState> {
+        let table = self.tables.get_mut(&id);
+        table.map(Arc::make_mut).ok_or_else(|| {
+            Error::new(ErrorCode::Corrupt, format!("an edit names table {id}, which there is not"))
+        })
+    }
+}
+

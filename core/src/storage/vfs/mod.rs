@@ -1,0 +1,76 @@
+//! Everything that storage does to files, behind one small trait.
+//!
+//! Tests replace it: to fill the disk at a chosen write, to fail a chosen sync, to build crash images.
+
+mod os;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+pub(crate) use os::OsVfs;
+
+use super::region::Region;
+
+/// The files below a cache directory.
+///
+/// Paths are absolute. A file is named only by its final path; nothing is ever truncated or renamed onto a
+/// file that a commit has named.
+pub(crate) trait Vfs: fmt::Debug + Send + Sync {
+    /// Creates a file that must not exist yet, for writing.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// Opens an existing file to write on behind its last byte.
+    fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// The whole content of a small file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Maps a file read-only as it is now and closes its descriptor. No page is read.
+    fn map(&self, path: &Path) -> io::Result<Region>;
+
+    /// Gives a file its final name; atomic, not durable before [`sync_dir`](Self::sync_dir).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Unlinks a file; mappings of it stay valid.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Names in a directory, unordered; empty if there is no such directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Creates a directory and its parents.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes creations, renames and removals in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes the lock file for as long as the returned guard lives, or says who holds it.
+    fn lock(&self, path: &Path) -> io::Result<LockOutcome>;
+
+    /// Name of the file system of `dir` if a cache directory must not lie on it.
+    fn unsupported_file_system(&self, dir: &Path) -> io::Result<Option<&'static str>>;
+}
+
+/// A file open for writing. Dropping it closes it and makes nothing durable.
+pub(crate) trait VfsFile: fmt::Debug + Send {
+    /// Writes all bytes at `offset`.
+    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reserves space up to `len` bytes; new bytes read as zero.
+    fn allocate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Makes content and length durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What came of taking the lock.
+pub(crate) enum LockOutcome {
+    /// Taken; released when the guard is dropped.
+    Taken(Box<dyn Send + Sync>),
+    /// Held by someone else, whose process id the file may name.
+    Held(Option<u32>),
+}
+

@@ -1,0 +1,1 @@
+//! Transport between a sidecar and its clients.
