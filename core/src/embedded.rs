@@ -51,8 +51,10 @@ impl Embedded {
         Self::new(Arc::new(Store::open_read_only(files(dir)?)?), None, options)
     }
 
-    #[cfg_attr(not(feature = "sql"), expect(clippy::unnecessary_wraps, reason = "fails only with the query engine"))]
-    #[cfg_attr(not(feature = "sql"), expect(clippy::needless_pass_by_value, reason = "the query engine keeps them"))]
+    #[cfg_attr(
+        not(feature = "sql"),
+        expect(clippy::unnecessary_wraps, reason = "fails only with the query engine")
+    )]
     fn new(store: Arc<Store>, upkeep: Option<Upkeep>, options: CacheOptions) -> Result<Self> {
         #[cfg(not(feature = "sql"))]
         drop(options);
@@ -69,19 +71,22 @@ impl Embedded {
     }
 
     #[cfg(feature = "sql")]
-    fn query(&self, state: Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
+    fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.engine.query(state, text, parameters)
     }
 
     #[cfg(not(feature = "sql"))]
-    fn query(&self, _: Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
+    fn query(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
         Err(without_sql())
     }
 }
 
 #[cfg(not(feature = "sql"))]
 fn without_sql() -> Error {
-    Error::new(ErrorCode::Unsupported, "this build has no SQL: enable the feature `sql` of the crate `pillion`")
+    Error::new(
+        ErrorCode::Unsupported,
+        "this build has no SQL: enable the feature `sql` of the crate `pillion`",
+    )
 }
 
 impl Drop for Embedded {
@@ -126,7 +131,7 @@ impl Reader for Embedded {
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.query(self.state(), text, parameters)
+        self.query(&self.state(), text, parameters)
     }
 }
 
@@ -145,7 +150,7 @@ impl Backend for Embedded {
 
     #[cfg(feature = "sql")]
     fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
-        let plan = self.engine.prepare(self.state(), text)?;
+        let plan = self.engine.prepare(&self.state(), text)?;
         Ok(Arc::new(EmbeddedStatement { cache: self, plan }))
     }
 
@@ -166,7 +171,7 @@ impl Backend for Embedded {
         self.store.refuse_unless_writable()?;
         let as_of = SystemTime::now();
         let mut input = definition.input.open()?;
-        let shape = table_shape(name, input.schema, &definition.primary_key, &definition.sort_by)?;
+        let shape = table_shape(name, &input.schema, &definition.primary_key, &definition.sort_by)?;
         let state = self.store.create_table(shape, as_of, &mut input.batches)?;
         Ok(read::info(&state, state.table(name)?))
     }
@@ -247,7 +252,7 @@ impl Reader for Pinned {
 
     #[cfg(feature = "sql")]
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.engine.query(self.state.clone(), text, parameters)
+        self.engine.query(&self.state, text, parameters)
     }
 
     #[cfg(not(feature = "sql"))]
@@ -277,7 +282,7 @@ impl Statement for EmbeddedStatement {
                 _ => return Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
             },
         };
-        self.cache.engine.execute(state, &self.plan, parameters)
+        self.cache.engine.execute(&state, &self.plan, parameters)
     }
 }
 
@@ -286,10 +291,9 @@ mod read {
     use super::*;
 
     pub(super) fn table(state: &State, id: u64) -> Result<&Arc<TableState>> {
-        state
-            .tables
-            .get(&id)
-            .ok_or_else(|| Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name"))
+        state.tables.get(&id).ok_or_else(|| {
+            Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name")
+        })
     }
 
     #[inline]
@@ -317,21 +321,23 @@ mod read {
             None => (0..full.fields().len()).collect(),
         };
         let schema: SchemaRef = match columns {
-            Some(_) => Arc::new(full.project(&projection).map_err(|error| {
-                Error::internal("cannot project a schema").with_source(error)
-            })?),
+            Some(_) => Arc::new(
+                full.project(&projection)
+                    .map_err(|error| Error::internal("cannot project a schema").with_source(error))?,
+            ),
             None => full.clone(),
         };
         let answer = schema.clone();
         let segments = table.segments.clone().into_iter();
-        let batches = segments.flat_map(move |segment| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-            let count = match segment.open() {
-                Ok(open) => open.batch_count(),
-                Err(error) => return Box::new(std::iter::once(Err(error))),
-            };
-            let (projection, schema) = (projection.clone(), schema.clone());
-            Box::new((0..count).map(move |batch| segment.open()?.read_batch(batch, &projection, &schema)))
-        });
+        let batches =
+            segments.flat_map(move |segment| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+                let count = match segment.open() {
+                    Ok(open) => open.batch_count(),
+                    Err(error) => return Box::new(std::iter::once(Err(error))),
+                };
+                let (projection, schema) = (projection.clone(), schema.clone());
+                Box::new((0..count).map(move |batch| segment.open()?.read_batch(batch, &projection, &schema)))
+            });
         let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
         Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
     }
@@ -344,7 +350,9 @@ mod read {
 
     pub(super) fn info(state: &State, table: &TableState) -> TableInfo {
         let shape = &table.shape;
-        let names = |columns: &[usize]| columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect();
+        let names = |columns: &[usize]| {
+            columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect()
+        };
         TableInfo {
             id: shape.id,
             name: shape.name.clone(),
@@ -391,7 +399,12 @@ fn existing_table(state: &State, table: &TableState, definition: &TableDefinitio
 }
 
 /// Checks a definition against the columns of its input.
-fn table_shape(name: &str, schema: SchemaRef, primary_key: &[String], sort_by: &[String]) -> Result<TableShape> {
+fn table_shape(
+    name: &str,
+    schema: &SchemaRef,
+    primary_key: &[String],
+    sort_by: &[String],
+) -> Result<TableShape> {
     let unsupported = |reason| Error::new(ErrorCode::UnsupportedType, reason);
     let schema: SchemaRef = Arc::new(Schema::new(schema.fields().clone()));
     let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -418,7 +431,9 @@ fn table_shape(name: &str, schema: SchemaRef, primary_key: &[String], sort_by: &
         let field = schema.field(column);
         if !key::is_key_type(field.data_type()) {
             let (name, data_type) = (field.name(), field.data_type());
-            return Err(unsupported(format!("column `{name}` is {data_type}, which cannot be part of a primary key")));
+            return Err(unsupported(format!(
+                "column `{name}` is {data_type}, which cannot be part of a primary key"
+            )));
         }
     }
     let sort_by = if sort_by.is_empty() { primary_key.clone() } else { find(sort_by)? };

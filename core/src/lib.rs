@@ -54,5 +54,9 @@ pub use api::value::{AnyValue, Value, ValueRef};
 pub use api::version::{Freshness, Tier, Version};
 pub use source::Input;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use storage::fuzzing;
+
 #[cfg(target_endian = "big")]
 compile_error!("the files of a cache are little-endian and read in place");

@@ -114,7 +114,10 @@ impl Iterator for Batches {
 
 impl fmt::Debug for Batches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batches").field("schema", &self.schema).field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Batches")
+            .field("schema", &self.schema)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,7 +150,10 @@ impl Stream for BatchStream {
 
 impl fmt::Debug for BatchStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchStream").field("schema", &self.schema).field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("BatchStream")
+            .field("schema", &self.schema)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 

@@ -132,8 +132,11 @@ impl Cache {
     /// [`InvalidArgument`](ErrorCode::InvalidArgument) if it is not set; those of [`from_url`](Self::from_url).
     pub fn from_env() -> Result<Self> {
         let url = std::env::var("PILLION_URL").map_err(|error| {
-            Error::new(ErrorCode::InvalidArgument, "set PILLION_URL to a cache URL, such as `file:/var/lib/pillion`")
-                .with_source(error)
+            Error::new(
+                ErrorCode::InvalidArgument,
+                "set PILLION_URL to a cache URL, such as `file:/var/lib/pillion`",
+            )
+            .with_source(error)
         })?;
         Self::from_url(&url)
     }

@@ -122,6 +122,8 @@ codes! {
     Poisoned = 502 => Reopen;
     /// The cache was closed.
     Closed = 503 => Reopen;
+    /// The commit was being written when the disk failed: opening the cache again shows whether it is there.
+    OutcomeUnknown = 504 => OutcomeUnknown;
     /// A defect in Pillion or in a library below it.
     Internal = 600 => Report;
 }
@@ -177,9 +179,10 @@ impl Error {
         use std::io::ErrorKind as Io;
         let path = path.display();
         match source.kind() {
-            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
-                Self::new(ErrorCode::DiskFull, format!("no space left to {action} {path}; nothing was changed"))
-            }
+            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => Self::new(
+                ErrorCode::DiskFull,
+                format!("no space left to {action} {path}; nothing was changed"),
+            ),
             _ => Self::new(ErrorCode::Io, format!("cannot {action} {path}")),
         }
         .with_source(source)

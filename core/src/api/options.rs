@@ -111,10 +111,15 @@ impl CacheOptions {
     }
 
     fn check(&self) -> Result<()> {
-        let settings =
-            [("load_memory", self.load_memory), ("query_memory", self.query_memory), ("query_threads", self.query_threads)];
+        let settings = [
+            ("load_memory", self.load_memory),
+            ("query_memory", self.query_memory),
+            ("query_threads", self.query_threads),
+        ];
         match settings.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(Error::new(ErrorCode::InvalidArgument, format!("{name} must be at least 1"))),
+            Some((name, _)) => {
+                Err(Error::new(ErrorCode::InvalidArgument, format!("{name} must be at least 1")))
+            }
             None => Ok(()),
         }
     }

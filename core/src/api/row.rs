@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::types::{
-    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
@@ -138,7 +138,10 @@ impl ColumnIndex for usize {
         if *self < count {
             Ok(*self)
         } else {
-            Err(Error::new(ErrorCode::ColumnNotFound, format!("there is no column {self}; there are {count}")))
+            Err(Error::new(
+                ErrorCode::ColumnNotFound,
+                format!("there is no column {self}; there are {count}"),
+            ))
         }
     }
 }
@@ -303,12 +306,18 @@ pub(crate) fn value_at(array: &dyn Array, index: usize) -> Result<ValueRef<'_>> 
         T::Float16 => ValueRef::Float(primitive!(Float16Type).into()),
         T::Float32 => ValueRef::Float(primitive!(Float32Type).into()),
         T::Float64 => ValueRef::Float(primitive!(Float64Type)),
-        T::Decimal32(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal32Type).into(), scale: *scale },
-        T::Decimal64(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal64Type).into(), scale: *scale },
+        T::Decimal32(_, scale) => {
+            ValueRef::Decimal { unscaled: primitive!(Decimal32Type).into(), scale: *scale }
+        }
+        T::Decimal64(_, scale) => {
+            ValueRef::Decimal { unscaled: primitive!(Decimal64Type).into(), scale: *scale }
+        }
         T::Decimal128(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal128Type), scale: *scale },
         T::Date32 => ValueRef::Date(primitive!(Date32Type)),
         T::Date64 => ValueRef::Timestamp { value: primitive!(Date64Type), unit: TimeUnit::Millisecond },
-        T::Time32(TimeUnit::Second) => ValueRef::Time(i64::from(primitive!(Time32SecondType)) * 1_000_000_000),
+        T::Time32(TimeUnit::Second) => {
+            ValueRef::Time(i64::from(primitive!(Time32SecondType)) * 1_000_000_000)
+        }
         T::Time32(_) => ValueRef::Time(i64::from(primitive!(Time32MillisecondType)) * 1_000_000),
         T::Time64(TimeUnit::Microsecond) => ValueRef::Time(primitive!(Time64MicrosecondType) * 1_000),
         T::Time64(_) => ValueRef::Time(primitive!(Time64NanosecondType)),

@@ -73,4 +73,3 @@ impl SchemaProvider for StateCatalog {
         self.state.names.contains_key(name)
     }
 }
-

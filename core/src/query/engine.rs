@@ -64,7 +64,11 @@ impl Engine {
             .with_runtime_env(runtime.build_arc().map_err(planning)?)
             .with_default_features()
             .build();
-        let threads = Arc::new(Threads { count: options.query_threads, runtime: OnceLock::new(), starting: Mutex::new(()) });
+        let threads = Arc::new(Threads {
+            count: options.query_threads,
+            runtime: OnceLock::new(),
+            starting: Mutex::new(()),
+        });
         Ok(Self { inner: Arc::new(Inner { base, threads }) })
     }
 
@@ -74,28 +78,33 @@ impl Engine {
     }
 
     /// Plans and starts a query.
-    pub(crate) fn query(&self, state: Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
-        let session = self.session(&state);
+    pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
+        let session = self.session(state);
         let plan = plan(&session, text)?;
-        self.start(&session, &state, plan, parameters)
+        self.start(&session, state, plan, parameters)
     }
 
     /// Plans a query as far as it does not depend on data, parameters or time.
-    pub(crate) fn prepare(&self, state: Arc<State>, text: &str) -> Result<PreparedPlan> {
-        let plan = plan(&self.session(&state), text)?;
+    pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
+        let plan = plan(&self.session(state), text)?;
         let parameters = parameter_types(&plan)?.len();
         Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters })
     }
 
     /// Starts a prepared query; it is planned anew if a table of it was dropped.
-    pub(crate) fn execute(&self, state: Arc<State>, prepared: &PreparedPlan, parameters: &[Value]) -> Result<Batches> {
-        let session = self.session(&state);
+    pub(crate) fn execute(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+    ) -> Result<Batches> {
+        let session = self.session(state);
         let mut plan = prepared.plan.read().clone();
         if !tables(&plan)?.iter().all(|table| state.tables.contains_key(table)) {
             plan = self::plan(&session, &prepared.text)?;
             *prepared.plan.write() = plan.clone();
         }
-        self.start(&session, &state, plan, parameters)
+        self.start(&session, state, plan, parameters)
     }
 
     fn session(&self, state: &Arc<State>) -> SessionState {
@@ -106,7 +115,13 @@ impl Engine {
         session
     }
 
-    fn start(&self, session: &SessionState, state: &State, plan: LogicalPlan, parameters: &[Value]) -> Result<Batches> {
+    fn start(
+        &self,
+        session: &SessionState,
+        state: &State,
+        plan: LogicalPlan,
+        parameters: &[Value],
+    ) -> Result<Batches> {
         let plan = bind(plan, parameters)?;
         let info = AnswerInfo { version: state.version, freshness: oldest(&plan, state)?, tier: Tier::Local };
         let handle = self.inner.threads.handle()?.clone();
@@ -169,7 +184,8 @@ impl Drop for Threads {
 
 fn plan(session: &SessionState, text: &str) -> Result<LogicalPlan> {
     let plan = contain(|| pollster::block_on(session.create_logical_plan(text)))?.map_err(planning)?;
-    let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let reads_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads_only.verify_plan(&plan).map_err(|error| {
         Error::new(
             ErrorCode::Unsupported,

@@ -75,10 +75,14 @@ fn encode(alternatives: &[Vec<&ScalarValue>]) -> Result<Vec<KeyBytes>> {
 fn values_of<'a>(filter: &'a Expr, column: &str) -> Option<Vec<&'a ScalarValue>> {
     let is_column = |expr: &Expr| matches!(expr, Expr::Column(found) if found.name == column);
     match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
-            (expr, Expr::Literal(value, _)) | (Expr::Literal(value, _), expr) if is_column(expr) => Some(vec![value]),
-            _ => None,
-        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            match (left.as_ref(), right.as_ref()) {
+                (expr, Expr::Literal(value, _)) | (Expr::Literal(value, _), expr) if is_column(expr) => {
+                    Some(vec![value])
+                }
+                _ => None,
+            }
+        }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
             let mut values = values_of(left, column)?;
             values.extend(values_of(right, column)?);

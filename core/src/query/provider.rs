@@ -42,7 +42,8 @@ impl CacheTable {
         let state = session.config().get_extension::<ExecutionState>();
         let state = state.ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?;
         let table = state.0.tables.get(&self.shape.id).cloned();
-        let table = table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
+        let table =
+            table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
         Ok((state.0.clone(), table))
     }
 }

@@ -77,7 +77,11 @@ impl ScanExec {
     }
 
     fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &BatchRef> {
-        let wanted = self.partitions.iter().enumerate().filter(move |(number, _)| partition.is_none_or(|p| p == *number));
+        let wanted = self
+            .partitions
+            .iter()
+            .enumerate()
+            .filter(move |(number, _)| partition.is_none_or(|p| p == *number));
         wanted.flat_map(|(_, batches)| batches)
     }
 }
@@ -126,13 +130,20 @@ impl ExecutionPlan for ScanExec {
         let batch_rows = context.session_config().batch_size();
         let (projection, output) = (self.projection.clone(), schema.clone());
         let slices = batches.into_iter().flat_map(move |batch| {
-            let read = batch.segment.open().and_then(|segment| segment.read_batch(batch.batch, &projection, &schema));
+            let read = batch
+                .segment
+                .open()
+                .and_then(|segment| segment.read_batch(batch.batch, &projection, &schema));
             slices(read.map_err(external), batch_rows)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
     }
 
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         let mut rows = 0;
         let mut columns: Vec<Bounds> = self.projection.iter().map(|_| Bounds::default()).collect();
         for batch in self.batches(args.partition()) {

@@ -101,4 +101,3 @@ pub(super) fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
         .build()
         .map_err(|error| Error::new(ErrorCode::Io, "cannot start threads for queries").with_source(error))
 }
-

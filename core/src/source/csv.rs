@@ -40,13 +40,16 @@ fn open_file(path: &Path, schema: &SchemaRef) -> Result<OpenInput> {
         .map_err(|error| files::invalid(path, "is not a CSV file with a header line", error))?;
     let path = path.to_owned();
     let batches = reader.map(move |batch| {
-        batch.map_err(|error| files::invalid(&path, "does not fit its columns (name a schema for them)", error))
+        batch.map_err(|error| {
+            files::invalid(&path, "does not fit its columns (name a schema for them)", error)
+        })
     });
     Ok(OpenInput { schema: schema.clone(), batches: Box::new(batches) })
 }
 
 fn open_for_reading(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| {
-        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display())).with_source(error)
+        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display()))
+            .with_source(error)
     })
 }

@@ -18,7 +18,8 @@ pub(super) fn list(pattern: &str) -> Result<Vec<PathBuf>> {
         return match path.metadata() {
             Ok(_) => Ok(vec![path]),
             Err(error) => {
-                Err(Error::new(ErrorCode::SourceNotFound, format!("cannot open `{pattern}`: {error}")).with_source(error))
+                Err(Error::new(ErrorCode::SourceNotFound, format!("cannot open `{pattern}`: {error}"))
+                    .with_source(error))
             }
         };
     }
@@ -35,7 +36,11 @@ pub(super) fn list(pattern: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// A file that is not what it should be.
-pub(super) fn invalid(path: &Path, what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn invalid(
+    path: &Path,
+    what: &str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     let cause = cause.into();
     Error::new(ErrorCode::SourceInvalid, format!("`{}` {what}: {cause}", path.display())).with_source(cause)
 }

@@ -18,7 +18,8 @@ pub(super) fn open(pattern: &str) -> Result<OpenInput> {
 
 fn open_file(path: &Path) -> Result<OpenInput> {
     let file = File::open(path).map_err(|error| {
-        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display())).with_source(error)
+        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display()))
+            .with_source(error)
     })?;
     let reader = contained(path, || {
         ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()

@@ -57,7 +57,9 @@ impl<'a> Bucket<'a> {
         let count = usize::from(self.0[COUNT_OFFSET]).min(BUCKET_SLOTS);
         let tags = &self.0[..count];
         let tag = tag(hash);
-        (0..count).filter(move |&slot| tags[slot] == tag).filter_map(move |slot| u32_at(self.0, ROWS_OFFSET + 4 * slot))
+        (0..count)
+            .filter(move |&slot| tags[slot] == tag)
+            .filter_map(move |slot| u32_at(self.0, ROWS_OFFSET + 4 * slot))
     }
 
     /// Whether the search goes on in the next bucket.

@@ -18,10 +18,11 @@
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
-    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
-    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, AsArray};
 use arrow::compute::kernels::cast_utils::Parser;
@@ -402,4 +403,124 @@ pub(crate) fn encode_cell(out: &mut KeyBytes, array: &dyn Array, row: usize) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+        Float64Array, Int8Array, Int64Array, StringArray, StringViewArray, TimestampMicrosecondArray,
+        UInt32Array, UInt64Array, make_comparator,
+    };
+    use arrow::compute::SortOptions;
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+    use crate::api::row::value_at;
+
+    fn samples() -> Vec<ArrayRef> {
+        let texts =
+            ["", "\0", "\0\0", "\0a", "a", "a\0", "a\0b", "ab", "b", "\u{ff}", "\u{10ffff}", "zz\0\u{1}"];
+        let bytes: Vec<&[u8]> = vec![b"", b"\0", b"\0\xff", b"\0\0", b"\xff", b"\xff\xff", b"a\0", b"a\x01"];
+        vec![
+            Arc::new(BooleanArray::from(vec![false, true])),
+            Arc::new(Int8Array::from(vec![i8::MIN, -1, 0, 1, i8::MAX])),
+            Arc::new(Int64Array::from(vec![i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX])),
+            Arc::new(UInt32Array::from(vec![0, 1, 255, 256, u32::MAX])),
+            Arc::new(UInt64Array::from(vec![0, 1, u64::MAX])),
+            Arc::new(Float32Array::from(vec![
+                f32::NEG_INFINITY,
+                -1.5,
+                -0.0,
+                0.0,
+                1.5,
+                f32::INFINITY,
+                f32::NAN,
+            ])),
+            Arc::new(Float64Array::from(vec![
+                -f64::NAN,
+                f64::MIN,
+                -0.0,
+                0.0,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                f64::NAN,
+            ])),
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, -1, 0, 1_357_034_400_000_000])),
+            Arc::new(Decimal128Array::from(vec![-10_i128.pow(37), -1, 0, 1, 10_i128.pow(37)])),
+            Arc::new(StringArray::from(texts.to_vec())),
+            Arc::new(StringViewArray::from(texts.to_vec())),
+            Arc::new(BinaryArray::from(bytes)),
+            Arc::new(
+                FixedSizeBinaryArray::try_from_iter([[0_u8, 0], [0, 255], [255, 0]].into_iter()).unwrap(),
+            ),
+        ]
+    }
+
+    fn encoded(array: &ArrayRef, row: usize) -> KeyBytes {
+        let mut bytes = KeyBytes::new();
+        encode_cell(&mut bytes, array.as_ref(), row).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn bytes_compare_as_arrow_compares_values() {
+        for array in samples() {
+            assert!(is_key_type(array.data_type()));
+            let compare = make_comparator(&array, &array, SortOptions::default()).unwrap();
+            for (a, b) in (0..array.len()).flat_map(|a| (0..array.len()).map(move |b| (a, b))) {
+                let bytes = encoded(&array, a).cmp(&encoded(&array, b));
+                assert_eq!(bytes, compare(a, b), "{} rows {a} and {b}", array.data_type());
+            }
+        }
+    }
+
+    #[test]
+    fn a_composite_key_compares_part_by_part() {
+        let arrays = samples();
+        for (first, second) in arrays.iter().flat_map(|a| arrays.iter().map(move |b| (a, b))) {
+            let key = |a: usize, b: usize| {
+                let mut bytes = encoded(first, a);
+                bytes.extend_from_slice(&encoded(second, b));
+                bytes
+            };
+            let compare_first = make_comparator(first, first, SortOptions::default()).unwrap();
+            let compare_second = make_comparator(second, second, SortOptions::default()).unwrap();
+            for a in 0..first.len() {
+                let expected = compare_first(a, 0).then(compare_second(0, 1));
+                assert_eq!(key(a, 0).cmp(&key(0, 1)), expected);
+                assert_eq!(key(a, 1).cmp(&key(a, 1)), Ordering::Equal);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_encodes_as_the_cell_that_holds_it() {
+        for array in samples() {
+            let field = Field::new("key", array.data_type().clone(), false);
+            let schema = Arc::new(Schema::new(vec![field]));
+            for row in 0..array.len() {
+                let value = value_at(array.as_ref(), row).unwrap();
+                let key = encode_key(&schema, &[0], &value).unwrap();
+                assert_eq!(key, encoded(&array, row), "{} {value}", array.data_type());
+            }
+        }
+    }
+
+    /// These bytes are on disk: a change of any of them is a new format version.
+    #[test]
+    fn bytes_never_change() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int32, false),
+            Field::new("b", DataType::Utf8, false),
+            Field::new("c", DataType::Float64, false),
+        ]));
+        let key = encode_key(&schema, &[0, 1, 2], &(-2, "a\0b", 1.5)).unwrap();
+        let expected = b"\x7f\xff\xff\xfea\0\xffb\0\0\xbf\xf8\0\0\0\0\0\0";
+        assert_eq!(key.as_slice(), expected);
+        assert_eq!(hash(expected), 11_233_103_465_186_192_648);
+    }
 }

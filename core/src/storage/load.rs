@@ -163,8 +163,8 @@ impl Output<'_> {
             }
         };
         writer.write_batch(batch)?;
-        let is_full =
-            writer.rows() + BATCH_ROWS as u64 > SEGMENT_ROWS_MAX as u64 || writer.len() >= SEGMENT_BYTES_TARGET;
+        let is_full = writer.rows() + BATCH_ROWS as u64 > SEGMENT_ROWS_MAX as u64
+            || writer.len() >= SEGMENT_BYTES_TARGET;
         if is_full { self.close_segment() } else { Ok(()) }
     }
 
@@ -280,7 +280,11 @@ struct Rebatch {
 }
 
 impl Rebatch {
-    fn push(&mut self, mut batch: RecordBatch, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    fn push(
+        &mut self,
+        mut batch: RecordBatch,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         while self.rows + batch.num_rows() >= BATCH_ROWS {
             let head = BATCH_ROWS - self.rows;
             self.pending.push(batch.slice(0, head));
@@ -331,7 +335,10 @@ fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
             return Err(mismatch(format!("column `{name}` is {wanted} and the rows bring {is}; cast it")));
         }
         if !field.is_nullable() && array.logical_null_count() > 0 {
-            return Err(mismatch(format!("column `{}` must not be null and the rows bring nulls", field.name())));
+            return Err(mismatch(format!(
+                "column `{}` must not be null and the rows bring nulls",
+                field.name()
+            )));
         }
         Ok(array.clone())
     });

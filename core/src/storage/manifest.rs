@@ -89,7 +89,8 @@ impl Manifest {
         if body.len() as u64 != field(32) || body.len() > MANIFEST_BODY_MAX || checksum(body) != field(40) {
             return Err(damaged("the manifest does not match its checksum"));
         }
-        let catalog = rmp_serde::from_slice(body).map_err(|error| damaged("manifest not understood").with_source(error))?;
+        let catalog = rmp_serde::from_slice(body)
+            .map_err(|error| damaged("manifest not understood").with_source(error))?;
         Ok(Self { version: Version { incarnation: field(16), sequence: field(24) }, catalog })
     }
 }

@@ -1,7 +1,13 @@
 //! Files, commits and reads. Knows Arrow; knows neither DataFusion nor tokio.
+#![cfg_attr(
+    not(feature = "sql"),
+    allow(dead_code, unused_imports, reason = "zone maps and batches of one row are read by SQL only")
+)]
 
 mod edit;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod index;
 pub(crate) mod key;
 mod load;

@@ -57,7 +57,8 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered> {
     let mut replay = Replay { state, tail: None, damage: None, files };
     for (number, file) in &logs {
         // A later file says how far the log counted when that file was begun.
-        let limit = logs.range(number + 1..).map(|(_, later)| later.base_sequence()).min().unwrap_or(u64::MAX);
+        let limit =
+            logs.range(number + 1..).map(|(_, later)| later.base_sequence()).min().unwrap_or(u64::MAX);
         replay.file(file, limit)?;
     }
     let Replay { state, tail, damage, .. } = replay;
@@ -104,8 +105,9 @@ impl Replay<'_> {
             let behind = file.records_behind(offset);
             if behind > 0 {
                 let path = file.path().display();
-                self.damage =
-                    Some(format!("{path}: the record at byte {offset} is damaged; {behind} whole records behind it are left out"));
+                self.damage = Some(format!(
+                    "{path}: the record at byte {offset} is damaged; {behind} whole records behind it are left out"
+                ));
             }
             closed = false;
         }

@@ -1,4 +1,4 @@
-//! Read-only bytes that outlive everything built over them: a mapped file, or memory in tests.
+//! Read-only bytes that outlive everything built over them: a mapped file.
 //!
 //! This is one of the two files of storage that hold unsafe code.
 #![expect(unsafe_code, reason = "mapping a file and lending its bytes to Arrow is what this file is for")]
@@ -20,13 +20,7 @@ use memmap2::{Advice, Mmap};
 /// change afterwards). What a breach of that rule could do is bounded by the page checksums.
 #[derive(Clone)]
 pub(crate) struct Region {
-    bytes: Arc<Backing>,
-}
-
-enum Backing {
-    Mapped(Mmap),
-    #[cfg_attr(not(test), expect(dead_code, reason = "simulated files in tests and fuzzing"))]
-    Owned(Buffer),
+    map: Arc<Mmap>,
 }
 
 impl Region {
@@ -36,21 +30,12 @@ impl Region {
         // Files of a cache directory are never written in place once they are complete and never truncated
         // (docs/architecture.md, invariants); a process that breaks this rule breaks the cache.
         let map = unsafe { Mmap::map(file) }?;
-        Ok(Self { bytes: Arc::new(Backing::Mapped(map)) })
-    }
-
-    /// Bytes in memory.
-    #[cfg(test)]
-    pub(crate) fn from_vec(bytes: Vec<u8>) -> Self {
-        Self { bytes: Arc::new(Backing::Owned(Buffer::from_vec(bytes))) }
+        Ok(Self { map: Arc::new(map) })
     }
 
     /// All bytes; touching one may read its page from disk.
     pub(crate) fn as_slice(&self) -> &[u8] {
-        match &*self.bytes {
-            Backing::Mapped(map) => map,
-            Backing::Owned(buffer) => buffer,
-        }
+        &self.map
     }
 
     /// Number of bytes.
@@ -61,7 +46,7 @@ impl Region {
     /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
     /// here and not a signal at the first touch.
     pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
-        let Backing::Mapped(map) = &*self.bytes else { return Ok(()) };
+        let map = &self.map;
         #[cfg(target_os = "linux")]
         {
             // WILLNEED first bounds what is read to this range; populating alone would read ahead by megabytes.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::interleave_record_batch;
 use arrow::compute::SortOptions;
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -50,9 +50,9 @@ impl Sorter {
         columns: Vec<usize>,
         budget: usize,
     ) -> Result<Self> {
-        let fields = columns.iter().map(|&column| {
-            SortField::new_with_options(schema.field(column).data_type().clone(), ORDER)
-        });
+        let fields = columns
+            .iter()
+            .map(|&column| SortField::new_with_options(schema.field(column).data_type().clone(), ORDER));
         let converter = RowConverter::new(fields.collect()).map_err(arrow_error)?;
         Ok(Self {
             vfs,
@@ -111,11 +111,17 @@ impl Sorter {
         writer.finish()
     }
 
-    fn sort_buffered(&mut self, batch_rows: usize, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    fn sort_buffered(
+        &mut self,
+        batch_rows: usize,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         let batches = std::mem::take(&mut self.buffered);
         self.buffered_len = 0;
-        let keys: Vec<Rows> =
-            batches.iter().map(|batch| convert(&self.converter, &self.columns, batch)).collect::<Result<_>>()?;
+        let keys: Vec<Rows> = batches
+            .iter()
+            .map(|batch| convert(&self.converter, &self.columns, batch))
+            .collect::<Result<_>>()?;
         let mut order: Vec<(usize, usize)> = batches
             .iter()
             .enumerate()
@@ -186,7 +192,10 @@ impl SpillWriter {
     }
 
     fn finish(mut self) -> Result<()> {
-        self.writer.finish().and_then(|()| self.writer.flush()).map_err(|error| Self::error(&self.path, error))
+        self.writer
+            .finish()
+            .and_then(|()| self.writer.flush())
+            .map_err(|error| Self::error(&self.path, error))
     }
 
     fn error(path: &Path, error: ArrowError) -> Error {
@@ -302,5 +311,80 @@ impl<'a> Merge<'a> {
             self.heap.swap(position, smallest);
             position = smallest;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+    use crate::storage::vfs::OsVfs;
+
+    /// A fixed sequence of numbers that look random.
+    fn numbers(count: i64) -> impl Iterator<Item = i64> {
+        (0..count).map(|n| (n.wrapping_mul(6_364_136_223_846_793_005) >> 33) % 5000)
+    }
+
+    fn sort(budget: usize, count: i64) -> (Vec<(Option<i64>, i64)>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let fields = vec![
+            Field::new("key", DataType::Int64, true),
+            Field::new("position", DataType::Int64, false),
+            Field::new("payload", DataType::Utf8, false),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let mut sorter =
+            Sorter::new(Arc::new(OsVfs), dir.path().to_owned(), schema.clone(), vec![0], budget).unwrap();
+        let keys: Vec<Option<i64>> = numbers(count).map(|n| (n % 7 != 0).then_some(n)).collect();
+        for (start, chunk) in (0..).step_by(1000).zip(keys.chunks(1000)) {
+            let end = start + i64::try_from(chunk.len()).unwrap();
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from(chunk.to_vec())),
+                Arc::new(Int64Array::from_iter_values(start..end)),
+                Arc::new(StringArray::from_iter_values(
+                    chunk.iter().map(|key| format!("payload of {key:?}")),
+                )),
+            ];
+            sorter.push(RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
+        }
+        let runs = sorter.runs.len();
+        let mut sorted = Vec::new();
+        sorter
+            .finish(&mut |batch| {
+                let keys = batch.column(0).as_primitive::<Int64Type>();
+                let positions = batch.column(1).as_primitive::<Int64Type>();
+                for (row, (key, position)) in keys.iter().zip(positions.values()).enumerate() {
+                    assert_eq!(batch.column(2).as_string::<i32>().value(row), format!("payload of {key:?}"));
+                    sorted.push((key, *position));
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "runs are removed");
+        (sorted, runs)
+    }
+
+    fn expected(count: i64) -> Vec<(Option<i64>, i64)> {
+        let keys = numbers(count).map(|n| (n % 7 != 0).then_some(n));
+        let mut rows: Vec<_> = keys.zip(0..).collect();
+        // Nulls last; ties as they came.
+        rows.sort_by_key(|(key, position)| (key.is_none(), *key, *position));
+        rows
+    }
+
+    #[test]
+    fn rows_come_out_in_order_whether_or_not_they_fit_in_memory() {
+        for (budget, least_runs) in [(usize::MAX, 0), (1 << 20, 3), (1, 100)] {
+            let (sorted, runs) = sort(budget, 100_000);
+            assert!(runs >= least_runs, "{runs} runs with a budget of {budget}");
+            assert_eq!(sorted, expected(100_000), "budget {budget}");
+        }
+    }
+
+    #[test]
+    fn no_rows_sort_to_nothing() {
+        assert_eq!(sort(1, 0).0, Vec::new());
     }
 }

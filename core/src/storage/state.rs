@@ -3,6 +3,7 @@
 //! States are immutable and share what did not change, so that a reader holds one for as long as it likes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -67,11 +68,18 @@ pub(crate) struct TableShape {
 
 impl TableShape {
     fn from_record(record: &TableRecord) -> Result<Self> {
-        let damaged = |what: String| Error::new(ErrorCode::Corrupt, format!("definition of table `{}`: {what}", record.name));
-        let schema = try_schema_from_ipc_buffer(&record.schema)
+        let damaged = |what: String| {
+            Error::new(ErrorCode::Corrupt, format!("definition of table `{}`: {what}", record.name))
+        };
+        // The bytes passed a checksum, but Arrow panics on a malformed schema and a panic must not leave here.
+        let schema = catch_unwind(|| try_schema_from_ipc_buffer(&record.schema))
+            .map_err(|_| damaged("schema not understood".to_owned()))?
             .map_err(|error| damaged("schema not understood".to_owned()).with_source(error))?;
         let columns = |names: &[String]| -> Result<Vec<usize>> {
-            names.iter().map(|name| schema.index_of(name).map_err(|error| damaged(error.to_string()))).collect()
+            names
+                .iter()
+                .map(|name| schema.index_of(name).map_err(|error| damaged(error.to_string())))
+                .collect()
         };
         Ok(Self {
             id: record.id,
@@ -83,9 +91,12 @@ impl TableShape {
     }
 
     pub(crate) fn to_record(&self) -> Result<TableRecord> {
-        let names = |columns: &[usize]| columns.iter().map(|&column| self.schema.field(column).name().clone()).collect();
+        let names = |columns: &[usize]| {
+            columns.iter().map(|&column| self.schema.field(column).name().clone()).collect()
+        };
         let internal = |error| Error::internal("cannot encode a schema").with_source(error);
-        let options = IpcWriteOptions::try_new(SEGMENT_ALIGNMENT, false, MetadataVersion::V5).map_err(internal)?;
+        let options =
+            IpcWriteOptions::try_new(SEGMENT_ALIGNMENT, false, MetadataVersion::V5).map_err(internal)?;
         let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
             &self.schema,
             &mut DictionaryTracker::new(true),
@@ -257,9 +268,10 @@ impl State {
         match edit {
             Edit::DefineTable(record) => {
                 let shape = Arc::new(TableShape::from_record(record)?);
-                self.next_table = self.next_table.max(record.id + 1);
+                self.next_table = self.next_table.max(record.id.saturating_add(1));
                 self.names.insert(record.name.clone(), record.id);
-                self.tables.insert(record.id, Arc::new(TableState { shape, segments: Vec::new(), as_of: None }));
+                self.tables
+                    .insert(record.id, Arc::new(TableState { shape, segments: Vec::new(), as_of: None }));
             }
             Edit::DropTable { table } => {
                 if let Some(dropped) = self.tables.remove(table) {
@@ -267,15 +279,13 @@ impl State {
                 }
             }
             Edit::AddSegments { table, segments } => {
-                let last = segments.iter().map(|segment| segment.id + 1).max();
+                let last = segments.iter().map(|segment| segment.id.saturating_add(1)).max();
                 self.next_segment = self.next_segment.max(last.unwrap_or_default());
                 let state = self.table_mut(*table)?;
                 let shape = state.shape.clone();
-                state.segments.extend(
-                    segments
-                        .iter()
-                        .map(|record| Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))),
-                );
+                state.segments.extend(segments.iter().map(|record| {
+                    Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))
+                }));
             }
             Edit::DropSegments { table, segments } => {
                 self.table_mut(*table)?.segments.retain(|segment| !segments.contains(&segment.record.id));
@@ -311,4 +321,3 @@ impl State {
         })
     }
 }
-

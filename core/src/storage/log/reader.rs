@@ -23,6 +23,14 @@ impl LogFile {
     /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Io`].
     pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Self>> {
         let bytes = vfs.read(path).map_err(|error| Error::io("read", path, error))?;
+        Self::parse(path, bytes)
+    }
+
+    /// The file with this content.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NewerFormat`].
+    pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Option<Self>> {
         match FileHeader::decode(&bytes) {
             Ok(header) => Ok(Some(Self { path: path.to_owned(), bytes, header })),
             Err(FileHeaderError::Damaged) => Ok(None),

@@ -2,8 +2,8 @@
 
 use crate::api::version::Version;
 use crate::storage::format::{
-    FORMAT_VERSION, LOG_HEADER_LEN, LOG_MAGIC, RECORD_ALIGNMENT, RECORD_BODY_MAX, RECORD_HEADER_LEN, RECORD_MAGIC,
-    align_up, checksum, u32_at, u64_at,
+    FORMAT_VERSION, LOG_HEADER_LEN, LOG_MAGIC, RECORD_ALIGNMENT, RECORD_BODY_MAX, RECORD_HEADER_LEN,
+    RECORD_MAGIC, align_up, checksum, u32_at, u64_at,
 };
 
 /// Header of a log file.

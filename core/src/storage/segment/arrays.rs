@@ -82,7 +82,8 @@ struct Cursor<'a> {
 
 impl Cursor<'_> {
     fn array(&mut self, data_type: &DataType) -> Result<ArrayData, String> {
-        let &(len, nulls) = self.positions.nodes.get(self.node).ok_or("a batch lacks arrays of its schema")?;
+        let &(len, nulls) =
+            self.positions.nodes.get(self.node).ok_or("a batch lacks arrays of its schema")?;
         self.node += 1;
         let len = usize::try_from(len).map_err(|_| "an array is too long")?;
         let nulls = usize::try_from(nulls).map_err(|_| "an array has too many nulls")?;
@@ -109,7 +110,8 @@ impl Cursor<'_> {
             data = data.add_buffer(self.next_buffer(needed)?);
         }
         if layout.variadic {
-            let count = *self.positions.variadic.get(self.variadic).ok_or("a view array lacks its buffer count")?;
+            let count =
+                *self.positions.variadic.get(self.variadic).ok_or("a view array lacks its buffer count")?;
             self.variadic += 1;
             for _ in 0..count {
                 data = data.add_buffer(self.next_buffer(0)?);
@@ -135,7 +137,8 @@ impl Cursor<'_> {
     }
 
     fn next_buffer(&mut self, needed: usize) -> Result<Buffer, String> {
-        let section = *self.positions.buffers.get(self.buffer).ok_or("a batch lacks buffers of its schema")?;
+        let section =
+            *self.positions.buffers.get(self.buffer).ok_or("a batch lacks buffers of its schema")?;
         self.buffer += 1;
         let Section { offset, len } = section;
         let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) else {

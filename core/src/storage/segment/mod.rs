@@ -21,6 +21,10 @@ mod writer;
 mod zones;
 
 pub(crate) use arrays::check_storable;
+#[cfg(fuzzing)]
+pub(crate) use arrays::map_columns;
+#[cfg(fuzzing)]
+pub(crate) use directory::Directory;
 pub(crate) use reader::Segment;
 pub(crate) use writer::SegmentWriter;
 pub(crate) use zones::ZoneMaps;

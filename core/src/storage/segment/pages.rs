@@ -21,7 +21,8 @@ pub(crate) struct Pages {
 impl Pages {
     /// `checksums` cover the first `covered` bytes of `region`.
     pub(crate) fn new(path: PathBuf, region: Region, checksums: Vec<u64>, covered: usize) -> Self {
-        let verified = std::iter::repeat_with(AtomicU64::default).take(checksums.len().div_ceil(64)).collect();
+        let verified =
+            std::iter::repeat_with(AtomicU64::default).take(checksums.len().div_ceil(64)).collect();
         let unverified = AtomicUsize::new(checksums.len());
         Self { path, region, checksums, covered, verified, unverified }
     }
@@ -69,9 +70,9 @@ impl Pages {
         let expected = *self.checksums.get(page).ok_or_else(|| self.outside(page))?;
         let start = page * PAGE_LEN;
         let len = PAGE_LEN.min(self.covered - start);
-        self.region
-            .populate(start, len)
-            .map_err(|error| Error::io(&format!("read bytes {start} to {} of", start + len), &self.path, error))?;
+        self.region.populate(start, len).map_err(|error| {
+            Error::io(&format!("read bytes {start} to {} of", start + len), &self.path, error)
+        })?;
         if checksum(&self.region.as_slice()[start..start + len]) != expected {
             return Err(Error::corrupt(
                 &self.path,

@@ -48,7 +48,10 @@ impl Segment {
         let region = vfs.map(&path).map_err(|error| Error::io("map", &path, error))?;
         let damaged = |offset, what: &str| Error::corrupt(&path, offset, what);
         if region.len() as u64 != record.len {
-            return Err(damaged(0, &format!("the file has {} bytes and should have {}", region.len(), record.len)));
+            return Err(damaged(
+                0,
+                &format!("the file has {} bytes and should have {}", region.len(), record.len),
+            ));
         }
         let slice = |section: Section| -> Result<&[u8]> {
             let (offset, len) = (to_usize(section.offset), to_usize(section.len));
@@ -61,11 +64,15 @@ impl Segment {
         if checksum(bytes) != record.directory_checksum {
             return Err(damaged(record.directory_offset, "the directory does not match its checksum"));
         }
-        let directory: Directory = rmp_serde::from_slice(bytes)
-            .map_err(|error| damaged(record.directory_offset, "directory not understood").with_source(error))?;
+        let directory: Directory = rmp_serde::from_slice(bytes).map_err(|error| {
+            damaged(record.directory_offset, "directory not understood").with_source(error)
+        })?;
         let sums = slice(directory.checksums)?;
         if checksum(sums) != directory.checksums_checksum {
-            return Err(damaged(directory.checksums.offset, "the page checksums do not match their checksum"));
+            return Err(damaged(
+                directory.checksums.offset,
+                "the page checksums do not match their checksum",
+            ));
         }
         let checksums: Vec<u64> = (0..sums.len() / 8).filter_map(|page| u64_at(sums, 8 * page)).collect();
         let covered = to_usize(directory.checksums.offset);
@@ -76,7 +83,7 @@ impl Segment {
         let mut rows = 0_u64;
         for batch in &directory.batches {
             starts.push(u32::try_from(rows).map_err(|_| damaged(record.directory_offset, "too many rows"))?);
-            rows += batch.rows;
+            rows = rows.saturating_add(batch.rows);
         }
         if rows != directory.rows || rows != record.rows {
             return Err(damaged(record.directory_offset, "the batches do not add up to the segment's rows"));
@@ -106,12 +113,6 @@ impl Segment {
         &self.schema
     }
 
-    /// Pages not verified yet, and pages in all.
-    #[cfg(test)]
-    pub(crate) fn unverified_pages(&self) -> usize {
-        self.pages.unverified()
-    }
-
     /// The row that carries a key, if one does.
     ///
     /// # Errors
@@ -138,7 +139,8 @@ impl Segment {
             let offset = to_usize(index.offset) + bucket * BUCKET_LEN;
             self.pages.verify(offset, BUCKET_LEN)?;
             let bucket_bytes = self.pages.region().as_slice().get(offset..offset + BUCKET_LEN);
-            let slots = Bucket::new(bucket_bytes.ok_or_else(|| self.damaged(offset, "the key index is cut short"))?);
+            let slots =
+                Bucket::new(bucket_bytes.ok_or_else(|| self.damaged(offset, "the key index is cut short"))?);
             for row in slots.rows(hash) {
                 if to_usize(row.into()) >= self.rows() {
                     return Err(self.damaged(offset, "the key index names a row that is not there"));
@@ -194,7 +196,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
-    pub(crate) fn read_batch(&self, batch: usize, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    pub(crate) fn read_batch(
+        &self,
+        batch: usize,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
         let columns: Vec<ArrayRef> = projection
             .iter()
             .map(|&column| {
@@ -212,7 +219,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
-    pub(crate) fn read_row(&self, row: usize, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    pub(crate) fn read_row(
+        &self,
+        row: usize,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
         let (batch, index) = self.locate(row);
         let columns: Vec<ArrayRef> = projection
             .iter()
@@ -234,7 +246,8 @@ impl Segment {
         let Section { offset, len } = self.directory.zones;
         let (offset, len) = (to_usize(offset), to_usize(len));
         self.pages.verify(offset, len)?;
-        let bytes = self.pages.region().as_slice().get(offset..offset.saturating_add(len)).unwrap_or_default();
+        let bytes =
+            self.pages.region().as_slice().get(offset..offset.saturating_add(len)).unwrap_or_default();
         let zones = ZoneMaps::decode(&self.schema, bytes)
             .map_err(|error| self.damaged(offset, "zone maps not understood").with_source(error))?;
         Ok(self.zones.get_or_init(|| zones))
@@ -250,7 +263,11 @@ impl Segment {
     }
 
     #[cold]
-    fn map_batch<'a>(&self, batch: usize, slot: &'a OnceLock<Vec<MappedColumn>>) -> Result<&'a Vec<MappedColumn>> {
+    fn map_batch<'a>(
+        &self,
+        batch: usize,
+        slot: &'a OnceLock<Vec<MappedColumn>>,
+    ) -> Result<&'a Vec<MappedColumn>> {
         let positions = &self.directory.batches[batch];
         let columns = arrays::map_columns(self.schema.fields(), positions, self.pages.region())
             .map_err(|what| self.damaged(0, &what))?;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::ipc::convert::IpcSchemaEncoder;
-use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
+use arrow::ipc::writer::{
+    DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
+};
 use arrow::ipc::{self, Block, MetadataVersion};
 use flatbuffers::FlatBufferBuilder;
 
@@ -135,8 +137,7 @@ impl SegmentWriter {
         let zones = self.zones.encode().map_err(|error| Error::internal("zone maps").with_source(error))?;
         let zones = self.section(&zones)?;
         self.write(|writer| writer.sink.align())?;
-        let checksums: Vec<u8> =
-            self.sink.checksums().into_iter().flat_map(u64::to_le_bytes).collect();
+        let checksums: Vec<u8> = self.sink.checksums().into_iter().flat_map(u64::to_le_bytes).collect();
         let checksums_checksum = checksum(&checksums);
         let checksums = self.section(&checksums)?;
         let batches = std::mem::take(&mut self.batches);

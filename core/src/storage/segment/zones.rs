@@ -65,8 +65,11 @@ impl ZoneMaps {
         let mut fields = Vec::new();
         let mut arrays: Vec<ArrayRef> = Vec::new();
         for (number, zones) in self.columns.iter().enumerate() {
-            let parts: [(&str, ArrayRef); 3] =
-                [("min", zones.min.clone()), ("max", zones.max.clone()), ("nulls", Arc::new(zones.nulls.clone()))];
+            let parts: [(&str, ArrayRef); 3] = [
+                ("min", zones.min.clone()),
+                ("max", zones.max.clone()),
+                ("nulls", Arc::new(zones.nulls.clone())),
+            ];
             for (part, array) in parts {
                 fields.push(Field::new(format!("{number}.{part}"), array.data_type().clone(), true));
                 arrays.push(array);

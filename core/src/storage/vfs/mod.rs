@@ -2,6 +2,8 @@
 //!
 //! Tests replace it: to fill the disk at a chosen write, to fail a chosen sync, to build crash images.
 
+#[cfg(test)]
+pub(crate) mod faulty;
 mod os;
 
 use std::fmt;
@@ -73,4 +75,3 @@ pub(crate) enum LockOutcome {
     /// Held by someone else, whose process id the file may name.
     Held(Option<u32>),
 }
-

@@ -67,8 +67,13 @@ impl Vfs for OsVfs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 file.set_len(0)?;
@@ -87,7 +92,11 @@ impl Vfs for OsVfs {
     fn unsupported_file_system(&self, dir: &Path) -> io::Result<Option<&'static str>> {
         // Numbers from linux/magic.h and the SMB client's headers.
         #[cfg(target_os = "linux")]
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "magic numbers have 32 bits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "magic numbers have 32 bits"
+        )]
         return Ok(match rustix::fs::statfs(dir)?.f_type as u32 {
             0x6969 => Some("NFS"),
             0x517B => Some("SMB"),

@@ -10,16 +10,16 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
-use super::edit::{CatalogRecord, Edit};
-use super::format::RECORD_BODY_MAX;
-use super::load::{Load, NewSegments, remove_scratch};
-use super::log::{self, LogWriter, Record, RecordKind};
-use super::manifest::{self, Manifest};
-use super::recovery::{self, LogTail, Recovered};
-use super::state::{Files, SegmentHandle, State, TableShape, TableState};
-use super::vfs::LockOutcome;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
+use crate::storage::edit::{CatalogRecord, Edit};
+use crate::storage::format::RECORD_BODY_MAX;
+use crate::storage::load::{Load, NewSegments, remove_scratch};
+use crate::storage::log::{self, LogWriter, Record, RecordKind};
+use crate::storage::manifest::{self, Manifest};
+use crate::storage::recovery::{self, LogTail, Recovered};
+use crate::storage::state::{Files, SegmentHandle, State, TableShape, TableState};
+use crate::storage::vfs::LockOutcome;
 
 /// A manifest is written when the log since the last one has this many bytes.
 const CHECKPOINT_LOG_BYTES: u64 = 4 << 20;
@@ -98,7 +98,9 @@ impl Store {
     pub(crate) fn open(files: Files, sync: Sync, load_memory: usize) -> Result<Self> {
         let (dir, vfs) = (files.dir.as_path(), files.vfs.as_ref());
         vfs.create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
-        if let Some(name) = vfs.unsupported_file_system(dir).map_err(|error| Error::io("inspect", dir, error))? {
+        if let Some(name) =
+            vfs.unsupported_file_system(dir).map_err(|error| Error::io("inspect", dir, error))?
+        {
             return Err(Error::new(
                 ErrorCode::UnsupportedFileSystem,
                 format!("{} lies on {name}; a cache directory needs a local file system", dir.display()),
@@ -108,7 +110,8 @@ impl Store {
         let lock = take_lock(&files)?;
         if manifest::list(vfs, dir)?.is_empty() {
             let version = Version { incarnation: random_incarnation()?, sequence: 0 };
-            Manifest { version, catalog: CatalogRecord { log: 1, ..CatalogRecord::default() } }.write(vfs, dir)?;
+            Manifest { version, catalog: CatalogRecord { log: 1, ..CatalogRecord::default() } }
+                .write(vfs, dir)?;
         }
         for dir in [files.log_dir(), dir.join("tables")] {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
@@ -153,8 +156,8 @@ impl Store {
             attempt += 1;
             // Every segment is mapped now, because the owner may unlink files that later versions do not need.
             let recovered = recovery::recover(&files).and_then(|recovered| {
-                let segments = recovered.state.tables.values().flat_map(|table| &table.segments);
-                segments.map(|segment| segment.open().map(drop)).collect::<Result<()>>()?;
+                let mut segments = recovered.state.tables.values().flat_map(|table| &table.segments);
+                segments.try_for_each(|segment| segment.open().map(drop))?;
                 Ok(recovered)
             });
             match recovered {
@@ -211,13 +214,14 @@ impl Store {
         let new = self.load(owner, &empty, None).run(batches)?;
         let mut committer = owner.committer.lock();
         if self.state().names.contains_key(&shape.name) {
-            return Err(Error::new(ErrorCode::TableExists, format!("there is a table `{}` already", shape.name)));
+            return Err(Error::new(
+                ErrorCode::TableExists,
+                format!("there is a table `{}` already", shape.name),
+            ));
         }
         let mut edits = vec![Edit::DefineTable(shape.to_record()?)];
         edits.extend(content_edits(table, &new, as_of));
-        let state = self.commit(owner, &mut committer, &edits)?;
-        new.keep();
-        Ok(state)
+        self.commit_segments(owner, &mut committer, &edits, new)
     }
 
     /// Adds rows to a table.
@@ -237,8 +241,12 @@ impl Store {
         let merged = runs_to_merge(&current);
         let mut kept = (*current).clone();
         kept.segments.retain(|segment| !merged.contains(&segment.record().run));
-        let old: Vec<_> =
-            current.segments.iter().filter(|segment| merged.contains(&segment.record().run)).cloned().collect();
+        let old: Vec<_> = current
+            .segments
+            .iter()
+            .filter(|segment| merged.contains(&segment.record().run))
+            .cloned()
+            .collect();
         let mut rows = old.iter().flat_map(|segment| segment_batches(segment)).chain(batches);
         let new = self.load(owner, &current, Some(&kept)).run(&mut rows)?;
         self.swap_segments(owner, &current, &old, new, as_of)
@@ -351,7 +359,12 @@ impl Store {
         self.state.load().tables.get(&id).cloned().ok_or_else(dropped)
     }
 
-    fn load<'a>(&'a self, owner: &Owner, table: &'a TableState, existing: Option<&'a TableState>) -> Load<'a> {
+    fn load<'a>(
+        &'a self,
+        owner: &Owner,
+        table: &'a TableState,
+        existing: Option<&'a TableState>,
+    ) -> Load<'a> {
         let next_segment = &self.next_segment;
         Load { files: &self.files, shape: &table.shape, next_segment, memory: owner.load_memory, existing }
     }
@@ -367,14 +380,31 @@ impl Store {
         let table = current.shape.id;
         let mut edits = Vec::new();
         if !old.is_empty() {
-            edits.push(Edit::DropSegments { table, segments: old.iter().map(|old| old.record().id).collect() });
+            edits.push(Edit::DropSegments {
+                table,
+                segments: old.iter().map(|old| old.record().id).collect(),
+            });
         }
         edits.extend(content_edits(table, &new, as_of));
         let mut committer = owner.committer.lock();
-        let state = self.commit(owner, &mut committer, &edits)?;
-        new.keep();
+        let state = self.commit_segments(owner, &mut committer, &edits, new)?;
         committer.retire(old, state.version.sequence);
         Ok(state.version)
+    }
+
+    /// Commits edits that name new segments; their files stay if the commit is there, or may be.
+    fn commit_segments(
+        &self,
+        owner: &Owner,
+        committer: &mut Committer,
+        edits: &[Edit],
+        new: NewSegments,
+    ) -> Result<Arc<State>> {
+        let result = self.commit(owner, committer, edits);
+        if result.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
+            new.keep();
+        }
+        result
     }
 
     /// The one way to change anything: a record in the log, then the new state for all readers.
@@ -397,7 +427,13 @@ impl Store {
             Sync::Always => committer.log.sync(),
             Sync::Later => Ok(()),
         });
-        committer.poison_on_error(result)?;
+        committer.poison_on_error(result).map_err(|error| {
+            Error::new(
+                ErrorCode::OutcomeUnknown,
+                "the disk failed while the commit was written; open the cache again and look whether it is there",
+            )
+            .with_source(error)
+        })?;
         committer.uncheckpointed = true;
         let state = Arc::new(state);
         self.state.store(state.clone());
@@ -469,7 +505,9 @@ impl Committer {
         if let Some(&oldest) = self.manifests.last() {
             let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
             let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
-            for name in names.iter().filter(|name| log::file_number(name).is_some_and(|number| number < needed)) {
+            for name in
+                names.iter().filter(|name| log::file_number(name).is_some_and(|number| number < needed))
+            {
                 remove(files, &log_dir.join(name));
             }
         }
@@ -477,7 +515,8 @@ impl Committer {
     }
 
     fn remove_retired(&mut self, files: &Files) {
-        let oldest = if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
+        let oldest =
+            if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
         self.retired.retain(|retired| {
             let needed = retired.dropped_at > oldest || retired.readers.strong_count() > 0;
             if !needed {
@@ -514,7 +553,8 @@ fn nanoseconds(time: SystemTime) -> i64 {
 }
 
 fn random_incarnation() -> Result<u64> {
-    getrandom::u64().map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
+    getrandom::u64()
+        .map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
 }
 
 /// A directory with other things in it is not ours to fill.
@@ -525,7 +565,10 @@ fn refuse_foreign_directory(files: &Files) -> Result<()> {
     match names.iter().find(|name| !OWN_NAMES.contains(&name.as_str()) && *name != "lost+found") {
         Some(stranger) if !is_cache => Err(Error::new(
             ErrorCode::NotACache,
-            format!("{} holds no cache but other files (`{stranger}`); name an empty directory", dir.display()),
+            format!(
+                "{} holds no cache but other files (`{stranger}`); name an empty directory",
+                dir.display()
+            ),
         )),
         _ => Ok(()),
     }
@@ -636,3 +679,6 @@ fn segment_batches(segment: &Arc<SegmentHandle>) -> Box<dyn Iterator<Item = Resu
         Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Entry points for fuzzing: each takes bytes as they could stand on disk and must neither panic nor read out of
+//! bounds, whatever they are. Compiled only with `--cfg fuzzing`.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::edit::Edit;
+use super::log::LogFile;
+use super::manifest::Manifest;
+use super::region::Region;
+use super::segment::{Directory, map_columns};
+use super::state::{Files, State};
+use super::vfs::OsVfs;
+
+/// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
+fn contained_panics_are_allowed() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}
+
+fn files() -> Files {
+    Files { dir: "/nonexistent".into(), vfs: Arc::new(OsVfs) }
+}
+
+/// The content of a log file: every record is read, and its edits are applied.
+pub fn log_file(bytes: &[u8]) {
+    let Ok(Some(file)) = LogFile::parse(Path::new("fuzz.log"), bytes.to_vec()) else { return };
+    let mut offset = file.start();
+    while let Some((record, end)) = file.record_at(offset) {
+        edits(record.body);
+        offset = end;
+    }
+    file.is_blank_from(offset);
+    file.records_behind(offset);
+}
+
+/// The body of a commit, behind its checksum.
+pub fn edits(bytes: &[u8]) {
+    contained_panics_are_allowed();
+    let Ok(edits) = rmp_serde::from_slice::<Vec<Edit>>(bytes) else { return };
+    let Ok(mut state) = State::from_record(Default::default(), &Default::default(), &files()) else { return };
+    for edit in &edits {
+        if state.apply(edit, &files()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The content of a manifest, and its body behind the checksum.
+pub fn manifest(bytes: &[u8]) {
+    contained_panics_are_allowed();
+    if let Ok(manifest) = Manifest::decode(bytes, Path::new("fuzz")) {
+        drop(State::from_record(manifest.version, &manifest.catalog, &files()));
+    }
+    if let Ok(catalog) = rmp_serde::from_slice(bytes) {
+        drop(State::from_record(Default::default(), &catalog, &files()));
+    }
+}
+
+/// The directory of a segment, behind its checksum: every array that it describes is mapped.
+pub fn segment_directory(bytes: &[u8]) {
+    let Ok(directory) = rmp_serde::from_slice::<Directory>(bytes) else { return };
+    let item = Arc::new(Field::new("item", DataType::Int32, true));
+    let fields = vec![
+        Field::new("int", DataType::Int64, true),
+        Field::new("text", DataType::Utf8, true),
+        Field::new("view", DataType::Utf8View, true),
+        Field::new("flag", DataType::Boolean, true),
+        Field::new("list", DataType::List(item), true),
+    ];
+    let schema = Schema::new(fields);
+    let Ok(mut file) = tempfile::tempfile() else { return };
+    if file.write_all(&[0; 4096]).is_err() {
+        return;
+    }
+    let Ok(region) = Region::map(&file) else { return };
+    for batch in &directory.batches {
+        drop(map_columns(schema.fields(), batch, &region));
+    }
+}
