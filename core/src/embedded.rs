@@ -1,16 +1,15 @@
-//! Embedded: the cache runs in this process.
+//! Embedded: the cache runs in this process, which owns the directory.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::backend::{Backend, Reader, Statement};
-use crate::api::batches::{AnswerInfo, Batches, IteratorSource};
+use crate::api::batches::Batches;
 use crate::api::cache::{Status, Way};
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
@@ -19,21 +18,19 @@ use crate::api::options::{CacheOptions, Durability};
 use crate::api::row::{ColumnIndex, Row};
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
-use crate::api::version::{Freshness, Tier, Version};
+use crate::api::version::Version;
+use crate::local::{self, Local};
 use crate::source::Input;
-use crate::storage::{Files, OsVfs, State, Store, Sync, TableShape, TableState, check_storable, key};
+use crate::storage::{Files, State, Store, Sync, TableShape, TableState, check_storable, key};
 
-/// How often the background thread looks for work that has no clock of its own.
+/// How often the background thread looks for work that has no clock of its own, and says that it lives.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The cache in this process.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    // Stopped before the store is closed.
     upkeep: Option<Upkeep>,
-    store: Arc<Store>,
-    #[cfg(feature = "sql")]
-    engine: crate::query::Engine,
+    local: Arc<Local<Arc<Store>>>,
 }
 
 impl Embedded {
@@ -42,57 +39,21 @@ impl Embedded {
             Durability::Always => Sync::Always,
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
-        let store = Arc::new(Store::open(files(dir)?, sync, options.load_memory)?);
+        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory)?);
         let upkeep = Upkeep::start(store.clone(), options.durability)?;
-        Self::new(store, Some(upkeep), options)
+        Ok(Self { upkeep: Some(upkeep), local: Arc::new(Local::new(store, options)?) })
     }
 
-    pub(crate) fn open_read_only(dir: &Path, options: CacheOptions) -> Result<Self> {
-        Self::new(Arc::new(Store::open_read_only(files(dir)?)?), None, options)
+    fn store(&self) -> &Store {
+        self.local.source()
     }
-
-    #[cfg_attr(
-        not(feature = "sql"),
-        expect(clippy::unnecessary_wraps, reason = "fails only with the query engine")
-    )]
-    fn new(store: Arc<Store>, upkeep: Option<Upkeep>, options: CacheOptions) -> Result<Self> {
-        #[cfg(not(feature = "sql"))]
-        drop(options);
-        Ok(Self {
-            upkeep,
-            store,
-            #[cfg(feature = "sql")]
-            engine: crate::query::Engine::new(options)?,
-        })
-    }
-
-    fn state(&self) -> Arc<State> {
-        Arc::clone(&self.store.state())
-    }
-
-    #[cfg(feature = "sql")]
-    fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.engine.query(state, text, parameters)
-    }
-
-    #[cfg(not(feature = "sql"))]
-    fn query(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
-        Err(without_sql())
-    }
-}
-
-#[cfg(not(feature = "sql"))]
-fn without_sql() -> Error {
-    Error::new(
-        ErrorCode::Unsupported,
-        "this build has no SQL: enable the feature `sql` of the crate `pillion`",
-    )
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        // The thread must not find the store closed and take that for a failure.
         drop(self.upkeep.take());
-        if let Err(error) = self.store.close() {
+        if let Err(error) = self.store().close() {
             tracing::warn!(%error, "the cache was not closed cleanly; nothing committed is lost");
         }
     }
@@ -100,38 +61,36 @@ impl Drop for Embedded {
 
 impl Reader for Embedded {
     fn version(&self) -> Result<Version> {
-        Ok(self.store.state().version)
+        self.local.version()
     }
 
     fn tables(&self) -> Result<Vec<TableInfo>> {
-        Ok(read::tables(&self.store.state()))
+        self.local.tables()
     }
 
     fn table(&self, name: &str) -> Result<TableInfo> {
-        let state = self.store.state();
-        Ok(read::info(&state, state.table(name)?))
+        self.local.table(name)
     }
 
     fn table_by_id(&self, table: u64) -> Result<TableInfo> {
-        let state = self.store.state();
-        Ok(read::info(&state, read::table(&state, table)?))
+        self.local.table_by_id(table)
     }
 
+    #[inline]
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        read::get(&self.store.state(), table, key)
+        self.local.get(table, key)
     }
 
     fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        let state = self.store.state();
-        keys.map(|key| read::get(&state, table, key)).collect()
+        self.local.get_many(table, keys)
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        read::scan(&self.store.state(), table, columns)
+        self.local.scan(table, columns)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.query(&self.state(), text, parameters)
+        self.local.sql(text, parameters)
     }
 }
 
@@ -141,26 +100,15 @@ impl Backend for Embedded {
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {
-        Ok(Arc::new(Pinned {
-            state: self.state(),
-            #[cfg(feature = "sql")]
-            engine: self.engine.clone(),
-        }))
+        self.local.pin()
     }
 
-    #[cfg(feature = "sql")]
     fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
-        let plan = self.engine.prepare(&self.state(), text)?;
-        Ok(Arc::new(EmbeddedStatement { cache: self, plan }))
-    }
-
-    #[cfg(not(feature = "sql"))]
-    fn prepare(self: Arc<Self>, _: &str) -> Result<Arc<dyn Statement>> {
-        Err(without_sql())
+        self.local.clone().prepare(text)
     }
 
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
-        let state = self.store.state();
+        let state = self.store().state();
         if let Ok(table) = state.table(name) {
             return existing_table(&state, table, &definition);
         }
@@ -168,219 +116,53 @@ impl Backend for Embedded {
         if name.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        self.store.refuse_unless_writable()?;
+        self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
         let mut input = definition.input.open()?;
         let shape = table_shape(name, &input.schema, &definition.primary_key, &definition.sort_by)?;
-        let state = self.store.create_table(shape, as_of, &mut input.batches)?;
-        Ok(read::info(&state, state.table(name)?))
+        let state = self.store().create_table(shape, as_of, &mut input.batches)?;
+        Ok(local::info(&state, state.table(name)?))
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
-        self.store.drop_table(name)
+        self.store().drop_table(name)
     }
 
     fn append(&self, table: u64, rows: Input) -> Result<Version> {
-        self.store.refuse_unless_writable()?;
+        self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        self.store.append(table, as_of, &mut rows.open()?.batches)
+        self.store().append(table, as_of, &mut rows.open()?.batches)
     }
 
     fn replace(&self, table: u64, rows: Input) -> Result<Version> {
-        self.store.refuse_unless_writable()?;
+        self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        self.store.replace(table, as_of, &mut rows.open()?.batches)
+        self.store().replace(table, as_of, &mut rows.open()?.batches)
     }
 
     fn sync(&self) -> Result<()> {
-        self.store.sync()
+        self.store().sync()
     }
 
     fn status(&self) -> Result<Status> {
-        let state = self.store.state();
+        let state = self.store().state();
         Ok(Status {
             way: Way::Embedded,
-            dir: self.store.dir().to_owned(),
-            read_only: self.store.is_read_only(),
+            dir: self.store().dir().to_owned(),
             version: state.version,
-            tables: read::tables(&state),
-            damage: self.store.damage().map(str::to_owned),
+            tables: local::tables(&state),
+            damage: self.store().damage().map(str::to_owned),
+            owner: None,
         })
     }
 
     fn close(&self) -> Result<()> {
-        self.store.close()
+        self.store().close()
     }
-}
-
-/// One version, held.
-#[derive(Debug)]
-pub(crate) struct Pinned {
-    state: Arc<State>,
-    #[cfg(feature = "sql")]
-    engine: crate::query::Engine,
-}
-
-impl Reader for Pinned {
-    fn version(&self) -> Result<Version> {
-        Ok(self.state.version)
-    }
-
-    fn tables(&self) -> Result<Vec<TableInfo>> {
-        Ok(read::tables(&self.state))
-    }
-
-    fn table(&self, name: &str) -> Result<TableInfo> {
-        Ok(read::info(&self.state, self.state.table(name)?))
-    }
-
-    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
-        Ok(read::info(&self.state, read::table(&self.state, table)?))
-    }
-
-    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        read::get(&self.state, table, key)
-    }
-
-    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        keys.map(|key| read::get(&self.state, table, key)).collect()
-    }
-
-    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        read::scan(&self.state, table, columns)
-    }
-
-    #[cfg(feature = "sql")]
-    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.engine.query(&self.state, text, parameters)
-    }
-
-    #[cfg(not(feature = "sql"))]
-    fn sql(&self, _: &str, _: &[Value]) -> Result<Batches> {
-        Err(without_sql())
-    }
-}
-
-#[cfg(feature = "sql")]
-#[derive(Debug)]
-struct EmbeddedStatement {
-    cache: Arc<Embedded>,
-    plan: crate::query::PreparedPlan,
-}
-
-#[cfg(feature = "sql")]
-impl Statement for EmbeddedStatement {
-    fn parameters(&self) -> usize {
-        self.plan.parameters()
-    }
-
-    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
-        let state = match at {
-            None => self.cache.state(),
-            Some(reader) => match (reader as &dyn std::any::Any).downcast_ref::<Pinned>() {
-                Some(pinned) if pinned.engine.is(&self.cache.engine) => pinned.state.clone(),
-                _ => return Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
-            },
-        };
-        self.cache.engine.execute(&state, &self.plan, parameters)
-    }
-}
-
-/// Reads of one state.
-mod read {
-    use super::*;
-
-    pub(super) fn table(state: &State, id: u64) -> Result<&Arc<TableState>> {
-        state.tables.get(&id).ok_or_else(|| {
-            Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name")
-        })
-    }
-
-    #[inline]
-    pub(super) fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
-        let table = table(state, id)?;
-        let shape = &table.shape;
-        if shape.primary_key.is_empty() {
-            return Err(Error::new(
-                ErrorCode::NoPrimaryKey,
-                format!("table `{}` has no primary key; define it with one, or use SQL", shape.name),
-            ));
-        }
-        let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
-        match table.find(&key)? {
-            Some((segment, row)) => Row::new(segment.clone(), row, state.version, freshness(table)).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
-        let table = table(state, id)?;
-        let full = &table.shape.schema;
-        let projection: Vec<usize> = match columns {
-            Some(columns) => columns.iter().map(|name| name.index_in(full)).collect::<Result<_>>()?,
-            None => (0..full.fields().len()).collect(),
-        };
-        let schema: SchemaRef = match columns {
-            Some(_) => Arc::new(
-                full.project(&projection)
-                    .map_err(|error| Error::internal("cannot project a schema").with_source(error))?,
-            ),
-            None => full.clone(),
-        };
-        let answer = schema.clone();
-        let segments = table.segments.clone().into_iter();
-        let batches =
-            segments.flat_map(move |segment| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-                let count = match segment.open() {
-                    Ok(open) => open.batch_count(),
-                    Err(error) => return Box::new(std::iter::once(Err(error))),
-                };
-                let (projection, schema) = (projection.clone(), schema.clone());
-                Box::new((0..count).map(move |batch| segment.open()?.read_batch(batch, &projection, &schema)))
-            });
-        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
-        Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
-    }
-
-    pub(super) fn tables(state: &State) -> Vec<TableInfo> {
-        let mut tables: Vec<_> = state.tables.values().map(|table| info(state, table)).collect();
-        tables.sort_by(|a, b| a.name.cmp(&b.name));
-        tables
-    }
-
-    pub(super) fn info(state: &State, table: &TableState) -> TableInfo {
-        let shape = &table.shape;
-        let names = |columns: &[usize]| {
-            columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect()
-        };
-        TableInfo {
-            id: shape.id,
-            name: shape.name.clone(),
-            schema: shape.schema.clone(),
-            primary_key: names(&shape.primary_key),
-            sort_by: names(&shape.sort_by),
-            rows: table.rows(),
-            bytes: table.bytes(),
-            segments: table.segments.len(),
-            freshness: freshness(table),
-            version: state.version,
-        }
-    }
-}
-
-/// How fresh a table is.
-pub(crate) fn freshness(table: &TableState) -> Option<Freshness> {
-    let nanoseconds = u64::try_from(table.as_of?).ok()?;
-    Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
-}
-
-fn files(dir: &Path) -> Result<Files> {
-    let dir = std::path::absolute(dir).map_err(|error| Error::io("find", dir, error))?;
-    Ok(Files { dir, vfs: Arc::new(OsVfs) })
 }
 
 fn existing_table(state: &State, table: &TableState, definition: &TableDefinition) -> Result<TableInfo> {
-    let info = read::info(state, table);
+    let info = local::info(state, table);
     let sort_by = if definition.sort_by.is_empty() { &definition.primary_key } else { &definition.sort_by };
     if info.primary_key == definition.primary_key && &info.sort_by == sort_by {
         return Ok(info);
@@ -471,6 +253,7 @@ impl Upkeep {
                     if *stopped {
                         return;
                     }
+                    store.beat();
                     // A failure poisons the store, which logged it; the next writer is told.
                     let result = match durability {
                         Durability::Interval(_) => store.sync(),

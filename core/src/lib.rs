@@ -34,14 +34,16 @@
 //! crate stores and finds rows and depends on neither.
 
 mod api;
+mod attached;
 mod embedded;
+mod local;
 #[cfg(feature = "sql")]
 mod query;
 mod source;
 mod storage;
 
 pub use api::batches::{BatchStream, Batches};
-pub use api::cache::{Cache, Status, Way};
+pub use api::cache::{Cache, OwnerSeen, Status, Way};
 pub use api::definition::TableDefinition;
 pub use api::error::{Error, ErrorCode, ErrorKind, Result};
 pub use api::key::{Key, KeyParts};

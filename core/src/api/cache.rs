@@ -14,20 +14,24 @@ use super::snapshot::Snapshot;
 use super::table::{Table, TableInfo};
 use super::value::Value;
 use super::version::Version;
+use crate::attached::Attached;
 use crate::embedded::Embedded;
 
 /// How a cache is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Way {
-    /// The cache runs in this process, which owns the directory or reads one that it does not own.
+    /// The cache runs in this process, which owns the directory.
     Embedded,
+    /// Another process owns the directory, or nobody; this one maps its files read-only and sends no message.
+    Attached,
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded => f.write_str("embedded"),
+            Self::Attached => f.write_str("attached"),
         }
     }
 }
@@ -73,10 +77,13 @@ impl Cache {
         CacheOptions::new().open(dir)
     }
 
-    /// Opens a cache directory for reading at its newest version, whether or not another process owns it.
+    /// Opens a cache directory for reading, whether or not another process owns it.
     ///
-    /// Takes no lock and writes nothing, so a read-only mount will do. Every table's files are mapped now, and
-    /// stay readable when the owner replaces them; commits made after this call are not seen.
+    /// Takes no lock and writes nothing, so a read-only mount will do. Each call reads the newest commit of the
+    /// owner: finding that there is none costs one load of shared memory, following one costs its edits. What is
+    /// mapped stays readable when the owner replaces it, stops or dies; [`Status::owner`] says when it was last
+    /// seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine crashed and lost
+    /// commits that this handle had seen, one call fails with [`WentBack`](ErrorCode::WentBack).
     ///
     /// # Errors
     /// [`NotACache`](ErrorCode::NotACache) if there is none; [`NewerFormat`](ErrorCode::NewerFormat);
@@ -146,7 +153,7 @@ impl Cache {
     }
 
     pub(crate) fn open_read_only_with(dir: &Path, options: CacheOptions) -> Result<Self> {
-        Ok(Self { backend: Arc::new(Embedded::open_read_only(dir, options)?) })
+        Ok(Self { backend: Arc::new(Attached::open(dir, options)?) })
     }
 
     /// How this cache is reached.
@@ -269,12 +276,22 @@ pub struct Status {
     pub way: Way,
     /// Its directory.
     pub dir: std::path::PathBuf,
-    /// Whether this handle may write.
-    pub read_only: bool,
     /// Its newest version.
     pub version: Version,
     /// Its tables, by name.
     pub tables: Vec<TableInfo>,
     /// What was found damaged when it was opened, and left out.
     pub damage: Option<String>,
+    /// The owner, if that is another process that was ever seen.
+    pub owner: Option<OwnerSeen>,
+}
+
+/// A sign of life of the owner of a directory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct OwnerSeen {
+    /// When it was last seen alive; an owner that lives renews it every second.
+    pub at: std::time::SystemTime,
+    /// Whether it closed the cache.
+    pub closed: bool,
 }

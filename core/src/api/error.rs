@@ -114,6 +114,8 @@ codes! {
     DiskFull = 400 => Retry;
     /// The query needs more memory than it may use.
     MemoryLimit = 401 => Retry;
+    /// The owner lost commits that this reader had seen, in a crash; said once, the next call reads what there is now.
+    WentBack = 402 => Retry;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
     /// The operating system refused a read or a write.

@@ -26,7 +26,7 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::CacheOptions;
 use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier};
-use crate::embedded::freshness;
+use crate::local::freshness;
 use crate::storage::State;
 
 /// The query engine of a cache; cloning shares it.

@@ -83,6 +83,8 @@ pub(crate) struct SegmentRecord {
 pub(crate) struct CatalogRecord {
     /// Number of the log file whose records follow.
     pub(crate) log: u64,
+    /// Sequence of the last commit before the manifest's incarnation.
+    pub(crate) began_at: u64,
     /// Number of the next table.
     pub(crate) next_table: u64,
     /// Number of the next segment.

@@ -5,11 +5,13 @@
 )]
 
 mod edit;
+mod follower;
 mod format;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod index;
 pub(crate) mod key;
+mod live;
 mod load;
 mod log;
 mod manifest;
@@ -21,8 +23,8 @@ mod state;
 mod store;
 mod vfs;
 
+pub(crate) use follower::Follower;
 pub(crate) use segment::{Segment, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;
 pub(crate) use state::{Files, SegmentHandle, State, TableShape, TableState};
 pub(crate) use store::{Store, Sync};
-pub(crate) use vfs::OsVfs;

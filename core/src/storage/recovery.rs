@@ -96,6 +96,9 @@ impl Replay<'_> {
                 _ => {}
             }
             if sequence >= current {
+                if record.version.incarnation != self.state.version.incarnation {
+                    self.state.began_at = sequence.saturating_sub(1);
+                }
                 self.state.version = record.version;
             }
             closed = record.kind == RecordKind::Closed;

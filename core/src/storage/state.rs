@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::catch_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
@@ -16,7 +16,7 @@ use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord, TableR
 use super::format::SEGMENT_ALIGNMENT;
 use super::key;
 use super::segment::Segment;
-use super::vfs::Vfs;
+use super::vfs::{OsVfs, Vfs};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 
@@ -30,6 +30,12 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// A cache directory of the operating system's files.
+    pub(crate) fn below(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir).map_err(|error| Error::io("find", dir, error))?;
+        Ok(Self { dir, vfs: Arc::new(OsVfs) })
+    }
+
     /// Folder of a table.
     pub(crate) fn table_dir(&self, table: u64) -> PathBuf {
         self.dir.join("tables").join(table.to_string())
@@ -43,6 +49,16 @@ impl Files {
     /// Folder of the log.
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.dir.join("log")
+    }
+
+    /// Page that readers in other processes follow.
+    pub(crate) fn head_path(&self) -> PathBuf {
+        self.live_dir().join("head")
+    }
+
+    /// Folder of what is rebuilt at every open.
+    pub(crate) fn live_dir(&self) -> PathBuf {
+        self.dir.join("live")
     }
 
     /// Folder of files that are worth nothing after a crash.
@@ -212,6 +228,8 @@ impl TableState {
 pub(crate) struct State {
     /// Its version.
     pub(crate) version: Version,
+    /// Sequence of the last commit before the version's incarnation.
+    pub(crate) began_at: u64,
     /// Tables by number.
     pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
     /// Numbers by name.
@@ -227,6 +245,7 @@ impl State {
     pub(crate) fn from_record(version: Version, record: &CatalogRecord, files: &Files) -> Result<Self> {
         let mut state = Self {
             version,
+            began_at: record.began_at,
             tables: BTreeMap::new(),
             names: HashMap::new(),
             next_table: record.next_table,
@@ -254,6 +273,7 @@ impl State {
         });
         Ok(CatalogRecord {
             log,
+            began_at: self.began_at,
             next_table: self.next_table,
             next_segment: self.next_segment,
             tables: tables.collect::<Result<_>>()?,
@@ -307,6 +327,32 @@ impl State {
         let known = self.names.keys().map(String::as_str);
         let hint = crate::api::error::suggestion(name, known);
         Error::new(ErrorCode::TableNotFound, format!("there is no table `{name}`{hint}"))
+    }
+
+    /// Takes over the open segments of another state, where both have them.
+    pub(crate) fn adopt(&mut self, other: &Self) {
+        for (id, table) in &mut self.tables {
+            let Some(known) = other.tables.get(id) else { continue };
+            for segment in &mut Arc::make_mut(table).segments {
+                let wanted = (segment.record.id, segment.record.directory_checksum);
+                let held = known
+                    .segments
+                    .iter()
+                    .find(|held| (held.record.id, held.record.directory_checksum) == wanted);
+                if let Some(held) = held {
+                    *segment = held.clone();
+                }
+            }
+        }
+    }
+
+    /// Maps every segment that is not mapped yet.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`].
+    pub(crate) fn open_segments(&self) -> Result<()> {
+        let mut segments = self.tables.values().flat_map(|table| &table.segments);
+        segments.try_for_each(|segment| segment.open().map(drop))
     }
 
     /// Paths of all segments.

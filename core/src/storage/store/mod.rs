@@ -14,6 +14,7 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::edit::{CatalogRecord, Edit};
 use crate::storage::format::RECORD_BODY_MAX;
+use crate::storage::live::{Head, HeadWriter};
 use crate::storage::load::{Load, NewSegments, remove_scratch};
 use crate::storage::log::{self, LogWriter, Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
@@ -41,7 +42,7 @@ pub(crate) enum Sync {
     Later,
 }
 
-/// A directory and its newest state.
+/// A directory that this process owns, and its newest state.
 #[derive(Debug)]
 pub(crate) struct Store {
     files: Files,
@@ -50,34 +51,35 @@ pub(crate) struct Store {
     next_segment: AtomicU64,
     /// One load at a time for each table: its keys are checked against the state that it will extend.
     loading: Mutex<HashMap<u64, Arc<Mutex<()>>>>,
-    /// `None` in a read-only store.
-    owner: Option<Owner>,
-    damage: Option<String>,
-}
-
-struct Owner {
     sync: Sync,
     load_memory: usize,
     committer: Mutex<Committer>,
-    /// Dropped last: nothing is written once the lock is free.
-    _lock: Box<dyn Send + std::marker::Sync>,
-}
-
-impl std::fmt::Debug for Owner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Owner").finish_non_exhaustive()
-    }
+    head: HeadWriter,
+    damage: Option<String>,
 }
 
 struct Committer {
+    /// Held until the cache is closed; nothing is written without it.
+    lock: Option<DirectoryLock>,
     log: LogWriter,
     poison: Option<String>,
-    closed: bool,
     /// Sequences of the manifests kept, newest first.
     manifests: Vec<u64>,
     retired: Vec<Retired>,
     /// Whether the newest manifest lacks commits.
     uncheckpointed: bool,
+}
+
+/// Released when dropped, or when the process dies.
+type DirectoryLock = Box<dyn Send + std::marker::Sync>;
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("log", &self.log)
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A segment that no longer belongs to its table.
@@ -108,23 +110,24 @@ impl Store {
         }
         refuse_foreign_directory(&files)?;
         let lock = take_lock(&files)?;
-        if manifest::list(vfs, dir)?.is_empty() {
+        let is_new = manifest::list(vfs, dir)?.is_empty();
+        if is_new {
             let version = Version { incarnation: random_incarnation()?, sequence: 0 };
             Manifest { version, catalog: CatalogRecord { log: 1, ..CatalogRecord::default() } }
                 .write(vfs, dir)?;
         }
-        for dir in [files.log_dir(), dir.join("tables")] {
+        for dir in [files.log_dir(), dir.join("tables"), files.live_dir()] {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         }
         vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
         let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files)?;
-        let log = begin_log(&files, &mut state, tail, last_log)?;
+        let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
+        let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
         let manifests = manifest::list(vfs, dir)?;
-        let unclean = tail.is_some_and(|tail| !tail.closed);
         let mut committer = Committer {
+            lock: Some(lock),
             log,
             poison: None,
-            closed: false,
             manifests,
             retired: Vec::new(),
             uncheckpointed: unclean,
@@ -133,44 +136,19 @@ impl Store {
         if unclean {
             committer.checkpoint(&files, &state)?;
         }
+        let path = files.head_path();
+        let head = vfs.open_head(&path).map_err(|error| Error::io("create", &path, error))?;
+        head.beat(SystemTime::now());
+        head.publish(committer.head(&state));
         Ok(Self {
             next_table: AtomicU64::new(state.next_table),
             next_segment: AtomicU64::new(state.next_segment),
             state: ArcSwap::from_pointee(state),
             loading: Mutex::default(),
-            owner: Some(Owner { sync, load_memory, committer: Mutex::new(committer), _lock: lock }),
-            damage,
-            files,
-        })
-    }
-
-    /// Reads the newest state of a directory that may have an owner. Writes nothing.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotACache`], [`ErrorCode::NewerFormat`], [`ErrorCode::Corrupt`], [`ErrorCode::Io`].
-    pub(crate) fn open_read_only(files: Files) -> Result<Self> {
-        /// How often the owner may remove files between our listing and reading them.
-        const ATTEMPTS: usize = 10;
-        let mut attempt = 0;
-        let Recovered { state, damage, .. } = loop {
-            attempt += 1;
-            // Every segment is mapped now, because the owner may unlink files that later versions do not need.
-            let recovered = recovery::recover(&files).and_then(|recovered| {
-                let mut segments = recovered.state.tables.values().flat_map(|table| &table.segments);
-                segments.try_for_each(|segment| segment.open().map(drop))?;
-                Ok(recovered)
-            });
-            match recovered {
-                Err(error) if error.code() == ErrorCode::Io && attempt < ATTEMPTS => {}
-                result => break result?,
-            }
-        };
-        Ok(Self {
-            next_table: AtomicU64::new(0),
-            next_segment: AtomicU64::new(0),
-            state: ArcSwap::from_pointee(state),
-            loading: Mutex::default(),
-            owner: None,
+            sync,
+            load_memory,
+            committer: Mutex::new(committer),
+            head,
             damage,
             files,
         })
@@ -185,11 +163,6 @@ impl Store {
     /// Where it lies.
     pub(crate) fn dir(&self) -> &Path {
         &self.files.dir
-    }
-
-    /// Whether it is read-only.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.owner.is_none()
     }
 
     /// What recovery found damaged and left out.
@@ -207,12 +180,11 @@ impl Store {
         as_of: SystemTime,
         batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
     ) -> Result<Arc<State>> {
-        let owner = self.owner()?;
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let empty = TableState { shape: shape.clone(), segments: Vec::new(), as_of: None };
-        let new = self.load(owner, &empty, None).run(batches)?;
-        let mut committer = owner.committer.lock();
+        let new = self.load(&empty, None).run(batches)?;
+        let mut committer = self.committer.lock();
         if self.state().names.contains_key(&shape.name) {
             return Err(Error::new(
                 ErrorCode::TableExists,
@@ -221,7 +193,7 @@ impl Store {
         }
         let mut edits = vec![Edit::DefineTable(shape.to_record()?)];
         edits.extend(content_edits(table, &new, as_of));
-        self.commit_segments(owner, &mut committer, &edits, new)
+        self.commit_segments(&mut committer, &edits, new)
     }
 
     /// Adds rows to a table.
@@ -234,7 +206,6 @@ impl Store {
         as_of: SystemTime,
         batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
     ) -> Result<Version> {
-        let owner = self.owner()?;
         let lock = self.load_lock(table);
         let _loading = lock.lock();
         let current = self.table(table)?;
@@ -248,8 +219,8 @@ impl Store {
             .cloned()
             .collect();
         let mut rows = old.iter().flat_map(|segment| segment_batches(segment)).chain(batches);
-        let new = self.load(owner, &current, Some(&kept)).run(&mut rows)?;
-        self.swap_segments(owner, &current, &old, new, as_of)
+        let new = self.load(&current, Some(&kept)).run(&mut rows)?;
+        self.swap_segments(&current, &old, new, as_of)
     }
 
     /// Puts rows in the place of all rows of a table.
@@ -262,12 +233,11 @@ impl Store {
         as_of: SystemTime,
         batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
     ) -> Result<Version> {
-        let owner = self.owner()?;
         let lock = self.load_lock(table);
         let _loading = lock.lock();
         let current = self.table(table)?;
-        let new = self.load(owner, &current, None).run(batches)?;
-        self.swap_segments(owner, &current, &current.segments, new, as_of)
+        let new = self.load(&current, None).run(batches)?;
+        self.swap_segments(&current, &current.segments, new, as_of)
     }
 
     /// Removes a table.
@@ -275,13 +245,12 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::TableNotFound`], and those of a commit.
     pub(crate) fn drop_table(&self, name: &str) -> Result<Version> {
-        let owner = self.owner()?;
         let id = self.state().table(name)?.shape.id;
         let lock = self.load_lock(id);
         let _loading = lock.lock();
         let current = self.table(id)?;
-        let mut committer = owner.committer.lock();
-        let state = self.commit(owner, &mut committer, &[Edit::DropTable { table: id }])?;
+        let mut committer = self.committer.lock();
+        let state = self.commit(&mut committer, &[Edit::DropTable { table: id }])?;
         committer.retire(&current.segments, state.version.sequence);
         Ok(state.version)
     }
@@ -291,8 +260,7 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Poisoned`] from then on if the disk refused.
     pub(crate) fn sync(&self) -> Result<()> {
-        let owner = self.owner()?;
-        let mut committer = owner.committer.lock();
+        let mut committer = self.committer.lock();
         committer.check()?;
         if committer.log.is_unsynced() {
             let result = committer.log.sync();
@@ -306,7 +274,7 @@ impl Store {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
-        let mut committer = self.owner()?.committer.lock();
+        let mut committer = self.committer.lock();
         committer.check()?;
         committer.checkpoint_if_due(&self.files, &self.state.load())
     }
@@ -316,7 +284,7 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::ReadOnly`], [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn refuse_unless_writable(&self) -> Result<()> {
-        self.owner()?.committer.lock().check()
+        self.committer.lock().check()
     }
 
     /// Makes everything durable and marks the directory as closed; later writes are refused.
@@ -324,9 +292,8 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
     pub(crate) fn close(&self) -> Result<()> {
-        let Some(owner) = &self.owner else { return Ok(()) };
-        let mut committer = owner.committer.lock();
-        if committer.closed {
+        let mut committer = self.committer.lock();
+        if committer.lock.is_none() {
             return Ok(());
         }
         committer.check()?;
@@ -338,17 +305,16 @@ impl Store {
         let record = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
         committer.log.reserve(&record)?;
         let result = committer.log.append(&record).and_then(|()| committer.log.sync());
-        committer.closed = true;
-        committer.poison_on_error(result)
+        committer.poison_on_error(result)?;
+        let lock = committer.lock.take();
+        self.head.publish(committer.head(&state));
+        drop(lock);
+        Ok(())
     }
 
-    fn owner(&self) -> Result<&Owner> {
-        self.owner.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorCode::ReadOnly,
-                format!("{} was opened read-only; write through its owner", self.files.dir.display()),
-            )
-        })
+    /// Tells readers in other processes that the owner lives.
+    pub(crate) fn beat(&self) {
+        self.head.beat(SystemTime::now());
     }
 
     fn load_lock(&self, table: u64) -> Arc<Mutex<()>> {
@@ -359,19 +325,13 @@ impl Store {
         self.state.load().tables.get(&id).cloned().ok_or_else(dropped)
     }
 
-    fn load<'a>(
-        &'a self,
-        owner: &Owner,
-        table: &'a TableState,
-        existing: Option<&'a TableState>,
-    ) -> Load<'a> {
+    fn load<'a>(&'a self, table: &'a TableState, existing: Option<&'a TableState>) -> Load<'a> {
         let next_segment = &self.next_segment;
-        Load { files: &self.files, shape: &table.shape, next_segment, memory: owner.load_memory, existing }
+        Load { files: &self.files, shape: &table.shape, next_segment, memory: self.load_memory, existing }
     }
 
     fn swap_segments(
         &self,
-        owner: &Owner,
         current: &TableState,
         old: &[Arc<SegmentHandle>],
         new: NewSegments,
@@ -386,8 +346,8 @@ impl Store {
             });
         }
         edits.extend(content_edits(table, &new, as_of));
-        let mut committer = owner.committer.lock();
-        let state = self.commit_segments(owner, &mut committer, &edits, new)?;
+        let mut committer = self.committer.lock();
+        let state = self.commit_segments(&mut committer, &edits, new)?;
         committer.retire(old, state.version.sequence);
         Ok(state.version)
     }
@@ -395,12 +355,11 @@ impl Store {
     /// Commits edits that name new segments; their files stay if the commit is there, or may be.
     fn commit_segments(
         &self,
-        owner: &Owner,
         committer: &mut Committer,
         edits: &[Edit],
         new: NewSegments,
     ) -> Result<Arc<State>> {
-        let result = self.commit(owner, committer, edits);
+        let result = self.commit(committer, edits);
         if result.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
             new.keep();
         }
@@ -408,7 +367,7 @@ impl Store {
     }
 
     /// The one way to change anything: a record in the log, then the new state for all readers.
-    fn commit(&self, owner: &Owner, committer: &mut Committer, edits: &[Edit]) -> Result<Arc<State>> {
+    fn commit(&self, committer: &mut Committer, edits: &[Edit]) -> Result<Arc<State>> {
         committer.check()?;
         let mut state = (**self.state.load()).clone();
         state.version.sequence += 1;
@@ -423,7 +382,7 @@ impl Store {
         }
         let record = Record { kind: RecordKind::Commit, version: state.version, body: &body };
         committer.log.reserve(&record)?;
-        let result = committer.log.append(&record).and_then(|()| match owner.sync {
+        let result = committer.log.append(&record).and_then(|()| match self.sync {
             Sync::Always => committer.log.sync(),
             Sync::Later => Ok(()),
         });
@@ -437,13 +396,24 @@ impl Store {
         committer.uncheckpointed = true;
         let state = Arc::new(state);
         self.state.store(state.clone());
+        self.head.publish(committer.head(&state));
         Ok(state)
     }
 }
 
 impl Committer {
+    fn head(&self, state: &State) -> Head {
+        Head {
+            version: state.version,
+            began_at: state.began_at,
+            log: self.log.number(),
+            log_end: self.log.len(),
+            closed: self.lock.is_none(),
+        }
+    }
+
     fn check(&self) -> Result<()> {
-        if self.closed {
+        if self.lock.is_none() {
             return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
         }
         match &self.poison {
@@ -574,7 +544,7 @@ fn refuse_foreign_directory(files: &Files) -> Result<()> {
     }
 }
 
-fn take_lock(files: &Files) -> Result<Box<dyn Send + std::marker::Sync>> {
+fn take_lock(files: &Files) -> Result<DirectoryLock> {
     let path = files.dir.join("LOCK");
     match files.vfs.lock(&path).map_err(|error| Error::io("lock", &path, error))? {
         LockOutcome::Taken(guard) => Ok(guard),
@@ -597,13 +567,20 @@ fn take_lock(files: &Files) -> Result<Box<dyn Send + std::marker::Sync>> {
 
 /// Goes on in the last log file if its owner closed it; else begins a new file and a new incarnation, because
 /// commits behind the recovered ones may have been seen and lost.
-fn begin_log(files: &Files, state: &mut State, tail: Option<LogTail>, last_log: u64) -> Result<LogWriter> {
+fn begin_log(
+    files: &Files,
+    state: &mut State,
+    tail: Option<LogTail>,
+    last_log: u64,
+    unclean: bool,
+) -> Result<LogWriter> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let mut log = match tail {
         Some(LogTail { number, end, closed: true }) => LogWriter::resume(vfs, &dir, number, end)?,
         _ => {
             let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
-            if tail.is_some() {
+            if unclean {
+                state.began_at = state.version.sequence;
                 state.version =
                     Version { incarnation: random_incarnation()?, sequence: state.version.sequence + 1 };
             }

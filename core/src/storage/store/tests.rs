@@ -160,9 +160,8 @@ fn both_manifests_give_the_same_state() {
     let table = store.state().table("numbers").unwrap().shape.id;
     for step in 0..20 {
         store.append(table, SystemTime::now(), &mut rows(100 + step..101 + step)).unwrap();
-        let owner = store.owner().unwrap();
         let state = store.state.load_full();
-        owner.committer.lock().checkpoint(&store.files, &state).unwrap();
+        store.committer.lock().checkpoint(&store.files, &state).unwrap();
     }
     let sequences = manifest::list(&OsVfs, dir.path()).unwrap();
     assert_eq!(sequences.len(), MANIFESTS_KEPT);
@@ -186,7 +185,7 @@ fn files_of_replaced_rows_are_removed_when_nobody_needs_them() {
     let held = store.state.load_full();
     let checkpoint = || {
         let state = store.state.load_full();
-        let mut committer = store.owner().unwrap().committer.lock();
+        let mut committer = store.committer.lock();
         committer.checkpoint(&store.files, &state).unwrap();
         committer.remove_retired(&store.files);
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{LockOutcome, OsVfs, Vfs, VfsFile};
+use crate::storage::live::{HeadReader, HeadWriter};
 use crate::storage::region::Region;
 
 /// Fails the operation of a number, or that and every later one.
@@ -53,6 +54,19 @@ impl Vfs for FaultyVfs {
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         self.plan.step()?;
         Ok(Box::new(FaultyFile { file: OsVfs.open_write(path)?, plan: self.plan.clone() }))
+    }
+
+    fn open_head(&self, path: &Path) -> io::Result<HeadWriter> {
+        self.plan.step()?;
+        OsVfs.open_head(path)
+    }
+
+    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>> {
+        OsVfs.read_head(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        OsVfs.read_at(path, offset, len)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

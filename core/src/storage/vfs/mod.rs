@@ -12,6 +12,7 @@ use std::path::Path;
 
 pub(crate) use os::OsVfs;
 
+use super::live::{HeadReader, HeadWriter};
 use super::region::Region;
 
 /// The files below a cache directory.
@@ -24,6 +25,15 @@ pub(crate) trait Vfs: fmt::Debug + Send + Sync {
 
     /// Opens an existing file to write on behind its last byte.
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// Opens or creates the page that readers in other processes follow, its space reserved.
+    fn open_head(&self, path: &Path) -> io::Result<HeadWriter>;
+
+    /// Opens that page to read it; `None` if there is none.
+    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>>;
+
+    /// Up to `len` bytes at `offset`; fewer if the file ends there.
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
     /// The whole content of a small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;

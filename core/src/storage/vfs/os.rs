@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{LockOutcome, Vfs, VfsFile};
+use crate::storage::live::{HEAD_LEN, HeadReader, HeadWriter};
 use crate::storage::region::Region;
 
 /// Mode of new files: the owner writes, its group may read (attached readers of another uid).
@@ -27,6 +28,45 @@ impl Vfs for OsVfs {
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         Ok(Box::new(OsFile { file: OpenOptions::new().write(true).open(path)? }))
+    }
+
+    fn open_head(&self, path: &Path) -> io::Result<HeadWriter> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)?;
+        // A store into a page without space on disk would be a signal.
+        let mut file = OsFile { file };
+        file.allocate(HEAD_LEN as u64)?;
+        if file.file.metadata()?.len() < HEAD_LEN as u64 {
+            file.write_all_at(&[0; HEAD_LEN], 0)?;
+        }
+        HeadWriter::map(&file.file)
+    }
+
+    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>> {
+        match File::open(path) {
+            Ok(file) => HeadReader::map(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

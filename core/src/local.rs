@@ -1,0 +1,278 @@
+//! Reads in this process, the same for every way in that maps the files: embedded, attached, and a held version.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::Guard;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::api::backend::{Reader, Statement};
+use crate::api::batches::{AnswerInfo, Batches, IteratorSource};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::key::Key;
+use crate::api::options::CacheOptions;
+use crate::api::row::{ColumnIndex, Row};
+use crate::api::table::TableInfo;
+use crate::api::value::Value;
+use crate::api::version::{Freshness, Tier, Version};
+use crate::storage::{Follower, State, Store, TableState, key};
+
+/// Where the newest state comes from.
+pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
+    /// The newest state.
+    fn newest(&self) -> Result<Guard<Arc<State>>>;
+}
+
+impl Newest for Arc<Store> {
+    #[inline]
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Ok(self.state())
+    }
+}
+
+impl Newest for Follower {
+    #[inline]
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Self::newest(self)
+    }
+}
+
+/// A state that stays the newest: a held version.
+impl Newest for Arc<State> {
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Ok(Guard::from_inner(self.clone()))
+    }
+}
+
+/// Answers reads from the newest state of a source.
+#[derive(Debug)]
+pub(crate) struct Local<S> {
+    source: S,
+    engine: Engine,
+}
+
+impl<S: Newest> Local<S> {
+    pub(crate) fn new(source: S, options: CacheOptions) -> Result<Self> {
+        Ok(Self { source, engine: Engine::new(options)? })
+    }
+
+    /// Where the newest state comes from.
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// The newest state, held.
+    pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
+        let state = Arc::clone(&*self.source.newest()?);
+        Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
+    }
+
+    /// Plans a query once.
+    pub(crate) fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        let plan = self.engine.prepare(&*self.source.newest()?, text)?;
+        Ok(Arc::new(LocalStatement { local: self, plan }))
+    }
+}
+
+impl<S: Newest> Reader for Local<S> {
+    fn version(&self) -> Result<Version> {
+        Ok(self.source.newest()?.version)
+    }
+
+    fn tables(&self) -> Result<Vec<TableInfo>> {
+        Ok(tables(&*self.source.newest()?))
+    }
+
+    fn table(&self, name: &str) -> Result<TableInfo> {
+        let state = self.source.newest()?;
+        Ok(info(&state, state.table(name)?))
+    }
+
+    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
+        let state = self.source.newest()?;
+        Ok(info(&state, table_of(&state, table)?))
+    }
+
+    #[inline]
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
+        get(&*self.source.newest()?, table, key)
+    }
+
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+        let state = self.source.newest()?;
+        keys.map(|key| get(&state, table, key)).collect()
+    }
+
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        scan(&*self.source.newest()?, table, columns)
+    }
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.engine.query(&*self.source.newest()?, text, parameters)
+    }
+}
+
+#[derive(Debug)]
+struct LocalStatement<S> {
+    local: Arc<Local<S>>,
+    plan: PreparedPlan,
+}
+
+impl<S: Newest> Statement for LocalStatement<S> {
+    fn parameters(&self) -> usize {
+        self.plan.parameters()
+    }
+
+    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
+        let Local { source, engine } = self.local.as_ref();
+        match at {
+            None => engine.execute(&*source.newest()?, &self.plan, parameters),
+            Some(reader) => match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
+                Some(held) if held.engine.is(engine) => engine.execute(&held.source, &self.plan, parameters),
+                _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "sql")]
+use crate::query::{Engine, PreparedPlan};
+
+#[cfg(not(feature = "sql"))]
+use without_sql::{Engine, PreparedPlan};
+
+/// What stands in the place of the query engine in a build without one.
+#[cfg(not(feature = "sql"))]
+mod without_sql {
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    pub(super) struct Engine;
+
+    #[derive(Debug)]
+    pub(super) enum PreparedPlan {}
+
+    impl Engine {
+        #[expect(clippy::unnecessary_wraps, reason = "as the query engine")]
+        pub(super) fn new(_: CacheOptions) -> Result<Self> {
+            Ok(Self)
+        }
+
+        #[expect(clippy::unused_self, reason = "as the query engine")]
+        pub(super) fn is(&self, _: &Self) -> bool {
+            true
+        }
+
+        pub(super) fn query(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
+            Err(unsupported())
+        }
+
+        pub(super) fn prepare(&self, _: &Arc<State>, _: &str) -> Result<PreparedPlan> {
+            Err(unsupported())
+        }
+
+        pub(super) fn execute(&self, _: &Arc<State>, plan: &PreparedPlan, _: &[Value]) -> Result<Batches> {
+            match *plan {}
+        }
+    }
+
+    impl PreparedPlan {
+        pub(super) fn parameters(&self) -> usize {
+            match *self {}
+        }
+    }
+
+    fn unsupported() -> Error {
+        Error::new(
+            ErrorCode::Unsupported,
+            "this build has no SQL: enable the feature `sql` of the crate `pillion`",
+        )
+    }
+}
+
+fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
+    state.tables.get(&id).ok_or_else(|| {
+        Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name")
+    })
+}
+
+#[inline]
+fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
+    let table = table_of(state, id)?;
+    let shape = &table.shape;
+    if shape.primary_key.is_empty() {
+        return Err(Error::new(
+            ErrorCode::NoPrimaryKey,
+            format!("table `{}` has no primary key; define it with one, or use SQL", shape.name),
+        ));
+    }
+    let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
+    match table.find(&key)? {
+        Some((segment, row)) => Row::new(segment.clone(), row, state.version, freshness(table)).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
+    let table = table_of(state, id)?;
+    let full = &table.shape.schema;
+    let projection: Vec<usize> = match columns {
+        Some(columns) => columns.iter().map(|name| name.index_in(full)).collect::<Result<_>>()?,
+        None => (0..full.fields().len()).collect(),
+    };
+    let schema: SchemaRef = match columns {
+        Some(_) => {
+            let projected = full.project(&projection);
+            Arc::new(
+                projected.map_err(|error| Error::internal("cannot project a schema").with_source(error))?,
+            )
+        }
+        None => full.clone(),
+    };
+    let answer = schema.clone();
+    let segments = table.segments.clone().into_iter();
+    let batches = segments.flat_map(move |segment| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+        let count = match segment.open() {
+            Ok(open) => open.batch_count(),
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let (projection, schema) = (projection.clone(), schema.clone());
+        Box::new((0..count).map(move |batch| segment.open()?.read_batch(batch, &projection, &schema)))
+    });
+    let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+    Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
+}
+
+/// What there is to know of every table, by name.
+pub(crate) fn tables(state: &State) -> Vec<TableInfo> {
+    let mut tables: Vec<_> = state.tables.values().map(|table| info(state, table)).collect();
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    tables
+}
+
+/// What there is to know of a table.
+pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
+    let shape = &table.shape;
+    let names =
+        |columns: &[usize]| columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect();
+    TableInfo {
+        id: shape.id,
+        name: shape.name.clone(),
+        schema: shape.schema.clone(),
+        primary_key: names(&shape.primary_key),
+        sort_by: names(&shape.sort_by),
+        rows: table.rows(),
+        bytes: table.bytes(),
+        segments: table.segments.len(),
+        freshness: freshness(table),
+        version: state.version,
+    }
+}
+
+/// How fresh a table is.
+pub(crate) fn freshness(table: &TableState) -> Option<Freshness> {
+    let nanoseconds = u64::try_from(table.as_of?).ok()?;
+    Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
+}
