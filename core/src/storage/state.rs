@@ -346,13 +346,16 @@ impl State {
         }
     }
 
-    /// Maps every segment that is not mapped yet.
+    /// Maps every segment that is not mapped yet. A damaged one is left to the reads that need it.
     ///
     /// # Errors
-    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`].
+    /// [`ErrorCode::Io`] if a file is not there or cannot be read.
     pub(crate) fn open_segments(&self) -> Result<()> {
         let mut segments = self.tables.values().flat_map(|table| &table.segments);
-        segments.try_for_each(|segment| segment.open().map(drop))
+        segments.try_for_each(|segment| match segment.open() {
+            Err(error) if error.code() != ErrorCode::Corrupt => Err(error),
+            _ => Ok(()),
+        })
     }
 
     /// Paths of all segments.

@@ -27,11 +27,20 @@ impl LogWriter {
         let path = dir.join(super::file_name(number));
         let fail = |action: &str, error| Error::io(action, &path, error);
         let mut file = vfs.create(&path).map_err(|error| fail("create", error))?;
-        file.allocate(ALLOCATION_STEP).map_err(|error| fail("allocate", error))?;
         let header = FileHeader { number, base_sequence }.encode();
-        file.write_all_at(&header, 0).map_err(|error| fail("write", error))?;
-        file.sync().map_err(|error| fail("sync", error))?;
-        vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        let begin = |file: &mut dyn VfsFile| {
+            file.allocate(ALLOCATION_STEP).map_err(|error| fail("allocate", error))?;
+            file.write_all_at(&header, 0).map_err(|error| fail("write", error))?;
+            file.sync().map_err(|error| fail("sync", error))?;
+            vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
+        };
+        if let Err(error) = begin(file.as_mut()) {
+            // Nothing was logged in it, and its name is needed for the next attempt.
+            if let Err(error) = vfs.remove(&path) {
+                tracing::warn!(%error, path = %path.display(), "cannot remove a log file that was not begun");
+            }
+            return Err(error);
+        }
         let end = LOG_HEADER_LEN as u64;
         Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false })
     }

@@ -1,37 +1,32 @@
 //! The owner of a directory: commits, checkpoints, removal of what nobody needs.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+mod committer;
+mod merge;
+mod opening;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
 
+use self::committer::Committer;
+use self::merge::{runs_to_merge, segment_batches};
+use self::opening::{begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, take_lock};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::edit::{CatalogRecord, Edit};
 use crate::storage::format::RECORD_BODY_MAX;
-use crate::storage::live::{Head, HeadWriter};
-use crate::storage::load::{Load, NewSegments, remove_scratch};
-use crate::storage::log::{self, LogWriter, Record, RecordKind};
+use crate::storage::live::HeadWriter;
+use crate::storage::load::{Load, NewSegments};
+use crate::storage::log::{Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
-use crate::storage::recovery::{self, LogTail, Recovered};
+use crate::storage::recovery::{self, Recovered};
 use crate::storage::state::{Files, SegmentHandle, State, TableShape, TableState};
-use crate::storage::vfs::LockOutcome;
-
-/// A manifest is written when the log since the last one has this many bytes.
-const CHECKPOINT_LOG_BYTES: u64 = 4 << 20;
-/// ... or when segments of this many bytes wait for one to be removed.
-const CHECKPOINT_RETIRED_BYTES: u64 = 64 << 20;
-/// Manifests kept; from each of them and the log follows the same state.
-const MANIFESTS_KEPT: usize = 2;
-/// A table has at most this many runs that may overlap in key; an append beyond merges the newest.
-const RUNS_MAX: usize = 8;
-/// What may stand in a directory whose first manifest was never finished.
-const OWN_NAMES: [&str; 6] = ["LOCK", "log", "tables", "tmp", "live", "manifest.tmp"];
 
 /// When a commit survives a crash of the machine. A crash of the process alone loses nothing in any setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,39 +51,6 @@ pub(crate) struct Store {
     committer: Mutex<Committer>,
     head: HeadWriter,
     damage: Option<String>,
-}
-
-struct Committer {
-    /// Held until the cache is closed; nothing is written without it.
-    lock: Option<DirectoryLock>,
-    log: LogWriter,
-    poison: Option<String>,
-    /// Sequences of the manifests kept, newest first.
-    manifests: Vec<u64>,
-    retired: Vec<Retired>,
-    /// Whether the newest manifest lacks commits.
-    uncheckpointed: bool,
-}
-
-/// Released when dropped, or when the process dies.
-type DirectoryLock = Box<dyn Send + std::marker::Sync>;
-
-impl std::fmt::Debug for Committer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Committer")
-            .field("log", &self.log)
-            .field("poison", &self.poison)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A segment that no longer belongs to its table.
-struct Retired {
-    path: PathBuf,
-    bytes: u64,
-    /// The commit that dropped it: its file is needed until the older manifest kept includes that commit.
-    dropped_at: u64,
-    readers: Weak<SegmentHandle>,
 }
 
 impl Store {
@@ -124,15 +86,8 @@ impl Store {
         let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
         let manifests = manifest::list(vfs, dir)?;
-        let mut committer = Committer {
-            lock: Some(lock),
-            log,
-            poison: None,
-            manifests,
-            retired: Vec::new(),
-            uncheckpointed: unclean,
-        };
-        remove_orphans(&files, &state, &committer.manifests)?;
+        remove_orphans(&files, &state, &manifests)?;
+        let mut committer = Committer::new(lock, log, manifests, unclean);
         if unclean {
             committer.checkpoint(&files, &state)?;
         }
@@ -266,17 +221,19 @@ impl Store {
             let result = committer.log.sync();
             committer.poison_on_error(result)?;
         }
-        committer.checkpoint_if_due(&self.files, &self.state.load())
+        committer.checkpoint_if_due(&self.files, &self.state.load());
+        Ok(())
     }
 
     /// Writes a manifest if it is time for one and removes files that nobody needs.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync).
+    /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
         let mut committer = self.committer.lock();
         committer.check()?;
-        committer.checkpoint_if_due(&self.files, &self.state.load())
+        committer.checkpoint_if_due(&self.files, &self.state.load());
+        Ok(())
     }
 
     /// Tells a writer early that it cannot write.
@@ -299,7 +256,8 @@ impl Store {
         committer.check()?;
         let state = self.state.load_full();
         if committer.uncheckpointed {
-            committer.checkpoint(&self.files, &state)?;
+            committer.try_checkpoint(&self.files, &state);
+            committer.check()?;
         }
         committer.remove_retired(&self.files);
         let record = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
@@ -401,102 +359,6 @@ impl Store {
     }
 }
 
-impl Committer {
-    fn head(&self, state: &State) -> Head {
-        Head {
-            version: state.version,
-            began_at: state.began_at,
-            log: self.log.number(),
-            log_end: self.log.len(),
-            closed: self.lock.is_none(),
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.lock.is_none() {
-            return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
-        }
-        match &self.poison {
-            None => Ok(()),
-            Some(cause) => Err(Error::new(
-                ErrorCode::Poisoned,
-                format!("an earlier write failed ({cause}); reads go on, open the cache again to write"),
-            )),
-        }
-    }
-
-    /// After a failed write or sync nobody knows what the file holds: nothing more is written to it.
-    fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| {
-            tracing::error!(%error, "the log could not be written; the cache takes no more writes");
-            self.poison = Some(format!("{error:#}"));
-        })
-    }
-
-    fn retired_bytes(&self) -> u64 {
-        self.retired.iter().map(|retired| retired.bytes).sum()
-    }
-
-    fn retire(&mut self, segments: &[Arc<SegmentHandle>], dropped_at: u64) {
-        self.retired.extend(segments.iter().map(|segment| Retired {
-            path: segment.path(),
-            bytes: segment.record().len,
-            dropped_at,
-            readers: Arc::downgrade(segment),
-        }));
-    }
-
-    fn checkpoint_if_due(&mut self, files: &Files, state: &State) -> Result<()> {
-        if self.log.len() >= CHECKPOINT_LOG_BYTES || self.retired_bytes() >= CHECKPOINT_RETIRED_BYTES {
-            self.checkpoint(files, state)?;
-        }
-        self.remove_retired(files);
-        Ok(())
-    }
-
-    /// Begins a new log file and writes a manifest that makes the ones before it unnecessary.
-    fn checkpoint(&mut self, files: &Files, state: &State) -> Result<()> {
-        if self.manifests.first() == Some(&state.version.sequence) {
-            self.uncheckpointed = false;
-            return Ok(());
-        }
-        let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
-        let synced = self.log.sync();
-        self.poison_on_error(synced)?;
-        let log = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence)?;
-        let number = log.number();
-        self.log = log;
-        Manifest { version: state.version, catalog: state.to_record(number)? }.write(vfs, &files.dir)?;
-        self.uncheckpointed = false;
-        self.manifests.insert(0, state.version.sequence);
-        for sequence in self.manifests.split_off(self.manifests.len().min(MANIFESTS_KEPT)) {
-            remove(files, &manifest::path(&files.dir, sequence));
-        }
-        if let Some(&oldest) = self.manifests.last() {
-            let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
-            let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
-            for name in
-                names.iter().filter(|name| log::file_number(name).is_some_and(|number| number < needed))
-            {
-                remove(files, &log_dir.join(name));
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_retired(&mut self, files: &Files) {
-        let oldest =
-            if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
-        self.retired.retain(|retired| {
-            let needed = retired.dropped_at > oldest || retired.readers.strong_count() > 0;
-            if !needed {
-                remove(files, &retired.path);
-            }
-            needed
-        });
-    }
-}
-
 /// The edits that give a table new rows.
 fn content_edits(table: u64, new: &NewSegments, as_of: SystemTime) -> Vec<Edit> {
     let mut edits = Vec::new();
@@ -511,150 +373,9 @@ fn dropped() -> Error {
     Error::new(ErrorCode::TableNotFound, "the table was dropped")
 }
 
-fn remove(files: &Files, path: &Path) {
-    if let Err(error) = files.vfs.remove(path) {
-        tracing::warn!(%error, path = %path.display(), "cannot remove a file that is no longer needed");
-    }
-}
-
 fn nanoseconds(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn random_incarnation() -> Result<u64> {
-    getrandom::u64()
-        .map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
-}
-
-/// A directory with other things in it is not ours to fill.
-fn refuse_foreign_directory(files: &Files) -> Result<()> {
-    let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
-    let names = vfs.list(dir).map_err(|error| Error::io("list", dir, error))?;
-    let is_cache = names.iter().any(|name| name.starts_with("manifest-"));
-    match names.iter().find(|name| !OWN_NAMES.contains(&name.as_str()) && *name != "lost+found") {
-        Some(stranger) if !is_cache => Err(Error::new(
-            ErrorCode::NotACache,
-            format!(
-                "{} holds no cache but other files (`{stranger}`); name an empty directory",
-                dir.display()
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn take_lock(files: &Files) -> Result<DirectoryLock> {
-    let path = files.dir.join("LOCK");
-    match files.vfs.lock(&path).map_err(|error| Error::io("lock", &path, error))? {
-        LockOutcome::Taken(guard) => Ok(guard),
-        LockOutcome::Held(owner) => {
-            let owner = match owner {
-                Some(pid) if pid == std::process::id() => "this process".to_owned(),
-                Some(pid) => format!("process {pid}"),
-                None => "another process".to_owned(),
-            };
-            Err(Error::new(
-                ErrorCode::DirectoryLocked,
-                format!(
-                    "{} is owned by {owner}; close that cache, or open the directory read-only",
-                    files.dir.display()
-                ),
-            ))
-        }
-    }
-}
-
-/// Goes on in the last log file if its owner closed it; else begins a new file and a new incarnation, because
-/// commits behind the recovered ones may have been seen and lost.
-fn begin_log(
-    files: &Files,
-    state: &mut State,
-    tail: Option<LogTail>,
-    last_log: u64,
-    unclean: bool,
-) -> Result<LogWriter> {
-    let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
-    let mut log = match tail {
-        Some(LogTail { number, end, closed: true }) => LogWriter::resume(vfs, &dir, number, end)?,
-        _ => {
-            let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
-            if unclean {
-                state.began_at = state.version.sequence;
-                state.version =
-                    Version { incarnation: random_incarnation()?, sequence: state.version.sequence + 1 };
-            }
-            log
-        }
-    };
-    let record = Record { kind: RecordKind::Opened, version: state.version, body: &[] };
-    log.reserve(&record)?;
-    log.append(&record)?;
-    log.sync()?;
-    Ok(log)
-}
-
-/// Removes what a crash left behind: segments that neither the state nor a kept manifest names, and all
-/// temporary files.
-fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<()> {
-    let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
-    let mut needed: HashSet<PathBuf> = state.segment_paths().collect();
-    for &sequence in manifests {
-        // A damaged manifest needs nothing.
-        if let Ok(manifest) = Manifest::read(vfs, &manifest::path(dir, sequence)) {
-            needed.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
-        }
-    }
-    let list = |dir: &Path| vfs.list(dir).map_err(|error| Error::io("list", dir, error));
-    let tables = dir.join("tables");
-    for table in list(&tables)? {
-        let folder = tables.join(&table);
-        let names = list(&folder)?;
-        let orphans: Vec<_> =
-            names.iter().map(|name| folder.join(name)).filter(|path| !needed.contains(path)).collect();
-        orphans.iter().for_each(|path| remove(files, path));
-        if orphans.len() == names.len() && vfs.remove_dir(&folder).is_err() {
-            tracing::warn!(folder = %folder.display(), "cannot remove the folder of a dropped table");
-        }
-    }
-    for name in list(&files.tmp_dir())? {
-        remove_scratch(files, &files.tmp_dir().join(name));
-    }
-    Ok(())
-}
-
-/// Runs that the next append rewrites together with its rows, so that no more than [`RUNS_MAX`] may overlap: the
-/// newest, and older ones as long as they are not much larger than what is rewritten anyway.
-fn runs_to_merge(table: &TableState) -> HashSet<u64> {
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for record in table.segments.iter().map(|segment| segment.record()) {
-        match runs.last_mut() {
-            Some((run, rows)) if *run == record.run => *rows += record.rows,
-            _ => runs.push((record.run, record.rows)),
-        }
-    }
-    let mut merged = HashSet::new();
-    let mut rows_merged = 0;
-    if runs.len() >= RUNS_MAX {
-        while let Some(&(run, rows)) = runs.last()
-            && (runs.len() >= RUNS_MAX || rows <= 2 * rows_merged)
-        {
-            merged.insert(run);
-            rows_merged += rows;
-            runs.pop();
-        }
-    }
-    merged
-}
-
-fn segment_batches(segment: &Arc<SegmentHandle>) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_> {
-    match segment.open() {
-        Ok(open) => {
-            let all: Vec<usize> = (0..open.schema().fields().len()).collect();
-            Box::new((0..open.batch_count()).map(move |batch| open.read_batch(batch, &all, open.schema())))
-        }
-        Err(error) => Box::new(std::iter::once(Err(error))),
-    }
 }
 
 #[cfg(test)]

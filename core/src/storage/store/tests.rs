@@ -1,12 +1,14 @@
 //! What a fault at any operation leaves behind: the state before or after the call, never another.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
+use super::committer::MANIFESTS_KEPT;
 use super::*;
 use crate::storage::vfs::faulty::FaultyVfs;
 use crate::storage::vfs::{OsVfs, Vfs};

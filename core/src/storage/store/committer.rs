@@ -1,0 +1,173 @@
+//! The writing end of a cache: its log, its manifests, and the files that wait to be removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use super::opening::DirectoryLock;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::live::Head;
+use crate::storage::log::{self, LogWriter};
+use crate::storage::manifest::{self, Manifest};
+use crate::storage::state::{Files, SegmentHandle, State};
+
+/// A manifest is written when the log since the last one has this many bytes.
+const CHECKPOINT_LOG_BYTES: u64 = 4 << 20;
+
+/// ... or when segments of this many bytes wait for one to be removed.
+const CHECKPOINT_RETIRED_BYTES: u64 = 64 << 20;
+
+/// Manifests kept; from each of them and the log follows the same state.
+pub(super) const MANIFESTS_KEPT: usize = 2;
+
+pub(super) struct Committer {
+    /// Held until the cache is closed; nothing is written without it.
+    pub(super) lock: Option<DirectoryLock>,
+    pub(super) log: LogWriter,
+    poison: Option<String>,
+    /// Sequences of the manifests kept, newest first.
+    manifests: Vec<u64>,
+    retired: Vec<Retired>,
+    /// Whether the newest manifest lacks commits.
+    pub(super) uncheckpointed: bool,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer")
+            .field("log", &self.log)
+            .field("poison", &self.poison)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A segment that no longer belongs to its table.
+struct Retired {
+    path: PathBuf,
+    bytes: u64,
+    /// The commit that dropped it: its file is needed until the older manifest kept includes that commit.
+    dropped_at: u64,
+    readers: Weak<SegmentHandle>,
+}
+
+impl Committer {
+    /// `uncheckpointed`: whether the newest of `manifests` lacks commits.
+    pub(super) fn new(
+        lock: DirectoryLock,
+        log: LogWriter,
+        manifests: Vec<u64>,
+        uncheckpointed: bool,
+    ) -> Self {
+        Self { lock: Some(lock), log, poison: None, manifests, retired: Vec::new(), uncheckpointed }
+    }
+
+    pub(super) fn head(&self, state: &State) -> Head {
+        Head {
+            version: state.version,
+            began_at: state.began_at,
+            log: self.log.number(),
+            log_end: self.log.len(),
+            closed: self.lock.is_none(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.lock.is_none() {
+            return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
+        }
+        match &self.poison {
+            None => Ok(()),
+            Some(cause) => Err(Error::new(
+                ErrorCode::Poisoned,
+                format!("an earlier write failed ({cause}); reads go on, open the cache again to write"),
+            )),
+        }
+    }
+
+    /// After a failed write or sync nobody knows what the file holds: nothing more is written to it.
+    pub(super) fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            tracing::error!(%error, "the log could not be written; the cache takes no more writes");
+            self.poison = Some(format!("{error:#}"));
+        })
+    }
+
+    pub(super) fn retired_bytes(&self) -> u64 {
+        self.retired.iter().map(|retired| retired.bytes).sum()
+    }
+
+    pub(super) fn retire(&mut self, segments: &[Arc<SegmentHandle>], dropped_at: u64) {
+        self.retired.extend(segments.iter().map(|segment| Retired {
+            path: segment.path(),
+            bytes: segment.record().len,
+            dropped_at,
+            readers: Arc::downgrade(segment),
+        }));
+    }
+
+    pub(super) fn checkpoint_if_due(&mut self, files: &Files, state: &State) {
+        if self.log.len() >= CHECKPOINT_LOG_BYTES || self.retired_bytes() >= CHECKPOINT_RETIRED_BYTES {
+            self.try_checkpoint(files, state);
+        }
+        self.remove_retired(files);
+    }
+
+    /// Without a checkpoint nothing is lost: the log only grows until the next attempt.
+    pub(super) fn try_checkpoint(&mut self, files: &Files, state: &State) {
+        if let Err(error) = self.checkpoint(files, state) {
+            tracing::warn!(%error, "no checkpoint could be written; it will be tried again");
+        }
+    }
+
+    /// Begins a new log file and writes a manifest that makes the ones before it unnecessary.
+    pub(super) fn checkpoint(&mut self, files: &Files, state: &State) -> Result<()> {
+        if self.manifests.first() == Some(&state.version.sequence) {
+            self.uncheckpointed = false;
+            return Ok(());
+        }
+        let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
+        let synced = self.log.sync();
+        self.poison_on_error(synced)?;
+        let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence);
+        // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
+        let log = match created {
+            Err(error) if error.code() != ErrorCode::DiskFull => self.poison_on_error(Err(error))?,
+            created => created?,
+        };
+        let number = log.number();
+        self.log = log;
+        Manifest { version: state.version, catalog: state.to_record(number)? }.write(vfs, &files.dir)?;
+        self.uncheckpointed = false;
+        self.manifests.insert(0, state.version.sequence);
+        for sequence in self.manifests.split_off(self.manifests.len().min(MANIFESTS_KEPT)) {
+            remove(files, &manifest::path(&files.dir, sequence));
+        }
+        if let Some(&oldest) = self.manifests.last() {
+            let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
+            let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
+            for name in
+                names.iter().filter(|name| log::file_number(name).is_some_and(|number| number < needed))
+            {
+                remove(files, &log_dir.join(name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_retired(&mut self, files: &Files) {
+        let oldest =
+            if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
+        self.retired.retain(|retired| {
+            let needed = retired.dropped_at > oldest || retired.readers.strong_count() > 0;
+            if !needed {
+                remove(files, &retired.path);
+            }
+            needed
+        });
+    }
+}
+
+pub(super) fn remove(files: &Files, path: &Path) {
+    if let Err(error) = files.vfs.remove(path) {
+        tracing::warn!(%error, path = %path.display(), "cannot remove a file that is no longer needed");
+    }
+}
