@@ -1,1 +1,19 @@
-//! Transport between a sidecar and its clients.
+//! Transport between a Pillion sidecar and its clients: Unix sockets, frames with opaque bodies, credentials.
+//!
+//! It knows no table and interprets no body: what a call means is the business of the crate above. Everything blocks
+//! on the calling thread; there is no runtime in it.
+//!
+//! - [`Frame`] and [`FrameDecoder`]: what goes over the socket, as a state machine without I/O.
+//! - [`Listener`] and [`connect`]: sockets with an owner, a mode and a stale predecessor.
+//! - [`FrameReader`] and [`FrameWriter`]: the two halves of a connection.
+//! - [`Client`]: many calls of many threads over one connection, each with a deadline.
+
+mod client;
+mod frame;
+mod halves;
+mod socket;
+
+pub use client::{Call, CallError, Client};
+pub use frame::{FRAME_BODY_MAX, FRAME_HEADER_LEN, Flags, Frame, FrameDecoder, FrameError};
+pub use halves::{FrameReader, FrameWriter, ReceiveError};
+pub use socket::{BindError, Listener, PeerCredentials, SOCKET_PATH_MAX, connect};

@@ -1,0 +1,184 @@
+//! Frames: a header of 16 bytes and a body that only the two ends understand.
+
+use std::fmt;
+
+/// Bytes of a frame's header.
+pub const FRAME_HEADER_LEN: usize = 16;
+/// Largest body; what is longer is sent in several frames.
+pub const FRAME_BODY_MAX: usize = 16 << 20;
+
+/// What a frame is beside its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// More frames of the same message follow.
+    pub const MORE: Self = Self(1);
+    /// The body is an error.
+    pub const ERROR: Self = Self(2);
+
+    /// Whether all flags of `other` are set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The flags of a number; unknown ones are kept and mean nothing.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// As a number.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+}
+
+/// One frame.
+///
+/// On the socket, little-endian: length of the body 4 · call 2 · flags 2 · request 8 · body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Number of the call, as the protocol above assigns them.
+    pub call: u16,
+    /// See [`Flags`].
+    pub flags: Flags,
+    /// Number that the client gave the request; its answer carries the same.
+    pub request: u64,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Frame {
+    /// Appends the frame as it goes over the socket.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] for a body of more than [`FRAME_BODY_MAX`] bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
+        let len = u32::try_from(self.body.len()).ok().filter(|_| self.body.len() <= FRAME_BODY_MAX);
+        let len = len.ok_or_else(|| FrameError::TooLong(self.body.len() as u64))?;
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&self.call.to_le_bytes());
+        out.extend_from_slice(&self.flags.0.to_le_bytes());
+        out.extend_from_slice(&self.request.to_le_bytes());
+        out.extend_from_slice(&self.body);
+        Ok(())
+    }
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The body is longer than [`FRAME_BODY_MAX`]; the number is its length.
+    TooLong(u64),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(len) => write!(f, "a frame of {len} bytes is longer than {FRAME_BODY_MAX}"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Takes bytes as they come and gives frames; does no I/O.
+#[derive(Debug, Default)]
+pub struct FrameDecoder {
+    pending: Vec<u8>,
+    start: usize,
+}
+
+impl FrameDecoder {
+    /// Takes bytes from the socket.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start == self.pending.len() {
+            self.pending.clear();
+            self.start = 0;
+        }
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, if there is one.
+    ///
+    /// # Errors
+    /// [`FrameError`]; the connection must then be closed, because where the next frame starts is unknown.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let bytes = &self.pending[self.start..];
+        let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() else { return Ok(None) };
+        let [l0, l1, l2, l3, c0, c1, f0, f1, request @ ..] = *header;
+        let len = u32::from_le_bytes([l0, l1, l2, l3]);
+        let body_len = usize::try_from(len).ok().filter(|len| *len <= FRAME_BODY_MAX);
+        let body_len = body_len.ok_or_else(|| FrameError::TooLong(len.into()))?;
+        let Some(body) = rest.get(..body_len) else {
+            self.pending.reserve((FRAME_HEADER_LEN + body_len).saturating_sub(bytes.len()));
+            return Ok(None);
+        };
+        let frame = Frame {
+            call: u16::from_le_bytes([c0, c1]),
+            flags: Flags(u16::from_le_bytes([f0, f1])),
+            request: u64::from_le_bytes(request),
+            body: body.to_vec(),
+        };
+        self.start += FRAME_HEADER_LEN + body_len;
+        Ok(Some(frame))
+    }
+
+    /// Whether bytes of an unfinished frame are waiting.
+    pub fn is_mid_frame(&self) -> bool {
+        self.start < self.pending.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        let body = |len: usize| (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        vec![
+            Frame { call: 1, flags: Flags::default(), request: 7, body: Vec::new() },
+            Frame { call: 2, flags: Flags::MORE, request: u64::MAX, body: body(1) },
+            Frame { call: u16::MAX, flags: Flags::ERROR, request: 0, body: body(100_000) },
+        ]
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_the_bytes_are_cut() {
+        let mut bytes = Vec::new();
+        frames().iter().for_each(|frame| frame.encode(&mut bytes).unwrap());
+        for cut in [1, 3, 15, 16, 17, 4096, bytes.len()] {
+            let mut decoder = FrameDecoder::default();
+            let mut found = Vec::new();
+            for part in bytes.chunks(cut) {
+                decoder.push(part);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    found.push(frame);
+                }
+            }
+            assert_eq!(found, frames(), "cut every {cut} bytes");
+            assert!(!decoder.is_mid_frame());
+        }
+    }
+
+    /// These bytes are spoken by released clients: they never change.
+    #[test]
+    fn the_header_never_changes() {
+        let mut bytes = Vec::new();
+        Frame { call: 0x0201, flags: Flags::MORE, request: 0x0807_0605_0403_0201, body: vec![9] }
+            .encode(&mut bytes)
+            .unwrap();
+        assert_eq!(bytes, [1, 0, 0, 0, 1, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_frame_that_claims_too_much_is_refused_before_its_body_is_read() {
+        let mut decoder = FrameDecoder::default();
+        decoder.push(&u32::MAX.to_le_bytes());
+        decoder.push(&[0; 12]);
+        assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(u32::MAX.into())));
+        let too_long = Frame { body: vec![0; FRAME_BODY_MAX + 1], ..Frame::default() };
+        assert_eq!(too_long.encode(&mut Vec::new()), Err(FrameError::TooLong(FRAME_BODY_MAX as u64 + 1)));
+    }
+}

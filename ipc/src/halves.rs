@@ -1,0 +1,114 @@
+//! The two halves of a connection, each used by one thread at a time.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::frame::{Frame, FrameDecoder, FrameError};
+
+/// Bytes asked of the socket at a time.
+const READ_LEN: usize = 64 << 10;
+
+/// The half that sends.
+#[derive(Debug)]
+pub struct FrameWriter {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl FrameWriter {
+    /// Sends on `stream`.
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Sends a frame; blocks while the other end does not read.
+    ///
+    /// # Errors
+    /// Those of the socket; [`io::ErrorKind::InvalidInput`] for a body that is too long.
+    pub fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        self.buffer.clear();
+        frame.encode(&mut self.buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        self.stream.write_all(&self.buffer)
+    }
+}
+
+/// The half that receives.
+#[derive(Debug)]
+pub struct FrameReader {
+    stream: UnixStream,
+    decoder: FrameDecoder,
+    chunk: Vec<u8>,
+}
+
+/// Why no frame came.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The other end closed the connection.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// The other end sent something that is no frame.
+    Frame(FrameError),
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection was closed"),
+            Self::Timeout => f.write_str("the deadline passed"),
+            Self::Frame(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReceiveError {}
+
+impl FrameReader {
+    /// Receives on `stream`.
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream, decoder: FrameDecoder::default(), chunk: vec![0; READ_LEN] }
+    }
+
+    /// The next frame; blocks until it is there or the deadline has passed.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]. After a timeout the next call goes on where this one stopped.
+    pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Frame, ReceiveError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(ReceiveError::Frame)? {
+                return Ok(frame);
+            }
+            let timeout = match deadline {
+                None => None,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    Some(Some(left).filter(|left| *left > Duration::ZERO).ok_or(ReceiveError::Timeout)?)
+                }
+            };
+            self.stream.set_read_timeout(timeout).map_err(ReceiveError::Io)?;
+            match self.stream.read(&mut self.chunk) {
+                Ok(0) => return Err(ReceiveError::Closed),
+                Ok(read) => self.decoder.push(&self.chunk[..read]),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(ReceiveError::Timeout),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                        return Err(ReceiveError::Closed);
+                    }
+                    _ => return Err(ReceiveError::Io(error)),
+                },
+            }
+        }
+    }
+
+    /// Whether a part of a frame has arrived.
+    pub fn is_mid_frame(&self) -> bool {
+        self.decoder.is_mid_frame()
+    }
+}
