@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use parking_lot::{Condvar, Mutex};
@@ -110,7 +110,7 @@ impl Backend for Embedded {
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
         let state = self.store().state();
         if let Ok(table) = state.table(name) {
-            return existing_table(&state, table, &definition);
+            return existing_table(&state, table, &definition.primary_key, &definition.sort_by);
         }
         drop(state);
         if name.is_empty() {
@@ -120,8 +120,15 @@ impl Backend for Embedded {
         let as_of = SystemTime::now();
         let mut input = definition.input.open()?;
         let shape = table_shape(name, &input.schema, &definition.primary_key, &definition.sort_by)?;
-        let state = self.store().create_table(shape, as_of, &mut input.batches)?;
-        Ok(local::info(&state, state.table(name)?))
+        match self.store().create_table(shape, as_of, &mut input.batches) {
+            Ok(state) => Ok(local::info(&state, state.table(name)?)),
+            // Another thread defined it meanwhile.
+            Err(error) if error.code() == ErrorCode::TableExists => {
+                let state = self.store().state();
+                existing_table(&state, state.table(name)?, &definition.primary_key, &definition.sort_by)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
@@ -161,10 +168,15 @@ impl Backend for Embedded {
     }
 }
 
-fn existing_table(state: &State, table: &TableState, definition: &TableDefinition) -> Result<TableInfo> {
+fn existing_table(
+    state: &State,
+    table: &TableState,
+    primary_key: &[String],
+    sort_by: &[String],
+) -> Result<TableInfo> {
     let info = local::info(state, table);
-    let sort_by = if definition.sort_by.is_empty() { &definition.primary_key } else { &definition.sort_by };
-    if info.primary_key == definition.primary_key && &info.sort_by == sort_by {
+    let sort_by = if sort_by.is_empty() { primary_key } else { sort_by };
+    if info.primary_key == primary_key && info.sort_by == sort_by {
         return Ok(info);
     }
     Err(Error::new(
@@ -174,7 +186,7 @@ fn existing_table(state: &State, table: &TableState, definition: &TableDefinitio
             info.name,
             info.primary_key.join(", "),
             info.sort_by.join(", "),
-            definition.primary_key.join(", "),
+            primary_key.join(", "),
             sort_by.join(", ")
         ),
     ))
@@ -239,26 +251,32 @@ impl Upkeep {
     fn start(store: Arc<Store>, durability: Durability) -> Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let signal = stop.clone();
-        let interval = match durability {
-            Durability::Interval(interval) => interval,
-            Durability::Always | Durability::Never => UPKEEP_INTERVAL,
+        let sync_interval = match durability {
+            Durability::Interval(interval) => Some(interval),
+            Durability::Always | Durability::Never => None,
         };
         let thread = std::thread::Builder::new()
             .name("pillion-upkeep".to_owned())
             .spawn(move || {
                 let (stopped, condition) = &*signal;
                 let mut stopped = stopped.lock();
+                let mut synced_at = Instant::now();
                 while !*stopped {
-                    condition.wait_for(&mut stopped, interval);
+                    condition.wait_for(
+                        &mut stopped,
+                        sync_interval.unwrap_or(UPKEEP_INTERVAL).min(UPKEEP_INTERVAL),
+                    );
                     if *stopped {
                         return;
                     }
-                    store.beat();
-                    // A failure poisons the store, which logged it; the next writer is told.
-                    let result = match durability {
-                        Durability::Interval(_) => store.sync(),
-                        Durability::Always | Durability::Never => store.checkpoint_if_due(),
-                    };
+                    let mut result = store.upkeep();
+                    if let Some(interval) = sync_interval
+                        && synced_at.elapsed() >= interval
+                    {
+                        result = result.and_then(|()| store.sync());
+                        synced_at = Instant::now();
+                    }
+                    // The store is closed or poisoned, which it logged; the next writer is told.
                     if result.is_err() {
                         return;
                     }

@@ -1,1 +1,57 @@
-//! x
+//! Pillion as a process: the `pillion` command, each subcommand a function.
+//!
+//! This crate reads arguments, calls the crate `pillion` and writes answers; it holds no logic of the cache.
+//! Answers go to standard output, messages to standard error, and the [exit code](Exit) says what to do.
+
+pub mod cli;
+mod connection;
+mod exit;
+mod export;
+mod failure;
+mod load;
+mod nearest;
+mod output;
+mod sql;
+mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use connection::Connection;
+pub use exit::Exit;
+pub use export::{ExportArgs, export};
+pub use failure::Failure;
+pub use load::{LoadArgs, load};
+pub use output::format::Format;
+pub use sql::splitter::{Splitter, Statement, Unfinished};
+pub use sql::{SqlArgs, sql};
+pub use status::{StatusArgs, StatusFormat, status};
+
+use cli::{Cli, Command};
+
+/// Runs the command that `arguments` name, the first of which is the name of the program.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Asking for help is no error; and who cannot be told of an error cannot be told of this one either.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let done = match &cli.command {
+        Command::Sql(args) => sql(args),
+        Command::Status(args) => status(args),
+        Command::Export(args) => export(args),
+        Command::Load(args) => load(args),
+    };
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit().into()
+        }
+    }
+}

@@ -90,7 +90,8 @@ impl Batches {
         })
     }
 
-    /// The batches as an async stream, to be polled on any runtime; the work is done on threads of the cache.
+    /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the cache;
+    /// a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
     pub fn into_stream(mut self) -> BatchStream {
         let stream = match self.source.take() {
             Some(source) => source.into_stream(),
@@ -137,6 +138,16 @@ impl BatchStream {
     /// The version of the cache that was read.
     pub fn version(&self) -> Version {
         self.info.version
+    }
+
+    /// How fresh the oldest of the tables read is; `None` if it read none that was ever loaded.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.info.freshness
+    }
+
+    /// Which tier answered.
+    pub fn tier(&self) -> Tier {
+        self.info.tier
     }
 }
 

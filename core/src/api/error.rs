@@ -110,7 +110,7 @@ codes! {
     NotACache = 302 => Request;
     /// The file system cannot hold a cache directory.
     UnsupportedFileSystem = 303 => Request;
-    /// The disk or the cache's quota is full; nothing was changed.
+    /// The disk is full; nothing was changed.
     DiskFull = 400 => Retry;
     /// The query needs more memory than it may use.
     MemoryLimit = 401 => Retry;

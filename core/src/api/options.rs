@@ -17,8 +17,8 @@ pub enum Durability {
     Interval(Duration),
     /// A commit is visible only after it is on disk: nothing is ever lost, each commit costs a sync.
     Always,
-    /// Nothing is synced before the cache is closed: a crash of the machine loses what the operating system had
-    /// not written yet.
+    /// Commits are synced only with what must be (the files of a load, a manifest) and when the cache is closed: a
+    /// crash of the machine loses those that the operating system had not written yet.
     Never,
 }
 
@@ -116,6 +116,10 @@ impl CacheOptions {
             ("query_memory", self.query_memory),
             ("query_threads", self.query_threads),
         ];
+        if self.durability == Durability::Interval(Duration::ZERO) {
+            let message = "an interval of zero never ends syncing; use Durability::Always";
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
         match settings.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => {
                 Err(Error::new(ErrorCode::InvalidArgument, format!("{name} must be at least 1")))

@@ -31,7 +31,8 @@ impl Prepared {
     /// Runs it at the newest version.
     ///
     /// # Errors
-    /// [`InvalidParameter`](crate::ErrorCode::InvalidParameter); [`InvalidSql`](crate::ErrorCode::InvalidSql) if its
+    /// [`InvalidParameter`](crate::ErrorCode::InvalidParameter); [`TableNotFound`](crate::ErrorCode::TableNotFound) or
+    /// [`InvalidSql`](crate::ErrorCode::InvalidSql) if its
     /// tables have changed so that it can no longer be planned. Errors of the run come with the batches.
     pub fn execute(&self, parameters: &[Value]) -> Result<Batches> {
         self.statement.execute(None, parameters)

@@ -53,7 +53,7 @@ impl Row {
     }
 
     /// The value in a column, by name or position, as a Rust type: any integer type that the column's type fits
-    /// into, `f64`, `bool`, `&str`, `&[u8]`, `String`, [`ValueRef`], or an [`Option`] of one of these for columns
+    /// into, `f32`, `f64`, `bool`, `&str`, `&[u8]`, `String`, [`ValueRef`], or an [`Option`] of one of these for columns
     /// that can be null.
     ///
     /// # Errors
@@ -179,7 +179,11 @@ pub trait FromCell<'a>: Sized {
 impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {
     #[inline]
     fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self> {
-        if array.is_null(index) { Ok(None) } else { T::from_cell(array, index).map(Some) }
+        if array.is_null(index) || array.data_type() == &DataType::Null {
+            Ok(None)
+        } else {
+            T::from_cell(array, index).map(Some)
+        }
     }
 }
 

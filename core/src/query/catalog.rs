@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 
-use super::error::external;
 use super::provider::CacheTable;
 use crate::storage::State;
 
@@ -65,8 +64,8 @@ impl SchemaProvider for StateCatalog {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table = self.state.table(name).map_err(external)?;
-        Ok(Some(Arc::new(CacheTable::new(table.shape.clone()))))
+        // A name that is none of ours may be a function's.
+        Ok(self.state.table(name).ok().map(|table| Arc::new(CacheTable::new(table.shape.clone())) as _))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -80,13 +80,13 @@ impl Engine {
     /// Plans and starts a query.
     pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
         let session = self.session(state);
-        let plan = plan(&session, text)?;
+        let plan = plan(&session, state, text)?;
         self.start(&session, state, plan, parameters)
     }
 
     /// Plans a query as far as it does not depend on data, parameters or time.
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
-        let plan = plan(&self.session(state), text)?;
+        let plan = plan(&self.session(state), state, text)?;
         let parameters = parameter_types(&plan)?.len();
         Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters })
     }
@@ -101,7 +101,7 @@ impl Engine {
         let session = self.session(state);
         let mut plan = prepared.plan.read().clone();
         if !tables(&plan)?.iter().all(|table| state.tables.contains_key(table)) {
-            plan = self::plan(&session, &prepared.text)?;
+            plan = self::plan(&session, state, &prepared.text)?;
             *prepared.plan.write() = plan.clone();
         }
         self.start(&session, state, plan, parameters)
@@ -182,8 +182,10 @@ impl Drop for Threads {
     }
 }
 
-fn plan(session: &SessionState, text: &str) -> Result<LogicalPlan> {
-    let plan = contain(|| pollster::block_on(session.create_logical_plan(text)))?.map_err(planning)?;
+fn plan(session: &SessionState, state: &State, text: &str) -> Result<LogicalPlan> {
+    let plan = contain(|| pollster::block_on(session.create_logical_plan(text)))?;
+    let plan =
+        plan.map_err(|error| unknown_table(session, state, text).unwrap_or_else(|| planning(error)))?;
     let reads_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads_only.verify_plan(&plan).map_err(|error| {
@@ -195,6 +197,16 @@ fn plan(session: &SessionState, text: &str) -> Result<LogicalPlan> {
         .with_source(error)
     })?;
     Ok(plan)
+}
+
+/// The error for the first table of a statement that there is not, which names the nearest that there is.
+fn unknown_table(session: &SessionState, state: &State, text: &str) -> Option<Error> {
+    let dialect = session.config_options().sql_parser.dialect;
+    let statement = session.sql_to_statement(text, &dialect).ok()?;
+    let references = session.resolve_table_references(&statement).ok()?;
+    let mut ours =
+        references.iter().filter(|reference| reference.schema().is_none_or(|schema| schema == SCHEMA));
+    ours.find_map(|reference| state.table(reference.table()).err())
 }
 
 /// Types of the parameters $1, $2, … as far as the plan tells.

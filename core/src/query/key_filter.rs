@@ -21,7 +21,8 @@ pub(super) struct KeyFilter {
 }
 
 impl KeyFilter {
-    /// Finds `column = value` for every key column, or `column IN (values)` for a key of one column.
+    /// Finds `column = value` or `column IN (values)` for every key column. Of several such filters of a column, which
+    /// DataFusion may push down one after another, all must hold; so more filters never make this find less.
     pub(super) fn find(shape: &TableShape, filters: &[&Expr]) -> Option<Result<Self>> {
         if shape.primary_key.is_empty() {
             return None;
@@ -30,18 +31,23 @@ impl KeyFilter {
         let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
         for &column in &shape.primary_key {
             let field = shape.schema.field(column);
-            let (position, values) = filters
-                .iter()
-                .enumerate()
-                .find_map(|(position, filter)| Some((position, values_of(filter, field.name())?)))?;
             // Equality of floats is SQL's business: a key is compared by its bits.
-            if field.data_type().is_floating()
-                || values.iter().any(|value| &value.data_type() != field.data_type())
-            {
+            if field.data_type().is_floating() {
                 return None;
             }
-            used.push(position);
-            alternatives.push(values);
+            let mut allowed: Option<Vec<&ScalarValue>> = None;
+            for (position, filter) in filters.iter().enumerate() {
+                let Some(values) = values_of(filter, field.name()) else { continue };
+                if values.iter().any(|value| &value.data_type() != field.data_type()) {
+                    continue;
+                }
+                used.push(position);
+                allowed = Some(match allowed {
+                    None => values,
+                    Some(before) => before.into_iter().filter(|value| values.contains(value)).collect(),
+                });
+            }
+            alternatives.push(allowed?);
         }
         if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
             return None;

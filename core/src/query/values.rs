@@ -16,13 +16,17 @@ pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType
     if &scalar.data_type() == expected {
         return Ok(scalar);
     }
-    scalar.cast_to(expected).map_err(|error| {
+    let wrong = || {
         Error::new(
             ErrorCode::InvalidParameter,
-            format!("parameter ${number} should be {expected}, and {} is not one", value.kind_name()),
+            format!("parameter ${number} should be {expected}, and {value} is not one"),
         )
-        .with_source(error)
-    })
+    };
+    let cast = scalar.cast_to(expected).map_err(|error| wrong().with_source(error))?;
+    // Text is parsed; a number must keep its value, so that 1.5 does not find 1.
+    let is_exact = matches!(value, Value::Str(_) | Value::Null)
+        || cast.cast_to(&scalar.data_type()).is_ok_and(|back| back == scalar);
+    if is_exact { Ok(cast) } else { Err(wrong()) }
 }
 
 fn scalar(value: &Value) -> ScalarValue {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{OpenInput, files};
 use crate::api::error::{Error, ErrorCode, Result};
@@ -24,27 +24,53 @@ pub(super) fn open(pattern: &str, schema: Option<SchemaRef>) -> Result<OpenInput
     files::concat(paths, move |path| open_file(path, &schema))
 }
 
+const NOT_CSV: &str = "is not a CSV file with a header line";
+
 fn infer(path: &Path) -> Result<SchemaRef> {
     let (schema, _) = Format::default()
         .with_header(true)
         .infer_schema(open_for_reading(path)?, None)
-        .map_err(|error| files::invalid(path, "is not a CSV file with a header line", error))?;
+        .map_err(|error| files::invalid(path, NOT_CSV, error))?;
     Ok(Arc::new(schema))
 }
 
 fn open_file(path: &Path, schema: &SchemaRef) -> Result<OpenInput> {
+    let schema = in_order_of_header(path, schema)?;
     let reader = ReaderBuilder::new(schema.clone())
         .with_header(true)
         .with_batch_size(BATCH_ROWS)
         .build(open_for_reading(path)?)
-        .map_err(|error| files::invalid(path, "is not a CSV file with a header line", error))?;
+        .map_err(|error| files::invalid(path, NOT_CSV, error))?;
     let path = path.to_owned();
     let batches = reader.map(move |batch| {
         batch.map_err(|error| {
             files::invalid(&path, "does not fit its columns (name a schema for them)", error)
         })
     });
-    Ok(OpenInput { schema: schema.clone(), batches: Box::new(batches) })
+    Ok(OpenInput { schema, batches: Box::new(batches) })
+}
+
+/// The fields of `schema` as the header of the file lists them.
+fn in_order_of_header(path: &Path, schema: &SchemaRef) -> Result<SchemaRef> {
+    let (header, _) = Format::default()
+        .with_header(true)
+        .infer_schema(open_for_reading(path)?, Some(0))
+        .map_err(|error| files::invalid(path, NOT_CSV, error))?;
+    let names = |schema: &Schema| -> Vec<String> {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let found = header.fields().iter().map(|field| schema.field_with_name(field.name()).cloned());
+    match found.collect::<Result<Vec<_>, _>>() {
+        Ok(fields) if fields.len() == schema.fields().len() => Ok(Arc::new(Schema::new(fields))),
+        _ => {
+            let (has, wanted) = (names(&header).join(", "), names(schema).join(", "));
+            Err(files::invalid(
+                path,
+                "has other columns than its table",
+                format!("({has}) and not ({wanted})"),
+            ))
+        }
+    }
 }
 
 fn open_for_reading(path: &Path) -> Result<File> {

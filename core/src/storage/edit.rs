@@ -68,7 +68,7 @@ pub(crate) struct SegmentRecord {
     pub(crate) directory_offset: u64,
     /// Length of its directory.
     pub(crate) directory_len: u64,
-    /// Checksum of its directory, which holds or covers the checksums of everything else.
+    /// Checksum of its directory, which holds or covers the checksums of everything before it.
     pub(crate) directory_checksum: u64,
     /// Smallest encoded key; empty without a primary key.
     #[serde(with = "serde_bytes")]
@@ -83,8 +83,8 @@ pub(crate) struct SegmentRecord {
 pub(crate) struct CatalogRecord {
     /// Number of the log file whose records follow.
     pub(crate) log: u64,
-    /// Sequence of the last commit before the manifest's incarnation.
-    pub(crate) began_at: u64,
+    /// The newest incarnations and the sequence of the last commit before each, oldest first.
+    pub(crate) incarnations: Vec<(u64, u64)>,
     /// Number of the next table.
     pub(crate) next_table: u64,
     /// Number of the next segment.

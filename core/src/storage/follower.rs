@@ -1,8 +1,8 @@
 //! Follows the commits of an owner in another process, through its files alone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ use crate::api::error::{Error, ErrorCode, Result};
 /// How often files may vanish under a reader because the owner moved on, before that is an error.
 const ATTEMPTS: usize = 10;
 
+/// How often to look for an owner of a directory that never had one.
+const LOOK_INTERVAL_MS: u64 = 1000;
 /// More than a log file has; reading stops at its end.
 const LOG_READ_LEN: usize = 64 << 20;
 
@@ -25,8 +27,11 @@ const LOG_READ_LEN: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Follower {
     files: Files,
-    /// `None` if the directory never had an owner that published one.
-    head: Option<HeadReader>,
+    /// Not there before the directory had an owner that published one.
+    head: OnceLock<HeadReader>,
+    /// When to look for it again: milliseconds since `opened_at`.
+    next_look: AtomicU64,
+    opened_at: Instant,
     /// The counter of the publication that `state` includes.
     seen: AtomicU64,
     state: ArcSwap<State>,
@@ -47,14 +52,21 @@ impl Follower {
     /// # Errors
     /// [`ErrorCode::NotACache`], [`ErrorCode::NewerFormat`], [`ErrorCode::Corrupt`], [`ErrorCode::Io`].
     pub(crate) fn open(files: Files) -> Result<(Self, Option<String>)> {
-        let path = files.head_path();
-        let head = files.vfs.read_head(&path).map_err(|error| Error::io("map", &path, error))?;
+        let head = OnceLock::new();
+        if let Some(found) = open_head(&files)? {
+            head.get_or_init(|| found);
+        }
         // Read before the log, so that what is published meanwhile is followed later and not missed.
-        let seen = head.as_ref().map(HeadReader::counter).unwrap_or_default();
-        let (state, position, damage) = reload(&files, None)?;
+        let (seen, published) = match head.get().map(HeadReader::read) {
+            Some((counter, head)) => (counter, Some(head)),
+            None => (0, None),
+        };
+        let (state, position, damage) = reload(&files, None, published)?;
         let follower = Self {
             files,
             head,
+            next_look: AtomicU64::new(0),
+            opened_at: Instant::now(),
             seen: AtomicU64::new(seen),
             state: ArcSwap::from_pointee(state),
             position: Mutex::new(position),
@@ -69,10 +81,10 @@ impl Follower {
     /// [`ErrorCode::Io`] if the newest state cannot be read.
     #[inline]
     pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
-        if let Some(head) = &self.head
-            && head.counter() != self.seen.load(Ordering::Acquire)
-        {
-            self.follow(head)?;
+        match self.head.get() {
+            Some(head) if head.counter() == self.seen.load(Ordering::Acquire) => {}
+            Some(head) => self.follow(head)?,
+            None => self.look_for_head()?,
         }
         Ok(self.state.load())
     }
@@ -84,8 +96,22 @@ impl Follower {
 
     /// When the owner was last seen alive, and whether it closed the cache since.
     pub(crate) fn owner_seen(&self) -> Option<(SystemTime, bool)> {
-        let head = self.head.as_ref()?;
+        let head = self.head.get()?;
         Some((head.heartbeat(), head.read().1.closed))
+    }
+
+    /// A directory without an owner may get one.
+    #[cold]
+    fn look_for_head(&self) -> Result<()> {
+        let now = u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if now < self.next_look.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.next_look.store(now + LOOK_INTERVAL_MS, Ordering::Relaxed);
+        match open_head(&self.files)? {
+            Some(found) => self.follow(self.head.get_or_init(|| found)),
+            None => Ok(()),
+        }
     }
 
     #[cold]
@@ -96,30 +122,38 @@ impl Follower {
             return Ok(());
         }
         let current = self.state.load_full();
-        let went_back = head.version.incarnation != current.version.incarnation
-            && head.began_at < current.version.sequence;
-        let followed = match self.replay(&current, *position, &head) {
+        let (state, end) = match self.replay(&current, *position, &head) {
             Some(followed) => followed,
             None => {
-                let (state, position, _) = reload(&self.files, Some(&current))?;
-                (state, position)
+                let (state, end, _) = reload(&self.files, Some(&current), Some(head))?;
+                (state, end)
             }
         };
-        let lost = current.version;
-        *position = followed.1;
-        self.state.store(Arc::new(followed.0));
-        self.seen.store(counter, Ordering::Release);
-        if went_back {
+        if state.version.sequence < head.version.sequence {
             return Err(Error::new(
-                ErrorCode::WentBack,
+                ErrorCode::Corrupt,
                 format!(
-                    "version {lost} was lost in a crash of the cache's owner, which went on from {}; \
-                     the next call reads what there is now",
-                    head.began_at
+                    "{}: the log cannot be read up to version {}, which its owner committed; it ends at {}",
+                    self.files.dir.display(),
+                    head.version,
+                    state.version
                 ),
             ));
         }
-        Ok(())
+        let lost = (!state.includes(current.version)).then_some((current.version, state.version));
+        *position = end;
+        self.state.store(Arc::new(state));
+        self.seen.store(counter, Ordering::Release);
+        match lost {
+            None => Ok(()),
+            Some((lost, now)) => Err(Error::new(
+                ErrorCode::WentBack,
+                format!(
+                    "version {lost} was lost in a crash of the cache's owner, whose version is now {now}; \
+                     the next call reads what there is"
+                ),
+            )),
+        }
     }
 
     /// The state after the records between `position` and the published end; `None` if they cannot be read one after
@@ -165,13 +199,24 @@ impl Follower {
     }
 }
 
+fn open_head(files: &Files) -> Result<Option<HeadReader>> {
+    let path = files.head_path();
+    files.vfs.read_head(&path).map_err(|error| Error::io("map", &path, error))
+}
+
 /// Reads manifest and log, and maps every segment now, because the owner may unlink files that later versions do not
 /// need.
-fn reload(files: &Files, known: Option<&State>) -> Result<(State, Position, Option<String>)> {
+fn reload(
+    files: &Files,
+    known: Option<&State>,
+    published: Option<Head>,
+) -> Result<(State, Position, Option<String>)> {
+    // What the owner wrote and did not publish yet may still fail.
+    let until = published.map(|head| head.version.sequence);
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let recovered = recovery::recover(files).and_then(|mut recovered| {
+        let recovered = recovery::recover(files, until).and_then(|mut recovered| {
             if let Some(known) = known {
                 recovered.state.adopt(known);
             }

@@ -19,7 +19,7 @@ pub(crate) const RECORD_HEADER_LEN: usize = 64;
 pub(crate) const MANIFEST_HEADER_LEN: usize = 64;
 /// Records start at multiples of this.
 pub(crate) const RECORD_ALIGNMENT: usize = 64;
-/// Largest body of a log record; a commit of more rows writes segments and logs the edit.
+/// Largest body of a log record.
 pub(crate) const RECORD_BODY_MAX: usize = 8 << 20;
 /// Largest body of a manifest.
 pub(crate) const MANIFEST_BODY_MAX: usize = 1 << 30;
@@ -28,7 +28,7 @@ pub(crate) const MANIFEST_BODY_MAX: usize = 1 << 30;
 pub(crate) const SEGMENT_ALIGNMENT: usize = 64;
 /// Checksums of segments cover pages of this many bytes.
 pub(crate) const PAGE_LEN: usize = 64 << 10;
-/// Every batch of a segment but its last has this many rows.
+/// A batch of a segment has at most this many rows; fewer if they are wide.
 pub(crate) const BATCH_ROWS: usize = 1 << 16;
 /// A segment has at most this many rows.
 pub(crate) const SEGMENT_ROWS_MAX: usize = 1 << 20;

@@ -2,8 +2,8 @@
 //!
 //! An array of buckets of 64 bytes, each in one cache line: 12 tags (the low byte of the hash), the number of
 //! slots in use, a flag "more in the next bucket", 2 zero bytes, 12 row numbers of 4 bytes. A key's bucket is
-//! the high half of its hash scaled to the number of buckets. At 80 % load that is 6.7 bytes a row, and an absent
-//! key costs one cache miss.
+//! the high half of its hash scaled to the number of buckets. At 80 % load that is 6.7 bytes a row, and a search
+//! reads between one and two buckets on average.
 
 use super::format::{BUCKET_LEN, BUCKET_SLOTS, u32_at};
 

@@ -13,8 +13,8 @@
 //! | text, bytes | the bytes with 00 written as 00 FF, then 00 00 |
 //! | fixed-size binary | the bytes |
 //!
-//! Floats therefore compare as in SQL here: -0.0 and 0.0 are two keys, and a NaN equals the NaN of the same
-//! bits. A timestamp is compared by its number in the column's unit, whatever its time zone.
+//! Floats are therefore compared by their bits, unlike in SQL, where -0.0 = 0.0: here they are two keys, and a NaN
+//! equals the NaN of the same bits. A timestamp is compared by its number in the column's unit, whatever its time zone.
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
@@ -154,6 +154,7 @@ fn encode_value(out: &mut KeyBytes, data_type: &DataType, value: ValueRef<'_>) -
         },
         T::Date64 => match value {
             ValueRef::Date(days) => (i64::from(days) * 86_400_000).put(out),
+            ValueRef::Timestamp { value, unit } => rescale(value, unit, TimeUnit::Millisecond)?.put(out),
             ValueRef::Str(text) => (i64::from(parse::<Date32Type>(text)?) * 86_400_000).put(out),
             _ => return Err(mismatch()),
         },

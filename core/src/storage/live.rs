@@ -11,12 +11,13 @@
 //! | 8–15 | slot 0 |
 //! | 16–23 | slot 1 |
 //!
-//! A slot: incarnation, sequence, the sequence at which the incarnation began, number of the log file, offset
-//! behind its last record, whether the owner closed the cache.
+//! A slot: incarnation, sequence, number of the log file, offset behind its last record, whether the owner closed the
+//! cache.
 //!
 //! The owner fills the slot that does not count and then stores the counter, so an owner that is killed at any
 //! instruction leaves the page readable. A reader that finds the counter changed after reading a slot reads again.
-//! The page is made anew when the cache is opened and never used for recovery: the log tells what was committed.
+//! An owner publishes when it opens the cache and goes on counting where the one before it stopped. The page is never
+//! used for recovery: the log tells what was committed.
 #![expect(unsafe_code, reason = "words shared with other processes are atomics in mapped memory")]
 
 use std::fs::File;
@@ -45,8 +46,6 @@ const SLOT_WORDS: [usize; 2] = [8, 16];
 pub(crate) struct Head {
     /// The newest version.
     pub(crate) version: Version,
-    /// Sequence of the last commit before this incarnation: all up to it are included.
-    pub(crate) began_at: u64,
     /// Number of the log file that the newest record stands in.
     pub(crate) log: u64,
     /// Offset behind that record.
@@ -56,14 +55,14 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    fn to_words(self) -> [u64; 6] {
+    fn to_words(self) -> [u64; 5] {
         let Version { incarnation, sequence } = self.version;
-        [incarnation, sequence, self.began_at, self.log, self.log_end, self.closed.into()]
+        [incarnation, sequence, self.log, self.log_end, self.closed.into()]
     }
 
-    fn from_words(words: [u64; 6]) -> Self {
-        let [incarnation, sequence, began_at, log, log_end, closed] = words;
-        Self { version: Version { incarnation, sequence }, began_at, log, log_end, closed: closed != 0 }
+    fn from_words(words: [u64; 5]) -> Self {
+        let [incarnation, sequence, log, log_end, closed] = words;
+        Self { version: Version { incarnation, sequence }, log, log_end, closed: closed != 0 }
     }
 }
 
@@ -183,7 +182,6 @@ mod tests {
     fn head(number: u64) -> Head {
         Head {
             version: Version { incarnation: number, sequence: number },
-            began_at: number,
             log: number,
             log_end: number,
             closed: number % 2 == 1,

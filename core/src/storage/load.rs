@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use arrow::util::display::array_value_to_string;
 
 use super::edit::SegmentRecord;
 use super::format::{BATCH_ROWS, SEGMENT_BYTES_TARGET, SEGMENT_ROWS_MAX};
@@ -26,6 +27,8 @@ pub(crate) struct Load<'a> {
     pub(crate) next_segment: &'a AtomicU64,
     /// Bytes of rows that a sort keeps in memory.
     pub(crate) memory: usize,
+    /// How many of the rows come from the table itself, first, to be merged with new ones.
+    pub(crate) merged_rows: u64,
     /// Rows that stay: their keys must not come again.
     pub(crate) existing: Option<&'a TableState>,
 }
@@ -79,11 +82,11 @@ impl Load<'_> {
         let run = self.next_segment.load(Ordering::Relaxed);
         let new = NewSegments { files: self.files.clone(), segments: Vec::new(), unfinished: None };
         let mut output = Output { load: self, run, writer: None, new };
-        let mut seen = 0;
+        let mut seen = 0_u64;
         let mut conform = |batch: Result<RecordBatch>| -> Result<RecordBatch> {
             let batch = conform(&self.shape.schema, &batch?)?;
             self.refuse_null_keys(&batch, seen)?;
-            seen += batch.num_rows();
+            seen += batch.num_rows() as u64;
             Ok(batch)
         };
         if self.shape.sort_by.is_empty() {
@@ -93,7 +96,7 @@ impl Load<'_> {
             }
             rebatch.finish(&mut |batch| output.write(&batch))?;
         } else {
-            let scratch = Scratch::create(self.files, run)?;
+            let scratch = Scratch::create(self.files, self.shape.id, run)?;
             let mut sorter = Sorter::new(
                 self.files.vfs.clone(),
                 scratch.dir.clone(),
@@ -115,7 +118,7 @@ impl Load<'_> {
         Ok(output.new)
     }
 
-    fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: usize) -> Result<()> {
+    fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: u64) -> Result<()> {
         for &column in &self.shape.primary_key {
             let array = batch.column(column);
             if array.logical_null_count() > 0 {
@@ -126,7 +129,7 @@ impl Load<'_> {
                     format!(
                         "row {} has no value in `{name}`, which is part of the primary key of `{}`; \
                          fill it in, leave the row out, or choose another key",
-                        rows_before + row + 1,
+                        (rows_before + row as u64 + 1).saturating_sub(self.merged_rows),
                         self.shape.name
                     ),
                 ));
@@ -221,7 +224,8 @@ impl Output<'_> {
         let (batch, index) = segment.locate(row);
         let values = shape.primary_key.iter().map(|&column| {
             let array = segment.cell(batch, column, index)?;
-            let value = crate::api::row::value_at(array, index)?;
+            let value = array_value_to_string(array, index)
+                .map_err(|error| Error::internal("cannot display a key").with_source(error))?;
             Ok(format!("{}={value}", shape.schema.field(column).name()))
         });
         match values.collect::<Result<Vec<_>>>() {
@@ -246,8 +250,8 @@ struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    fn create(files: &'a Files, run: u64) -> Result<Self> {
-        let dir = files.tmp_dir().join(format!("load-{run}"));
+    fn create(files: &'a Files, table: u64, run: u64) -> Result<Self> {
+        let dir = files.tmp_dir().join(format!("load-{table}-{run}"));
         files.vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         Ok(Self { files, dir })
     }

@@ -9,7 +9,7 @@ use super::edit::Edit;
 use super::log::{self, LogFile, RecordKind};
 use super::manifest;
 use super::state::{Files, State};
-use crate::api::error::{Error, Result};
+use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 
 /// The newest state, and where the log goes on.
@@ -36,12 +36,12 @@ pub(crate) struct LogTail {
     pub(crate) closed: bool,
 }
 
-/// Reads manifest and log.
+/// Reads manifest and log, up to the sequence `until` where it is given.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(files: &Files) -> Result<Recovered> {
+pub(crate) fn recover(files: &Files, until: Option<u64>) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
@@ -49,17 +49,20 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered> {
     let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
     let mut logs = BTreeMap::new();
+    let mut damage = None;
     for &number in numbers.iter().filter(|&&number| number >= manifest.catalog.log) {
-        if let Some(file) = LogFile::read(vfs, &log_dir.join(log::file_name(number)))? {
-            logs.insert(number, file);
+        match LogFile::read(vfs, &log_dir.join(log::file_name(number))) {
+            Ok(Some(file)) => drop(logs.insert(number, file)),
+            Ok(None) => {}
+            Err(error) if error.code() == ErrorCode::Corrupt => damage = Some(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
-    let mut replay = Replay { state, tail: None, damage: None, files };
+    let mut replay = Replay { state, tail: None, damage, files };
     for (number, file) in &logs {
         // A later file says how far the log counted when that file was begun.
-        let limit =
-            logs.range(number + 1..).map(|(_, later)| later.base_sequence()).min().unwrap_or(u64::MAX);
-        replay.file(file, limit)?;
+        let later = logs.range(number + 1..).map(|(_, later)| later.base_sequence());
+        replay.file(file, later.chain(until).min().unwrap_or(u64::MAX))?;
     }
     let Replay { state, tail, damage, .. } = replay;
     if let Some(damage) = &damage {
@@ -97,7 +100,8 @@ impl Replay<'_> {
             }
             if sequence >= current {
                 if record.version.incarnation != self.state.version.incarnation {
-                    self.state.began_at = sequence.saturating_sub(1);
+                    self.state.version.sequence = sequence.saturating_sub(1);
+                    self.state.begin_incarnation(record.version.incarnation);
                 }
                 self.state.version = record.version;
             }

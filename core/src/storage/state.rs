@@ -20,6 +20,9 @@ use super::vfs::{OsVfs, Vfs};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 
+/// How many incarnations a state remembers; a reader that slept through more is told that its version may be lost.
+const INCARNATIONS_KEPT: usize = 64;
+
 /// Where segments lie and how they are read.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
@@ -228,8 +231,9 @@ impl TableState {
 pub(crate) struct State {
     /// Its version.
     pub(crate) version: Version,
-    /// Sequence of the last commit before the version's incarnation.
-    pub(crate) began_at: u64,
+    /// The newest incarnations and the sequence of the last commit before each, oldest first: it tells a reader of
+    /// an earlier one whether commits that it saw were lost.
+    pub(crate) incarnations: Vec<(u64, u64)>,
     /// Tables by number.
     pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
     /// Numbers by name.
@@ -245,7 +249,7 @@ impl State {
     pub(crate) fn from_record(version: Version, record: &CatalogRecord, files: &Files) -> Result<Self> {
         let mut state = Self {
             version,
-            began_at: record.began_at,
+            incarnations: record.incarnations.clone(),
             tables: BTreeMap::new(),
             names: HashMap::new(),
             next_table: record.next_table,
@@ -273,11 +277,35 @@ impl State {
         });
         Ok(CatalogRecord {
             log,
-            began_at: self.began_at,
+            incarnations: self.incarnations.clone(),
             next_table: self.next_table,
             next_segment: self.next_segment,
             tables: tables.collect::<Result<_>>()?,
         })
+    }
+
+    /// Begins an incarnation behind the last commit; it takes a sequence of its own.
+    pub(crate) fn begin_incarnation(&mut self, incarnation: u64) {
+        self.incarnations.push((incarnation, self.version.sequence));
+        let superfluous = self.incarnations.len().saturating_sub(INCARNATIONS_KEPT);
+        self.incarnations.drain(..superfluous);
+        self.version = Version { incarnation, sequence: self.version.sequence + 1 };
+    }
+
+    /// Whether everything that was committed up to `version` is in this state.
+    pub(crate) fn includes(&self, version: Version) -> bool {
+        if version.incarnation == self.version.incarnation {
+            return version.sequence <= self.version.sequence;
+        }
+        let position =
+            self.incarnations.iter().position(|&(incarnation, _)| incarnation == version.incarnation);
+        // The first incarnation of a cache is not listed; one that was forgotten cannot be vouched for.
+        let successor = match position {
+            Some(position) => self.incarnations.get(position + 1),
+            None if self.incarnations.len() < INCARNATIONS_KEPT => self.incarnations.first(),
+            None => None,
+        };
+        successor.is_some_and(|&(_, ended_at)| version.sequence <= ended_at)
     }
 
     /// Applies one edit of a commit.

@@ -16,11 +16,10 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Reads a file. `None` if its header is not whole: its owner died while creating it, before any commit
-    /// could be in it.
+    /// Reads a file. `None` if its header is not whole and nothing follows it: its owner died while creating it.
     ///
     /// # Errors
-    /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Io`].
+    /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Corrupt`] if commits follow a damaged header; [`ErrorCode::Io`].
     pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Self>> {
         let bytes = vfs.read(path).map_err(|error| Error::io("read", path, error))?;
         Self::parse(path, bytes)
@@ -33,7 +32,18 @@ impl LogFile {
     pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Option<Self>> {
         match FileHeader::decode(&bytes) {
             Ok(header) => Ok(Some(Self { path: path.to_owned(), bytes, header })),
-            Err(FileHeaderError::Damaged) => Ok(None),
+            Err(FileHeaderError::Damaged) => {
+                let header = FileHeader { number: 0, base_sequence: 0 };
+                let records = Self { path: path.to_owned(), bytes, header }.records_behind(LOG_HEADER_LEN);
+                match records {
+                    0 => Ok(None),
+                    _ => Err(Error::corrupt(
+                        path,
+                        0,
+                        format_args!("the header before {records} records is damaged"),
+                    )),
+                }
+            }
             Err(FileHeaderError::Newer(version)) => Err(newer_format(path, version)),
         }
     }

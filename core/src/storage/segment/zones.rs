@@ -54,7 +54,7 @@ impl ZoneMaps {
             zones.min = concat(&[&zones.min, &min])?;
             zones.max = concat(&[&zones.max, &max])?;
             let mut nulls: Vec<u64> = zones.nulls.values().to_vec();
-            nulls.push(array.null_count() as u64);
+            nulls.push(array.logical_null_count() as u64);
             zones.nulls = nulls.into();
         }
         Ok(())

@@ -63,7 +63,6 @@ impl Committer {
     pub(super) fn head(&self, state: &State) -> Head {
         Head {
             version: state.version,
-            began_at: state.began_at,
             log: self.log.number(),
             log_end: self.log.len(),
             closed: self.lock.is_none(),
@@ -138,8 +137,12 @@ impl Committer {
         Manifest { version: state.version, catalog: state.to_record(number)? }.write(vfs, &files.dir)?;
         self.uncheckpointed = false;
         self.manifests.insert(0, state.version.sequence);
-        for sequence in self.manifests.split_off(self.manifests.len().min(MANIFESTS_KEPT)) {
-            remove(files, &manifest::path(&files.dir, sequence));
+        self.manifests.truncate(MANIFESTS_KEPT);
+        // Those that are superseded, and those that were found damaged.
+        for sequence in manifest::list(vfs, &files.dir)? {
+            if !self.manifests.contains(&sequence) {
+                remove(files, &manifest::path(&files.dir, sequence));
+            }
         }
         if let Some(&oldest) = self.manifests.last() {
             let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
@@ -151,6 +154,21 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// Maps the segments that readers of this process hold: a later owner may remove their files.
+    pub(super) fn map_held_segments(&self, state: &Arc<State>) {
+        // The store itself and the caller hold the state; whoever else does may read any of its segments.
+        const OWN_REFERENCES: usize = 2;
+        let state_is_held = Arc::strong_count(state) > OWN_REFERENCES;
+        let current = state.tables.values().flat_map(|table| &table.segments);
+        let held = current.filter(|segment| state_is_held || Arc::strong_count(segment) > 1).cloned();
+        let retired = self.retired.iter().filter_map(|retired| retired.readers.upgrade());
+        for segment in held.chain(retired) {
+            if let Err(error) = segment.open() {
+                tracing::warn!(%error, "a segment that a reader holds cannot be mapped");
+            }
+        }
     }
 
     pub(super) fn remove_retired(&mut self, files: &Files) {

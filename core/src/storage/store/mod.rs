@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 
 use self::committer::Committer;
 use self::merge::{runs_to_merge, segment_batches};
-use self::opening::{begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, take_lock};
+use self::opening::{
+    begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, take_lock, whole_manifests,
+};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::edit::{CatalogRecord, Edit};
@@ -74,6 +76,9 @@ impl Store {
         let lock = take_lock(&files)?;
         let is_new = manifest::list(vfs, dir)?.is_empty();
         if is_new {
+            if let Some(parent) = dir.parent() {
+                vfs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+            }
             let version = Version { incarnation: random_incarnation()?, sequence: 0 };
             Manifest { version, catalog: CatalogRecord { log: 1, ..CatalogRecord::default() } }
                 .write(vfs, dir)?;
@@ -82,10 +87,10 @@ impl Store {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         }
         vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
-        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files)?;
+        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, None)?;
         let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
-        let manifests = manifest::list(vfs, dir)?;
+        let manifests = whole_manifests(&files)?;
         remove_orphans(&files, &state, &manifests)?;
         let mut committer = Committer::new(lock, log, manifests, unclean);
         if unclean {
@@ -138,7 +143,16 @@ impl Store {
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let empty = TableState { shape: shape.clone(), segments: Vec::new(), as_of: None };
-        let new = self.load(&empty, None).run(batches)?;
+        let loaded =
+            self.load(&empty, None).run(batches).and_then(|new| self.commit_table(&shape, new, as_of));
+        if loaded.is_err() {
+            // Fails if files stayed, whose commit may be in the log.
+            drop(self.files.vfs.remove_dir(&self.files.table_dir(table)));
+        }
+        loaded
+    }
+
+    fn commit_table(&self, shape: &TableShape, new: NewSegments, as_of: SystemTime) -> Result<Arc<State>> {
         let mut committer = self.committer.lock();
         if self.state().names.contains_key(&shape.name) {
             return Err(Error::new(
@@ -147,7 +161,7 @@ impl Store {
             ));
         }
         let mut edits = vec![Edit::DefineTable(shape.to_record()?)];
-        edits.extend(content_edits(table, &new, as_of));
+        edits.extend(content_edits(shape.id, &new, as_of));
         self.commit_segments(&mut committer, &edits, new)
     }
 
@@ -174,7 +188,8 @@ impl Store {
             .cloned()
             .collect();
         let mut rows = old.iter().flat_map(|segment| segment_batches(segment)).chain(batches);
-        let new = self.load(&current, Some(&kept)).run(&mut rows)?;
+        let merged_rows = old.iter().map(|segment| segment.record().rows).sum();
+        let new = Load { merged_rows, ..self.load(&current, Some(&kept)) }.run(&mut rows)?;
         self.swap_segments(&current, &old, new, as_of)
     }
 
@@ -210,7 +225,7 @@ impl Store {
         Ok(state.version)
     }
 
-    /// Makes every commit durable and writes a manifest if it is time for one. Blocks on the disk.
+    /// Makes every commit durable. Blocks on the disk.
     ///
     /// # Errors
     /// [`ErrorCode::Poisoned`] from then on if the disk refused.
@@ -221,17 +236,18 @@ impl Store {
             let result = committer.log.sync();
             committer.poison_on_error(result)?;
         }
-        committer.checkpoint_if_due(&self.files, &self.state.load());
         Ok(())
     }
 
-    /// Writes a manifest if it is time for one and removes files that nobody needs.
+    /// Tells readers in other processes that the owner lives, writes a manifest if it is time for one and removes files
+    /// that nobody needs. To be called every second.
     ///
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
-    pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
+    pub(crate) fn upkeep(&self) -> Result<()> {
         let mut committer = self.committer.lock();
         committer.check()?;
+        self.head.beat(SystemTime::now());
         committer.checkpoint_if_due(&self.files, &self.state.load());
         Ok(())
     }
@@ -259,6 +275,7 @@ impl Store {
             committer.try_checkpoint(&self.files, &state);
             committer.check()?;
         }
+        committer.map_held_segments(&state);
         committer.remove_retired(&self.files);
         let record = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
         committer.log.reserve(&record)?;
@@ -268,11 +285,6 @@ impl Store {
         self.head.publish(committer.head(&state));
         drop(lock);
         Ok(())
-    }
-
-    /// Tells readers in other processes that the owner lives.
-    pub(crate) fn beat(&self) {
-        self.head.beat(SystemTime::now());
     }
 
     fn load_lock(&self, table: u64) -> Arc<Mutex<()>> {
@@ -285,7 +297,14 @@ impl Store {
 
     fn load<'a>(&'a self, table: &'a TableState, existing: Option<&'a TableState>) -> Load<'a> {
         let next_segment = &self.next_segment;
-        Load { files: &self.files, shape: &table.shape, next_segment, memory: self.load_memory, existing }
+        Load {
+            merged_rows: 0,
+            files: &self.files,
+            shape: &table.shape,
+            next_segment,
+            memory: self.load_memory,
+            existing,
+        }
     }
 
     fn swap_segments(

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::version::Version;
 use crate::storage::load::remove_scratch;
 use crate::storage::log::{LogWriter, Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
@@ -14,7 +13,7 @@ use crate::storage::state::{Files, State};
 use crate::storage::vfs::LockOutcome;
 
 /// What may stand in a directory whose first manifest was never finished.
-const OWN_NAMES: [&str; 6] = ["LOCK", "log", "tables", "tmp", "live", "manifest.tmp"];
+const OWN_NAMES: [&str; 2] = ["LOCK", "manifest.tmp"];
 
 /// Released when dropped, or when the process dies.
 pub(super) type DirectoryLock = Box<dyn Send + Sync>;
@@ -72,9 +71,7 @@ pub(super) fn begin_log(
         _ => {
             let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
             if unclean {
-                state.began_at = state.version.sequence;
-                state.version =
-                    Version { incarnation: random_incarnation()?, sequence: state.version.sequence + 1 };
+                state.begin_incarnation(random_incarnation()?);
             }
             log
         }
@@ -86,16 +83,22 @@ pub(super) fn begin_log(
     Ok(log)
 }
 
+/// Sequences of the manifests that are whole, newest first: only they can be recovered from.
+pub(super) fn whole_manifests(files: &Files) -> Result<Vec<u64>> {
+    let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
+    let mut sequences = manifest::list(vfs, dir)?;
+    sequences.retain(|&sequence| Manifest::read(vfs, &manifest::path(dir, sequence)).is_ok());
+    Ok(sequences)
+}
+
 /// Removes what a crash left behind: segments that neither the state nor a kept manifest names, and all
 /// temporary files.
 pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<()> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let mut needed: HashSet<PathBuf> = state.segment_paths().collect();
     for &sequence in manifests {
-        // A damaged manifest needs nothing.
-        if let Ok(manifest) = Manifest::read(vfs, &manifest::path(dir, sequence)) {
-            needed.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
-        }
+        let manifest = Manifest::read(vfs, &manifest::path(dir, sequence))?;
+        needed.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
     }
     let list = |dir: &Path| vfs.list(dir).map_err(|error| Error::io("list", dir, error));
     let tables = dir.join("tables");

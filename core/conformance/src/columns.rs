@@ -1,0 +1,169 @@
+//! Columns of every type that can be stored come back as they went in.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryViewArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch, RunArray, StringArray,
+    StringViewArray, StructArray,
+};
+use arrow::array::types::Int32Type;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use pillion::{ErrorCode, Table, ValueRef};
+
+use crate::model::{assert_names, collect, refused, same};
+use crate::samples::{self, Column};
+use crate::{Outcome, Session};
+
+macro_rules! columns {
+    ($($name:ident)+) => {
+        $(
+            #[doc = concat!("A column `", stringify!($name), "` comes back by lookup, scan and after reopening.")]
+            pub fn $name(session: &mut Session<'_>) -> Outcome {
+                round_trips(session, &samples::column(stringify!($name)))
+            }
+        )+
+    };
+}
+
+columns! {
+    null boolean
+    int8 int16 int32 int64
+    uint8 uint16 uint32 uint64
+    float16 float32 float64
+    utf8 large_utf8 utf8_view
+    binary large_binary binary_view fixed_size_binary
+    date32 date64
+    time32_second time32_millisecond time64_microsecond time64_nanosecond
+    timestamp_second timestamp_millisecond timestamp_microsecond timestamp_nanosecond
+    timestamp_second_utc timestamp_millisecond_offset timestamp_microsecond_utc timestamp_nanosecond_zone
+    duration_second duration_millisecond duration_microsecond duration_nanosecond
+    interval_year_month interval_day_time interval_month_day_nano
+    decimal32 decimal64 decimal128 decimal128_whole decimal128_negative_scale decimal256
+    list large_list fixed_size_list structure map list_of_structure required_children
+}
+
+/// Rows of a number `id` and the column `c`.
+pub(crate) fn identified(array: &ArrayRef) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0..).take(array.len())));
+    RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("c", array.clone(), true)]).unwrap()
+}
+
+fn round_trips(session: &mut Session<'_>, column: &Column) -> Outcome {
+    let rows = identified(&column.array);
+    let table = session.define_keyed("t", "id", rows.clone())?;
+    assert_eq!(table.schema(), &rows.schema());
+    reads_agree(&table, column, &rows)?;
+    session.reopen();
+    reads_agree(&session.table("t")?, column, &rows)?;
+    // A slice of the same arrays, which refers to buffers with more values than it has.
+    let half = rows.slice(rows.num_rows() / 2, rows.num_rows() - rows.num_rows() / 2);
+    session.replace("t", half.clone())?;
+    assert_eq!(collect(session.table("t")?.scan()), half);
+    Ok(())
+}
+
+fn reads_agree(table: &Table, column: &Column, rows: &RecordBatch) -> Outcome {
+    for number in 0..rows.num_rows() {
+        let row = table.get(i64::try_from(number)?)?.expect("it is there");
+        assert_eq!(row.to_batch()?, rows.slice(number, 1), "row {number} as a batch");
+        match &column.values {
+            Some(values) => {
+                let found = row.value("c")?;
+                assert!(same(&found, &values[number]), "row {number}: found {found:?}, expected {:?}", values[number]);
+                let optional = row.get::<Option<ValueRef<'_>>>("c")?;
+                assert_eq!(optional.is_none(), matches!(values[number], pillion::Value::Null));
+            }
+            None if column.array.is_null(number) => assert!(matches!(row.value("c")?, pillion::Value::Null)),
+            None => assert_names(&refused(row.value("c"), ErrorCode::TypeMismatch), &["c"]),
+        }
+    }
+    assert_eq!(&collect(table.scan()), rows, "scan of all columns");
+    let projected = collect(table.scan_columns(["c"]));
+    assert_eq!(projected, rows.project(&[1])?, "scan of one column");
+    Ok(())
+}
+
+/// View columns with values longer and shorter than the 12 bytes that a view holds itself, in a slice whose data
+/// buffers are shared with rows that are not stored.
+pub fn views_into_shared_buffers(session: &mut Session<'_>) -> Outcome {
+    let texts: Vec<String> = (0..2000).map(|n| "x".repeat(n % 40) + &n.to_string()).collect();
+    let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(&texts));
+    let bytes: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(&texts));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2000));
+    let all = RecordBatch::try_from_iter([("id", ids), ("s", views), ("b", bytes)])?;
+    let slices = vec![all.slice(1990, 10), all.slice(3, 7), all.slice(500, 100)];
+    session.define_keyed("t", "id", slices)?;
+    session.append("t", all.slice(10, 1))?;
+    let table = session.table("t")?;
+    let stored = (3..11).chain(500..600).chain(1990..2000);
+    for number in stored.clone() {
+        let row = table.get(i64::try_from(number)?)?.expect("it is there");
+        assert_eq!(row.get::<&str>("s")?, texts[number]);
+        assert_eq!(row.get::<&[u8]>("b")?, texts[number].as_bytes());
+    }
+    assert_eq!(table.info()?.rows, stored.count() as u64);
+    Ok(())
+}
+
+/// A column that must not be null stays one.
+pub fn required_columns_stay_required(session: &mut Session<'_>) -> Outcome {
+    let array: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let rows = RecordBatch::try_from_iter_with_nullable([("a", array.clone(), false), ("b", array, true)])?;
+    session.define_keyed("t", "a", rows.clone())?;
+    session.reopen();
+    let schema = session.table("t")?.schema().clone();
+    assert_eq!(schema, rows.schema());
+    assert!(!schema.field(0).is_nullable());
+    assert!(schema.field(1).is_nullable());
+    Ok(())
+}
+
+/// Encodings that are about how values lie in memory are refused, with the type to cast to.
+pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
+    let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["a", "b", "a"]));
+    let runs: ArrayRef = Arc::new(RunArray::<Int32Type>::from_iter(["a", "a", "b"]));
+    let views = StringViewArray::from(vec!["a", "b", "c"]);
+    let nested_views: ArrayRef = Arc::new(ListArray::new(
+        Arc::new(Field::new("item", DataType::Utf8View, true)),
+        OffsetBuffer::from_lengths([1, 1, 1]),
+        Arc::new(views),
+        None,
+    ));
+    let nested_dictionary: ArrayRef = Arc::new(StructArray::from(vec![(
+        Arc::new(Field::new("inner", dictionary.data_type().clone(), true)),
+        dictionary.clone(),
+    )]));
+    let columns = [("dictionary", dictionary), ("runs", runs), ("views", nested_views), ("inner", nested_dictionary)];
+    for (name, array) in columns {
+        let rows = identified(&array);
+        let error = refused(session.define_keyed(name, "id", rows), ErrorCode::UnsupportedType);
+        assert_names(&error, &["`c`", "cast to Utf8"]);
+        refused(session.table(name), ErrorCode::TableNotFound);
+    }
+    Ok(())
+}
+
+/// A value read as another Rust type is refused, and so is a null read without `Option`.
+pub fn a_value_is_read_as_its_type_only(session: &mut Session<'_>) -> Outcome {
+    let number: ArrayRef = Arc::new(Int32Array::from(vec![Some(70_000), None]));
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("one"), None]));
+    let id: ArrayRef = Arc::new(Int64Array::from(vec![0, 1]));
+    let rows = RecordBatch::try_from_iter([("id", id), ("number", number), ("text", text)])?;
+    let table = session.define_keyed("t", "id", rows)?;
+    let row = table.get(0)?.expect("it is there");
+    assert_eq!(row.get::<i32>("number")?, 70_000);
+    assert_eq!(row.get::<i64>("number")?, 70_000);
+    assert_names(&refused(row.get::<i16>("number"), ErrorCode::TypeMismatch), &["number", "Int32", "i16"]);
+    refused(row.get::<u64>("number"), ErrorCode::TypeMismatch);
+    refused(row.get::<f64>("number"), ErrorCode::TypeMismatch);
+    refused(row.get::<&str>("number"), ErrorCode::TypeMismatch);
+    refused(row.get::<bool>("text"), ErrorCode::TypeMismatch);
+    refused(row.get::<&[u8]>("text"), ErrorCode::TypeMismatch);
+    let nulls = table.get(1)?.expect("it is there");
+    assert_names(&refused(nulls.get::<i32>("number"), ErrorCode::TypeMismatch), &["number", "null", "Option"]);
+    refused(nulls.get::<String>("text"), ErrorCode::TypeMismatch);
+    assert_eq!(nulls.get::<Option<i32>>("number")?, None);
+    assert_eq!(nulls.get::<Option<&str>>("text")?, None);
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! What a way in gives the suite.
+
+use pillion::{Cache, Version};
+
+/// A way into a cache.
+pub trait Opener {
+    /// Opens a cache over a fresh directory.
+    fn open(&self) -> Box<dyn Opened>;
+}
+
+/// An open cache: a handle that writes, and the handle under test. They are the same where the way in writes.
+///
+/// The directory is removed when this is dropped.
+pub trait Opened {
+    /// The handle through which rows get into the cache.
+    fn writer(&self) -> &Cache;
+
+    /// The handle under test.
+    fn reader(&self) -> &Cache;
+
+    /// Returns when the handle under test sees everything up to `version`. A way in that does not follow the
+    /// writer by itself puts a newer handle in the place of its own.
+    fn catch_up(&mut self, version: Version);
+
+    /// Closes all handles, the writer's cleanly, and opens the same directory again.
+    fn reopen(&mut self);
+}

@@ -1,0 +1,101 @@
+//! Statements other than queries: those that read answer, all others are refused and change nothing.
+
+use pillion::{Batches, ErrorCode, TableDefinition};
+
+use crate::model::{assert_numbered, assert_rows, numbered, refused, rows_of, vals};
+use crate::{Outcome, Session};
+
+/// Statements that would write, each refused as unsupported.
+pub fn writing_statements_are_refused(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered([1]))?;
+    let cache = session.cache();
+    let statements = [
+        "INSERT INTO t VALUES (2, 'x')",
+        "INSERT INTO t SELECT id + 1, name FROM t",
+        "UPDATE t SET name = 'x'",
+        "DELETE FROM t",
+        "DROP TABLE t",
+        "CREATE TABLE u (id BIGINT)",
+        "CREATE TABLE u AS SELECT * FROM t",
+        "CREATE VIEW v AS SELECT * FROM t",
+        "CREATE SCHEMA s",
+        "CREATE EXTERNAL TABLE u STORED AS CSV LOCATION '/etc/passwd'",
+        "COPY t TO '/tmp/never-written.csv'",
+        "EXPLAIN ANALYZE INSERT INTO t VALUES (2, 'x')",
+        "SET datafusion.execution.batch_size = 1",
+        "BEGIN",
+        "COMMIT",
+        "PREPARE p AS SELECT 1",
+        "DEALLOCATE p",
+    ];
+    for text in statements {
+        let code = cache.sql(text, &[]).and_then(Batches::collect_all).map_err(|error| error.code());
+        assert_eq!(code.map(drop), Err(ErrorCode::Unsupported), "{text}");
+    }
+    assert!(!std::path::Path::new("/tmp/never-written.csv").exists());
+    assert_eq!(cache.tables()?.len(), 1);
+    assert_numbered(&session.table("t")?, [1]);
+    Ok(())
+}
+
+/// A query cannot name a file.
+pub fn a_file_is_no_table(session: &mut Session<'_>) -> Outcome {
+    let cache = session.cache();
+    refused(cache.sql("SELECT * FROM '/etc/passwd'", &[]), ErrorCode::TableNotFound);
+    refused(cache.sql("SELECT * FROM \"/etc/passwd\"", &[]), ErrorCode::TableNotFound);
+    Ok(())
+}
+
+/// One text is one statement.
+pub fn several_statements_are_refused(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered([1]))?;
+    let cache = session.cache();
+    for text in ["SELECT 1; SELECT 2", "SELECT 1; DROP TABLE t"] {
+        let error = cache.sql(text, &[]).map(drop).expect_err("two statements");
+        assert!(matches!(error.code(), ErrorCode::InvalidSql | ErrorCode::Unsupported), "{error:?}");
+    }
+    assert_rows(&cache.sql("SELECT 1;", &[])?.concat()?, &[vals![1]]);
+    Ok(())
+}
+
+/// Tables and columns can be asked for.
+pub fn tables_and_columns_are_described(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("first", "id", numbered([1]))?;
+    session.define("second", TableDefinition::new(numbered([1])))?;
+    let text = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
+    assert_rows(&session.sql(text, &[])?, &[vals!["first"], vals!["second"]]);
+    let text = "SELECT column_name, is_nullable FROM information_schema.columns \
+                WHERE table_name = 'first' ORDER BY ordinal_position";
+    assert_rows(&session.sql(text, &[])?, &[vals!["id", "NO"], vals!["name", "YES"]]);
+    let shown = rows_of(&session.sql("SHOW TABLES", &[])?);
+    assert!(["first", "second"].iter().all(|name| shown.iter().any(|row| row.contains(&(*name).into()))), "{shown:?}");
+    let described = session.sql("DESCRIBE first", &[])?;
+    assert_rows(&described, &[vals!["id", "Int64", "NO"], vals!["name", "Utf8", "YES"]]);
+    Ok(())
+}
+
+/// A plan can be asked for; it says whether a row is looked up or rows are scanned.
+pub fn plans_are_explained(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered(0..10))?;
+    let mut explain = |text: &str| -> pillion::Result<String> {
+        Ok(format!("{:?}", rows_of(&session.sql(&format!("EXPLAIN {text}"), &[])?)))
+    };
+    let lookup = explain("SELECT name FROM t WHERE id = 7")?;
+    assert!(lookup.contains("PillionLookup: table=t") && lookup.contains("keys=1"), "{lookup}");
+    let list = explain("SELECT name FROM t WHERE id IN (7, 8, 99)")?;
+    assert!(list.contains("PillionLookup") && list.contains("keys=3"), "{list}");
+    let scan = explain("SELECT name FROM t WHERE id > 7")?;
+    assert!(scan.contains("PillionScan: table=t") && scan.contains("tier=local"), "{scan}");
+    Ok(())
+}
+
+/// Batches that cannot hold a value asked about are not read, and the plan says so.
+pub fn plans_say_what_is_left_out(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered(0..10))?;
+    session.append("t", numbered(10..20))?;
+    session.append("t", numbered(20..30))?;
+    let plan = format!("{:?}", rows_of(&session.sql("EXPLAIN SELECT name FROM t WHERE id > 12 AND id < 18", &[])?));
+    assert!(plan.contains("batches=1 of 3"), "{plan}");
+    assert_rows(&session.sql("SELECT count(*) FROM t WHERE id > 12 AND id < 18", &[])?, &[vals![5]]);
+    Ok(())
+}

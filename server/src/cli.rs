@@ -1,0 +1,95 @@
+//! The command line: subcommands and the texts of `--help`.
+
+use clap::{Parser, Subcommand};
+
+use crate::export::ExportArgs;
+use crate::load::LoadArgs;
+use crate::sql::SqlArgs;
+use crate::status::StatusArgs;
+
+/// An accelerated table cache: load tables from files, look at them, and ask them by SQL.
+#[derive(Debug, Parser)]
+#[command(name = "pillion", version, arg_required_else_help = true, after_long_help = AFTER_HELP)]
+#[command(after_help = "See `pillion --help` for examples and exit codes.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask by SQL and write the answer as a table, CSV, JSON, Arrow or Parquet
+    ///
+    /// Statements come from the arguments, or else from standard input, separated by `;`;
+    /// quotes, dollar quotes and comments may hold a `;`. They run one after another and the
+    /// first that fails ends the command. The dialect is that of DataFusion: names without
+    /// quotes are lower-cased, and only statements that read are taken (queries, EXPLAIN,
+    /// SHOW, DESCRIBE).
+    ///
+    /// Rows are written as they come, whatever their number. The table format aligns its
+    /// columns by the first 1,000 rows.
+    #[command(verbatim_doc_comment)]
+    Sql(SqlArgs),
+    /// Show the tables of a cache: rows, size, key, age, and what was found damaged
+    ///
+    /// Opens the cache for reading, so it works beside the process that owns it. Reads no
+    /// rows: a damaged page is found by the query that touches it. If opening found damage,
+    /// the exit code is 5.
+    #[command(verbatim_doc_comment)]
+    Status(StatusArgs),
+    /// Write a whole table, at one version, to a file
+    ///
+    /// All rows are of one version of the cache, also while its owner goes on writing. The
+    /// file is written as FILE.tmp and renamed when it is complete and on disk; if that fails
+    /// (a full disk), nothing stays.
+    ///
+    /// Parquet and Arrow keep every type; CSV and JSON write values as text, and CSV cannot
+    /// tell an empty text from null. For some rows or columns, use `pillion sql --output
+    /// FILE`.
+    #[command(verbatim_doc_comment)]
+    Export(ExportArgs),
+    /// Load Parquet, CSV or Arrow files into a table
+    ///
+    /// Defines the table from the files, or changes one that exists with --replace or
+    /// --append. All files go in together in one commit, or none of them: who reads meanwhile
+    /// sees the table as it was before.
+    ///
+    /// This makes pillion the owner of the directory while it runs, and creates the directory
+    /// if there is none. It fails with exit code 4 if another process owns it.
+    ///
+    /// The ending of a file's name tells its format: .parquet, .csv (with a header line),
+    /// .arrow, .feather and .arrows. All files must have the same columns. The types of a new
+    /// table's CSV columns are inferred from all lines of the first file; for a table that
+    /// exists, they are the table's. An empty CSV field is null.
+    #[command(verbatim_doc_comment)]
+    Load(LoadArgs),
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  export PILLION_URL=/var/lib/pillion
+
+  pillion load flights flights.parquet --primary-key time_hour,carrier,flight
+  pillion status
+  pillion sql \"SELECT carrier, count(*) AS flights FROM flights GROUP BY carrier\"
+  pillion sql --format csv < report.sql | head
+  pillion export flights --output flights.arrow
+
+Answers go to standard output; messages, progress and timings go to standard error, the latter two
+only when it is a terminal.
+
+`sql`, `status` and `export` open the cache for reading: they work beside the process that owns it
+and see its newest commit. `load` becomes the owner while it runs.
+
+Environment:
+  PILLION_URL  the cache, where --url is not given
+
+Exit codes:
+  0  done; also when the reader of a pipe stopped reading
+  1  the query or the data is wrong
+  2  the command line is wrong
+  3  no such cache, table or file, or a cache that this version cannot open
+  4  try again later: the cache is owned by another process, or the disk or the memory is full
+  5  damage, a refusal of the operating system, an unknown outcome, or a defect: look into it first";

@@ -1,0 +1,47 @@
+//! Which cache a command works on.
+
+use clap::Args;
+use pillion::Cache;
+
+use crate::failure::Failure;
+
+/// Which cache a command works on.
+#[derive(Args, Debug)]
+pub struct Connection {
+    /// The cache: a directory, or a URL such as file:/var/lib/pillion
+    // Required, but not of clap: its message would not say that there is a variable.
+    #[arg(long, env = "PILLION_URL", value_name = "DIR|URL", hide_env_values = true)]
+    pub url: Option<String>,
+}
+
+impl Connection {
+    /// Opens the cache for reading, beside its owner if it has one. A URL that names a mode keeps it.
+    ///
+    /// # Errors
+    /// Those of [`Cache::from_url`].
+    pub fn read(&self) -> Result<Cache, Failure> {
+        Ok(Cache::from_url(&reading(self.url()?))?)
+    }
+
+    /// Opens or creates the cache for writing.
+    ///
+    /// # Errors
+    /// Those of [`Cache::from_url`].
+    pub fn write(&self) -> Result<Cache, Failure> {
+        Ok(Cache::from_url(self.url()?)?)
+    }
+
+    fn url(&self) -> Result<&str, Failure> {
+        self.url.as_deref().filter(|url| !url.is_empty()).ok_or_else(|| {
+            Failure::usage("which cache?").hint("give its directory with --url DIR, or set PILLION_URL")
+        })
+    }
+}
+
+fn reading(url: &str) -> String {
+    match url.split_once('?') {
+        None => format!("{url}?mode=ro"),
+        Some((_, query)) if query.split('&').any(|option| option.starts_with("mode=")) => url.to_owned(),
+        Some(_) => format!("{url}&mode=ro"),
+    }
+}

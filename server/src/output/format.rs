@@ -1,0 +1,77 @@
+//! The formats that rows are written in.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::failure::Failure;
+use crate::nearest::nearest;
+
+/// What rows are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people
+    Table,
+    /// CSV with a header line; nulls are empty
+    Csv,
+    /// One JSON object per line and row
+    Json,
+    /// An Arrow IPC stream
+    Arrow,
+    /// An Arrow IPC file, also called Feather
+    Feather,
+    /// A Parquet file
+    Parquet,
+}
+
+/// File name endings and what they stand for. Arrow recommends `.arrow` for files and `.arrows` for streams.
+const ENDINGS: [(&str, Format); 9] = [
+    ("txt", Format::Table),
+    ("csv", Format::Csv),
+    ("json", Format::Json),
+    ("jsonl", Format::Json),
+    ("ndjson", Format::Json),
+    ("arrows", Format::Arrow),
+    ("arrow", Format::Feather),
+    ("feather", Format::Feather),
+    ("parquet", Format::Parquet),
+];
+
+impl Format {
+    /// The format that a file's name ends in.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`](crate::Exit::Usage), naming the nearest ending there is.
+    pub fn of(path: &Path) -> Result<Self, Failure> {
+        ending(path, &ENDINGS).map_err(|failure| failure.hint("say what to write with --format"))
+    }
+
+    /// Whether it is made of bytes that a terminal cannot show.
+    pub(crate) fn is_binary(self) -> bool {
+        matches!(self, Self::Arrow | Self::Feather | Self::Parquet)
+    }
+
+    /// Whether what it writes can hold the answers of several statements, one after another.
+    pub(crate) fn holds_several(self) -> bool {
+        !matches!(self, Self::Feather | Self::Parquet)
+    }
+}
+
+/// What the ending of a file's name stands for in `known`.
+///
+/// # Errors
+/// [`Exit::Usage`](crate::Exit::Usage), naming the nearest known ending.
+pub(crate) fn ending<T: Copy>(path: &Path, known: &[(&str, T)]) -> Result<T, Failure> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if let Some((_, meaning)) = known.iter().find(|(name, _)| *name == ending) {
+        return Ok(*meaning);
+    }
+    let advice = match nearest(&ending, known.iter().map(|(name, _)| *name)) {
+        Some(name) => format!("; did you mean `.{name}`?"),
+        None => {
+            let names: Vec<String> = known.iter().map(|(name, _)| format!(".{name}")).collect();
+            format!("; known are {}", names.join(", "))
+        }
+    };
+    Err(Failure::usage(format!("`{}` has no ending that names its format{advice}", path.display())))
+}

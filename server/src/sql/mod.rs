@@ -1,0 +1,192 @@
+//! `pillion sql`: one-shot queries.
+
+mod parameters;
+pub(crate) mod splitter;
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use pillion::{Cache, Value};
+
+use crate::connection::Connection;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::nearest::NearestParser;
+use crate::output::format::Format;
+use crate::output::progress::{Progress, summary};
+use crate::output::rows::write_rows;
+use crate::output::target::{Existing, Target};
+use crate::output::units;
+use splitter::{Splitter, Statement, Unfinished};
+
+/// A statement may be this long; a longer one is most likely a file that is not SQL.
+const STATEMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Some editors begin a file with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Arguments of `pillion sql`.
+#[derive(Args, Debug)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct SqlArgs {
+    /// Where to read.
+    #[command(flatten)]
+    pub connection: Connection,
+
+    /// What to write [default: by the ending of --output, else table]
+    #[arg(long, value_name = "FORMAT", value_parser = NearestParser::<Format>::new())]
+    pub format: Option<Format>,
+
+    /// Write to this file; it is replaced when the answer is complete, and left alone if that fails
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The value of $1; again for $2 and so on. It is read as the type that the statement needs there
+    #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true)]
+    pub parameters: Vec<String>,
+
+    /// SQL, one or more statements per argument; without any, standard input is read
+    #[arg(value_name = "STATEMENT")]
+    pub statements: Vec<String>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  pillion sql --url DIR \"SELECT count(*) FROM flights\"
+  pillion sql --url DIR --param UA --param 1545 \"SELECT * FROM flights WHERE carrier = $1 AND flight = $2\"
+  pillion sql --url DIR --format csv < report.sql
+  pillion sql --url DIR --output report.parquet \"SELECT * FROM flights WHERE origin = 'JFK'\"
+  pillion sql --url DIR \"DESCRIBE flights\"
+
+Several statements:
+  table, json  the answers follow one another
+  csv          each answer has a header, with an empty line before the second and later ones
+  arrow        one complete stream after another
+  feather, parquet  hold one answer, so they take one statement";
+
+/// Runs the statements.
+///
+/// # Errors
+/// The first of opening, planning, running and writing.
+pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
+    if args.statements.is_empty() && io::stdin().is_terminal() {
+        return Err(Failure::usage("there is no statement")
+            .hint("give it as an argument, or pipe statements that are separated by `;`"));
+    }
+    let format = match (args.format, &args.output) {
+        (Some(format), _) => format,
+        (None, Some(path)) => Format::of(path)?,
+        (None, None) => Format::Table,
+    };
+    let cache = args.connection.read()?;
+    let target = match &args.output {
+        Some(path) => Target::file(path, Existing::Replace)?,
+        None => Target::stdout(format)?,
+    };
+    let parameters = args.parameters.iter().map(|text| parameters::value(text)).collect();
+    let mut run = Run { cache, format, target, parameters, answers: 0 };
+    if args.statements.is_empty() {
+        run.read(&mut io::stdin().lock())?;
+    } else {
+        run.arguments(&args.statements)?;
+    }
+    if run.answers == 0 {
+        return Err(Failure::usage("there is no statement, only blanks and comments"));
+    }
+    run.target.finish()
+}
+
+/// The statements of one command.
+struct Run {
+    cache: Cache,
+    format: Format,
+    target: Target,
+    parameters: Vec<Value>,
+    answers: usize,
+}
+
+impl Run {
+    fn arguments(&mut self, texts: &[String]) -> Result<(), Failure> {
+        let mut all = Vec::new();
+        for text in texts {
+            let mut splitter = Splitter::default();
+            all.extend(splitter.push(text));
+            all.extend(splitter.finish().map_err(unfinished)?);
+        }
+        // Known beforehand, so nothing is run in vain.
+        if all.len() > 1 {
+            self.refuse_second()?;
+        }
+        let named = all.len() > 1;
+        all.iter().enumerate().try_for_each(|(index, statement)| {
+            self.statement(&statement.text).map_err(|failure| match named {
+                true => failure.context(format_args!("statement {}", index + 1)),
+                false => failure,
+            })
+        })
+    }
+
+    /// Runs statements as they are read, so that whoever writes them can wait for one answer before the next.
+    fn read(&mut self, input: &mut impl BufRead) -> Result<(), Failure> {
+        let mut splitter = Splitter::default();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let limit = STATEMENT_BYTES_MAX as u64;
+            let read = (&mut *input).take(limit).read_until(b'\n', &mut line);
+            let read = read.map_err(|error| Failure::io("read", "standard input", &error))?;
+            if line.len() + splitter.pending() >= STATEMENT_BYTES_MAX {
+                let limit = units::bytes(limit);
+                return Err(Failure::new(Exit::Failed, format!("a statement is longer than {limit}")));
+            }
+            let text = std::str::from_utf8(&line).map_err(|error| {
+                Failure::new(Exit::Failed, format!("line {} is not UTF-8", splitter.line())).because(&error)
+            })?;
+            let text = if splitter.line() == 1 { text.trim_start_matches(BYTE_ORDER_MARK) } else { text };
+            let complete = match read {
+                0 => std::mem::take(&mut splitter).finish().map_err(unfinished)?.into_iter().collect(),
+                _ => splitter.push(text),
+            };
+            for Statement { text, line } in complete {
+                self.statement(&text)
+                    .map_err(|failure| failure.context(format_args!("statement on line {line}")))?;
+            }
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn statement(&mut self, text: &str) -> Result<(), Failure> {
+        if self.answers > 0 {
+            self.refuse_second()?;
+        }
+        let started = Instant::now();
+        let batches = self.cache.sql(text, &self.parameters)?;
+        if self.answers > 0 && self.format == Format::Csv {
+            writeln!(self.target.sink().clone()).map_err(|error| self.target.explain(&error))?;
+        }
+        self.answers += 1;
+        let (version, freshness) = (batches.version(), batches.freshness());
+        let rows = write_rows(batches, self.format, &mut self.target, &mut Progress::silent())?;
+        summary(|| {
+            let age = freshness.map_or_else(String::new, |it| format!(", {} old", units::age(it.age())));
+            format!("{} in {}, version {version}{age}", units::rows(rows), units::elapsed(started.elapsed()))
+        });
+        Ok(())
+    }
+
+    fn refuse_second(&self) -> Result<(), Failure> {
+        if self.format.holds_several() {
+            return Ok(());
+        }
+        Err(Failure::usage("a file of this format holds one answer, and there are several statements")
+            .hint("run them one by one, or choose another --format"))
+    }
+}
+
+fn unfinished(Unfinished { what, line }: Unfinished) -> Failure {
+    Failure::new(Exit::Failed, format!("{what} that starts on line {line} has no end"))
+}

@@ -1,0 +1,154 @@
+//! `pillion status`: how a cache stands.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use arrow::datatypes::TimeUnit;
+use clap::{Args, ValueEnum};
+use pillion::{Status, TableInfo, Value};
+use serde_json::{Value as Json, json};
+
+use crate::connection::Connection;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::nearest::NearestParser;
+use crate::output::format::Format;
+use crate::output::layout::{Layout, printable};
+use crate::output::target::Target;
+use crate::output::units;
+
+/// Arguments of `pillion status`.
+#[derive(Args, Debug)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct StatusArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub connection: Connection,
+
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = NearestParser::<StatusFormat>::new())]
+    pub format: StatusFormat,
+}
+
+/// What `status` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// Aligned columns for people
+    Table,
+    /// One JSON object, also with the columns of every table
+    Json,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  pillion status --url DIR
+  pillion status --url DIR --format json | jq '.tables[] | {name, rows, age_seconds}'";
+
+/// Shows how a cache stands.
+///
+/// # Errors
+/// Of opening and writing; [`Exit::Report`] if there is damage.
+pub fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let status = args.connection.read()?.status()?;
+    let target = Target::stdout(Format::Table)?;
+    let mut out = target.sink().clone();
+    let written = match args.format {
+        StatusFormat::Table => write_table(&status, &mut out),
+        StatusFormat::Json => writeln!(out, "{:#}", json(&status)),
+    };
+    written.map_err(|error| target.explain(&error))?;
+    target.finish()?;
+    match &status.damage {
+        None => Ok(()),
+        Some(damage) => Err(Failure::new(Exit::Report, format!("damage was found and left out: {damage}"))
+            .hint("keep a copy of the directory and report it; `pillion load` brings rows back from their files")),
+    }
+}
+
+fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
+    let (rows, bytes) =
+        status.tables.iter().fold((0, 0), |(rows, bytes), it| (rows + it.rows, bytes + it.bytes));
+    let (rows, bytes) = (units::rows(rows), units::bytes(bytes));
+    writeln!(out, "directory  {}", printable(&status.dir.to_string_lossy()))?;
+    writeln!(out, "way        {}", status.way)?;
+    writeln!(out, "owner      {}", owner(status))?;
+    writeln!(out, "version    {}", status.version)?;
+    writeln!(out, "tables     {} with {rows} in {bytes}", status.tables.len())?;
+    writeln!(out, "damage     {}", printable(status.damage.as_deref().unwrap_or("none found")))?;
+    if status.tables.is_empty() {
+        return Ok(());
+    }
+    let columns = ["table", "rows", "size", "segments", "primary key", "sorted by", "age"];
+    let mut layout =
+        Layout::new(columns.map(|name| (name, matches!(name, "rows" | "size" | "segments" | "age"))));
+    let rows: Vec<[String; 7]> = status.tables.iter().map(row).collect();
+    rows.iter().for_each(|row| layout.fit(row));
+    writeln!(out)?;
+    layout.write_header(out)?;
+    rows.iter().try_for_each(|row| layout.write_row(out, row))
+}
+
+/// The process that writes, as far as this one knows of it.
+fn owner(status: &Status) -> String {
+    let Some(owner) = status.owner else { return "none was seen".to_owned() };
+    let since = units::age(SystemTime::now().duration_since(owner.at).unwrap_or_default());
+    if owner.closed {
+        format!("none; the last one closed the cache {since} ago")
+    } else {
+        format!("seen {since} ago")
+    }
+}
+
+fn row(table: &TableInfo) -> [String; 7] {
+    let columns =
+        |names: &[String]| if names.is_empty() { "-".to_owned() } else { printable(&names.join(", ")) };
+    [
+        printable(&table.name),
+        units::count(table.rows),
+        units::bytes(table.bytes),
+        units::count(table.segments as u64),
+        columns(&table.primary_key),
+        columns(&table.sort_by),
+        table.freshness.map_or_else(|| "-".to_owned(), |it| units::age(it.age())),
+    ]
+}
+
+fn json(status: &Status) -> Json {
+    json!({
+        "way": status.way.to_string(),
+        "dir": status.dir.to_string_lossy(),
+        "owner": status.owner.map(|owner| json!({ "seen_at": moment(owner.at), "closed": owner.closed })),
+        "version": status.version.to_string(),
+        "damage": status.damage,
+        "tables": status.tables.iter().map(table_json).collect::<Json>(),
+    })
+}
+
+fn table_json(table: &TableInfo) -> Json {
+    let columns = table.schema.fields().iter().map(|field| {
+        json!({
+            "name": field.name(),
+            "type": field.data_type().to_string(),
+            "nullable": field.is_nullable(),
+        })
+    });
+    json!({
+        "name": table.name,
+        "rows": table.rows,
+        "bytes": table.bytes,
+        "segments": table.segments,
+        "primary_key": table.primary_key,
+        "sort_by": table.sort_by,
+        "as_of": table.freshness.and_then(|it| moment(it.as_of)),
+        "age_seconds": table.freshness.map(|it| it.age().as_secs_f64()),
+        "columns": columns.collect::<Json>(),
+    })
+}
+
+/// The moment in RFC 3339, to the millisecond.
+fn moment(time: SystemTime) -> Option<String> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let value = i64::try_from(since.as_millis()).ok()?;
+    let text = Value::Timestamp { value, unit: TimeUnit::Millisecond }.to_string();
+    Some(format!("{}Z", text.replacen(' ', "T", 1)))
+}

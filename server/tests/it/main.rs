@@ -1,0 +1,16 @@
+//! The `pillion` command as its users run it: the real binary, on caches that the tests make through the API.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers say what they expect as tests do: by failing"
+)]
+
+mod errors;
+mod export;
+mod load;
+mod pipes;
+mod splitter;
+mod sql;
+mod status;
+mod support;
