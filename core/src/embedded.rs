@@ -118,7 +118,7 @@ impl Backend for Embedded {
         }
         self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        let mut input = definition.input.open()?;
+        let mut input = definition.input.open(None)?;
         let shape = table_shape(name, &input.schema, &definition.primary_key, &definition.sort_by)?;
         match self.store().create_table(shape, as_of, &mut input.batches) {
             Ok(state) => Ok(local::info(&state, state.table(name)?)),
@@ -138,13 +138,15 @@ impl Backend for Embedded {
     fn append(&self, table: u64, rows: Input) -> Result<Version> {
         self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        self.store().append(table, as_of, &mut rows.open()?.batches)
+        let schema = self.table_by_id(table)?.schema;
+        self.store().append(table, as_of, &mut rows.open(Some(&schema))?.batches)
     }
 
     fn replace(&self, table: u64, rows: Input) -> Result<Version> {
         self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        self.store().replace(table, as_of, &mut rows.open()?.batches)
+        let schema = self.table_by_id(table)?.schema;
+        self.store().replace(table, as_of, &mut rows.open(Some(&schema))?.batches)
     }
 
     fn sync(&self) -> Result<()> {

@@ -36,6 +36,11 @@ impl TableDefinition {
         Self::new(Input::csv(pattern))
     }
 
+    /// A table of files and patterns, each of the format that its ending names; see [`Input::files`].
+    pub fn files<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        Self::new(Input::files(patterns))
+    }
+
     /// The columns that identify a row. Together they must be unique and none of them null, whatever the schema
     /// declares; loading checks it. Without a primary key there are no lookups by key.
     #[must_use]

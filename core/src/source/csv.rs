@@ -1,6 +1,5 @@
 //! CSV files with a header line.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,19 +8,20 @@ use arrow::csv::reader::Format;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{OpenInput, files};
-use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::error::Result;
 
 /// Rows of a batch read from a file.
 const BATCH_ROWS: usize = 16 << 10;
 
-pub(super) fn open(pattern: &str, schema: Option<SchemaRef>) -> Result<OpenInput> {
-    let paths = files::list(pattern)?;
-    let schema = match (schema, paths.first()) {
-        (Some(schema), _) => schema,
-        (None, Some(path)) => infer(path)?,
-        (None, None) => return Err(Error::internal("no input file")),
-    };
-    files::concat(paths, move |path| open_file(path, &schema))
+/// Opens a file; without `types` they are inferred from all of it.
+///
+/// # Errors
+/// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
+pub(super) fn open(path: &Path, types: Option<&SchemaRef>) -> Result<OpenInput> {
+    match types {
+        Some(schema) => open_file(path, schema),
+        None => open_file(path, &infer(path)?),
+    }
 }
 
 const NOT_CSV: &str = "is not a CSV file with a header line";
@@ -29,7 +29,7 @@ const NOT_CSV: &str = "is not a CSV file with a header line";
 fn infer(path: &Path) -> Result<SchemaRef> {
     let (schema, _) = Format::default()
         .with_header(true)
-        .infer_schema(open_for_reading(path)?, None)
+        .infer_schema(files::open_for_reading(path)?, None)
         .map_err(|error| files::invalid(path, NOT_CSV, error))?;
     Ok(Arc::new(schema))
 }
@@ -39,7 +39,7 @@ fn open_file(path: &Path, schema: &SchemaRef) -> Result<OpenInput> {
     let reader = ReaderBuilder::new(schema.clone())
         .with_header(true)
         .with_batch_size(BATCH_ROWS)
-        .build(open_for_reading(path)?)
+        .build(files::open_for_reading(path)?)
         .map_err(|error| files::invalid(path, NOT_CSV, error))?;
     let path = path.to_owned();
     let batches = reader.map(move |batch| {
@@ -54,7 +54,7 @@ fn open_file(path: &Path, schema: &SchemaRef) -> Result<OpenInput> {
 fn in_order_of_header(path: &Path, schema: &SchemaRef) -> Result<SchemaRef> {
     let (header, _) = Format::default()
         .with_header(true)
-        .infer_schema(open_for_reading(path)?, Some(0))
+        .infer_schema(files::open_for_reading(path)?, Some(0))
         .map_err(|error| files::invalid(path, NOT_CSV, error))?;
     let names = |schema: &Schema| -> Vec<String> {
         schema.fields().iter().map(|field| field.name().clone()).collect()
@@ -71,11 +71,4 @@ fn in_order_of_header(path: &Path, schema: &SchemaRef) -> Result<SchemaRef> {
             ))
         }
     }
-}
-
-fn open_for_reading(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| {
-        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display()))
-            .with_source(error)
-    })
 }

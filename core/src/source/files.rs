@@ -1,18 +1,101 @@
 //! Lists of input files, read one after another.
 
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::OpenInput;
-use crate::api::error::{Error, ErrorCode, Result};
+use super::{Format, OpenInput, Pattern, arrow_ipc};
+use crate::api::error::{Error, ErrorCode, Result, suggestion};
+
+/// Opens files one after another; all must have the columns of the first.
+///
+/// # Errors
+/// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`]; [`ErrorCode::InvalidArgument`] for an unknown ending.
+pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<OpenInput> {
+    let mut files = Vec::new();
+    for Pattern { text, format } in patterns {
+        for path in list(&text)? {
+            let format = match &format {
+                Some(format) => format.clone(),
+                None => format_by_ending(&path)?,
+            };
+            files.push((path, format));
+        }
+    }
+    let mut files = files.into_iter();
+    let Some((first_path, first_format)) = files.next() else {
+        return Err(Error::new(ErrorCode::InvalidArgument, "no files are named"));
+    };
+    let first = open_one(&first_path, &first_format, table)?;
+    let schema = without_metadata(&first.schema);
+    let expected = schema.clone();
+    let rest =
+        files.flat_map(move |(path, format)| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+            match open_one(&path, &format, Some(&expected)) {
+                Ok(input) if same_columns(&without_metadata(&input.schema), &expected) => input.batches,
+                Ok(_) => Box::new(std::iter::once(Err(Error::new(
+                    ErrorCode::SourceInvalid,
+                    format!("`{}` has other columns than `{}`", path.display(), first_path.display()),
+                )))),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        });
+    Ok(OpenInput { schema, batches: Box::new(first.batches.chain(rest)) })
+}
+
+/// `known` are the types of columns for formats that do not say them.
+fn open_one(path: &Path, format: &Format, known: Option<&SchemaRef>) -> Result<OpenInput> {
+    match format {
+        #[cfg(feature = "parquet")]
+        Format::Parquet => super::parquet::open(path),
+        #[cfg(feature = "csv")]
+        Format::Csv(told) => super::csv::open(path, told.as_ref().or(known)),
+        Format::Arrow => {
+            #[cfg(not(feature = "csv"))]
+            let _ = known;
+            arrow_ipc::open(path)
+        }
+    }
+}
+
+fn format_by_ending(path: &Path) -> Result<Format> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+    match ending.as_str() {
+        #[cfg(feature = "parquet")]
+        "parquet" => Ok(Format::Parquet),
+        #[cfg(feature = "csv")]
+        "csv" => Ok(Format::Csv(None)),
+        "arrow" | "arrows" | "feather" => Ok(Format::Arrow),
+        other => Err(Error::new(
+            ErrorCode::InvalidArgument,
+            format!(
+                "the ending of `{}` names no format{}; there are parquet, csv, arrow, arrows and feather",
+                path.display(),
+                suggestion(other, ["parquet", "csv", "arrow", "arrows", "feather"])
+            ),
+        )),
+    }
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// [`ErrorCode::SourceNotFound`].
+pub(super) fn open_for_reading(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| {
+        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display()))
+            .with_source(error)
+    })
+}
 
 /// Files that a path or pattern names, by name.
 ///
 /// # Errors
 /// [`ErrorCode::SourceNotFound`] if there is none.
-pub(super) fn list(pattern: &str) -> Result<Vec<PathBuf>> {
+fn list(pattern: &str) -> Result<Vec<PathBuf>> {
     if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
         let path = PathBuf::from(pattern);
         return match path.metadata() {
@@ -45,29 +128,16 @@ pub(super) fn invalid(
     Error::new(ErrorCode::SourceInvalid, format!("`{}` {what}: {cause}", path.display())).with_source(cause)
 }
 
-/// The batches of files that `open` opens one at a time; all must have the columns of the first.
-pub(super) fn concat(
-    paths: Vec<PathBuf>,
-    open: impl Fn(&Path) -> Result<OpenInput> + Send + 'static,
-) -> Result<OpenInput> {
-    let mut paths = paths.into_iter();
-    let Some(first_path) = paths.next() else {
-        return Err(Error::internal("no input file"));
-    };
-    let first = open(&first_path)?;
-    let schema = without_metadata(&first.schema);
-    let expected = schema.clone();
-    let rest = paths.flat_map(move |path| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-        match open(&path) {
-            Ok(input) if same_columns(&without_metadata(&input.schema), &expected) => input.batches,
-            Ok(_) => Box::new(std::iter::once(Err(Error::new(
-                ErrorCode::SourceInvalid,
-                format!("`{}` has other columns than `{}`", path.display(), first_path.display()),
-            )))),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
-    });
-    Ok(OpenInput { schema, batches: Box::new(first.batches.chain(rest)) })
+/// Damaged files make a decoder fail, or panic; either is an error of the file.
+pub(super) fn contained<T, E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+    what: &str,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|error| invalid(path, what, error)),
+        Err(_) => Err(invalid(path, what, "the decoder panicked")),
+    }
 }
 
 /// Files of one table differ in nullability and order of columns at will; names and types must agree.

@@ -1,8 +1,8 @@
 //! Where rows come from.
 
+mod arrow_ipc;
 #[cfg(feature = "csv")]
 mod csv;
-#[cfg(any(feature = "csv", feature = "parquet"))]
 mod files;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -20,16 +20,34 @@ use crate::api::error::{Error, ErrorCode, Result};
 /// Nothing is opened before the rows are asked for, and no more than a few batches are in memory at a time.
 pub struct Input {
     kind: Kind,
+    observer: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
 enum Kind {
-    #[cfg(feature = "parquet")]
-    Parquet(String),
-    #[cfg(feature = "csv")]
-    Csv(String, Option<SchemaRef>),
+    Files(Vec<Pattern>),
     Batches(SchemaRef, Box<dyn Iterator<Item = Result<RecordBatch>> + Send>),
     /// An empty list of batches says nothing about columns.
     Nothing,
+}
+
+/// Files of one format.
+#[derive(Debug)]
+struct Pattern {
+    /// A path, or a pattern with `*`, `?`, `**` and `[…]`.
+    text: String,
+    /// By the ending of each file unless told.
+    format: Option<Format>,
+}
+
+/// Formats of files.
+#[derive(Clone, Debug)]
+enum Format {
+    #[cfg(feature = "parquet")]
+    Parquet,
+    /// With the types of its columns, where they are told.
+    #[cfg(feature = "csv")]
+    Csv(Option<SchemaRef>),
+    Arrow,
 }
 
 /// Rows that can be read now.
@@ -43,21 +61,50 @@ impl Input {
     /// order of their names. Columns are as the files declare them.
     #[cfg(feature = "parquet")]
     pub fn parquet(pattern: impl Into<String>) -> Self {
-        Self { kind: Kind::Parquet(pattern.into()) }
+        Self::pattern(pattern.into(), Some(Format::Parquet))
     }
 
     /// One or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
-    /// order of their names. Types are inferred from all lines of the first file, so it is read twice; an empty
+    /// order of their names. Columns go by the names in the header. Their types are those of the table that the rows
+    /// are added to; for a new table they are inferred from all lines of the first file, so it is read twice. An empty
     /// field is null.
     #[cfg(feature = "csv")]
     pub fn csv(pattern: impl Into<String>) -> Self {
-        Self { kind: Kind::Csv(pattern.into(), None) }
+        Self::pattern(pattern.into(), Some(Format::Csv(None)))
     }
 
-    /// As [`csv`](Self::csv), with the types of `schema` in the place of inferred ones.
+    /// As [`csv`](Self::csv), with the types of `schema`.
     #[cfg(feature = "csv")]
     pub fn csv_with_schema(pattern: impl Into<String>, schema: SchemaRef) -> Self {
-        Self { kind: Kind::Csv(pattern.into(), Some(schema)) }
+        Self::pattern(pattern.into(), Some(Format::Csv(Some(schema))))
+    }
+
+    /// One or more Arrow IPC files or streams, uncompressed, of equal columns: a path, or a pattern with `*`, `?`, `**`
+    /// and `[…]`, read in the order of their names.
+    pub fn arrow(pattern: impl Into<String>) -> Self {
+        Self::pattern(pattern.into(), Some(Format::Arrow))
+    }
+
+    /// Files and patterns one after another, each of the format that its ending names: `parquet`, `csv`, and for Arrow
+    /// IPC `arrow`, `arrows` and `feather`.
+    pub fn files<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        let patterns = patterns.into_iter().map(|text| Pattern { text: text.into(), format: None });
+        Self::of(Kind::Files(patterns.collect()))
+    }
+
+    fn pattern(text: String, format: Option<Format>) -> Self {
+        Self::of(Kind::Files(vec![Pattern { text, format }]))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, observer: None }
+    }
+
+    /// Calls `observer` with the number of rows read so far, after each batch, on the thread that loads.
+    #[must_use]
+    pub fn observe(mut self, observer: impl FnMut(u64) + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
     }
 
     /// Batches that `batches` makes, all of `schema`.
@@ -65,7 +112,7 @@ impl Input {
         schema: SchemaRef,
         batches: impl IntoIterator<Item = RecordBatch, IntoIter: Send + 'static>,
     ) -> Self {
-        Self { kind: Kind::Batches(schema, Box::new(batches.into_iter().map(Ok))) }
+        Self::of(Kind::Batches(schema, Box::new(batches.into_iter().map(Ok))))
     }
 
     /// Batches of any Arrow reader.
@@ -76,25 +123,32 @@ impl Input {
                 Error::new(ErrorCode::SourceInvalid, "the reader of the rows failed").with_source(error)
             })
         });
-        Self { kind: Kind::Batches(schema, Box::new(batches)) }
+        Self::of(Kind::Batches(schema, Box::new(batches)))
     }
 
-    /// Opens the files, if there are any, and finds out their columns.
+    /// Opens the files, if there are any, and finds out their columns. Files that do not say what types their columns
+    /// have take them from `table`.
     ///
     /// # Errors
-    /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`].
-    pub(crate) fn open(self) -> Result<OpenInput> {
-        match self.kind {
-            #[cfg(feature = "parquet")]
-            Kind::Parquet(pattern) => parquet::open(&pattern),
-            #[cfg(feature = "csv")]
-            Kind::Csv(pattern, schema) => csv::open(&pattern, schema),
-            Kind::Batches(schema, batches) => Ok(OpenInput { schema, batches }),
-            Kind::Nothing => Err(Error::new(
-                ErrorCode::InvalidArgument,
-                "no batches, so no columns: use `Input::batches` with a schema for an empty table",
-            )),
-        }
+    /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`], [`ErrorCode::InvalidArgument`].
+    pub(crate) fn open(self, table: Option<&SchemaRef>) -> Result<OpenInput> {
+        let OpenInput { schema, batches } = match self.kind {
+            Kind::Files(patterns) => files::open(patterns, table)?,
+            Kind::Batches(schema, batches) => OpenInput { schema, batches },
+            Kind::Nothing => {
+                return Err(Error::new(
+                    ErrorCode::InvalidArgument,
+                    "no batches, so no columns: use `Input::batches` with a schema for an empty table",
+                ));
+            }
+        };
+        let Some(mut observer) = self.observer else { return Ok(OpenInput { schema, batches }) };
+        let mut rows = 0;
+        let observed = batches.inspect(move |batch| {
+            rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            observer(rows);
+        });
+        Ok(OpenInput { schema, batches: Box::new(observed) })
     }
 }
 
@@ -108,7 +162,7 @@ impl From<Vec<RecordBatch>> for Input {
     fn from(batches: Vec<RecordBatch>) -> Self {
         match batches.first() {
             Some(first) => Self::batches(first.schema(), batches),
-            None => Self { kind: Kind::Nothing },
+            None => Self::of(Kind::Nothing),
         }
     }
 }
@@ -116,10 +170,7 @@ impl From<Vec<RecordBatch>> for Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            #[cfg(feature = "parquet")]
-            Kind::Parquet(pattern) => f.debug_tuple("Parquet").field(pattern).finish(),
-            #[cfg(feature = "csv")]
-            Kind::Csv(pattern, _) => f.debug_tuple("Csv").field(pattern).finish(),
+            Kind::Files(patterns) => f.debug_tuple("Files").field(patterns).finish(),
             Kind::Batches(schema, _) => f.debug_tuple("Batches").field(schema).finish(),
             Kind::Nothing => f.write_str("Nothing"),
         }

@@ -1,26 +1,21 @@
 //! Parquet files.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::{OpenInput, files};
-use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::error::Result;
 
 /// Rows of a batch read from a file.
 const BATCH_ROWS: usize = 16 << 10;
 
-pub(super) fn open(pattern: &str) -> Result<OpenInput> {
-    files::concat(files::list(pattern)?, open_file)
-}
-
-fn open_file(path: &Path) -> Result<OpenInput> {
-    let file = File::open(path).map_err(|error| {
-        Error::new(ErrorCode::SourceNotFound, format!("cannot open `{}`: {error}", path.display()))
-            .with_source(error)
-    })?;
+/// Opens a file.
+///
+/// # Errors
+/// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
+pub(super) fn open(path: &Path) -> Result<OpenInput> {
+    let file = files::open_for_reading(path)?;
     let reader = contained(path, || {
         ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()
     })?;
@@ -47,11 +42,6 @@ impl Iterator for Batches {
     }
 }
 
-/// Damaged files make the decoder fail, or panic; either is an error of the file.
 fn contained<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
-    let not_parquet = "is damaged or not a Parquet file";
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| files::invalid(path, not_parquet, error)),
-        Err(_) => Err(files::invalid(path, not_parquet, "the decoder panicked")),
-    }
+    files::contained(path, "is damaged or not a Parquet file", read)
 }
