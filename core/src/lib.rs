@@ -37,8 +37,12 @@ mod api;
 mod attached;
 mod embedded;
 mod local;
+#[cfg(feature = "sidecar")]
+mod protocol;
 #[cfg(feature = "sql")]
 mod query;
+#[cfg(feature = "sidecar")]
+mod remote;
 mod source;
 mod storage;
 
@@ -54,6 +58,8 @@ pub use api::snapshot::Snapshot;
 pub use api::table::{Table, TableInfo, TableSnapshot};
 pub use api::value::{AnyValue, Value, ValueRef};
 pub use api::version::{Freshness, Tier, Version};
+#[cfg(feature = "sidecar")]
+pub use protocol::{Server, ServerOptions};
 pub use source::Input;
 
 #[cfg(fuzzing)]

@@ -55,7 +55,7 @@ impl Frame {
     /// [`FrameError::TooLong`] for a body of more than [`FRAME_BODY_MAX`] bytes.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
         let len = u32::try_from(self.body.len()).ok().filter(|_| self.body.len() <= FRAME_BODY_MAX);
-        let len = len.ok_or_else(|| FrameError::TooLong(self.body.len() as u64))?;
+        let len = len.ok_or(FrameError::TooLong(self.body.len() as u64))?;
         out.extend_from_slice(&len.to_le_bytes());
         out.extend_from_slice(&self.call.to_le_bytes());
         out.extend_from_slice(&self.flags.0.to_le_bytes());

@@ -40,6 +40,7 @@ pub struct FrameReader {
     stream: UnixStream,
     decoder: FrameDecoder,
     chunk: Vec<u8>,
+    frame_time_max: Option<Duration>,
 }
 
 /// Why no frame came.
@@ -72,7 +73,12 @@ impl std::error::Error for ReceiveError {}
 impl FrameReader {
     /// Receives on `stream`.
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, decoder: FrameDecoder::default(), chunk: vec![0; READ_LEN] }
+        Self { stream, decoder: FrameDecoder::default(), chunk: vec![0; READ_LEN], frame_time_max: None }
+    }
+
+    /// From now on a frame that was begun must be complete in this time; else [`receive`](Self::receive) times out.
+    pub fn limit_frame_time(&mut self, limit: Duration) {
+        self.frame_time_max = Some(limit);
     }
 
     /// The next frame; blocks until it is there or the deadline has passed.
@@ -80,11 +86,15 @@ impl FrameReader {
     /// # Errors
     /// [`ReceiveError`]. After a timeout the next call goes on where this one stopped.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Frame, ReceiveError> {
+        let mut frame_deadline = None;
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(ReceiveError::Frame)? {
                 return Ok(frame);
             }
-            let timeout = match deadline {
+            if self.decoder.is_mid_frame() && frame_deadline.is_none() {
+                frame_deadline = self.frame_time_max.map(|limit| Instant::now() + limit);
+            }
+            let timeout = match deadline.into_iter().chain(frame_deadline).min() {
                 None => None,
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -105,10 +115,5 @@ impl FrameReader {
                 },
             }
         }
-    }
-
-    /// Whether a part of a frame has arrived.
-    pub fn is_mid_frame(&self) -> bool {
-        self.decoder.is_mid_frame()
     }
 }

@@ -57,7 +57,8 @@ pub enum Command {
     /// sees the table as it was before.
     ///
     /// This makes pillion the owner of the directory while it runs, and creates the directory
-    /// if there is none. It fails with exit code 4 if another process owns it.
+    /// if there is none. It fails with exit code 4 if another process owns it. In a new directory,
+    /// a load that fails may leave a cache without tables.
     ///
     /// The ending of a file's name tells its format: .parquet, .csv (with a header line),
     /// .arrow, .feather and .arrows. All files must have the same columns. The types of a new

@@ -25,6 +25,8 @@ pub enum Way {
     Embedded,
     /// Another process owns the directory, or nobody; this one maps its files read-only and sends no message.
     Attached,
+    /// A sidecar answers every call over its socket.
+    Remote,
 }
 
 impl fmt::Display for Way {
@@ -32,6 +34,7 @@ impl fmt::Display for Way {
         match self {
             Self::Embedded => f.write_str("embedded"),
             Self::Attached => f.write_str("attached"),
+            Self::Remote => f.write_str("remote"),
         }
     }
 }
@@ -90,6 +93,18 @@ impl Cache {
     /// [`Corrupt`](ErrorCode::Corrupt); [`Io`](ErrorCode::Io).
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self> {
         CacheOptions::new().open_read_only(dir)
+    }
+
+    /// Connects to a sidecar on a Unix socket; waits for one that is still starting. Each call is a message and has
+    /// `deadline` as its limit, connecting included; a call that only reads is repeated once on a new connection if the
+    /// sidecar was restarted, a write whose answer was lost is [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers;
+    /// [`Unsupported`](ErrorCode::Unsupported) if it speaks no protocol that this client does.
+    #[cfg(feature = "sidecar")]
+    pub fn connect(socket: impl AsRef<Path>, deadline: std::time::Duration) -> Result<Self> {
+        Ok(Self { backend: Arc::new(crate::remote::Remote::connect(socket.as_ref(), deadline)?) })
     }
 
     /// Opens the cache that a URL names: `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro`
@@ -247,6 +262,18 @@ impl Cache {
     /// [`ReadOnly`](ErrorCode::ReadOnly); [`Poisoned`](ErrorCode::Poisoned) if the disk refuses, now or before.
     pub fn sync(&self) -> Result<()> {
         self.backend.sync()
+    }
+
+    /// Serves this cache to other processes on a Unix socket until the returned server is dropped. Starts threads of its
+    /// own and returns at once.
+    ///
+    /// # Errors
+    /// [`DirectoryLocked`](ErrorCode::DirectoryLocked) if another process listens on the socket;
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) if its path is too long or names another kind of file;
+    /// [`Io`](ErrorCode::Io).
+    #[cfg(feature = "sidecar")]
+    pub fn serve(&self, options: crate::protocol::ServerOptions) -> Result<crate::protocol::Server> {
+        crate::protocol::Server::start(self.backend.clone(), options)
     }
 
     /// How the cache stands.

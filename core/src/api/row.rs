@@ -9,7 +9,7 @@ use arrow::array::types::{
     Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
@@ -26,11 +26,18 @@ use crate::storage::SegmentHandle;
 /// segments can be reused.
 #[derive(Clone)]
 pub struct Row {
-    segment: Arc<SegmentHandle>,
-    batch: u32,
-    index: u32,
+    place: Place,
     version: Version,
     freshness: Option<Freshness>,
+}
+
+#[derive(Clone)]
+enum Place {
+    /// In a mapped file.
+    Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
+    /// In an answer that was sent here.
+    #[cfg(feature = "sidecar")]
+    Batch { rows: RecordBatch, index: usize },
 }
 
 impl Row {
@@ -44,12 +51,26 @@ impl Row {
         // Rows of a segment fit 32 bits, so its batches and their rows do.
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the rows of a segment")]
         let (batch, index) = (batch as u32, index as u32);
-        Ok(Self { segment, batch, index, version, freshness })
+        Ok(Self { place: Place::Segment { segment, batch, index }, version, freshness })
+    }
+
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn of_batch(
+        rows: RecordBatch,
+        index: usize,
+        version: Version,
+        freshness: Option<Freshness>,
+    ) -> Self {
+        Self { place: Place::Batch { rows, index }, version, freshness }
     }
 
     /// The columns of the row's table.
     pub fn schema(&self) -> &SchemaRef {
-        self.segment.schema()
+        match &self.place {
+            Place::Segment { segment, .. } => segment.schema(),
+            #[cfg(feature = "sidecar")]
+            Place::Batch { rows, .. } => rows.schema_ref(),
+        }
     }
 
     /// The value in a column, by name or position, as a Rust type: any integer type that the column's type fits
@@ -62,8 +83,8 @@ impl Row {
     #[inline]
     pub fn get<'a, T: FromCell<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         let column = column.index_in(self.schema())?;
-        let array = self.cell(column)?;
-        T::from_cell(array, self.index as usize).map_err(|error| self.in_column(column, error))
+        let (array, index) = self.cell(column)?;
+        T::from_cell(array, index).map_err(|error| self.in_column(column, error))
     }
 
     /// The value in a column, by name or position.
@@ -79,10 +100,10 @@ impl Row {
     /// # Errors
     /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if a page of the row is damaged or cannot be read.
     pub fn to_batch(&self) -> Result<RecordBatch> {
-        let index = UInt32Array::from(vec![self.index]);
         let columns = (0..self.schema().fields().len()).map(|column| {
-            take(self.cell(column)?, &index, None)
-                .map_err(|error| Error::internal("cannot copy a row").with_source(error))
+            let (array, index) = self.cell(column)?;
+            let index = UInt64Array::from(vec![index as u64]);
+            take(array, &index, None).map_err(|error| Error::internal("cannot copy a row").with_source(error))
         });
         RecordBatch::try_new(self.schema().clone(), columns.collect::<Result<_>>()?)
             .map_err(|error| Error::internal("cannot copy a row").with_source(error))
@@ -99,8 +120,15 @@ impl Row {
     }
 
     #[inline]
-    fn cell(&self, column: usize) -> Result<&dyn Array> {
-        self.segment.open()?.cell(self.batch as usize, column, self.index as usize)
+    fn cell(&self, column: usize) -> Result<(&dyn Array, usize)> {
+        match &self.place {
+            Place::Segment { segment, batch, index } => {
+                let index = *index as usize;
+                Ok((segment.open()?.cell(*batch as usize, column, index)?, index))
+            }
+            #[cfg(feature = "sidecar")]
+            Place::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
+        }
     }
 
     #[cold]

@@ -115,6 +115,15 @@ impl Input {
         Self::of(Kind::Batches(schema, Box::new(batches.into_iter().map(Ok))))
     }
 
+    /// Batches that may fail to come.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn fallible(
+        schema: SchemaRef,
+        batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+    ) -> Self {
+        Self::of(Kind::Batches(schema, Box::new(batches)))
+    }
+
     /// Batches of any Arrow reader.
     pub fn reader(reader: impl RecordBatchReader + Send + 'static) -> Self {
         let schema = reader.schema();

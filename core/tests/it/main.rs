@@ -7,5 +7,21 @@
     reason = "helpers of tests say what they expect by failing"
 )]
 
+mod support;
+
+#[cfg(all(feature = "parquet", feature = "csv"))]
+mod bad_input;
 mod conformance;
-mod zz_exp;
+mod corruption;
+mod directories;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod lifetimes;
+#[cfg(target_os = "linux")]
+mod opening;
+#[cfg(feature = "parquet")]
+mod real_data;
+mod recovery;
+#[cfg(feature = "sidecar")]
+mod remote;
+mod tidy;

@@ -43,7 +43,16 @@ impl Format {
     /// # Errors
     /// [`Exit::Usage`](crate::Exit::Usage), naming the nearest ending there is.
     pub fn of(path: &Path) -> Result<Self, Failure> {
-        ending(path, &ENDINGS).map_err(|failure| failure.hint("say what to write with --format"))
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if let Some((_, format)) = ENDINGS.iter().find(|(name, _)| *name == ending) {
+            return Ok(*format);
+        }
+        let advice = match nearest(&ending, ENDINGS.iter().map(|(name, _)| *name)) {
+            Some(name) => format!("; did you mean `.{name}`?"),
+            None => format!("; known are {}", ENDINGS.map(|(name, _)| format!(".{name}")).join(", ")),
+        };
+        let message = format!("`{}` has no ending that names its format{advice}", path.display());
+        Err(Failure::usage(message).hint("say what to write with --format"))
     }
 
     /// Whether it is made of bytes that a terminal cannot show.
@@ -55,23 +64,4 @@ impl Format {
     pub(crate) fn holds_several(self) -> bool {
         !matches!(self, Self::Feather | Self::Parquet)
     }
-}
-
-/// What the ending of a file's name stands for in `known`.
-///
-/// # Errors
-/// [`Exit::Usage`](crate::Exit::Usage), naming the nearest known ending.
-pub(crate) fn ending<T: Copy>(path: &Path, known: &[(&str, T)]) -> Result<T, Failure> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    if let Some((_, meaning)) = known.iter().find(|(name, _)| *name == ending) {
-        return Ok(*meaning);
-    }
-    let advice = match nearest(&ending, known.iter().map(|(name, _)| *name)) {
-        Some(name) => format!("; did you mean `.{name}`?"),
-        None => {
-            let names: Vec<String> = known.iter().map(|(name, _)| format!(".{name}")).collect();
-            format!("; known are {}", names.join(", "))
-        }
-    };
-    Err(Failure::usage(format!("`{}` has no ending that names its format{advice}", path.display())))
 }

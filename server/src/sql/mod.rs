@@ -43,7 +43,7 @@ pub struct SqlArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// The value of $1; again for $2 and so on. It is read as the type that the statement needs there
+    /// The value of $1; again for $2 and so on. It is read as the type that the statement needs there; '\N' is null
     #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     pub parameters: Vec<String>,
 

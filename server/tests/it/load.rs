@@ -5,7 +5,7 @@ use std::fs::File;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use pillion::{Cache, ErrorCode};
 
-use crate::support::{Dir, assert_same_rows, items, rows, write_parquet};
+use crate::support::{Dir, assert_same_rows, items, many, rows, write_parquet};
 
 /// What another process sees.
 fn read(dir: &Dir) -> Cache {
@@ -106,16 +106,17 @@ fn a_load_that_fails_changes_nothing() {
     dir.write("short.csv", "id,name\n6,x\n");
     dir.write("damaged.parquet", "PAR1 but no more than that PAR1");
     dir.write("rows.tsv", good);
-    let cases: [(&[&str], i32, &[&str]); 10] = [
+    let cases: [(&[&str], i32, &[&str]); 11] = [
         (&["good.csv", "again.csv", "--append"], 1, &["id=2"]),
         (&["good.csv", "good.csv", "--replace"], 1, &["id=6"]),
         (&["good.csv", "text.csv", "--append"], 1, &["`text.csv` does not fit its columns", "six"]),
-        (&["good.csv", "column.csv", "--append"], 1, &["`column.csv`", "`prise`", "did you mean `price`?"]),
-        (&["good.csv", "short.csv", "--append"], 1, &["`short.csv` lacks the column `price`", "`good.csv`"]),
+        (&["good.csv", "column.csv", "--append"], 1, &["`column.csv` has other columns", "prise", "price"]),
+        (&["good.csv", "short.csv", "--append"], 1, &["`short.csv` has other columns", "(id, name)"]),
         (&["short.csv", "--append"], 1, &["price"]),
         (&["damaged.parquet", "--append"], 1, &["`damaged.parquet` is damaged"]),
         (&["good.csv", "missing.csv", "--append"], 3, &["`missing.csv`", "No such file"]),
-        (&["rows.tsv", "--append"], 2, &["`rows.tsv`", "did you mean `.csv`?"]),
+        (&["good.csv", "no-*.csv", "--append"], 3, &["no file matches `no-*.csv`"]),
+        (&["rows.tsv", "--append"], 2, &["`rows.tsv`", "did you mean `csv`?"]),
         (&["good.csv"], 1, &["`items` exists", "--replace", "--append"]),
     ];
     let before = read(&dir).version().unwrap().sequence;
@@ -131,8 +132,36 @@ fn a_load_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_missing_file_creates_no_cache() {
+fn a_pattern_in_quotes_names_files_in_the_order_of_their_names() {
+    let dir = Dir::empty();
+    for day in ["2", "10", "1"] {
+        dir.write(&format!("day-{day}.csv"), format!("day\n{day}\n"));
+    }
+    dir.write("day-[1].csv", "day\n4\n");
+    assert_eq!(dir.answer(&["load", "days", "day-?.csv"]), "");
+    assert_eq!(dir.answer(&["load", "days", "day-1*.csv", "day-[1].csv", "--append"]), "");
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT day FROM days ORDER BY day"]);
+    assert_eq!(answer, "day\n1\n1\n2\n4\n10\n");
+}
+
+#[test]
+fn what_is_exported_loads_again() {
+    let dir = Dir::with_many();
+    for format in ["parquet", "arrow", "arrows", "feather", "csv"] {
+        let file = format!("many.{format}");
+        dir.answer(&["export", "many", "--output", &file]);
+        dir.answer(&["load", format, &file, "--primary-key", "id"]);
+        assert_same_rows(&rows(&read(&dir), format), &many());
+    }
+}
+
+#[test]
+fn a_slip_of_the_finger_creates_no_cache() {
     let dir = Dir::empty();
     dir.run(&["load", "items", "missing.parquet"]).fails(3, &["missing.parquet"]);
+    dir.write("a.csv", "id\n1\n");
+    dir.run(&["load", "items", "a.csv", "missing.csv"]).fails(3, &["missing.csv"]);
+    dir.run(&["load", "items", "a.csv", "--append"]).fails(3, &["hint: "]);
+    dir.run(&["load", "items", "a.csv", "--replace"]).fails(3, &["hint: "]);
     assert!(!dir.cache().exists());
 }

@@ -159,6 +159,9 @@ fn parameters_have_the_type_that_the_statement_needs() {
     assert_eq!(ask("name = $2 AND id = $1", &["1", "plain"]), "{\"id\":1}\n");
     assert_eq!(ask("name = $1", &["two\nlines"]), "{\"id\":4}\n");
     assert_eq!(ask("name = $1", &["plain' OR 'a' = 'a"]), "", "a value is never SQL");
+    assert_eq!(ask("name IS NOT DISTINCT FROM $1", &[r"\N"]), "{\"id\":3}\n", "null");
+    assert_eq!(ask("price = $1", &[r"\N"]), "", "nothing equals null");
+    assert_eq!(ask("id = coalesce($1, $2)", &[r"\N", "2"]), "{\"id\":2}\n");
 
     let free = ["--param", "007", "--param", "7", "--param", "-7.5", "--param", "1e3"];
     let arguments =

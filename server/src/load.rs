@@ -1,9 +1,10 @@
 //! `pillion load`: files into a table.
 
-mod file_error;
-mod files;
-
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use clap::Args;
 use pillion::{ErrorCode, Input, TableDefinition};
@@ -13,7 +14,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::progress::{Progress, summary};
 use crate::output::units;
-use files::Files;
 
 /// Arguments of `pillion load`.
 #[derive(Args, Debug)]
@@ -27,9 +27,9 @@ pub struct LoadArgs {
     #[arg(value_name = "TABLE")]
     pub table: String,
 
-    /// The files, all of the same columns
+    /// The files, all of the same columns; in quotes also patterns with `*`, `?`, `**` and `[…]`
     #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
+    pub files: Vec<String>,
 
     /// Columns that identify a row: unique together, never null. Lookups by key need them
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
@@ -60,37 +60,32 @@ Examples:
 /// # Errors
 /// Of reading the files and of opening and writing the cache. The table is then as before.
 pub fn load(args: &LoadArgs) -> Result<(), Failure> {
-    // Files are looked for first: a slip of the finger creates no cache.
-    files::check(&args.files)?;
+    look(args)?;
     let cache = args.connection.write()?;
     let existing = match cache.table(&args.table) {
         Ok(table) => Some(table),
-        Err(error) if error.code() == ErrorCode::TableNotFound && !(args.replace || args.append) => None,
+        Err(error) if error.code() == ErrorCode::TableNotFound && !args.changes() => None,
         Err(error) => return Err(error.into()),
     };
-    if existing.is_some() && !(args.replace || args.append) {
-        return Err(Failure::new(Exit::Failed, format!("table `{}` exists", args.table))
-            .hint("say whether to --replace its rows or to --append to them"));
-    }
-    let files = Files::open(&args.files, existing.as_ref().map(|table| table.schema().clone()))?;
-    let progress = Progress::new(format!("loading `{}`", args.table), None);
-    let started = std::time::Instant::now();
-    let (reader, counter) = files.reader(progress);
-    let input = Input::reader(reader);
-    let loaded = match &existing {
+    let started = Instant::now();
+    let (input, rows) = observed(args);
+    match existing {
         None => {
             let definition = TableDefinition::new(input);
             let definition = definition.primary_key(&args.primary_key).sort_by(&args.sort_by);
-            cache.define_table(&args.table, definition).map(drop)
+            cache.define_table(&args.table, definition).map(drop)?;
         }
-        Some(table) if args.replace => table.replace(input).map(drop),
-        Some(table) => table.append(input).map(drop),
-    };
-    loaded.map_err(file_error::explain)?;
+        Some(table) if args.replace => table.replace(input).map(drop)?,
+        Some(table) if args.append => table.append(input).map(drop)?,
+        Some(_) => {
+            return Err(Failure::new(Exit::Failed, format!("table `{}` exists", args.table))
+                .hint("say whether to --replace its rows or to --append to them"));
+        }
+    }
     let table = cache.table(&args.table)?.info()?;
     cache.close()?;
     summary(|| {
-        let (rows, elapsed) = (units::rows(counter.rows()), units::elapsed(started.elapsed()));
+        let (rows, elapsed) = (units::rows(rows.load(Ordering::Relaxed)), units::elapsed(started.elapsed()));
         let (all, bytes) = (units::rows(table.rows), units::bytes(table.bytes));
         format!(
             "{rows} loaded in {elapsed}; `{}` has {all} in {bytes}, version {}",
@@ -98,4 +93,35 @@ pub fn load(args: &LoadArgs) -> Result<(), Failure> {
         )
     });
     Ok(())
+}
+
+impl LoadArgs {
+    /// Whether the table must exist.
+    fn changes(&self) -> bool {
+        self.replace || self.append
+    }
+}
+
+/// Looks at what must be there before anything is written: a slip of the finger creates no cache.
+fn look(args: &LoadArgs) -> Result<(), Failure> {
+    // Patterns are left to the cache, which knows what they match.
+    for file in args.files.iter().filter(|file| !file.contains(['*', '?', '['])) {
+        File::open(file).map_err(|error| Failure::file("open", Path::new(file), &error))?;
+    }
+    if args.changes() {
+        args.connection.read()?.table(&args.table)?;
+    }
+    Ok(())
+}
+
+/// The rows of the files, with progress, and how many of them were read.
+fn observed(args: &LoadArgs) -> (Input, Arc<AtomicU64>) {
+    let mut progress = Progress::new(format!("loading `{}`", args.table), None);
+    let read = Arc::new(AtomicU64::new(0));
+    let count = read.clone();
+    let input = Input::files(&args.files).observe(move |rows| {
+        progress.at(rows, 0);
+        count.store(rows, Ordering::Relaxed);
+    });
+    (input, read)
 }

@@ -1,0 +1,123 @@
+//! The table on the terminal.
+
+use std::fmt::Write;
+
+use super::units::{rate, three_digits, time};
+use super::{Machine, Report};
+
+const HEADER: [&str; 6] = ["", "p50", "p99", "rate", "ratio", "calls"];
+const GAP: &str = "  ";
+
+pub(super) fn render(report: &Report) -> String {
+    let mut groups = Vec::new();
+    for row in &report.rows {
+        let subject = row.subject;
+        let lines = row.contestants.iter().map(|contestant| match contestant.latency {
+            Some(latency) => [
+                contestant.name.to_owned(),
+                time(latency.p50_ns),
+                time(latency.p99_ns),
+                rate(latency.calls_per_second),
+                ratio(latency.ratio, latency.ratio_low, latency.ratio_high),
+                latency.calls.to_string(),
+            ],
+            None => [contestant.name, "-", "-", "-", "-", "-"].map(str::to_owned),
+        });
+        groups.push((format!("{}: {}", subject.title(), subject.state), lines.collect::<Vec<_>>()));
+    }
+    let all = groups.iter().flat_map(|(_, lines)| lines);
+    let widths = all.fold(HEADER.map(width), |mut widths, line| {
+        widths.iter_mut().zip(line).for_each(|(widest, cell)| *widest = width(cell).max(*widest));
+        widths
+    });
+    let mut text = String::new();
+    let mut push = |line: &str| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    push(&report.title);
+    describe(report).iter().for_each(|line| push(line));
+    push("");
+    push(&format!("{GAP}{}", align(&HEADER.map(str::to_owned), &widths)));
+    for (heading, lines) in &groups {
+        push(heading);
+        lines.iter().for_each(|line| push(&format!("{GAP}{}", align(line, &widths))));
+    }
+    text
+}
+
+/// Machine, build, clock and settings in a few lines.
+pub(super) fn describe(report: &Report) -> Vec<String> {
+    let Machine { cpu, cores, memory_gib, kernel, rustc, profile, date } = &report.machine;
+    let clock = report.clock;
+    let settings = report.settings.iter().map(|(name, value)| format!("{name} {value}"));
+    let mut lines = vec![
+        format!("{date} UTC; {cpu}, {cores} cores, {memory_gib} GiB; {kernel}; {rustc}, {profile}"),
+        format!(
+            "latencies include one reading of the clock, {:.0} ns, in steps of {} ns; \
+             ratio: p50 to that of the row's first line (lowest and highest of a round)",
+            clock.reading_ns, clock.step_ns
+        ),
+        settings.collect::<Vec<_>>().join("; "),
+    ];
+    if report.quick {
+        lines.push("a quick trial run: the figures below say nothing about speed".to_owned());
+    }
+    lines
+}
+
+/// A ratio with its range over the rounds; the first line of a row has none.
+fn ratio(ratio: f64, low: f64, high: f64) -> String {
+    let mut text = three_digits(ratio);
+    if low < high {
+        // Writing to a string cannot fail.
+        let _ = write!(text, " ({}-{})", three_digits(low), three_digits(high));
+    }
+    text
+}
+
+/// Names to the left, numbers to the right.
+fn align(cells: &[String; 6], widths: &[usize; 6]) -> String {
+    let padded = cells.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+        // `format!` counts characters, which here are as wide as columns of a terminal.
+        if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    });
+    padded.collect::<Vec<_>>().join(GAP)
+}
+
+fn width(text: impl AsRef<str>) -> usize {
+    text.as_ref().chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample;
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_empty_cells_are_dashes() {
+        let table = render(&sample());
+        let lines: Vec<&str> = table.lines().skip_while(|line| !line.contains("p50  ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "                p50      p99      rate             ratio  calls",
+                "P1 get: warm, \"random\" keys",
+                "  ours       400 ns   800 ns  2.50 M/s  1.00 (0.90-1.10)   1000",
+                "  <theirs>  6.12 µs  12.2 µs  2.50 M/s  15.3 (13.8-16.8)   1000",
+                "  neither         -        -         -                 -      -",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_head_names_machine_and_settings_and_warns_of_a_trial_run() {
+        let mut report = sample();
+        let head = render(&report);
+        assert!(head.starts_with("Ours & <theirs>\n"));
+        assert!(head.contains("rows 1000000") && head.contains(&report.machine.cpu));
+        assert!(!head.contains("trial"));
+        report.quick = true;
+        assert!(render(&report).contains("trial"));
+    }
+}

@@ -1,0 +1,101 @@
+//! What Pillion does in each row of a report, and what the rows are.
+
+mod bulk;
+mod lookup;
+mod query;
+mod stored;
+
+pub use bulk::{OpenAndGet, Replace};
+pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
+pub use query::{Groups, PointText, PreparedPoint, PreparedRange};
+pub use stored::Stored;
+
+use crate::harness::Subject;
+
+/// Keys of one call of [`GET_MANY`].
+pub const MANY: u64 = 1_000;
+/// Rows of an answer of [`RANGE`].
+pub const RANGE_ROWS: u64 = 100;
+/// Commits that made the table of [`GET_COMMITS`].
+pub const COMMITS: usize = 100;
+
+/// A lookup by an integer key.
+pub const GET: Subject =
+    Subject { figure: "P1", name: "get", state: "integer key, random, warm; every column read" };
+/// A lookup of a key that is not there.
+pub const GET_ABSENT: Subject =
+    Subject { figure: "P1", name: "get, absent", state: "as above, keys between those of the table" };
+/// A lookup in a table that grew by many commits.
+pub const GET_COMMITS: Subject = Subject {
+    figure: "P1",
+    name: "get, commits",
+    state: "as above, the rows appended by 100 commits, random keys in each",
+};
+/// A lookup in a table of ten times the rows.
+pub const GET_LARGE: Subject =
+    Subject { figure: "P1", name: "get, large", state: "as above, 10,000,000 rows" };
+/// A lookup by a key of three columns.
+pub const GET_TRIP: Subject = Subject {
+    figure: "P1",
+    name: "get, composite",
+    state: "key of timestamp, text and integer, random, warm; every column read",
+};
+/// A lookup of a thousand keys at once.
+pub const GET_MANY: Subject =
+    Subject { figure: "P5", name: "get_many", state: "1,000 random integer keys a call; every column read" };
+/// A query of one row that was prepared.
+pub const POINT_PREPARED: Subject =
+    Subject { figure: "P4", name: "point query, prepared", state: "SELECT of 5 columns WHERE id = $1" };
+/// A query of one row as text.
+pub const POINT_TEXT: Subject =
+    Subject { figure: "P4", name: "point query, text", state: "the same, another text with every call" };
+/// A query of a hundred rows.
+pub const RANGE: Subject = Subject {
+    figure: "",
+    name: "range query",
+    state: "prepared: SELECT of 5 columns WHERE id >= $1 AND id < $2, 100 rows",
+};
+/// A query of all rows.
+pub const GROUPS: Subject = Subject {
+    figure: "",
+    name: "group-by",
+    state: "text: sum, avg and count of all rows by a text column of 100 values",
+};
+/// Opening a cache.
+pub const OPEN: Subject = Subject {
+    figure: "P8",
+    name: "open and get",
+    state: "open what exists, look up a first key; files in the page cache",
+};
+/// Loading rows that are in memory.
+pub const LOAD_BATCHES: Subject = Subject {
+    figure: "P10",
+    name: "load, batches",
+    state: "replace all rows by unsorted batches in memory, one commit",
+};
+/// Loading an unsorted file.
+pub const LOAD_PARQUET: Subject = Subject {
+    figure: "P10",
+    name: "load, Parquet",
+    state: "replace all rows by those of an unsorted file, one commit",
+};
+/// Loading a sorted file.
+pub const LOAD_PARQUET_SORTED: Subject = Subject {
+    figure: "P10",
+    name: "load, Parquet, sorted",
+    state: "the same, the file in the order of the key",
+};
+
+/// The query of [`POINT_PREPARED`].
+pub const POINT_SQL: &str = "SELECT id, amount, price, city, code FROM points WHERE id = $1";
+/// The query of [`RANGE`].
+pub const RANGE_SQL: &str = "SELECT id, amount, price, city, code FROM points WHERE id >= $1 AND id < $2";
+/// The query of [`GROUPS`].
+pub const GROUPS_SQL: &str = "SELECT city, sum(amount), avg(price), count(*) FROM points GROUP BY city";
+/// The query that shows what was loaded.
+pub const LOADED_SQL: &str = "SELECT count(*), sum(id), sum(amount), sum(price), max(code) FROM points";
+
+/// The query of [`POINT_TEXT`].
+pub fn point_text(key: i64) -> String {
+    format!("SELECT id, amount, price, city, code FROM points WHERE id = {key}")
+}

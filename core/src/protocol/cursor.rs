@@ -1,0 +1,47 @@
+//! Answers that a client fetches batch by batch.
+
+use arrow::array::RecordBatch;
+
+use super::message::NextReply;
+use super::rows::encode_batch;
+use crate::api::batches::Batches;
+use crate::api::error::Result;
+
+/// Rows are sent in portions of about this many bytes.
+const PORTION_LEN: usize = 4 << 20;
+
+/// The rest of an answer.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    batches: Batches,
+    /// A batch of which a part was sent.
+    pending: Option<RecordBatch>,
+}
+
+impl Cursor {
+    pub(super) fn new(batches: Batches) -> Self {
+        Self { batches, pending: None }
+    }
+
+    pub(super) fn batches(&self) -> &Batches {
+        &self.batches
+    }
+
+    /// The next portion.
+    pub(super) fn next(&mut self) -> Result<NextReply> {
+        let batch = match self.pending.take() {
+            Some(batch) => batch,
+            None => match self.batches.next().transpose()? {
+                Some(batch) => batch,
+                None => return Ok(NextReply { rows: Vec::new(), last: true }),
+            },
+        };
+        let row_len = batch.get_array_memory_size() / batch.num_rows().max(1);
+        let rows = (PORTION_LEN / row_len.max(1)).clamp(1, batch.num_rows().max(1));
+        let portion = batch.slice(0, rows.min(batch.num_rows()));
+        if rows < batch.num_rows() {
+            self.pending = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        Ok(NextReply { rows: encode_batch(&portion)?, last: false })
+    }
+}

@@ -1,0 +1,340 @@
+//! The calls and the messages of their requests and answers.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::rows;
+use super::value::WireValue;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::table::TableInfo;
+use crate::api::version::{Freshness, Version};
+
+macro_rules! calls {
+    ($($(#[$doc:meta])+ $name:ident = $number:literal;)+) => {
+        /// What a frame asks for; the numbers never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub(crate) enum Call {
+            $($(#[$doc])+ $name = $number,)+
+        }
+
+        impl Call {
+            /// Every call.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The call of a number, if this version knows it.
+            pub(crate) fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+calls! {
+    /// First on every connection: [`Hello`] → [`HelloReply`].
+    Hello = 1;
+    /// [`Pin`] → [`VersionMessage`].
+    Version = 2;
+    /// [`Pin`] → a list of [`InfoMessage`].
+    Tables = 3;
+    /// [`Name`] → [`InfoMessage`].
+    TableByName = 4;
+    /// [`Table`] → [`InfoMessage`].
+    TableById = 5;
+    /// [`Get`] → [`RowsReply`].
+    Get = 6;
+    /// [`GetMany`] → [`RowsReply`].
+    GetMany = 7;
+    /// [`Empty`] → [`Pin`].
+    Snapshot = 8;
+    /// [`Pin`] → [`Empty`].
+    Release = 9;
+    /// [`Scan`] → [`CursorReply`].
+    Scan = 10;
+    /// [`Sql`] → [`CursorReply`].
+    Sql = 11;
+    /// [`Prepare`] → [`PrepareReply`].
+    Prepare = 12;
+    /// [`Execute`] → [`CursorReply`].
+    Execute = 13;
+    /// [`Next`] → [`Empty`]: forget a prepared statement.
+    Forget = 14;
+    /// [`Next`] → [`NextReply`].
+    Next = 15;
+    /// [`Next`] → [`Empty`]: end a cursor.
+    Close = 16;
+    /// [`Begin`] → [`Next`]: the number of an upload.
+    Begin = 17;
+    /// [`Write`] → [`Empty`].
+    Write = 18;
+    /// [`Next`] → [`VersionMessage`], or [`InfoMessage`] for a new table: the upload is complete.
+    Finish = 19;
+    /// [`Name`] → [`VersionMessage`].
+    DropTable = 20;
+    /// [`Empty`] → [`Empty`].
+    Sync = 21;
+    /// [`Empty`] → [`StatusReply`].
+    Status = 22;
+    /// [`Next`] → [`Empty`]: an upload will not be completed.
+    Abandon = 23;
+}
+
+/// Nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Empty {}
+
+/// Who connects, and the newest version of the protocol that it speaks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) protocol: u32,
+    pub(crate) client: String,
+}
+
+/// Who answers, the version that both will speak, and the cache directory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HelloReply {
+    pub(crate) protocol: u32,
+    pub(crate) server: String,
+    pub(crate) dir: String,
+}
+
+/// A snapshot by its number; none: the newest version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) snapshot: Option<u64>,
+}
+
+/// A table by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Name {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) name: String,
+}
+
+/// A table by number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Table {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+}
+
+/// The parts of a key.
+pub(crate) type Key = Vec<WireValue>;
+
+/// A lookup.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Get {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    pub(crate) key: Key,
+}
+
+/// Several lookups at one version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GetMany {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// Which keys were found, and their rows in that order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RowsReply {
+    pub(crate) found: Vec<bool>,
+    pub(crate) version: Version,
+    pub(crate) as_of: Option<i64>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) rows: Vec<u8>,
+}
+
+/// All rows of a table, with some columns or all.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Scan {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    pub(crate) columns: Option<Vec<String>>,
+}
+
+/// A query.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sql {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<WireValue>,
+}
+
+/// A query to be planned.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Prepare {
+    pub(crate) text: String,
+}
+
+/// A planned query and how many parameters it takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PrepareReply {
+    pub(crate) id: u64,
+    pub(crate) parameters: u64,
+}
+
+/// A planned query to be run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Execute {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) id: u64,
+    pub(crate) parameters: Vec<WireValue>,
+}
+
+/// An answer that is fetched batch by batch; the first comes with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CursorReply {
+    pub(crate) id: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+    pub(crate) version: Version,
+    pub(crate) as_of: Option<i64>,
+    pub(crate) first: NextReply,
+}
+
+/// A cursor, statement or upload by its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Next {
+    pub(crate) id: u64,
+}
+
+/// The next rows of a cursor; `last`: there are no more, and the cursor is closed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NextReply {
+    #[serde(with = "serde_bytes")]
+    pub(crate) rows: Vec<u8>,
+    pub(crate) last: bool,
+}
+
+/// What an upload is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum WriteKind {
+    /// A new table.
+    Define { name: String, primary_key: Vec<String>, sort_by: Vec<String> },
+    /// More rows of a table.
+    Append { table: u64 },
+    /// Other rows of a table.
+    Replace { table: u64 },
+}
+
+/// The begin of an upload.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) kind: WriteKind,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+}
+
+/// Rows of an upload.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Write {
+    pub(crate) id: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) rows: Vec<u8>,
+}
+
+/// A version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VersionMessage {
+    pub(crate) version: Version,
+}
+
+/// What there is to know of a table.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InfoMessage {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+    pub(crate) primary_key: Vec<String>,
+    pub(crate) sort_by: Vec<String>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) segments: u64,
+    pub(crate) as_of: Option<i64>,
+    pub(crate) version: Version,
+}
+
+impl InfoMessage {
+    pub(crate) fn new(info: TableInfo) -> Result<Self> {
+        Ok(Self {
+            id: info.id,
+            name: info.name,
+            schema: rows::encode_schema(&info.schema)?,
+            primary_key: info.primary_key,
+            sort_by: info.sort_by,
+            rows: info.rows,
+            bytes: info.bytes,
+            segments: info.segments as u64,
+            as_of: info.freshness.map(nanoseconds),
+            version: info.version,
+        })
+    }
+
+    pub(crate) fn into_info(self) -> Result<TableInfo> {
+        Ok(TableInfo {
+            id: self.id,
+            name: self.name,
+            schema: rows::decode_schema(&self.schema)?,
+            primary_key: self.primary_key,
+            sort_by: self.sort_by,
+            rows: self.rows,
+            bytes: self.bytes,
+            segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
+            freshness: freshness(self.as_of),
+            version: self.version,
+        })
+    }
+}
+
+/// How a cache stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusReply {
+    pub(crate) dir: String,
+    pub(crate) version: Version,
+    pub(crate) tables: Vec<InfoMessage>,
+    pub(crate) damage: Option<String>,
+}
+
+/// An error on the wire: its stable number and its message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ErrorMessage {
+    pub(crate) code: u16,
+    pub(crate) message: String,
+}
+
+impl ErrorMessage {
+    pub(crate) fn new(error: &Error) -> Self {
+        Self { code: error.code().number(), message: format!("{error:#}") }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        match ErrorCode::from_number(self.code) {
+            Some(code) => Error::new(code, self.message),
+            None => Error::new(
+                ErrorCode::Internal,
+                format!("{} (error {} of a newer sidecar)", self.message, self.code),
+            ),
+        }
+    }
+}
+
+/// A moment on the wire.
+pub(crate) fn nanoseconds(freshness: Freshness) -> i64 {
+    let since = freshness.as_of.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A moment from the wire.
+pub(crate) fn freshness(nanoseconds: Option<i64>) -> Option<Freshness> {
+    let nanoseconds = u64::try_from(nanoseconds?).ok()?;
+    Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
+}

@@ -1,0 +1,34 @@
+//! What clients and sidecars say to each other: calls, messages and their encoding.
+//!
+//! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that a
+//! later version can add fields; batches of rows inside them are Arrow IPC streams. `docs/protocol.md` describes all of
+//! it for those who write a client.
+
+mod cursor;
+mod message;
+mod rows;
+mod serve;
+mod session;
+mod upload;
+mod value;
+
+pub(crate) use message::{
+    Begin, Call, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage,
+    Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, RowsReply, Scan, Sql, StatusReply, Table,
+    VersionMessage, Write, WriteKind, freshness,
+};
+pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
+pub use serve::{Server, ServerOptions};
+pub(crate) use session::{decode, encode};
+pub(crate) use value::WireValue;
+
+/// Versions of the protocol, each named for what it added.
+pub(crate) mod version {
+    /// The first: everything that is not named below.
+    pub(crate) const FIRST: u32 = 1;
+    /// The newest that this code speaks.
+    pub(crate) const NEWEST: u32 = FIRST;
+}
+
+/// Longest message; longer answers come in parts through a cursor.
+pub(crate) const MESSAGE_LEN_MAX: usize = 1 << 30;

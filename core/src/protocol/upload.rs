@@ -1,0 +1,123 @@
+//! Rows that a client sends batch by batch, fed to a load that runs on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::message::{InfoMessage, VersionMessage, WriteKind};
+use crate::api::backend::Backend;
+use crate::api::definition::TableDefinition;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::source::Input;
+
+/// Batches that wait for the load.
+const QUEUE_LEN: usize = 2;
+
+/// What a finished upload made.
+#[derive(Debug)]
+pub(super) enum Written {
+    Table(Box<InfoMessage>),
+    Version(VersionMessage),
+}
+
+/// An upload under way. Dropping it makes the load fail, so that nothing of it is committed.
+#[derive(Debug)]
+pub(super) struct Upload {
+    schema: SchemaRef,
+    sender: Option<SyncSender<Option<RecordBatch>>>,
+    load: Option<JoinHandle<Result<Written>>>,
+}
+
+impl Upload {
+    pub(super) fn begin(backend: Arc<dyn Backend>, kind: WriteKind, schema: SchemaRef) -> Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE_LEN);
+        let rows = Input::fallible(schema.clone(), Received { receiver, ended: false });
+        let load = std::thread::Builder::new()
+            .name("pillion-upload".to_owned())
+            .spawn(move || match kind {
+                WriteKind::Define { name, primary_key, sort_by } => {
+                    let definition = TableDefinition::new(rows).primary_key(primary_key).sort_by(sort_by);
+                    let info = backend.define_table(&name, definition)?;
+                    Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
+                }
+                WriteKind::Append { table } => {
+                    Ok(Written::Version(VersionMessage { version: backend.append(table, rows)? }))
+                }
+                WriteKind::Replace { table } => {
+                    Ok(Written::Version(VersionMessage { version: backend.replace(table, rows)? }))
+                }
+            })
+            .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
+        Ok(Self { schema, sender: Some(sender), load: Some(load) })
+    }
+
+    /// Hands over rows; blocks while the load is behind.
+    ///
+    /// # Errors
+    /// That of the load, if it failed.
+    pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.schema().fields() != self.schema.fields() {
+            let message = "rows of an upload have other columns than its begin";
+            return Err(Error::new(ErrorCode::SchemaMismatch, message));
+        }
+        match self.sender.as_ref().map(|sender| sender.send(Some(batch))) {
+            Some(Ok(())) => Ok(()),
+            // The load ended: either it failed, or it had no use for rows.
+            _ => match self.join() {
+                Some(Err(error)) => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Waits for the commit.
+    ///
+    /// # Errors
+    /// That of the load.
+    pub(super) fn finish(mut self) -> Result<Written> {
+        if let Some(sender) = self.sender.take() {
+            // Fails if the load ended before, whose outcome follows.
+            drop(sender.send(None));
+        }
+        self.join().unwrap_or_else(|| Err(Error::internal("the upload had ended")))
+    }
+
+    fn join(&mut self) -> Option<Result<Written>> {
+        self.sender = None;
+        let joined = self.load.take()?.join();
+        Some(joined.unwrap_or_else(|_| Err(Error::internal("the load panicked"))))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// The batches of an upload; an error if it ends without its last.
+struct Received {
+    receiver: Receiver<Option<RecordBatch>>,
+    ended: bool,
+}
+
+impl Iterator for Received {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let received = self.receiver.recv();
+        self.ended = !matches!(received, Ok(Some(_)));
+        match received {
+            Ok(batch) => batch.map(Ok),
+            Err(_) => {
+                Some(Err(Error::new(ErrorCode::SourceInvalid, "the client went away before its last rows")))
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Remote: the cache runs in a sidecar, and every call is a message over its socket.
+
+mod answers;
+mod connection;
+mod writes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::answers::begin_answer;
+use self::connection::{Connection, Repeat};
+use crate::api::backend::{Backend, Reader, Statement};
+use crate::api::batches::Batches;
+use crate::api::cache::{Status, Way};
+use crate::api::definition::TableDefinition;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::key::{Key, KeyParts};
+use crate::api::row::Row;
+use crate::api::table::TableInfo;
+use crate::api::value::{Value, ValueRef};
+use crate::api::version::Version;
+use crate::protocol::{
+    self as protocol, Call, CursorReply, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, Prepare,
+    PrepareReply, RowsReply, Scan, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
+};
+use crate::source::Input;
+
+/// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
+const KEYS_PER_CALL: usize = 10_000;
+
+/// A cache in a sidecar.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    connection: Arc<Connection>,
+    newest: View,
+}
+
+/// One version of it, or the newest at each call.
+#[derive(Clone, Debug)]
+struct View {
+    connection: Arc<Connection>,
+    snapshot: Option<Arc<HeldSnapshot>>,
+}
+
+/// A snapshot that the sidecar holds for this client. It is gone if the connection breaks.
+#[derive(Debug)]
+struct HeldSnapshot {
+    connection: Arc<Connection>,
+    generation: u64,
+    id: u64,
+}
+
+impl Drop for HeldSnapshot {
+    fn drop(&mut self) {
+        self.connection.tell(self.generation, Call::Release, &Pin { snapshot: Some(self.id) });
+    }
+}
+
+impl Remote {
+    /// Connects to a sidecar, waiting for one that is still starting.
+    pub(crate) fn connect(socket: &Path, deadline: Duration) -> Result<Self> {
+        let connection = Arc::new(Connection::open(socket, deadline)?);
+        let newest = View { connection: connection.clone(), snapshot: None };
+        Ok(Self { connection, newest })
+    }
+}
+
+impl View {
+    /// The number of the snapshot, if it is still held.
+    fn snapshot(&self) -> Result<Option<u64>> {
+        match &self.snapshot {
+            None => Ok(None),
+            Some(held) if held.generation == self.connection.generation() => Ok(Some(held.id)),
+            Some(_) => Err(Error::new(
+                ErrorCode::Closed,
+                "the snapshot was held by a connection that broke; take a new one",
+            )),
+        }
+    }
+
+    /// Calls that only read can be repeated; those of a snapshot only on the connection that holds it.
+    fn repeat(&self) -> Repeat {
+        if self.snapshot.is_some() { Repeat::Never } else { Repeat::Once }
+    }
+
+    fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        let wanted = keys.len();
+        let reply: RowsReply = if wanted == 1 {
+            let key = keys.into_iter().next().unwrap_or_default();
+            self.connection.call(Call::Get, &Get { snapshot, table, key }, self.repeat())?
+        } else {
+            self.connection.call(Call::GetMany, &GetMany { snapshot, table, keys }, self.repeat())?
+        };
+        let found = reply.found.iter().filter(|&&found| found).count();
+        let freshness = protocol::freshness(reply.as_of);
+        let batch = if found > 0 { Some(protocol::decode_batch(&reply.rows)?) } else { None };
+        let received = batch.as_ref().map_or(0, |batch| batch.num_rows());
+        if reply.found.len() != wanted || received != found {
+            return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
+        }
+        let mut next = 0;
+        rows.extend(reply.found.iter().map(|&is_found| {
+            let batch = batch.as_ref().filter(|_| is_found)?;
+            next += 1;
+            Some(Row::of_batch(batch.clone(), next - 1, reply.version, freshness))
+        }));
+        Ok(())
+    }
+}
+
+impl Reader for View {
+    fn version(&self) -> Result<Version> {
+        let reply: VersionMessage =
+            self.connection.call(Call::Version, &Pin { snapshot: self.snapshot()? }, self.repeat())?;
+        Ok(reply.version)
+    }
+
+    fn tables(&self) -> Result<Vec<TableInfo>> {
+        let reply: Vec<InfoMessage> =
+            self.connection.call(Call::Tables, &Pin { snapshot: self.snapshot()? }, self.repeat())?;
+        reply.into_iter().map(InfoMessage::into_info).collect()
+    }
+
+    fn table(&self, name: &str) -> Result<TableInfo> {
+        let request = Name { snapshot: self.snapshot()?, name: name.to_owned() };
+        self.connection.call::<InfoMessage>(Call::TableByName, &request, self.repeat())?.into_info()
+    }
+
+    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
+        let request = protocol::Table { snapshot: self.snapshot()?, table };
+        self.connection.call::<InfoMessage>(Call::TableById, &request, self.repeat())?.into_info()
+    }
+
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
+        let mut rows = Vec::with_capacity(1);
+        self.get_part(table, vec![wire_key(key)?], &mut rows)?;
+        Ok(rows.pop().flatten())
+    }
+
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+        let keys: Vec<protocol::Key> = keys.map(wire_key).collect::<Result<_>>()?;
+        let mut rows = Vec::with_capacity(keys.len());
+        // Several requests must see one version.
+        let view =
+            if keys.len() > KEYS_PER_CALL && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
+        for part in keys.chunks(KEYS_PER_CALL) {
+            view.get_part(table, part.to_vec(), &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        let request = Scan { snapshot: self.snapshot()?, table, columns: columns.map(<[String]>::to_vec) };
+        let (reply, generation) = self.connection.call_on(Call::Scan, &request, self.repeat())?;
+        begin_answer(self.connection.clone(), generation, reply)
+    }
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        let request =
+            Sql { snapshot: self.snapshot()?, text: text.to_owned(), parameters: wire_values(parameters) };
+        let (reply, generation) = self.connection.call_on(Call::Sql, &request, self.repeat())?;
+        begin_answer(self.connection.clone(), generation, reply)
+    }
+}
+
+impl View {
+    fn pinned(&self) -> Result<Self> {
+        let (Pin { snapshot }, generation) =
+            self.connection.call_on(Call::Snapshot, &Empty {}, Repeat::Once)?;
+        let id = snapshot.ok_or_else(|| Error::internal("the sidecar held no snapshot"))?;
+        let held = HeldSnapshot { connection: self.connection.clone(), generation, id };
+        Ok(Self { connection: self.connection.clone(), snapshot: Some(Arc::new(held)) })
+    }
+}
+
+impl Reader for Remote {
+    fn version(&self) -> Result<Version> {
+        self.newest.version()
+    }
+
+    fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.newest.tables()
+    }
+
+    fn table(&self, name: &str) -> Result<TableInfo> {
+        self.newest.table(name)
+    }
+
+    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
+        self.newest.table_by_id(table)
+    }
+
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
+        self.newest.get(table, key)
+    }
+
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+        self.newest.get_many(table, keys)
+    }
+
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        self.newest.scan(table, columns)
+    }
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.newest.sql(text, parameters)
+    }
+}
+
+impl Backend for Remote {
+    fn way(&self) -> Way {
+        Way::Remote
+    }
+
+    fn pin(&self) -> Result<Arc<dyn Reader>> {
+        Ok(Arc::new(self.newest.pinned()?))
+    }
+
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        let statement = RemoteStatement {
+            text: text.to_owned(),
+            held: parking_lot::Mutex::new(prepare(&self.connection, text)?),
+            connection: self.connection.clone(),
+        };
+        Ok(Arc::new(statement))
+    }
+
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
+        let TableDefinition { input, primary_key, sort_by } = definition;
+        let kind = WriteKind::Define { name: name.to_owned(), primary_key, sort_by };
+        let input = match self.table(name) {
+            // The table is there: its definition is compared, the input is not touched.
+            Ok(info) => Input::batches(info.schema, []),
+            Err(_) => input,
+        };
+        writes::upload::<InfoMessage>(&self.connection, kind, input, None)?.into_info()
+    }
+
+    fn drop_table(&self, name: &str) -> Result<Version> {
+        let request = Name { snapshot: None, name: name.to_owned() };
+        let reply: VersionMessage = self.connection.call(Call::DropTable, &request, Repeat::Never)?;
+        Ok(reply.version)
+    }
+
+    fn append(&self, table: u64, rows: Input) -> Result<Version> {
+        let schema = self.table_by_id(table)?.schema;
+        let reply = writes::upload(&self.connection, WriteKind::Append { table }, rows, Some(&schema));
+        reply.map(|reply: VersionMessage| reply.version)
+    }
+
+    fn replace(&self, table: u64, rows: Input) -> Result<Version> {
+        let schema = self.table_by_id(table)?.schema;
+        let reply = writes::upload(&self.connection, WriteKind::Replace { table }, rows, Some(&schema));
+        reply.map(|reply: VersionMessage| reply.version)
+    }
+
+    fn sync(&self) -> Result<()> {
+        let Empty {} = self.connection.call(Call::Sync, &Empty {}, Repeat::Once)?;
+        Ok(())
+    }
+
+    fn status(&self) -> Result<Status> {
+        let reply: StatusReply = self.connection.call(Call::Status, &Empty {}, Repeat::Once)?;
+        Ok(Status {
+            way: Way::Remote,
+            dir: PathBuf::from(reply.dir),
+            version: reply.version,
+            tables: reply.tables.into_iter().map(InfoMessage::into_info).collect::<Result<_>>()?,
+            damage: reply.damage,
+            owner: None,
+        })
+    }
+
+    fn close(&self) -> Result<()> {
+        self.connection.close();
+        Ok(())
+    }
+}
+
+/// A query that the sidecar planned for this client; planned again after the connection broke.
+#[derive(Debug)]
+struct RemoteStatement {
+    connection: Arc<Connection>,
+    text: String,
+    held: parking_lot::Mutex<HeldStatement>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HeldStatement {
+    generation: u64,
+    id: u64,
+    parameters: usize,
+}
+
+fn prepare(connection: &Connection, text: &str) -> Result<HeldStatement> {
+    let request = Prepare { text: text.to_owned() };
+    let (reply, generation): (PrepareReply, u64) =
+        connection.call_on(Call::Prepare, &request, Repeat::Once)?;
+    let parameters = usize::try_from(reply.parameters).unwrap_or(usize::MAX);
+    Ok(HeldStatement { generation, id: reply.id, parameters })
+}
+
+impl Statement for RemoteStatement {
+    fn parameters(&self) -> usize {
+        self.held.lock().parameters
+    }
+
+    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
+        let snapshot = match at {
+            None => None,
+            Some(reader) => match (reader as &dyn std::any::Any).downcast_ref::<View>() {
+                Some(view) if Arc::ptr_eq(&view.connection, &self.connection) => view.snapshot()?,
+                _ => return Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
+            },
+        };
+        let mut held = *self.held.lock();
+        if held.generation != self.connection.generation() {
+            held = prepare(&self.connection, &self.text)?;
+            *self.held.lock() = held;
+        }
+        let request = Execute { snapshot, id: held.id, parameters: wire_values(parameters) };
+        let (reply, generation): (CursorReply, u64) =
+            self.connection.call_on(Call::Execute, &request, Repeat::Never)?;
+        begin_answer(self.connection.clone(), generation, reply)
+    }
+}
+
+impl Drop for RemoteStatement {
+    fn drop(&mut self) {
+        let held = *self.held.lock();
+        self.connection.tell(held.generation, Call::Forget, &Next { id: held.id });
+    }
+}
+
+fn wire_values(values: &[Value]) -> Vec<WireValue> {
+    values.iter().map(|value| value.borrow().into()).collect()
+}
+
+fn wire_key(key: &dyn Key) -> Result<protocol::Key> {
+    struct Collect(protocol::Key);
+
+    impl KeyParts for Collect {
+        fn part(&mut self, value: ValueRef<'_>) -> Result<()> {
+            self.0.push(value.into());
+            Ok(())
+        }
+    }
+
+    let mut parts = Collect(Vec::new());
+    key.write_to(&mut parts)?;
+    Ok(parts.0)
+}

@@ -1,0 +1,158 @@
+//! A disk that is really full: a small file system in memory, mounted for the test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use arrow::array::RecordBatch;
+use pillion::{Cache, CacheOptions, Error, ErrorCode, ErrorKind, Input, TableDefinition};
+
+use crate::support::{assert_ids, define, files, numbered};
+
+/// Bytes of the disk.
+const SIZE: &str = "8m";
+
+/// A small disk; unmounted when dropped.
+struct Disk {
+    dir: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Mounts one, which only root may do.
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "tmpfs"])
+            .arg(dir.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            println!("not run: needs root, to mount a small disk");
+        }
+        mounted.then_some(Self { dir })
+    }
+
+    fn cache_dir(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// Writes a file until nothing more fits.
+    fn fill(&self) -> PathBuf {
+        let path = self.dir.path().join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for portion in [1 << 16, 1 << 10, 1] {
+            while std::io::Write::write_all(&mut file, &vec![0; portion]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the disk stays mounted");
+    }
+}
+
+/// More rows than fit on the disk, made as they are asked for, in an order that must be sorted.
+fn too_many_rows() -> Input {
+    let batch = |start: i64| numbered((start..start + 10_000).rev());
+    let schema = batch(0).schema();
+    Input::batches(schema, (0..25).rev().map(move |part| -> RecordBatch { batch(part * 10_000) }))
+}
+
+#[track_caller]
+fn assert_full<T>(result: Result<T, Error>) {
+    let error = result.map(drop).expect_err("the disk is full");
+    assert_eq!(error.code(), ErrorCode::DiskFull, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Retry);
+    assert!(error.message().contains("cache"), "{error} names the file");
+}
+
+/// Fails unless a write is refused for want of space and leaves everything as it is.
+#[track_caller]
+fn assert_refused<T>(cache: &Cache, dir: &Path, write: impl FnOnce() -> Result<T, Error>) {
+    let (before, version) = (files::segments(dir), cache.version().unwrap());
+    assert_full(write());
+    assert_eq!(cache.version().unwrap(), version);
+    assert_eq!(files::segments(dir), before, "files of tables");
+    files::assert_no_temporary_files(dir);
+    assert_ids(&cache.table("old").unwrap(), 0..100);
+}
+
+#[test]
+fn loads_that_do_not_fit_are_refused() {
+    let Some(disk) = Disk::mount() else { return };
+    let dir = disk.cache_dir();
+    // So little memory that sorting goes to the disk.
+    for memory in [256 << 20, 1 << 20] {
+        let cache = CacheOptions::new().load_memory(memory).open(&dir).unwrap();
+        let old = define(&cache, "old", 0..100).unwrap();
+        assert_refused(&cache, &dir, || cache.define_table("plain", TableDefinition::new(too_many_rows())));
+        assert_refused(&cache, &dir, || {
+            cache.define_table("keyed", TableDefinition::new(too_many_rows()).primary_key(["id"]))
+        });
+        assert_refused(&cache, &dir, || {
+            cache.define_table("sorted", TableDefinition::new(too_many_rows()).sort_by(["name"]))
+        });
+        assert_refused(&cache, &dir, || old.append(too_many_rows()));
+        assert_refused(&cache, &dir, || old.replace(too_many_rows()));
+        assert_eq!(cache.tables().unwrap().len(), 1);
+        // What fits is written as if nothing had been.
+        define(&cache, "new", 0..1_000).unwrap();
+        assert_ids(&cache.table("new").unwrap(), 0..1_000);
+        cache.drop_table("new").unwrap();
+        cache.close().unwrap();
+    }
+    let cache = Cache::open(&dir).unwrap();
+    assert_eq!(cache.status().unwrap().damage, None);
+    assert_ids(&cache.table("old").unwrap(), 0..100);
+}
+
+#[test]
+fn writing_works_again_when_there_is_space() {
+    let Some(disk) = Disk::mount() else { return };
+    let dir = disk.cache_dir();
+    let cache = Cache::open(&dir).unwrap();
+    let old = define(&cache, "old", 0..100).unwrap();
+    for round in 0..3 {
+        let filler = disk.fill();
+        for _ in 0..5 {
+            assert_refused(&cache, &dir, || old.append(numbered([1_000])));
+            assert_refused(&cache, &dir, || old.replace(numbered([1_000])));
+            assert_refused(&cache, &dir, || define(&cache, "new", 0..10));
+        }
+        std::fs::remove_file(filler).unwrap();
+        let name = format!("table {round}");
+        define(&cache, &name, 0..1_000).unwrap();
+        cache.table(&name).unwrap().append(numbered([1_000])).unwrap();
+        assert_ids(&cache.table(&name).unwrap(), 0..=1_000);
+    }
+    cache.close().unwrap();
+    drop((cache, old));
+    let cache = Cache::open(&dir).unwrap();
+    assert_ids(&cache.table("table 2").unwrap(), 0..=1_000);
+    assert_eq!(cache.tables().unwrap().len(), 4);
+}
+
+#[test]
+fn a_cache_on_a_full_disk_is_read() {
+    let Some(disk) = Disk::mount() else { return };
+    let dir = disk.cache_dir();
+    let cache = Cache::open(&dir).unwrap();
+    define(&cache, "old", 0..100).unwrap();
+    let filler = disk.fill();
+    // Closing cannot write a checkpoint; what was committed is in the log.
+    let _ = cache.close();
+    drop(cache);
+    let reader = Cache::open_read_only(&dir).unwrap();
+    assert_ids(&reader.table("old").unwrap(), 0..100);
+    drop(reader);
+    if let Err(error) = Cache::open(&dir) {
+        assert_full::<()>(Err(error));
+    }
+    std::fs::remove_file(filler).unwrap();
+    let cache = Cache::open(&dir).unwrap();
+    assert_ids(&cache.table("old").unwrap(), 0..100);
+    cache.table("old").unwrap().append(numbered([100])).unwrap();
+    assert_ids(&cache.table("old").unwrap(), 0..=100);
+}

@@ -1,0 +1,86 @@
+//! Child processes: this test binary again, running one ignored test that is the child's program.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// Names the cache directory for the child.
+const DIRECTORY: &str = "PILLION_TEST_CHILD_DIRECTORY";
+/// Begins every line that a child says to its parent; the test runner writes lines of its own.
+const MARK: &str = "@child ";
+
+/// A child process; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts the ignored test `program` over a directory.
+    pub(crate) fn start(program: &str, dir: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([program, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(DIRECTORY, dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it says next; `None` when it has ended.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        self.lines.by_ref().map_while(Result::ok).find_map(|line| {
+            // The runner's own line has no end before the test has.
+            line.split_once(MARK).map(|(_, said)| said.to_owned())
+        })
+    }
+
+    /// Kills it as the kernel does, with no chance to tidy up, and returns what it had said before that was not read.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        let said = std::iter::from_fn(|| self.next()).collect();
+        self.child.wait().unwrap();
+        said
+    }
+
+    /// Lets it end, and fails unless it ends well.
+    pub(crate) fn finish(mut self) {
+        drop(self.child.stdin.take());
+        while self.next().is_some() {}
+        assert!(self.child.wait().unwrap().success(), "the child failed");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, or this ends it; either is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// In a child: the directory that the parent named.
+pub(crate) fn directory() -> PathBuf {
+    std::env::var_os(DIRECTORY).expect("the program of a child process; another test runs it").into()
+}
+
+/// In a child: says a line to the parent.
+pub(crate) fn say(what: impl std::fmt::Display) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    // A parent that is gone hears nothing; the child then ends by itself.
+    let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
+}
+
+/// In a child: waits until the parent lets it end, or is gone.
+pub(crate) fn wait() {
+    let _ = std::io::stdin().lock().read_line(&mut String::new());
+}
