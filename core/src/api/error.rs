@@ -114,14 +114,14 @@ codes! {
     DiskFull = 400 => Retry;
     /// The query needs more memory than it may use.
     MemoryLimit = 401 => Retry;
+    /// The owner lost commits that this reader had seen, in a crash; said once, the next call reads what there is now.
+    WentBack = 402 => Retry;
     /// A limit of the sidecar on what one connection may hold or ask for.
     TooMany = 403 => Retry;
     /// The deadline of the call passed before its answer came.
     Timeout = 404 => Retry;
     /// The sidecar cannot be reached.
     Unavailable = 405 => Retry;
-    /// The owner lost commits that this reader had seen, in a crash; said once, the next call reads what there is now.
-    WentBack = 402 => Retry;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
     /// The operating system refused a read or a write.

@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use super::message::NextReply;
 use super::rows::encode_batch;
 use crate::api::batches::Batches;
-use crate::api::error::Result;
+use crate::api::error::{Error, Result};
 
 /// Rows are sent in portions of about this many bytes.
 const PORTION_LEN: usize = 4 << 20;
@@ -16,19 +16,36 @@ pub(super) struct Cursor {
     batches: Batches,
     /// A batch of which a part was sent.
     pending: Option<RecordBatch>,
+    /// What the first batch failed with: an answer has begun before it can fail.
+    failed: Option<Error>,
 }
 
 impl Cursor {
     pub(super) fn new(batches: Batches) -> Self {
-        Self { batches, pending: None }
+        Self { batches, pending: None, failed: None }
     }
 
     pub(super) fn batches(&self) -> &Batches {
         &self.batches
     }
 
+    /// The first portion; no rows if there is an error, which comes next.
+    pub(super) fn first(&mut self) -> Result<NextReply> {
+        match self.next() {
+            Ok(first) => Ok(first),
+            Err(error) => {
+                self.failed = Some(error);
+                let none = RecordBatch::new_empty(self.batches.schema().clone());
+                Ok(NextReply { rows: encode_batch(&none)?, last: false })
+            }
+        }
+    }
+
     /// The next portion.
     pub(super) fn next(&mut self) -> Result<NextReply> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let batch = match self.pending.take() {
             Some(batch) => batch,
             None => match self.batches.next().transpose()? {

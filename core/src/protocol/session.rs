@@ -276,7 +276,7 @@ impl Session {
 
     fn begin_cursor(&self, batches: Batches) -> Result<Vec<u8>> {
         let mut cursor = Cursor::new(batches);
-        let first = cursor.next()?;
+        let first = cursor.first()?;
         let (schema, version, as_of) = {
             let batches = cursor.batches();
             (rows::encode_schema(batches.schema())?, batches.version(), batches.freshness().map(nanoseconds))

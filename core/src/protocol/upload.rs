@@ -26,15 +26,22 @@ pub(super) enum Written {
 /// An upload under way. Dropping it makes the load fail, so that nothing of it is committed.
 #[derive(Debug)]
 pub(super) struct Upload {
-    schema: SchemaRef,
     sender: Option<SyncSender<Option<RecordBatch>>>,
-    load: Option<JoinHandle<Result<Written>>>,
+    load: Option<Load>,
+}
+
+#[derive(Debug)]
+enum Load {
+    Running(JoinHandle<Result<Written>>),
+    /// It had no use for rows.
+    Done(Box<Written>),
 }
 
 impl Upload {
     pub(super) fn begin(backend: Arc<dyn Backend>, kind: WriteKind, schema: SchemaRef) -> Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE_LEN);
-        let rows = Input::fallible(schema.clone(), Received { receiver, ended: false });
+        let (ask, asked) = sync_channel(1);
+        let rows = Input::fallible(schema, Received { receiver, ask: Some(ask), ended: false });
         let load = std::thread::Builder::new()
             .name("pillion-upload".to_owned())
             .spawn(move || match kind {
@@ -51,7 +58,16 @@ impl Upload {
                 }
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
-        Ok(Self { schema, sender: Some(sender), load: Some(load) })
+        let mut upload = Self { sender: Some(sender), load: Some(Load::Running(load)) };
+        // A load that is refused for what it is, is refused before a row of it is sent.
+        match asked.recv() {
+            Ok(()) => Ok(upload),
+            Err(_) => match upload.join() {
+                Some(Err(error)) => Err(error),
+                Some(Ok(written)) => Ok(Self { sender: None, load: Some(Load::Done(Box::new(written))) }),
+                None => Err(Error::internal("the load had ended")),
+            },
+        }
     }
 
     /// Hands over rows; blocks while the load is behind.
@@ -59,16 +75,16 @@ impl Upload {
     /// # Errors
     /// That of the load, if it failed.
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.schema().fields() != self.schema.fields() {
-            let message = "rows of an upload have other columns than its begin";
-            return Err(Error::new(ErrorCode::SchemaMismatch, message));
-        }
         match self.sender.as_ref().map(|sender| sender.send(Some(batch))) {
             Some(Ok(())) => Ok(()),
             // The load ended: either it failed, or it had no use for rows.
             _ => match self.join() {
                 Some(Err(error)) => Err(error),
-                _ => Ok(()),
+                Some(Ok(written)) => {
+                    self.load = Some(Load::Done(Box::new(written)));
+                    Ok(())
+                }
+                None => Ok(()),
             },
         }
     }
@@ -87,8 +103,12 @@ impl Upload {
 
     fn join(&mut self) -> Option<Result<Written>> {
         self.sender = None;
-        let joined = self.load.take()?.join();
-        Some(joined.unwrap_or_else(|_| Err(Error::internal("the load panicked"))))
+        Some(match self.load.take()? {
+            Load::Running(thread) => {
+                thread.join().unwrap_or_else(|_| Err(Error::internal("the load panicked")))
+            }
+            Load::Done(written) => Ok(*written),
+        })
     }
 }
 
@@ -101,6 +121,8 @@ impl Drop for Upload {
 /// The batches of an upload; an error if it ends without its last.
 struct Received {
     receiver: Receiver<Option<RecordBatch>>,
+    /// Told when the first batch is asked for.
+    ask: Option<SyncSender<()>>,
     ended: bool,
 }
 
@@ -110,6 +132,10 @@ impl Iterator for Received {
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
+        }
+        if let Some(ask) = self.ask.take() {
+            // Fails if the client is gone, which the receiver tells next.
+            let _ = ask.send(());
         }
         let received = self.receiver.recv();
         self.ended = !matches!(received, Ok(Some(_)));

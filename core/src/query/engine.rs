@@ -100,7 +100,9 @@ impl Engine {
     ) -> Result<Batches> {
         let session = self.session(state);
         let mut plan = prepared.plan.read().clone();
-        if !tables(&plan)?.iter().all(|table| state.tables.contains_key(table)) {
+        let scans = scans(&plan)?;
+        // A table that is none of ours, as those of the information schema, is of the moment at which it was planned.
+        if !scans.iter().all(|table| table.is_some_and(|table| state.tables.contains_key(&table))) {
             plan = self::plan(&session, state, &prepared.text)?;
             *prepared.plan.write() = plan.clone();
         }
@@ -243,24 +245,23 @@ fn bind(plan: LogicalPlan, parameters: &[Value]) -> Result<LogicalPlan> {
     plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(planning)
 }
 
-/// Numbers of the tables that a plan reads.
-fn tables(plan: &LogicalPlan) -> Result<Vec<u64>> {
-    let mut tables = Vec::new();
+/// What a plan reads: the numbers of tables, `None` for what is none of the cache's tables.
+fn scans(plan: &LogicalPlan) -> Result<Vec<Option<u64>>> {
+    let mut scans = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Some(source) = scan.source.downcast_ref::<DefaultTableSource>()
-            && let Some(table) = source.table_provider.downcast_ref::<CacheTable>()
-        {
-            tables.push(table.id());
+        if let LogicalPlan::TableScan(scan) = node {
+            let source = scan.source.downcast_ref::<DefaultTableSource>();
+            let table = source.and_then(|source| source.table_provider.downcast_ref::<CacheTable>());
+            scans.push(table.map(CacheTable::id));
         }
         Ok(TreeNodeRecursion::Continue)
     });
     visited.map_err(planning)?;
-    Ok(tables)
+    Ok(scans)
 }
 
 fn oldest(plan: &LogicalPlan, state: &State) -> Result<Option<Freshness>> {
-    let tables = tables(plan)?;
-    let each = tables.iter().filter_map(|table| freshness(state.tables.get(table)?));
+    let scans = scans(plan)?;
+    let each = scans.iter().flatten().filter_map(|table| freshness(state.tables.get(table)?));
     Ok(each.reduce(Freshness::older))
 }

@@ -11,49 +11,32 @@ use crate::storage::key::{self, KeyBytes};
 /// More keys than this are left to a scan.
 const KEYS_MAX: usize = 1000;
 
-/// The keys that `filters`, all of which must hold, allow; `None` if they do not name keys. Every row with one of
-/// these keys satisfies the filters at `used`.
-pub(super) struct KeyFilter {
-    /// Encoded keys, each once.
-    pub(super) keys: Vec<KeyBytes>,
-    /// Which filters they stand for.
-    pub(super) used: Vec<usize>,
-}
-
-impl KeyFilter {
-    /// Finds `column = value` or `column IN (values)` for every key column. Of several such filters of a column, which
-    /// DataFusion may push down one after another, all must hold; so more filters never make this find less.
-    pub(super) fn find(shape: &TableShape, filters: &[&Expr]) -> Option<Result<Self>> {
-        if shape.primary_key.is_empty() {
-            return None;
-        }
-        let mut used = Vec::new();
-        let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
-        for &column in &shape.primary_key {
-            let field = shape.schema.field(column);
-            // Equality of floats is SQL's business: a key is compared by its bits.
-            if field.data_type().is_floating() {
-                return None;
-            }
-            let mut allowed: Option<Vec<&ScalarValue>> = None;
-            for (position, filter) in filters.iter().enumerate() {
-                let Some(values) = values_of(filter, field.name()) else { continue };
-                if values.iter().any(|value| &value.data_type() != field.data_type()) {
-                    continue;
-                }
-                used.push(position);
-                allowed = Some(match allowed {
-                    None => values,
-                    Some(before) => before.into_iter().filter(|value| values.contains(value)).collect(),
-                });
-            }
-            alternatives.push(allowed?);
-        }
-        if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
-            return None;
-        }
-        Some(encode(&alternatives).map(|keys| Self { keys, used }))
+/// The encoded keys, each once, that `filters` allow, all of which must hold: `column = value` or
+/// `column IN (values)` for every key column. `None` if they do not name keys.
+pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Result<Vec<KeyBytes>>> {
+    if shape.primary_key.is_empty() {
+        return None;
     }
+    let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
+    for &column in &shape.primary_key {
+        let field = shape.schema.field(column);
+        // Equality of floats is SQL's business: a key is compared by its bits.
+        if field.data_type().is_floating() {
+            return None;
+        }
+        let named = filters.iter().filter_map(|filter| values_of(filter, field.name()));
+        let mut typed =
+            named.filter(|values| values.iter().all(|value| &value.data_type() == field.data_type()));
+        let first = typed.next()?;
+        let allowed = typed.fold(first, |allowed, values| {
+            allowed.into_iter().filter(|value| values.contains(value)).collect()
+        });
+        alternatives.push(allowed);
+    }
+    if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
+        return None;
+    }
+    Some(encode(&alternatives))
 }
 
 /// Every combination of values, one for each key column, encoded.

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::error::external;
-use super::key_filter::KeyFilter;
+use super::key_filter::find_keys;
 use super::pruning::Pruning;
 use super::scan::{BatchRef, PointExec, ScanExec};
 use crate::storage::{State, TableShape, TableState};
@@ -62,20 +62,10 @@ impl TableProvider for CacheTable {
         TableType::Base
     }
 
+    /// Every filter is of use, for keys or zone maps, and every one is applied again above: what DataFusion hands to
+    /// [`scan`](Self::scan) may be rewritten after this was asked, so that nothing may be promised for it.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let used = match KeyFilter::find(&self.shape, filters) {
-            Some(filter) => filter.map_err(external)?.used,
-            None => Vec::new(),
-        };
-        Ok((0..filters.len())
-            .map(|position| {
-                if used.contains(&position) {
-                    TableProviderFilterPushDown::Exact
-                } else {
-                    TableProviderFilterPushDown::Inexact
-                }
-            })
-            .collect())
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
     async fn scan(
@@ -88,9 +78,8 @@ impl TableProvider for CacheTable {
         let (state, table) = self.table(session)?;
         let all: Vec<usize> = (0..self.shape.schema.fields().len()).collect();
         let projection = projection.cloned().unwrap_or(all);
-        let references: Vec<&Expr> = filters.iter().collect();
-        if let Some(filter) = KeyFilter::find(&self.shape, &references) {
-            let keys = filter.map_err(external)?.keys;
+        if let Some(filter) = find_keys(&self.shape, filters) {
+            let keys = filter.map_err(external)?;
             return Ok(Arc::new(PointExec::new(table, projection, keys)?));
         }
         let pruning = Pruning::new(session, &self.shape.schema, filters)?;

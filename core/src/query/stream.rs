@@ -50,8 +50,9 @@ impl BatchSource for QuerySource {
         let mut stream = self.stream;
         let task = handle.spawn(async move {
             while let Some(batch) = stream.next().await {
-                // The consumer dropped its end: nobody wants the rest.
-                if sender.send(batch.map_err(running)).await.is_err() {
+                let failed = batch.is_err();
+                // An error ends the answer, and so does a consumer that dropped its end.
+                if sender.send(batch.map_err(running)).await.is_err() || failed {
                     return;
                 }
             }

@@ -1,10 +1,13 @@
 //! Our values as DataFusion's.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::value::Value;
+use crate::storage::key::rescale;
 
 /// The scalar of a parameter; of the type that the plan expects, where it expects one.
 ///
@@ -15,6 +18,12 @@ pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType
     let Some(expected) = expected else { return Ok(scalar) };
     if &scalar.data_type() == expected {
         return Ok(scalar);
+    }
+    // A moment is a moment in whatever zone the column shows it.
+    if let (Value::Timestamp { value, unit }, DataType::Timestamp(wanted, zone)) = (value, expected)
+        && let Ok(value) = rescale(*value, *unit, *wanted)
+    {
+        return Ok(timestamp(value, *wanted, zone.clone()));
     }
     let wrong = || {
         Error::new(
@@ -43,11 +52,15 @@ fn scalar(value: &Value) -> ScalarValue {
         Value::Bytes(v) => ScalarValue::Binary(Some(v.clone())),
         Value::Date(days) => ScalarValue::Date32(Some(*days)),
         Value::Time(nanoseconds) => ScalarValue::Time64Nanosecond(Some(*nanoseconds)),
-        Value::Timestamp { value, unit } => match unit {
-            TimeUnit::Second => ScalarValue::TimestampSecond(Some(*value), None),
-            TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(*value), None),
-            TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(*value), None),
-            TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(*value), None),
-        },
+        Value::Timestamp { value, unit } => timestamp(*value, *unit, None),
+    }
+}
+
+fn timestamp(value: i64, unit: TimeUnit, zone: Option<Arc<str>>) -> ScalarValue {
+    match unit {
+        TimeUnit::Second => ScalarValue::TimestampSecond(Some(value), zone),
+        TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(value), zone),
+        TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(Some(value), zone),
+        TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(Some(value), zone),
     }
 }

@@ -38,6 +38,7 @@ impl BatchSource for RemoteSource {
     fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
         let reply = match self.next.take() {
             Some(reply) => Ok(reply),
+            None if !self.open => return None,
             None => self.connection.call_held(self.generation, Call::Next, &Next { id: self.id }),
         };
         match reply {

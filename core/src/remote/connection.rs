@@ -118,16 +118,24 @@ impl Connection {
         }
     }
 
-    /// Refuses further calls.
+    /// Whether this client may still write.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Closed`].
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorCode::Closed, "the cache was closed; connect again to write"));
+        }
+        Ok(())
+    }
+
+    /// Refuses further writes.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
     /// The connection, made anew if it is broken.
     fn connected(&self, deadline: Instant) -> Result<Current> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorCode::Closed, "the cache was closed; connect again"));
-        }
         let mut current = self.current.lock();
         if current.client.is_broken() {
             let (client, _) = greet(&self.socket, deadline)?;

@@ -239,6 +239,7 @@ impl Backend for Remote {
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
+        self.connection.check_open()?;
         let request = Name { snapshot: None, name: name.to_owned() };
         let reply: VersionMessage = self.connection.call(Call::DropTable, &request, Repeat::Never)?;
         Ok(reply.version)
@@ -257,6 +258,7 @@ impl Backend for Remote {
     }
 
     fn sync(&self) -> Result<()> {
+        self.connection.check_open()?;
         let Empty {} = self.connection.call(Call::Sync, &Empty {}, Repeat::Once)?;
         Ok(())
     }

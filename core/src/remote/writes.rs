@@ -19,6 +19,7 @@ pub(super) fn upload<T: DeserializeOwned>(
     input: Input,
     table: Option<&SchemaRef>,
 ) -> Result<T> {
+    connection.check_open()?;
     let input = input.open(table)?;
     let begin = Begin { kind, schema: protocol::encode_schema(&input.schema)? };
     let (Next { id }, generation) = connection.call_on(Call::Begin, &begin, Repeat::Never)?;

@@ -31,6 +31,9 @@ fn infer(path: &Path) -> Result<SchemaRef> {
         .with_header(true)
         .infer_schema(files::open_for_reading(path)?, None)
         .map_err(|error| files::invalid(path, NOT_CSV, error))?;
+    if schema.fields().is_empty() {
+        return Err(files::invalid(path, NOT_CSV, "it is empty"));
+    }
     Ok(Arc::new(schema))
 }
 

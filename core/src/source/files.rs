@@ -4,8 +4,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Format, OpenInput, Pattern, arrow_ipc};
 use crate::api::error::{Error, ErrorCode, Result, suggestion};
@@ -25,25 +24,35 @@ pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<
             files.push((path, format));
         }
     }
-    let mut files = files.into_iter();
-    let Some((first_path, first_format)) = files.next() else {
+    let Some((first_path, first_format)) = files.first() else {
         return Err(Error::new(ErrorCode::InvalidArgument, "no files are named"));
     };
-    let first = open_one(&first_path, &first_format, table)?;
-    let schema = without_metadata(&first.schema);
-    let expected = schema.clone();
-    let rest =
-        files.flat_map(move |(path, format)| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-            match open_one(&path, &format, Some(&expected)) {
-                Ok(input) if same_columns(&without_metadata(&input.schema), &expected) => input.batches,
-                Ok(_) => Box::new(std::iter::once(Err(Error::new(
-                    ErrorCode::SourceInvalid,
-                    format!("`{}` has other columns than `{}`", path.display(), first_path.display()),
-                )))),
-                Err(error) => Box::new(std::iter::once(Err(error))),
-            }
+    // Every file is looked into before the first row is read: what does not fit is said early.
+    let mut schema = without_metadata(&open_one(first_path, first_format, table)?.schema);
+    for (path, format) in &files[1..] {
+        let other = without_metadata(&open_one(path, format, Some(&schema))?.schema);
+        if !same_columns(&other, &schema) {
+            let message = format!("`{}` has other columns than `{}`", path.display(), first_path.display());
+            return Err(Error::new(ErrorCode::SourceInvalid, message));
+        }
+        schema = nullable_in_either(&schema, &other);
+    }
+    let known = schema.clone();
+    let batches =
+        files.into_iter().flat_map(move |(path, format)| match open_one(&path, &format, Some(&known)) {
+            Ok(input) => input.batches,
+            Err(error) => Box::new(std::iter::once(Err(error))),
         });
-    Ok(OpenInput { schema, batches: Box::new(first.batches.chain(rest)) })
+    Ok(OpenInput { schema, batches: Box::new(batches) })
+}
+
+/// The fields of `schema`, nullable where they are in it or in `other`.
+fn nullable_in_either(schema: &SchemaRef, other: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let nullable = other.field_with_name(field.name()).is_ok_and(Field::is_nullable);
+        field.as_ref().clone().with_nullable(field.is_nullable() || nullable)
+    });
+    Schema::new(fields.collect::<Vec<_>>()).into()
 }
 
 /// `known` are the types of columns for formats that do not say them.

@@ -220,8 +220,11 @@ fn reload(
             if let Some(known) = known {
                 recovered.state.adopt(known);
             }
-            recovered.state.open_segments()?;
-            Ok(recovered)
+            match recovered.state.open_segments() {
+                // A file that stays away is missed by the reads that need it.
+                Err(error) if attempt < ATTEMPTS => Err(error),
+                _ => Ok(recovered),
+            }
         });
         match recovered {
             Err(error)

@@ -237,7 +237,7 @@ fn parse<T: Parser>(text: &str) -> Result<T::Native, String> {
 }
 
 /// `value` in another unit, or an error if it falls between two ticks of that unit.
-fn rescale(value: i64, from: TimeUnit, to: TimeUnit) -> Result<i64, String> {
+pub(crate) fn rescale(value: i64, from: TimeUnit, to: TimeUnit) -> Result<i64, String> {
     let exact = ticks_per_second(to).checked_mul(value.into()).filter(|n| n % ticks_per_second(from) == 0);
     exact
         .and_then(|ticks| i64::try_from(ticks / ticks_per_second(from)).ok())

@@ -84,8 +84,9 @@ impl Load<'_> {
         let mut output = Output { load: self, run, writer: None, new };
         let mut seen = 0_u64;
         let mut conform = |batch: Result<RecordBatch>| -> Result<RecordBatch> {
-            let batch = conform(&self.shape.schema, &batch?)?;
+            let batch = batch?;
             self.refuse_null_keys(&batch, seen)?;
+            let batch = conform(&self.shape.schema, &batch)?;
             seen += batch.num_rows() as u64;
             Ok(batch)
         };
@@ -120,10 +121,11 @@ impl Load<'_> {
 
     fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: u64) -> Result<()> {
         for &column in &self.shape.primary_key {
-            let array = batch.column(column);
+            let name = self.shape.schema.field(column).name();
+            // That it is there at all is checked with the other columns.
+            let Some(array) = batch.column_by_name(name) else { continue };
             if array.logical_null_count() > 0 {
                 let row = (0..array.len()).find(|&row| array.is_null(row)).unwrap_or_default();
-                let name = self.shape.schema.field(column).name();
                 return Err(Error::new(
                     ErrorCode::NullKey,
                     format!(

@@ -59,7 +59,9 @@ pub(crate) fn recover(files: &Files, until: Option<u64>) -> Result<Recovered> {
         }
     }
     let mut replay = Replay { state, tail: None, damage, files };
-    for (number, file) in &logs {
+    // A file that begins behind what is asked for was begun after it was asked.
+    let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));
+    for (number, file) in wanted {
         // A later file says how far the log counted when that file was begun.
         let later = logs.range(number + 1..).map(|(_, later)| later.base_sequence());
         replay.file(file, later.chain(until).min().unwrap_or(u64::MAX))?;
@@ -90,7 +92,9 @@ impl Replay<'_> {
         while let Some((record, end)) = file.record_at(offset) {
             let Version { sequence, .. } = record.version;
             if sequence > limit {
-                break;
+                // Not damage: a later file, or what its owner published, ends here.
+                self.tail = Some(LogTail { number: file.number(), end: offset as u64, closed: false });
+                return Ok(());
             }
             let current = self.state.version.sequence;
             match record.kind {

@@ -119,15 +119,23 @@ impl Segment {
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<u32>> {
         let mut found = None;
+        let mut damage = None;
         self.for_each_candidate(hash, |row| {
-            let row = to_usize(row.into());
-            let matches = self.key_at(row)?.as_slice() == key;
-            if matches {
-                found = Some(row);
+            match self.key_at(to_usize(row.into())) {
+                Ok(candidate) if candidate.as_slice() == key => {
+                    found = Some(row);
+                    return Ok(false);
+                }
+                Ok(_) => {}
+                // Another candidate may be the row; if none is, this one may have been.
+                Err(error) => damage = damage.take().or(Some(error)),
             }
-            Ok(!matches)
+            Ok(true)
         })?;
-        Ok(found.and_then(|row| u32::try_from(row).ok()))
+        match (found, damage) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Calls `visit` with rows whose key may have this hash until it returns `false`.

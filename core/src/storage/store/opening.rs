@@ -22,7 +22,7 @@ pub(super) type DirectoryLock = Box<dyn Send + Sync>;
 pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let names = vfs.list(dir).map_err(|error| Error::io("list", dir, error))?;
-    let is_cache = names.iter().any(|name| name.starts_with("manifest-"));
+    let is_cache = !manifest::list(vfs, dir)?.is_empty();
     match names.iter().find(|name| !OWN_NAMES.contains(&name.as_str()) && *name != "lost+found") {
         Some(stranger) if !is_cache => Err(Error::new(
             ErrorCode::NotACache,

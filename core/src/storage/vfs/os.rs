@@ -118,7 +118,7 @@ impl Vfs for OsVfs {
             Ok(()) => {
                 file.set_len(0)?;
                 file.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
-                Ok(LockOutcome::Taken(Box::new(file)))
+                Ok(LockOutcome::Taken(Box::new(Lock(file))))
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut owner = String::new();
@@ -151,6 +151,17 @@ impl Vfs for OsVfs {
         {
             let _ = dir;
             Ok(None)
+        }
+    }
+}
+
+/// Unlocks when dropped: a child that another thread is just forking holds the descriptor open until its exec.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "a cache directory cannot be unlocked");
         }
     }
 }
