@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::batches::Batches;
 use super::definition::TableDefinition;
-use super::error::{Error, ErrorCode, Result, suggestion};
+use super::error::{Error, ErrorCode, Result};
 use super::options::CacheOptions;
 use super::prepared::Prepared;
 use super::snapshot::Snapshot;
 use super::table::{Table, TableInfo};
+use super::url::Url;
 use super::value::Value;
 use super::version::Version;
 use crate::attached::Attached;
@@ -107,45 +108,26 @@ impl Cache {
         Ok(Self { backend: Arc::new(crate::remote::Remote::connect(socket.as_ref(), deadline)?) })
     }
 
-    /// Opens the cache that a URL names: `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro`
-    /// [`open_read_only`](Self::open_read_only).
+    /// Opens the cache that a URL names, so that a program changes its way in by a setting:
+    ///
+    /// - `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro` [`open_read_only`](Self::open_read_only);
+    /// - `unix:SOCKET` is [`connect`](Self::connect), with `?deadline=SECONDS` for another limit than 60 seconds.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown scheme or option; those of the call it stands
     /// for.
     pub fn from_url(url: &str) -> Result<Self> {
-        let (rest, query) = url.split_once('?').unwrap_or((url, ""));
-        let dir = match rest.split_once(':') {
-            Some(("file", dir)) => dir.strip_prefix("//").unwrap_or(dir),
-            Some((scheme, _)) if !scheme.contains('/') => {
-                return Err(Error::new(
-                    ErrorCode::InvalidArgument,
-                    format!(
-                        "`{scheme}` is not a scheme of a cache URL{}; use `file:DIR` or a path",
-                        suggestion(scheme, ["file"])
-                    ),
-                ));
-            }
-            _ => rest,
-        };
-        let mut read_only = false;
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            match option.split_once('=') {
-                Some(("mode", "ro")) => read_only = true,
-                Some(("mode", "rw")) => read_only = false,
-                _ => {
-                    let name = option.split('=').next().unwrap_or(option);
-                    return Err(Error::new(
-                        ErrorCode::InvalidArgument,
-                        format!(
-                            "`{option}` is not an option of a cache URL{}; use `mode=ro` or `mode=rw`",
-                            suggestion(name, ["mode"])
-                        ),
-                    ));
-                }
-            }
+        match Url::parse(url)? {
+            Url::Directory { dir, read_only: false } => Self::open(dir),
+            Url::Directory { dir, read_only: true } => Self::open_read_only(dir),
+            #[cfg(feature = "sidecar")]
+            Url::Socket { socket, deadline } => Self::connect(socket, deadline),
+            #[cfg(not(feature = "sidecar"))]
+            Url::Socket { .. } => Err(Error::new(
+                ErrorCode::Unsupported,
+                "this build has no sidecar: enable the feature `sidecar` of the crate `pillion`",
+            )),
         }
-        if read_only { Self::open_read_only(dir) } else { Self::open(dir) }
     }
 
     /// Opens the cache that the environment variable `PILLION_URL` names; see [`from_url`](Self::from_url).

@@ -26,7 +26,7 @@ use rusqlite::{Connection, Row, Statement};
 const TUNING: &str =
     "PRAGMA cache_size = -1048576; PRAGMA mmap_size = 2147418112; PRAGMA temp_store = memory;";
 /// Set once, when a file is made: it stays with the file.
-const JOURNAL: &str = "PRAGMA journal_mode = delete;";
+const JOURNAL: &str = "PRAGMA journal_mode = wal; PRAGMA synchronous = normal;";
 
 const CREATE_POINTS: &str =
     "CREATE TABLE points (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL, price REAL NOT NULL,
