@@ -21,7 +21,7 @@ use crate::api::value::Value;
 use crate::api::version::Version;
 use crate::local::{self, Local};
 use crate::source::Input;
-use crate::storage::{Files, State, Store, Sync, TableShape, TableState, check_storable, key};
+use crate::storage::{Files, Store, Sync, TableShape, check_storable, key};
 
 /// How often the background thread looks for work that has no clock of its own, and says that it lives.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,9 +51,16 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        if self.store().is_forked() {
+            // The parent has the thread and goes on with the files.
+            self.upkeep.take().map(std::mem::ManuallyDrop::new);
+            return;
+        }
         // The thread must not find the store closed and take that for a failure.
         drop(self.upkeep.take());
-        if let Err(error) = self.store().close() {
+        // Snapshots hold the engine and may outlive this handle.
+        let is_shared = Arc::strong_count(&self.local) > 1 || Arc::strong_count(&self.store().state()) > 1;
+        if let Err(error) = self.store().close(is_shared) {
             tracing::warn!(%error, "the cache was not closed cleanly; nothing committed is lost");
         }
     }
@@ -110,7 +117,9 @@ impl Backend for Embedded {
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
         let state = self.store().state();
         if let Ok(table) = state.table(name) {
-            return existing_table(&state, table, &definition.primary_key, &definition.sort_by);
+            let info = local::info(&state, table);
+            info.check_definition(&definition.primary_key, &definition.sort_by)?;
+            return Ok(info);
         }
         drop(state);
         if name.is_empty() {
@@ -125,7 +134,9 @@ impl Backend for Embedded {
             // Another thread defined it meanwhile.
             Err(error) if error.code() == ErrorCode::TableExists => {
                 let state = self.store().state();
-                existing_table(&state, state.table(name)?, &definition.primary_key, &definition.sort_by)
+                let info = local::info(&state, state.table(name)?);
+                info.check_definition(&definition.primary_key, &definition.sort_by)?;
+                Ok(info)
             }
             Err(error) => Err(error),
         }
@@ -166,32 +177,8 @@ impl Backend for Embedded {
     }
 
     fn close(&self) -> Result<()> {
-        self.store().close()
+        self.store().close(true)
     }
-}
-
-fn existing_table(
-    state: &State,
-    table: &TableState,
-    primary_key: &[String],
-    sort_by: &[String],
-) -> Result<TableInfo> {
-    let info = local::info(state, table);
-    let sort_by = if sort_by.is_empty() { primary_key } else { sort_by };
-    if info.primary_key == primary_key && info.sort_by == sort_by {
-        return Ok(info);
-    }
-    Err(Error::new(
-        ErrorCode::TableExists,
-        format!(
-            "table `{}` exists with primary key ({}) and sort order ({}), not ({}) and ({}); drop it first",
-            info.name,
-            info.primary_key.join(", "),
-            info.sort_by.join(", "),
-            primary_key.join(", "),
-            sort_by.join(", ")
-        ),
-    ))
 }
 
 /// Checks a definition against the columns of its input.

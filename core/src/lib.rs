@@ -30,8 +30,8 @@
 //! - [`Error::kind`] says what to do about a failure.
 //!
 //! # Features
-//! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) are on by default. Without them the
-//! crate stores and finds rows and depends on neither.
+//! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) and `sidecar` (serving a cache to other
+//! processes, and being served) are on by default. Without them the crate stores and finds rows and depends on none.
 
 mod api;
 mod attached;

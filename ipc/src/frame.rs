@@ -16,6 +16,8 @@ impl Flags {
     pub const MORE: Self = Self(1);
     /// The body is an error.
     pub const ERROR: Self = Self(2);
+    /// Nobody waits for an answer, and none is to be sent.
+    pub const QUIET: Self = Self(4);
 
     /// Whether all flags of `other` are set.
     pub fn contains(self, other: Self) -> bool {
@@ -93,10 +95,9 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Takes bytes from the socket.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start == self.pending.len() {
-            self.pending.clear();
-            self.start = 0;
-        }
+        // What was given out goes, so that at most one unfinished frame is kept.
+        self.pending.drain(..self.start);
+        self.start = 0;
         self.pending.extend_from_slice(bytes);
     }
 
@@ -159,6 +160,21 @@ mod tests {
             }
             assert_eq!(found, frames(), "cut every {cut} bytes");
             assert!(!decoder.is_mid_frame());
+        }
+    }
+
+    #[test]
+    fn what_was_given_out_is_not_kept() {
+        let mut bytes = Vec::new();
+        Frame { body: vec![0; 49], ..Frame::default() }.encode(&mut bytes).unwrap();
+        let mut decoder = FrameDecoder::default();
+        decoder.push(&bytes[..30]);
+        for _ in 0..10_000 {
+            decoder.push(&bytes[30..]);
+            decoder.push(&bytes[..30]);
+            assert!(decoder.next_frame().unwrap().is_some());
+            assert!(decoder.next_frame().unwrap().is_none());
+            assert!(decoder.pending.len() <= 2 * bytes.len());
         }
     }
 

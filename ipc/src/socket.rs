@@ -90,7 +90,10 @@ impl Listener {
             }
             Ok(_) => match UnixStream::connect(path) {
                 Ok(_) => return Err(BindError::InUse(path.to_owned())),
-                Err(_) => std::fs::remove_file(path).map_err(failed)?,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(failed)?;
+                }
+                Err(error) => return Err(failed(error)),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),

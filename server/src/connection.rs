@@ -15,12 +15,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens the cache for reading, beside its owner if it has one. A URL that names a mode keeps it.
+    /// Opens the cache for reading, beside its owner if it has one.
     ///
     /// # Errors
     /// Those of [`Cache::from_url`].
     pub fn read(&self) -> Result<Cache, Failure> {
-        Ok(Cache::from_url(&reading(self.url()?))?)
+        Ok(Cache::from_url_to_read(self.url()?)?)
     }
 
     /// Opens or creates the cache for writing.
@@ -35,13 +35,5 @@ impl Connection {
         self.url.as_deref().filter(|url| !url.is_empty()).ok_or_else(|| {
             Failure::usage("which cache?").hint("give its directory with --url DIR, or set PILLION_URL")
         })
-    }
-}
-
-fn reading(url: &str) -> String {
-    match url.split_once('?') {
-        None => format!("{url}?mode=ro"),
-        Some((_, query)) if query.split('&').any(|option| option.starts_with("mode=")) => url.to_owned(),
-        Some(_) => format!("{url}&mode=ro"),
     }
 }

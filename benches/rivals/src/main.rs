@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use pillion_benches::Result;
 use pillion_benches::bench::Bench;
 use pillion_benches::data::{Keys, Points, SEED, TripKeys, Trips, write_parquet};
-use pillion_benches::harness::{Plan, Subject};
+use pillion_benches::harness::Plan;
 use pillion_benches::options::{Options, USAGE};
 use pillion_benches::workload::{self, Stored};
 use pillion_benches_rivals::{datafusion, sqlite};
@@ -52,45 +53,25 @@ fn main() -> Result<()> {
     bench.set("SQLite", &sqlite::version());
     bench.set("DataFusion", &datafusion::VERSION);
     let dir = tempfile::tempdir()?;
-    lookups_and_queries(&mut bench, Points::new(rows), dir.path())?;
+    lookups_and_queries(&mut bench, Points::new(rows), Trips::new(rows), dir.path())?;
     if large {
         large_lookups(&mut bench, Points::new(ROWS_LARGE), dir.path())?;
     }
-    trip_lookups(&mut bench, Trips::new(rows), dir.path())?;
     open(&mut bench, Points::new(rows), dir.path())?;
     loads(&mut bench, Points::new(rows), dir.path())?;
     bench.finish("embedded")?;
     Ok(())
 }
 
-/// Rows over one table.
-const LOOKUPS: [Subject; 3] = [workload::GET, workload::GET_ABSENT, workload::GET_MANY];
-const QUERIES: [Subject; 4] =
-    [workload::POINT_PREPARED, workload::POINT_TEXT, workload::RANGE, workload::GROUPS];
-
-fn lookups_and_queries(bench: &mut Bench, points: Points, dir: &Path) -> Result<()> {
-    let commits = [workload::GET_COMMITS];
-    if !bench.wants(&LOOKUPS) && !bench.wants(&QUERIES) && !bench.wants(&commits) {
-        return Ok(());
-    }
+fn lookups_and_queries(bench: &mut Bench, points: Points, trips: Trips, dir: &Path) -> Result<()> {
     let (keys, batches, file) = (Keys::new(points), points.batches()?, dir.join("points.sqlite"));
     sqlite::store_points(&file, points)?;
-    if bench.wants(&LOOKUPS) || bench.wants(&QUERIES) {
-        let stored = Stored::create()?;
-        stored.load_points(batches.clone())?;
-        lookups(bench, keys, &stored, &file)?;
-        queries(bench, keys, &stored, &file, &datafusion::Engine::new(&batches)?)?;
-    }
-    if bench.wants(&commits) {
-        let stored = Stored::create()?;
-        let table = stored.load_points_in_commits(&batches, workload::COMMITS)?;
-        bench.set("segments after 100 commits", &table.info()?.segments);
-        bench.row(workload::GET_COMMITS, CALLS, |row| {
-            let row = row.with(PILLION, workload::Get::new(table, keys));
-            Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?).without(DATAFUSION))
-        })?;
-    }
-    Ok(())
+    let stored = Stored::create()?;
+    stored.load_points(batches.clone())?;
+    lookups(bench, keys, &stored, &file)?;
+    commits(bench, keys, &batches, &file)?;
+    trip_lookups(bench, trips, dir)?;
+    queries(bench, keys, &stored, &file, &datafusion::Engine::new(&batches)?)
 }
 
 fn lookups(bench: &mut Bench, keys: Keys, stored: &Stored, file: &Path) -> Result<()> {
@@ -112,6 +93,19 @@ fn lookups(bench: &mut Bench, keys: Keys, stored: &Stored, file: &Path) -> Resul
             .with("Pillion, one by one", workload::GetEach::new(table, keys))
             .with(SQLITE_TRANSACTION, sqlite::GetMany::new(file, keys)?)
             .without(DATAFUSION))
+    })
+}
+
+fn commits(bench: &mut Bench, keys: Keys, batches: &[RecordBatch], file: &Path) -> Result<()> {
+    if !bench.wants(&[workload::GET_COMMITS]) {
+        return Ok(());
+    }
+    let stored = Stored::create()?;
+    let table = stored.load_points_in_commits(batches, workload::COMMITS)?;
+    bench.set("segments after 100 commits", &table.info()?.segments);
+    bench.row(workload::GET_COMMITS, CALLS, |row| {
+        let row = row.with(PILLION, workload::Get::new(table, keys));
+        Ok(row.with(SQLITE, sqlite::GetPoint::new(file, keys)?).without(DATAFUSION))
     })
 }
 

@@ -12,6 +12,9 @@ const MARGIN: f64 = 16.0;
 /// Where the scale begins and ends: names stand left of it, figures right of it.
 const SCALE_LEFT: f64 = 230.0;
 const SCALE_RIGHT: f64 = 760.0;
+/// Where the figures end.
+const TIME_RIGHT: f64 = 850.0;
+const RATIO_RIGHT: f64 = WIDTH - MARGIN;
 const BAR_HEIGHT: f64 = 12.0;
 const LINE_HEIGHT: f64 = 18.0;
 const HEADING_HEIGHT: f64 = 26.0;
@@ -29,7 +32,7 @@ const STYLE: &str = "
     text { font: 12px system-ui, sans-serif; fill: #1f2328 }
     .title { font-size: 16px; font-weight: 600 }
     .heading { font-weight: 600 }
-    .faint { font-size: 11px; fill: #59636e }
+    .faint { font-size: 11px; font-weight: 400; fill: #59636e }
     .grid { stroke: #d1d9e0; stroke-width: 1 }
     .whisker { stroke: #59636e; stroke-width: 1.5; fill: none }
     @media (prefers-color-scheme: dark) {
@@ -61,10 +64,10 @@ pub(super) fn render(report: &Report) -> String {
         MARGIN,
         44.0,
         "start",
-        "bar: p50, line: p99; shorter is faster, the scale is logarithmic",
+        "bar: p50, line: p99; shorter is faster; the scale is logarithmic; at the right p50 and its ratio to the first bar",
     );
     for power in scale.low..=scale.high {
-        let (x, label) = (scale.x(10_f64.powi(power)), time(10_u64.pow(power.unsigned_abs())));
+        let (x, label) = (scale.x(10_f64.powi(power)), power_of_ten(power));
         svg.push(format_args!(
             r#"<line class="grid" x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{:.1}"/>"#,
             TOP + bars_height
@@ -75,7 +78,7 @@ pub(super) fn render(report: &Report) -> String {
     let mut y = TOP;
     for row in &report.rows {
         y += HEADING_HEIGHT;
-        svg.heading(y - 6.0, &row.subject.title(), row.subject.state);
+        svg.heading(y - 6.0, row.subject.name, row.subject.state);
         for contestant in &row.contestants {
             let colour = names.iter().position(|name| *name == contestant.name).unwrap_or_else(|| {
                 names.push(contestant.name);
@@ -85,7 +88,7 @@ pub(super) fn render(report: &Report) -> String {
             svg.text("name", SCALE_LEFT - 8.0, middle + 4.0, "end", contestant.name);
             match contestant.latency {
                 Some(latency) => svg.bar(&scale, middle, COLOURS[colour % COLOURS.len()], latency),
-                None => svg.text("faint", SCALE_LEFT + 4.0, middle + 4.0, "start", "has no such thing"),
+                None => svg.text("faint", SCALE_LEFT + 4.0, middle + 4.0, "start", "no such operation"),
             }
             y += LINE_HEIGHT;
         }
@@ -119,6 +122,12 @@ impl Scale {
         let share = (ns.log10() - f64::from(self.low)) / f64::from(self.high - self.low);
         SCALE_LEFT + share.clamp(0.0, 1.0) * (SCALE_RIGHT - SCALE_LEFT)
     }
+}
+
+/// A time of a power of ten of nanoseconds, written out.
+fn power_of_ten(power: i32) -> String {
+    let unit = ["ns", "µs", "ms", "s"].get(power.unsigned_abs() as usize / 3).unwrap_or(&"000 s");
+    format!("{} {unit}", 10_u64.pow(power.unsigned_abs() % 3))
 }
 
 fn is_power_of_ten(number: u64) -> bool {
@@ -161,8 +170,8 @@ impl Svg {
         self.push(format_args!(
             r#"<path class="whisker" d="M{p50:.1} {middle:.1}H{p99:.1}M{p99:.1} {low:.1}V{high:.1}"/>"#
         ));
-        let figure = format!("{}  × {}", time(latency.p50_ns), three_digits(latency.ratio));
-        self.text("value", SCALE_RIGHT + 12.0, middle + 4.0, "start", &figure);
+        self.text("value", TIME_RIGHT, middle + 4.0, "end", &time(latency.p50_ns));
+        self.text("value", RATIO_RIGHT, middle + 4.0, "end", &format!("× {}", three_digits(latency.ratio)));
     }
 }
 
@@ -245,11 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_the_scale_have_units() {
+        assert_eq!([2, 3, 7, 9].map(power_of_ten), ["100 ns", "1 µs", "10 ms", "1 s"]);
+    }
+
+    #[test]
     fn a_bar_says_its_time_and_ratio_and_an_empty_cell_has_no_bar() {
         let svg = render(&sample());
-        assert!(svg.contains("6.12 µs  × 15.3"));
+        assert!(svg.contains(">6.12 µs</text>") && svg.contains(">× 15.3</text>"));
         assert_eq!(svg.matches("rx=\"2\"").count(), 2);
-        assert!(svg.contains("has no such thing"));
+        assert!(svg.contains("no such operation"));
     }
 
     #[test]

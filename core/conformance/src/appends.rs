@@ -7,7 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use pillion::{ErrorCode, Input, TableDefinition, Value};
 
-use crate::model::{assert_names, assert_numbered, assert_rows, batch, collect, numbered, numbered_schema, refused, vals};
+use crate::model::{
+    assert_names, assert_numbered, assert_rows, batch, collect, numbered, numbered_schema, refused, vals,
+};
 use crate::{Outcome, Session};
 
 /// Fails unless `rows` are refused for the table `t` of [`numbered`] rows 1 to 3, and the table then is as before and
@@ -46,7 +48,10 @@ pub fn columns_are_matched_by_name(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let names: ArrayRef = Arc::new(StringArray::from(vec!["row 2"]));
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![2]));
-    session.append("t", RecordBatch::try_from_iter_with_nullable([("name", names, false), ("id", ids, true)])?)?;
+    session.append(
+        "t",
+        RecordBatch::try_from_iter_with_nullable([("name", names, false), ("id", ids, true)])?,
+    )?;
     assert_numbered(&session.table("t")?, [1, 2]);
     assert_eq!(session.table("t")?.schema(), &numbered_schema());
     Ok(())
@@ -111,7 +116,8 @@ pub fn a_null_key_is_refused(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[("id", DataType::Int64, vals![4, None::<i64>, 5]), ("name", DataType::Utf8, names())]);
     assert_refused(session, rows, ErrorCode::NullKey, &["row 2", "`id`", "`t`"]);
     let first = batch(&[("id", DataType::Int64, vals![4, 5, 6]), ("name", DataType::Utf8, names())]);
-    let second = batch(&[("id", DataType::Int64, vals![7, 8, None::<i64>]), ("name", DataType::Utf8, names())]);
+    let second =
+        batch(&[("id", DataType::Int64, vals![7, 8, None::<i64>]), ("name", DataType::Utf8, names())]);
     assert_refused(session, vec![first, second], ErrorCode::NullKey, &["row 6", "`id`"]);
     Ok(())
 }
@@ -175,5 +181,47 @@ pub fn a_dropped_table_takes_no_rows(session: &mut Session<'_>) -> Outcome {
     refused(old.append(numbered([2])), ErrorCode::TableNotFound);
     refused(old.replace(numbered([2])), ErrorCode::TableNotFound);
     assert_numbered(&session.table("t")?, [1]);
+    Ok(())
+}
+
+/// Threads that append to one table and to others at the same time: every row is there, every version was one commit.
+pub fn threads_append_together(session: &mut Session<'_>) -> Outcome {
+    const THREADS: i64 = 4;
+    const APPENDS: i64 = 8;
+    session.define_keyed("shared", "id", numbered([]))?;
+    let start = session.writer().version()?.sequence;
+    let writer = session.writer();
+    let mut sequences = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let writer = writer.clone();
+                scope.spawn(move || -> pillion::Result<Vec<u64>> {
+                    let own = TableDefinition::new(numbered([])).primary_key(["id"]);
+                    let own = writer.define_table(&format!("own{thread}"), own)?;
+                    let shared = writer.table("shared")?;
+                    let mut sequences = Vec::new();
+                    for append in 0..APPENDS {
+                        let id = append * THREADS + thread;
+                        sequences.push(shared.append(numbered([id]))?.sequence);
+                        sequences.push(own.append(numbered([id]))?.sequence);
+                    }
+                    Ok(sequences)
+                })
+            })
+            .collect();
+        let sequences = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+        sequences.collect::<pillion::Result<Vec<_>>>()
+    })?
+    .concat();
+    let commits = sequences.len();
+    sequences.sort_unstable();
+    sequences.dedup();
+    assert_eq!(sequences.len(), commits, "no two commits are one version");
+    assert_eq!(session.writer().version()?.sequence, start + u64::try_from(THREADS + 2 * THREADS * APPENDS)?);
+    assert_numbered(&session.table("shared")?, 0..THREADS * APPENDS);
+    for thread in 0..THREADS {
+        let ids = (0..APPENDS).map(|append| append * THREADS + thread);
+        assert_numbered(&session.table(&format!("own{thread}"))?, ids);
+    }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::types::*;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray,
-    LargeStringArray, NullArray, PrimitiveArray, StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
+    LargeBinaryArray, LargeStringArray, NullArray, PrimitiveArray, StringArray, StringViewArray,
 };
 use arrow::datatypes::{DataType, DataType as T, TimeUnit};
 use pillion::Value;

@@ -46,15 +46,13 @@ fn queries_agree(session: &mut Session<'_>, column: &Column) -> Outcome {
     let found = session.sql("SELECT c, id FROM t ORDER BY id DESC", &[])?;
     let backwards = UInt32Array::from_iter_values((0..u32::try_from(rows.num_rows())?).rev());
     assert_eq!(found.column(0), &take(&column.array, &backwards, None)?, "all rows backwards");
-    for number in 0..rows.num_rows() {
+    for number in (0..rows.num_rows()).step_by(3) {
         let found = session.sql("SELECT c FROM t WHERE id = $1", &vals![i64::try_from(number)?])?;
         assert_eq!(found.column(0), &column.array.slice(number, 1), "row {number} by its key");
     }
     nulls_agree(session, &column.array)?;
     match &column.values {
-        Some(values) if !matches!(column.array.data_type(), DataType::Null) => {
-            bounds_agree(session, values)
-        }
+        Some(values) if !matches!(column.array.data_type(), DataType::Null) => bounds_agree(session, values),
         _ => Ok(()),
     }
 }
@@ -81,7 +79,8 @@ fn nulls_agree(session: &mut Session<'_>, array: &dyn Array) -> Outcome {
 /// Smallest and largest value: of all rows, of some rows, and grouped.
 fn bounds_agree(session: &mut Session<'_>, values: &[Value]) -> Outcome {
     let bounds = |from: usize| {
-        let mut rest: Vec<&Value> = values[from..].iter().filter(|value| !matches!(value, Value::Null)).collect();
+        let mut rest: Vec<&Value> =
+            values[from..].iter().filter(|value| !matches!(value, Value::Null)).collect();
         rest.sort_by(|a, b| compare(a, b));
         vec![rest[0].clone(), rest[rest.len() - 1].clone()]
     };
@@ -89,9 +88,10 @@ fn bounds_agree(session: &mut Session<'_>, values: &[Value]) -> Outcome {
     assert_values(&rows_of(&all)[0], &bounds(0), "bounds of all rows");
     let some = session.sql("SELECT min(c), max(c) FROM t WHERE id >= 2", &[])?;
     assert_values(&rows_of(&some)[0], &bounds(2), "bounds of some rows");
-    for value in values.iter().filter(|value| !matches!(value, Value::Null)) {
+    for value in values.iter().filter(|value| !matches!(value, Value::Null)).step_by(3) {
         let found = session.sql("SELECT id FROM t WHERE c = $1 ORDER BY id", std::slice::from_ref(value))?;
-        let equal = (0..).zip(values).filter(|(_, other)| same(other, value)).map(|(id, _): (i64, _)| vals![id]);
+        let equal =
+            (0..).zip(values).filter(|(_, other)| same(other, value)).map(|(id, _): (i64, _)| vals![id]);
         assert_rows(&found, &equal.collect::<Vec<_>>());
     }
     Ok(())
@@ -99,7 +99,15 @@ fn bounds_agree(session: &mut Session<'_>, values: &[Value]) -> Outcome {
 
 /// A column that is null throughout has no bounds and no values.
 pub fn a_column_of_nulls(session: &mut Session<'_>) -> Outcome {
-    for name in ["int32", "utf8_view", "timestamp_second_utc", "decimal128", "float64", "boolean", "fixed_size_binary"] {
+    for name in [
+        "int32",
+        "utf8_view",
+        "timestamp_second_utc",
+        "decimal128",
+        "float64",
+        "boolean",
+        "fixed_size_binary",
+    ] {
         let data_type = samples::column(name).array.data_type().clone();
         let rows = batch(&[("id", DataType::Int64, vals![1, 2]), ("c", data_type, vec![Value::Null; 2])]);
         session.define_keyed(name, "id", rows)?;

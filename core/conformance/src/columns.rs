@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch, RunArray, StringArray,
-    StringViewArray, StructArray,
-};
 use arrow::array::types::Int32Type;
+use arrow::array::{
+    Array, ArrayRef, BinaryViewArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
+    RunArray, StringArray, StringViewArray, StructArray,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use pillion::{ErrorCode, Table, ValueRef};
@@ -70,7 +70,11 @@ fn reads_agree(table: &Table, column: &Column, rows: &RecordBatch) -> Outcome {
         match &column.values {
             Some(values) => {
                 let found = row.value("c")?;
-                assert!(same(&found, &values[number]), "row {number}: found {found:?}, expected {:?}", values[number]);
+                assert!(
+                    same(&found, &values[number]),
+                    "row {number}: found {found:?}, expected {:?}",
+                    values[number]
+                );
                 let optional = row.get::<Option<ValueRef<'_>>>("c")?;
                 assert_eq!(optional.is_none(), matches!(values[number], pillion::Value::Null));
             }
@@ -134,7 +138,8 @@ pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
         Arc::new(Field::new("inner", dictionary.data_type().clone(), true)),
         dictionary.clone(),
     )]));
-    let columns = [("dictionary", dictionary), ("runs", runs), ("views", nested_views), ("inner", nested_dictionary)];
+    let columns =
+        [("dictionary", dictionary), ("runs", runs), ("views", nested_views), ("inner", nested_dictionary)];
     for (name, array) in columns {
         let rows = identified(&array);
         let error = refused(session.define_keyed(name, "id", rows), ErrorCode::UnsupportedType);
@@ -161,7 +166,10 @@ pub fn a_value_is_read_as_its_type_only(session: &mut Session<'_>) -> Outcome {
     refused(row.get::<bool>("text"), ErrorCode::TypeMismatch);
     refused(row.get::<&[u8]>("text"), ErrorCode::TypeMismatch);
     let nulls = table.get(1)?.expect("it is there");
-    assert_names(&refused(nulls.get::<i32>("number"), ErrorCode::TypeMismatch), &["number", "null", "Option"]);
+    assert_names(
+        &refused(nulls.get::<i32>("number"), ErrorCode::TypeMismatch),
+        &["number", "null", "Option"],
+    );
     refused(nulls.get::<String>("text"), ErrorCode::TypeMismatch);
     assert_eq!(nulls.get::<Option<i32>>("number")?, None);
     assert_eq!(nulls.get::<Option<&str>>("text")?, None);

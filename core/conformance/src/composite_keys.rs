@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, TimeUnit};
 use pillion::{ErrorCode, Table, TableDefinition, Value};
 
-use crate::model::{assert_names, assert_rows, assert_rows_in_any_order, batch, collect, compare, refused, rows_of, vals};
+use crate::model::{
+    assert_names, assert_rows, assert_rows_in_any_order, batch, collect, compare, refused, rows_of, vals,
+};
 use crate::random::Random;
 use crate::{Outcome, Session};
 
@@ -15,9 +17,12 @@ fn moment(hour: i64) -> Value {
     Value::Timestamp { value: (1_356_998_400 + hour * 3_600) * 1_000_000, unit: TimeUnit::Microsecond }
 }
 
+/// The number of the row of every key.
+type Numbers = HashMap<(i64, &'static str, i32), i64>;
+
 /// Flights of a few carriers at a few hours; the key is (hour, carrier, flight) and the columns stand in another
 /// order. Returns the row number of every key.
-fn define(session: &mut Session<'_>) -> Result<(Table, HashMap<(i64, &'static str, i32), i64>), pillion::Error> {
+fn define(session: &mut Session<'_>) -> Result<(Table, Numbers), pillion::Error> {
     let mut rows = Vec::new();
     for hour in 0..8 {
         for carrier in ["AA", "UA", "", "A"] {
@@ -46,8 +51,13 @@ pub fn every_combination_is_found_or_not(session: &mut Session<'_>) -> Outcome {
     for hour in -1..9 {
         for carrier in ["AA", "UA", "", "A", "U", "AAA"] {
             for flight in [-2, -1, 0, 1, 1545, i32::MAX] {
-                let found = table.get((moment(hour), carrier, flight))?.map(|row| row.get::<i64>("n")).transpose()?;
-                assert_eq!(found, numbers.get(&(hour, carrier, flight)).copied(), "{hour} {carrier} {flight}");
+                let found =
+                    table.get((moment(hour), carrier, flight))?.map(|row| row.get::<i64>("n")).transpose()?;
+                assert_eq!(
+                    found,
+                    numbers.get(&(hour, carrier, flight)).copied(),
+                    "{hour} {carrier} {flight}"
+                );
             }
         }
     }
@@ -113,7 +123,9 @@ pub fn eight_parts_make_a_key(session: &mut Session<'_>) -> Outcome {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let columns: Vec<(&str, DataType, Vec<Value>)> = (0_u32..)
         .zip(names)
-        .map(|(bit, name)| (name, DataType::Int16, (0..256).map(|row: i64| Value::Int((row >> bit) & 1)).collect()))
+        .map(|(bit, name)| {
+            (name, DataType::Int16, (0..256).map(|row: i64| Value::Int((row >> bit) & 1)).collect())
+        })
         .collect();
     let table = session.define("t", TableDefinition::new(batch(&columns)).primary_key(names))?;
     assert_eq!(table.info()?.rows, 256);
@@ -156,9 +168,13 @@ pub fn queries_by_parts_agree(session: &mut Session<'_>) -> Outcome {
     assert_rows_in_any_order(&found, &where_(&|key| key.0 == 3));
     let found = session.sql("SELECT n FROM flights WHERE carrier = 'A' AND flight = 0", &[])?;
     assert_rows_in_any_order(&found, &where_(&|key| key.1 == "A" && key.2 == 0));
-    let text = "SELECT n FROM flights WHERE hour IN ($1, $2, $2) AND carrier IN ('AA', 'A', 'x') AND flight = -1";
+    let text =
+        "SELECT n FROM flights WHERE hour IN ($1, $2, $2) AND carrier IN ('AA', 'A', 'x') AND flight = -1";
     let found = session.sql(text, &[moment(1), moment(2)])?;
-    assert_rows_in_any_order(&found, &where_(&|key| [1, 2].contains(&key.0) && key.1.starts_with('A') && key.2 == -1));
+    assert_rows_in_any_order(
+        &found,
+        &where_(&|key| [1, 2].contains(&key.0) && key.1.starts_with('A') && key.2 == -1),
+    );
     let text = "SELECT n FROM flights WHERE hour = $1 AND carrier = 'UA' AND flight = 1545 AND n < 0";
     assert_rows(&session.sql(text, &[moment(1)])?, &[]);
     Ok(())

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::AsArray;
+use arrow::array::RecordBatch;
 use arrow::array::types::Int64Type;
 use arrow::datatypes::DataType;
-use arrow::array::RecordBatch;
 use pillion::{Cache, TableDefinition, Value};
 
-use crate::model::{batch, collect};
+use crate::model::{batch, collect, name_of, numbered};
 use crate::{Outcome, Session};
 
-const COMMITS: i64 = 40;
+const COMMITS: i64 = 20;
 const ROWS: i64 = 20;
 
 /// Rows of one round: every row carries the number of the round.
@@ -43,7 +43,8 @@ fn beside(
         let threads = [scope.spawn(reader), scope.spawn(reader)];
         let written = (1..=COMMITS).try_for_each(&mut write);
         done.store(true, Ordering::Release);
-        let read = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<pillion::Result<()>>();
+        let joined: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        let read = joined.into_iter().collect::<pillion::Result<()>>();
         written.and(read)
     });
     Ok(readers?)
@@ -65,7 +66,8 @@ pub fn reads_beside_replacements(session: &mut Session<'_>) -> Outcome {
         |cache| {
             let table = cache.table("t")?;
             let rows = table.get_many(&keys)?;
-            let found: Vec<i64> = rows.iter().flatten().map(|row| row.get("round")).collect::<pillion::Result<_>>()?;
+            let found: Vec<i64> =
+                rows.iter().flatten().map(|row| row.get("round")).collect::<pillion::Result<_>>()?;
             rounds_are_one(&found);
             rounds_are_one(collect(table.scan()).column(1).as_primitive::<Int64Type>().values());
             let snapshot = cache.snapshot()?.table("t")?;
@@ -136,4 +138,28 @@ pub fn prepared_queries_beside_replacements(session: &mut Session<'_>) -> Outcom
             Ok(())
         },
     )
+}
+
+/// Threads that read a cache for the first time together: all find every row.
+pub fn first_reads_together(session: &mut Session<'_>) -> Outcome {
+    const KEYS: i64 = 20_000;
+    session.define_keyed("t", "id", numbered(0..KEYS))?;
+    session.append("t", numbered(KEYS..KEYS + 1_000))?;
+    session.reopen();
+    let table = session.table("t")?;
+    std::thread::scope(|scope| {
+        let read = |first: i64| {
+            let table = table.clone();
+            scope.spawn(move || {
+                for id in (first..KEYS + 1_000).step_by(101) {
+                    let row = table.get(id).unwrap().unwrap_or_else(|| panic!("{id} is there"));
+                    assert_eq!(row.get::<&str>("name").unwrap(), name_of(id));
+                }
+                assert_eq!(collect(table.scan()).num_rows(), usize::try_from(KEYS + 1_000).unwrap());
+            })
+        };
+        let threads = [read(0), read(1), read(50), read(100)];
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    });
+    Ok(())
 }

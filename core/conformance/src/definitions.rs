@@ -46,7 +46,10 @@ pub fn another_definition_is_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let writer = session.writer();
     let other = TableDefinition::new(numbered([3])).primary_key(["name"]);
-    assert_names(&refused(writer.define_table("t", other), ErrorCode::TableExists), &["`t`", "(id)", "(name)"]);
+    assert_names(
+        &refused(writer.define_table("t", other), ErrorCode::TableExists),
+        &["`t`", "(id)", "(name)"],
+    );
     let other = TableDefinition::new(numbered([3])).primary_key(["id"]).sort_by(["name"]);
     refused(writer.define_table("t", other), ErrorCode::TableExists);
     refused(writer.define_table("t", TableDefinition::new(numbered([3]))), ErrorCode::TableExists);
@@ -66,7 +69,10 @@ pub fn threads_may_define_the_same_table(session: &mut Session<'_>) -> Outcome {
                     barrier.wait();
                     numbered([1, 2])
                 });
-                writer.define_table("t", TableDefinition::new(Input::batches(numbered_schema(), rows)).primary_key(["id"]))
+                writer.define_table(
+                    "t",
+                    TableDefinition::new(Input::batches(numbered_schema(), rows)).primary_key(["id"]),
+                )
             })
         };
         let (first, second) = (define(), define());
@@ -94,10 +100,14 @@ pub fn a_wrong_definition_is_refused(session: &mut Session<'_>) -> Outcome {
     assert_names(&unknown, &["`idd`", "`id`"]);
     let unknown = refused(writer.define_table("t", rows().sort_by(["nam"])), ErrorCode::ColumnNotFound);
     assert_names(&unknown, &["`nam`", "`name`"]);
-    let twice = refused(writer.define_table("t", rows().primary_key(["id", "id"])), ErrorCode::InvalidArgument);
+    let twice =
+        refused(writer.define_table("t", rows().primary_key(["id", "id"])), ErrorCode::InvalidArgument);
     assert_names(&twice, &["`id`"]);
     refused(writer.define_table("", rows()), ErrorCode::InvalidArgument);
-    refused(writer.define_table("t", TableDefinition::new(Vec::<RecordBatch>::new())), ErrorCode::InvalidArgument);
+    refused(
+        writer.define_table("t", TableDefinition::new(Vec::<RecordBatch>::new())),
+        ErrorCode::InvalidArgument,
+    );
     assert_eq!(read.load(Ordering::Relaxed), 0, "no row was read");
     refused(writer.table("t"), ErrorCode::TableNotFound);
     assert_eq!(writer.version()?, version);
@@ -108,7 +118,8 @@ pub fn a_wrong_definition_is_refused(session: &mut Session<'_>) -> Outcome {
 pub fn two_columns_of_one_name_are_refused(session: &mut Session<'_>) -> Outcome {
     let field = || Field::new("twin", DataType::Int32, true);
     let array: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field(), field()])), vec![array.clone(), array])?;
+    let rows =
+        RecordBatch::try_new(Arc::new(Schema::new(vec![field(), field()])), vec![array.clone(), array])?;
     let error = refused(session.define("t", TableDefinition::new(rows)), ErrorCode::InvalidArgument);
     assert_names(&error, &["`twin`"]);
     Ok(())
@@ -153,7 +164,9 @@ pub fn dropping_an_unknown_table_is_refused(session: &mut Session<'_>) -> Outcom
 /// A hundred tables beside each other.
 pub fn a_hundred_tables(session: &mut Session<'_>) -> Outcome {
     for id in 0..100 {
-        session.writer().define_table(&format!("t{id:02}"), TableDefinition::new(numbered([id])).primary_key(["id"]))?;
+        session
+            .writer()
+            .define_table(&format!("t{id:02}"), TableDefinition::new(numbered([id])).primary_key(["id"]))?;
     }
     session.reopen();
     let cache = session.cache();

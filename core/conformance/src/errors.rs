@@ -88,7 +88,10 @@ pub fn requests_have_their_codes(session: &mut Session<'_>) -> Outcome {
     let plain = session.define("plain", TableDefinition::new(numbered([1])))?;
     let row = table.get(1)?.expect("it is there");
     let errors = [
-        refused(session.writer().define_table("", TableDefinition::new(numbered([1]))), ErrorCode::InvalidArgument),
+        refused(
+            session.writer().define_table("", TableDefinition::new(numbered([1]))),
+            ErrorCode::InvalidArgument,
+        ),
         refused(session.cache().table("u"), ErrorCode::TableNotFound),
         refused(row.value("u"), ErrorCode::ColumnNotFound),
         refused(session.define_keyed("t", "name", numbered([1])), ErrorCode::TableExists),
@@ -142,7 +145,8 @@ pub fn queries_have_their_codes(session: &mut Session<'_>) -> Outcome {
 pub fn parameters_have_their_code(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let cache = session.cache();
-    let error = refused(cache.sql("SELECT * FROM t WHERE id = $1", &vals!["one"]), ErrorCode::InvalidParameter);
+    let error =
+        refused(cache.sql("SELECT * FROM t WHERE id = $1", &vals!["one"]), ErrorCode::InvalidParameter);
     assert_eq!(error.kind(), ErrorKind::Request);
     assert_names(&error, &["$1", "Int64"]);
     let none: [Value; 0] = [];

@@ -29,7 +29,11 @@ fn floats() -> Vec<f64> {
 fn define(session: &mut Session<'_>, data_type: DataType) -> Result<Vec<Value>, pillion::Error> {
     let keys: Vec<Value> = floats().into_iter().map(Value::Float).collect();
     let numbers = (0..).take(keys.len()).map(Value::Int).collect();
-    session.define_keyed("t", "k", batch(&[("k", data_type, keys.clone()), ("n", DataType::Int64, numbers)]))?;
+    session.define_keyed(
+        "t",
+        "k",
+        batch(&[("k", data_type, keys.clone()), ("n", DataType::Int64, numbers)]),
+    )?;
     Ok(keys)
 }
 
@@ -106,7 +110,10 @@ fn define_apart(session: &mut Session<'_>, data_type: &DataType) -> Outcome {
 fn queries_compare_as_sql_does(session: &mut Session<'_>, data_type: &DataType) -> Outcome {
     define_apart(session, data_type)?;
     for key in floats() {
-        let equal = (0..).zip(floats()).filter(|(_, other)| equal_in_sql(*other, key)).map(|(n, _): (i64, _)| vals![n]);
+        let equal = (0..)
+            .zip(floats())
+            .filter(|(_, other)| equal_in_sql(*other, key))
+            .map(|(n, _): (i64, _)| vals![n]);
         let equal: Vec<Vec<Value>> = equal.collect();
         for condition in ["k = $1", "k = $1 AND n >= 0", "k = $1 OR k = 12345.0", "k >= $1 AND k <= $1"] {
             let text = format!("SELECT n FROM t WHERE {condition} ORDER BY n");

@@ -62,7 +62,8 @@ pub fn a_scan_keeps_its_version(session: &mut Session<'_>) -> Outcome {
 
 /// Clones of a handle are the same cache.
 pub fn clones_are_the_same_cache(session: &mut Session<'_>) -> Outcome {
-    let clone = session.held().clone();
+    let cache = session.held();
+    let clone = cache.clone();
     session.define_keyed("t", "id", numbered([1]))?;
     let table = clone.table("t")?;
     let elsewhere = std::thread::scope(|scope| {
@@ -71,6 +72,7 @@ pub fn clones_are_the_same_cache(session: &mut Session<'_>) -> Outcome {
     });
     assert_eq!(elsewhere, numbered([1]));
     assert_eq!(clone.version()?, session.writer().version()?);
+    assert_eq!(clone.version()?, cache.version()?);
     Ok(())
 }
 

@@ -45,8 +45,10 @@ fn pairs() -> Vec<(Order, Customer)> {
 /// An inner join on a key.
 pub fn inner(session: &mut Session<'_>) -> Outcome {
     define(session)?;
-    let found = session.sql("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", &[])?;
-    let expected: Vec<Vec<Value>> = pairs().into_iter().map(|(order, customer)| vals![order.0, customer.1]).collect();
+    let found =
+        session.sql("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", &[])?;
+    let expected: Vec<Vec<Value>> =
+        pairs().into_iter().map(|(order, customer)| vals![order.0, customer.1]).collect();
     assert_rows_in_any_order(&found, &expected);
     Ok(())
 }
@@ -58,10 +60,15 @@ pub fn outer(session: &mut Session<'_>) -> Outcome {
         pairs().into_iter().map(|(order, customer)| vals![order.0, customer.1]).collect();
     let lonely_orders = orders().into_iter().filter(|order| !pairs().iter().any(|(other, _)| other == order));
     let lonely_orders: Vec<Vec<Value>> = lonely_orders.map(|order| vals![order.0, None::<&str>]).collect();
-    let lonely_customers = customers().into_iter().filter(|one| !pairs().iter().any(|(_, other)| other == one));
-    let lonely_customers: Vec<Vec<Value>> = lonely_customers.map(|customer| vals![None::<i64>, customer.1]).collect();
+    let lonely_customers =
+        customers().into_iter().filter(|one| !pairs().iter().any(|(_, other)| other == one));
+    let lonely_customers: Vec<Vec<Value>> =
+        lonely_customers.map(|customer| vals![None::<i64>, customer.1]).collect();
     let mut join = |kind: &str| {
-        session.sql(&format!("SELECT o.id, c.name FROM orders o {kind} JOIN customers c ON o.customer = c.id"), &[])
+        session.sql(
+            &format!("SELECT o.id, c.name FROM orders o {kind} JOIN customers c ON o.customer = c.id"),
+            &[],
+        )
     };
     assert!(!lonely_orders.is_empty() && !lonely_customers.is_empty(), "the rows test what they should");
     assert_rows_in_any_order(&join("LEFT")?, &[matched.clone(), lonely_orders.clone()].concat());
@@ -82,7 +89,10 @@ pub fn with_conditions_on_keys(session: &mut Session<'_>) -> Outcome {
     let found = session.sql(&format!("{text} o.id = $1"), &vals![9])?;
     assert_rows_in_any_order(&found, &expected(&|(order, _)| order.0 == 9));
     let found = session.sql(&format!("{text} o.id IN (8, 9, 10) AND c.name <> ''"), &[])?;
-    assert_rows_in_any_order(&found, &expected(&|(order, customer)| (8..=10).contains(&order.0) && !customer.1.is_empty()));
+    assert_rows_in_any_order(
+        &found,
+        &expected(&|(order, customer)| (8..=10).contains(&order.0) && !customer.1.is_empty()),
+    );
     let found = session.sql(&format!("{text} c.id IN (1, 2) AND o.customer IN (2, 3) AND o.id > 20"), &[])?;
     assert_rows_in_any_order(&found, &expected(&|(order, customer)| customer.0 == 2 && order.0 > 20));
     Ok(())
@@ -93,9 +103,16 @@ pub fn with_and_without_a_partner(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let has_order = |customer: &Customer| orders().iter().any(|order| order.1 == Some(customer.0));
     let ids = |wanted: bool| -> Vec<Vec<Value>> {
-        customers().iter().filter(|customer| has_order(customer) == wanted).map(|customer| vals![customer.0]).collect()
+        customers()
+            .iter()
+            .filter(|customer| has_order(customer) == wanted)
+            .map(|customer| vals![customer.0])
+            .collect()
     };
-    let with = ["id IN (SELECT customer FROM orders)", "EXISTS (SELECT 1 FROM orders WHERE customer = customers.id)"];
+    let with = [
+        "id IN (SELECT customer FROM orders)",
+        "EXISTS (SELECT 1 FROM orders WHERE customer = customers.id)",
+    ];
     for condition in with {
         let found = session.sql(&format!("SELECT id FROM customers WHERE {condition}"), &[])?;
         assert_rows_in_any_order(&found, &ids(true));
@@ -129,12 +146,18 @@ pub fn with_itself(session: &mut Session<'_>) -> Outcome {
 /// Three tables, grouped.
 pub fn three_tables_grouped(session: &mut Session<'_>) -> Outcome {
     define(session)?;
-    let rows = batch(&[("name", DataType::Utf8, vals!["Ada", "Bob"]), ("city", DataType::Utf8, vals!["Rome", "Oslo"])]);
+    let rows = batch(&[
+        ("name", DataType::Utf8, vals!["Ada", "Bob"]),
+        ("city", DataType::Utf8, vals!["Rome", "Oslo"]),
+    ]);
     session.define_keyed("cities", "name", rows)?;
     let text = "SELECT s.city, count(*), max(o.id) FROM orders o JOIN customers c ON o.customer = c.id \
                 JOIN cities s ON s.name = c.name GROUP BY s.city";
-    let of = |name: &str| pairs().into_iter().filter(|pair| pair.1.1 == name).map(|pair| pair.0.0).collect::<Vec<_>>();
-    let line = |city: &str, ids: Vec<i64>| vals![city, i64::try_from(ids.len()).unwrap(), ids.iter().max().copied()];
+    let of = |name: &str| {
+        pairs().into_iter().filter(|pair| pair.1.1 == name).map(|pair| pair.0.0).collect::<Vec<_>>()
+    };
+    let line =
+        |city: &str, ids: Vec<i64>| vals![city, i64::try_from(ids.len()).unwrap(), ids.iter().max().copied()];
     assert_rows_in_any_order(&session.sql(text, &[])?, &[line("Rome", of("Ada")), line("Oslo", of("Bob"))]);
     Ok(())
 }

@@ -47,7 +47,8 @@ fn queries_work(session: &mut Session<'_>, keys: &Keys) -> Outcome {
     }
     let list: Vec<String> = (1..=keys.present.len()).map(|number| format!("${number}")).collect();
     let found = session.sql(&format!("SELECT n FROM t WHERE k IN ({})", list.join(", ")), &keys.present)?;
-    let all: Vec<Vec<Value>> = (0..).take(keys.present.len()).map(|number| vec![Value::Int(number)]).collect();
+    let all: Vec<Vec<Value>> =
+        (0..).take(keys.present.len()).map(|number| vec![Value::Int(number)]).collect();
     assert_rows_in_any_order(&found, &all);
     let mut sorted = keys.present.clone();
     sorted.sort_by(compare);

@@ -9,7 +9,12 @@ use crate::{Outcome, Session};
 /// Seconds from 1970-01-01 to 2013-01-01 10:00:00 UTC.
 const TEN_O_CLOCK: i64 = 1_357_034_400;
 
-fn single(session: &mut Session<'_>, name: &str, data_type: DataType, key: Value) -> Result<Table, pillion::Error> {
+fn single(
+    session: &mut Session<'_>,
+    name: &str,
+    data_type: DataType,
+    key: Value,
+) -> Result<Table, pillion::Error> {
     session.define_keyed(name, "k", batch(&[("k", data_type, vec![key])]))
 }
 
@@ -26,7 +31,8 @@ const UNITS: [(TimeUnit, i64); 4] = [
 
 /// A date as text finds its day; what is no date is refused.
 pub fn a_date_is_found_by_text(session: &mut Session<'_>) -> Outcome {
-    let rows = [("days", DataType::Date32, Value::Date(15_706)), ("moments", DataType::Date64, Value::Date(15_706))];
+    let rows =
+        [("days", DataType::Date32, Value::Date(15_706)), ("moments", DataType::Date64, Value::Date(15_706))];
     for (name, data_type, key) in rows {
         let table = single(session, name, data_type, key)?;
         assert!(table.get("2013-01-01")?.is_some());
@@ -64,7 +70,10 @@ pub fn a_timestamp_is_found_in_other_units(session: &mut Session<'_>) -> Outcome
         let data_type = DataType::Timestamp(unit, None);
         let table = single(session, &format!("{unit:?}"), data_type, timestamp(TEN_O_CLOCK * ticks, unit))?;
         for (other, other_ticks) in UNITS {
-            assert!(table.get(timestamp(TEN_O_CLOCK * other_ticks, other))?.is_some(), "{other:?}s for {unit:?}s");
+            assert!(
+                table.get(timestamp(TEN_O_CLOCK * other_ticks, other))?.is_some(),
+                "{other:?}s for {unit:?}s"
+            );
             let next = table.get(timestamp(TEN_O_CLOCK * other_ticks + 1, other));
             if other_ticks > ticks {
                 refused(next, ErrorCode::InvalidKey);
@@ -154,7 +163,14 @@ pub fn a_decimal_is_found_in_every_form(session: &mut Session<'_>) -> Outcome {
         }
         assert!(table.get("1.51")?.is_none());
         assert!(table.get(1)?.is_none());
-        for wrong in [Value::from("1.505"), decimal(1_505, 3), "1,5".into(), "".into(), "1e3".into(), Value::Float(1.5)] {
+        for wrong in [
+            Value::from("1.505"),
+            decimal(1_505, 3),
+            "1,5".into(),
+            "".into(),
+            "1e3".into(),
+            Value::Float(1.5),
+        ] {
             assert_names(&refused(table.get(&wrong), ErrorCode::InvalidKey), &["k"]);
         }
     }
@@ -168,12 +184,24 @@ pub fn queries_read_text_as_lookups_do(session: &mut Session<'_>) -> Outcome {
     let moment = timestamp(TEN_O_CLOCK * 1_000_000, microseconds);
     let columns = [
         ("day", DataType::Date32, Value::Date(15_706), "2013-01-01", "2013-01-02"),
-        ("plain", DataType::Timestamp(microseconds, None), moment.clone(), "2013-01-01T10:00:00", "2013-01-01T10:00:01"),
+        (
+            "plain",
+            DataType::Timestamp(microseconds, None),
+            moment.clone(),
+            "2013-01-01T10:00:00",
+            "2013-01-01T10:00:01",
+        ),
         ("utc", zoned("UTC"), moment.clone(), "2013-01-01T10:00:00Z", "2013-01-01T11:00:00Z"),
         ("utc_local", zoned("UTC"), moment.clone(), "2013-01-01T10:00:00", "2013-01-01T11:00:00"),
         ("east", zoned("+02:00"), moment.clone(), "2013-01-01T12:00:00", "2013-01-01T10:00:00"),
         ("west", zoned("America/New_York"), moment, "2013-01-01T05:00:00", "2013-01-01T10:00:00"),
-        ("clock", DataType::Time64(TimeUnit::Nanosecond), Value::Time(36_000_000_000_000), "10:00:00", "10:00:01"),
+        (
+            "clock",
+            DataType::Time64(TimeUnit::Nanosecond),
+            Value::Time(36_000_000_000_000),
+            "10:00:00",
+            "10:00:01",
+        ),
         ("price", DataType::Decimal128(10, 2), Value::Decimal { unscaled: 150, scale: 2 }, "1.5", "1.51"),
     ];
     for (name, data_type, key, present, absent) in columns {

@@ -4,7 +4,8 @@ use arrow::datatypes::DataType;
 use pillion::{ErrorCode, Input, TableDefinition, Value, ValueRef};
 
 use crate::model::{
-    assert_names, assert_numbered, batch, name_of, numbered, numbered_rows, numbered_schema, refused, row_values, vals,
+    assert_names, assert_numbered, batch, name_of, numbered, numbered_rows, numbered_schema, refused,
+    row_values, vals,
 };
 use crate::{Outcome, Session};
 
@@ -34,7 +35,7 @@ pub fn keys_and_gaps_alternate(session: &mut Session<'_>) -> Outcome {
     let table = session.table("t")?;
     for id in -1..1801 {
         let found = table.get(id)?.map(|row| row_values(&row));
-        let expected = (id >= 0 && id < 1800 && id % 2 == 0).then(|| vals![id, name_of(id)]);
+        let expected = ((0..1800).contains(&id) && id % 2 == 0).then(|| vals![id, name_of(id)]);
         assert_eq!(found, expected, "key {id}");
     }
     Ok(())
@@ -119,8 +120,14 @@ pub fn one_wrong_key_refuses_all(session: &mut Session<'_>) -> Outcome {
 /// An integer key is the same number in every Rust integer type.
 pub fn every_rust_integer_is_a_key(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered(0..10))?;
-    let rows =
-        [table.get(7_i8)?, table.get(7_i16)?, table.get(7_i32)?, table.get(7_i64)?, table.get(7_u16)?, table.get(7_u32)?];
+    let rows = [
+        table.get(7_i8)?,
+        table.get(7_i16)?,
+        table.get(7_i32)?,
+        table.get(7_i64)?,
+        table.get(7_u16)?,
+        table.get(7_u32)?,
+    ];
     for row in rows.into_iter().chain([table.get(7_u64)?]) {
         assert_eq!(row.expect("7 is there").get::<i64>("id")?, 7);
     }
@@ -135,7 +142,7 @@ pub fn a_key_can_be_written_in_many_ways(session: &mut Session<'_>) -> Outcome {
     let rows = [
         table.get("two")?,
         table.get(&owned)?,
-        table.get(owned.clone())?,
+        table.get(owned.as_str())?,
         table.get(Value::from("two"))?,
         table.get(ValueRef::Str("two"))?,
         table.get(("two",))?,
@@ -151,7 +158,8 @@ pub fn a_key_can_be_written_in_many_ways(session: &mut Session<'_>) -> Outcome {
 
 /// Texts that look or sort alike are different keys.
 pub fn similar_texts_are_different_keys(session: &mut Session<'_>) -> Outcome {
-    let texts = ["a", "A", "a ", " a", "a\0", "a\0\0", "á", "a\u{301}", "", "\0", "ａ", "aa", "1", "01", "1.0"];
+    let texts =
+        ["a", "A", "a ", " a", "a\0", "a\0\0", "á", "a\u{301}", "", "\0", "ａ", "aa", "1", "01", "1.0"];
     let numbers: Vec<Value> = (0..).take(texts.len()).map(Value::Int).collect();
     let keys = texts.iter().map(|text| Value::from(*text)).collect();
     let table = session.define_keyed(
@@ -170,12 +178,15 @@ pub fn similar_texts_are_different_keys(session: &mut Session<'_>) -> Outcome {
 pub fn long_keys_are_told_apart(session: &mut Session<'_>) -> Outcome {
     let text = |length: usize, end: &str| format!("{}{end}", "k".repeat(length));
     let lengths = [10, 60, 63, 64, 65, 100, 10_000, 100_000];
-    let keys: Vec<Value> = lengths.iter().flat_map(|&n| [text(n, "a"), text(n, "b")]).map(Value::from).collect();
+    let keys: Vec<Value> =
+        lengths.iter().flat_map(|&n| [text(n, "a"), text(n, "b")]).map(Value::from).collect();
     let numbers = (0..).take(keys.len()).map(Value::Int).collect();
     let rows = batch(&[("k", DataType::Utf8, keys), ("n", DataType::Int64, numbers)]);
     let table = session.define_keyed("t", "k", rows)?;
     for (number, &length) in lengths.iter().enumerate() {
-        let found = |end| Ok::<_, pillion::Error>(table.get(text(length, end))?.map(|row| row.get::<i64>("n").unwrap()));
+        let found = |end| {
+            Ok::<_, pillion::Error>(table.get(text(length, end))?.map(|row| row.get::<i64>("n").unwrap()))
+        };
         let number = i64::try_from(number)?;
         assert_eq!(found("a")?, Some(2 * number), "{length} bytes");
         assert_eq!(found("b")?, Some(2 * number + 1), "{length} bytes");

@@ -31,6 +31,7 @@ macro_rules! __behaviours {
                 a_wrong_batch_refuses_all
                 metadata_is_no_difference
                 a_dropped_table_takes_no_rows
+                threads_append_together
             }
             columns {
                 null boolean
@@ -60,6 +61,9 @@ macro_rules! __behaviours {
                 text_parts_do_not_run_into_each_other
                 eight_parts_make_a_key
                 only_all_parts_together_are_unique
+            }
+            concurrency {
+                first_reads_together
             }
             definitions {
                 a_table_knows_its_definition
@@ -236,6 +240,8 @@ macro_rules! __behaviours {
                 random_key_conditions
                 several_conditions_on_one_key
                 a_list_of_thousands_of_keys
+                values_of_other_types
+                segments_left_out_hold_no_row
             }
             float_keys {
                 queries_compare_float64_as_sql_does
@@ -303,6 +309,7 @@ macro_rules! __behaviours {
                 conditions_and_patterns
                 queries_across_batches
                 queries_by_another_order
+                limits_within_queries
             }
             reopening {
                 queries_after_an_opening

@@ -4,8 +4,8 @@ use arrow::datatypes::DataType;
 use pillion::{ErrorCode, TableDefinition, Value};
 
 use crate::model::{
-    assert_names, assert_numbered, assert_rows, assert_rows_in_any_order, batch, collect, compare, name_of, numbered, refused,
-    rows_of, vals,
+    assert_names, assert_numbered, assert_rows, assert_rows_in_any_order, batch, collect, compare, name_of,
+    numbered, refused, rows_of, vals,
 };
 use crate::{Outcome, Session};
 
@@ -91,8 +91,19 @@ pub fn another_order_is_kept(session: &mut Session<'_>) -> Outcome {
 /// Rows of every type survive being written again.
 pub fn every_type_is_written_again(session: &mut Session<'_>) -> Outcome {
     let names = [
-        "null", "boolean", "float16", "utf8_view", "binary_view", "fixed_size_binary", "decimal256", "list", "structure",
-        "map", "list_of_structure", "required_children", "interval_month_day_nano",
+        "null",
+        "boolean",
+        "float16",
+        "utf8_view",
+        "binary_view",
+        "fixed_size_binary",
+        "decimal256",
+        "list",
+        "structure",
+        "map",
+        "list_of_structure",
+        "required_children",
+        "interval_month_day_nano",
     ];
     for name in names {
         let all = crate::columns::identified(&crate::samples::column(name).array);

@@ -12,7 +12,7 @@ use crate::arrays;
 /// A list of values from anything that is one.
 macro_rules! vals {
     ($($value:expr),* $(,)?) => {
-        vec![$(pillion::Value::from($value)),*]
+        Vec::<pillion::Value>::from([$(pillion::Value::from($value)),*])
     };
 }
 pub(crate) use vals;

@@ -7,7 +7,17 @@ use crate::model::{assert_names, assert_numbered, assert_rows, batch, numbered, 
 use crate::{Outcome, Session};
 
 const ODD: [&str; 12] = [
-    "Upper", "upper", "with space", "ünïcode", "日本", "a.b", "\"quoted\"", "../../escape", "/absolute", ".", "select",
+    "Upper",
+    "upper",
+    "with space",
+    "ünïcode",
+    "日本",
+    "a.b",
+    "\"quoted\"",
+    "../../escape",
+    "/absolute",
+    ".",
+    "select",
     "semi;colon'quote",
 ];
 
@@ -76,8 +86,10 @@ pub fn queries_find_quoted_names(session: &mut Session<'_>) -> Outcome {
 
 /// Quoted columns are found by queries exactly.
 pub fn queries_find_quoted_columns(session: &mut Session<'_>) -> Outcome {
-    let columns: Vec<(&str, DataType, Vec<Value>)> =
-        (0..).zip(ODD).map(|(number, name): (i64, _)| (name, DataType::Int64, vals![number, number + 100])).collect();
+    let columns: Vec<(&str, DataType, Vec<Value>)> = (0..)
+        .zip(ODD)
+        .map(|(number, name): (i64, _)| (name, DataType::Int64, vals![number, number + 100]))
+        .collect();
     session.define("t", TableDefinition::new(batch(&columns)).primary_key(["with space"]))?;
     for (number, name) in (0..).zip(ODD) {
         let name = quoted(name);

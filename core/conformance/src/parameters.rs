@@ -32,7 +32,8 @@ pub fn their_numbers_have_no_gaps(session: &mut Session<'_>) -> Outcome {
         }
         refused(cache.prepare(text), ErrorCode::InvalidParameter);
     }
-    let named = refused(cache.sql("SELECT id FROM t WHERE id = $first", &vals![1]), ErrorCode::InvalidParameter);
+    let named =
+        refused(cache.sql("SELECT id FROM t WHERE id = $first", &vals![1]), ErrorCode::InvalidParameter);
     assert_names(&named, &["first"]);
     Ok(())
 }
@@ -68,8 +69,13 @@ pub fn types_must_fit(session: &mut Session<'_>) -> Outcome {
         let error = refused(cache.sql(&text, std::slice::from_ref(&value)), ErrorCode::InvalidParameter);
         assert_names(&error, &["$1"]);
     }
-    let fitting =
-        [("small", Value::UInt(5)), ("small", Value::Int(5)), ("text", "x".into()), ("flag", true.into()), ("day", "1970-01-01".into())];
+    let fitting = [
+        ("small", Value::UInt(5)),
+        ("small", Value::Int(5)),
+        ("text", "x".into()),
+        ("flag", true.into()),
+        ("day", "1970-01-01".into()),
+    ];
     for (column, value) in fitting {
         let found = session.sql(&format!("SELECT count(*) FROM t WHERE {column} = $1"), &[value])?;
         assert_rows(&found, &[vals![1]]);
@@ -79,7 +85,8 @@ pub fn types_must_fit(session: &mut Session<'_>) -> Outcome {
 
 /// Null is a parameter of any type: it equals nothing, and it can be asked for.
 pub fn null_equals_nothing(session: &mut Session<'_>) -> Outcome {
-    let rows = batch(&[("id", DataType::Int64, vals![1, 2]), ("word", DataType::Utf8, vals!["x", None::<&str>])]);
+    let rows =
+        batch(&[("id", DataType::Int64, vals![1, 2]), ("word", DataType::Utf8, vals!["x", None::<&str>])]);
     session.define_keyed("t", "id", rows)?;
     let null = [Value::Null];
     for condition in ["id = $1", "word = $1", "word <> $1", "id IN ($1)", "word > $1"] {
@@ -94,12 +101,19 @@ pub fn null_equals_nothing(session: &mut Session<'_>) -> Outcome {
 
 /// Text stands for dates, times and moments.
 pub fn text_stands_for_moments(session: &mut Session<'_>) -> Outcome {
-    let moment = |hour: i64| Value::Timestamp { value: (1_356_998_400 + hour * 3_600) * 1_000, unit: TimeUnit::Millisecond };
+    let moment = |hour: i64| Value::Timestamp {
+        value: (1_356_998_400 + hour * 3_600) * 1_000,
+        unit: TimeUnit::Millisecond,
+    };
     let rows = batch(&[
         ("id", DataType::Int64, (0..24).map(Value::Int).collect()),
         ("at", DataType::Timestamp(TimeUnit::Millisecond, None), (0..24).map(moment).collect()),
         ("day", DataType::Date32, (0..24).map(|day| Value::Date(15_706 + day)).collect()),
-        ("clock", DataType::Time64(TimeUnit::Microsecond), (0..24).map(|hour| Value::Time(hour * 3_600_000_000_000)).collect()),
+        (
+            "clock",
+            DataType::Time64(TimeUnit::Microsecond),
+            (0..24).map(|hour| Value::Time(hour * 3_600_000_000_000)).collect(),
+        ),
     ]);
     session.define_keyed("t", "id", rows)?;
     let found = session.sql(
@@ -107,7 +121,10 @@ pub fn text_stands_for_moments(session: &mut Session<'_>) -> Outcome {
         &vals!["2013-01-01T10:00:00", "2013-01-01 12:00:00"],
     )?;
     assert_rows(&found, &[vals![10], vals![11]]);
-    let found = session.sql("SELECT id FROM t WHERE day BETWEEN $1 AND $2 ORDER BY id", &vals!["2013-01-03", "2013-01-04"])?;
+    let found = session.sql(
+        "SELECT id FROM t WHERE day BETWEEN $1 AND $2 ORDER BY id",
+        &vals!["2013-01-03", "2013-01-04"],
+    )?;
     assert_rows(&found, &[vals![2], vals![3]]);
     assert_rows(&session.sql("SELECT id FROM t WHERE clock = $1", &vals!["23:00:00"])?, &[vals![23]]);
     Ok(())
@@ -164,9 +181,13 @@ pub fn they_stand_anywhere(session: &mut Session<'_>) -> Outcome {
     assert_rows(&found, &[vals![9]]);
     let found = session.sql("SELECT count(*) FROM t WHERE name LIKE $1", &vals!["row 1%"])?;
     assert_rows(&found, &[vals![11]]);
-    let found = session.sql("SELECT id FROM t WHERE id = (SELECT max(id) FROM t WHERE id < $1)", &vals![15])?;
+    let found =
+        session.sql("SELECT id FROM t WHERE id = (SELECT max(id) FROM t WHERE id < $1)", &vals![15])?;
     assert_rows(&found, &[vals![14]]);
-    let found = session.sql("SELECT CASE WHEN id > $1 THEN $2 ELSE $3 END FROM t WHERE id = 9", &vals![5, "above", "below"])?;
+    let found = session.sql(
+        "SELECT CASE WHEN id > $1 THEN $2 ELSE $3 END FROM t WHERE id = 9",
+        &vals![5, "above", "below"],
+    )?;
     assert_eq!(arrays::values(found.column(0)), vals!["above"]);
     let found = session.sql("SELECT sum(id) FROM t GROUP BY id % $1 HAVING sum(id) > $2", &vals![2, 90])?;
     assert_rows(&found, &[vals![100]]);

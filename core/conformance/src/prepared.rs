@@ -153,7 +153,8 @@ pub fn a_redefined_table_is_found_again(session: &mut Session<'_>) -> Outcome {
 /// What a statement says of the cache itself is of the run too.
 pub fn a_run_sees_the_newest_tables(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("first", "id", numbered(0..3))?;
-    let text = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
+    let text =
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
     let prepared = session.cache().prepare(text)?;
     assert_rows(&prepared.execute(&[])?.concat()?, &[vals!["first"]]);
     session.define_keyed("second", "id", numbered(0..3))?;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::DataType;
 use pillion::{Input, TableDefinition, Value};
 
-use crate::model::{assert_rows, assert_rows_in_any_order, batch, name_of, numbered, numbered_schema, vals};
+use crate::model::{
+    assert_rows, assert_rows_in_any_order, batch, name_of, numbered, numbered_schema, rows_of, vals,
+};
 use crate::{Outcome, Session};
 
 /// A row of the table `t`.
@@ -69,7 +71,8 @@ pub fn order_limit_and_offset(session: &mut Session<'_>) -> Outcome {
     sales.sort_by_key(|sale| (sale.amount.is_none(), sale.amount, sale.id));
     let found = session.sql("SELECT amount, id FROM t ORDER BY amount NULLS LAST, id", &[])?;
     assert_rows(&found, &lines(&sales, line));
-    let found = session.sql("SELECT amount, id FROM t ORDER BY amount NULLS LAST, id LIMIT 7 OFFSET 50", &[])?;
+    let found =
+        session.sql("SELECT amount, id FROM t ORDER BY amount NULLS LAST, id LIMIT 7 OFFSET 50", &[])?;
     assert_rows(&found, &lines(&sales[50..57], line));
     sales.sort_by_key(|sale| (sale.amount.is_some(), sale.amount.map(|n| -n), sale.id));
     let found = session.sql("SELECT amount, id FROM t ORDER BY amount DESC NULLS FIRST, id LIMIT 60", &[])?;
@@ -95,8 +98,10 @@ pub fn groups(session: &mut Session<'_>) -> Outcome {
     };
     let text = "SELECT shop, count(*), count(amount), sum(amount), min(amount), max(amount), avg(amount) FROM t GROUP BY shop";
     assert_rows_in_any_order(&session.sql(text, &[])?, &lines(&groups, line));
-    let found = session.sql("SELECT shop FROM t GROUP BY shop HAVING sum(amount) > 1150 ORDER BY shop NULLS LAST", &[])?;
-    let rich = groups.iter().filter(|(_, group)| group.iter().filter_map(|sale| sale.amount).sum::<i64>() > 1150);
+    let found = session
+        .sql("SELECT shop FROM t GROUP BY shop HAVING sum(amount) > 1150 ORDER BY shop NULLS LAST", &[])?;
+    let rich =
+        groups.iter().filter(|(_, group)| group.iter().filter_map(|sale| sale.amount).sum::<i64>() > 1150);
     let mut rich: Vec<Option<&str>> = rich.map(|(shop, _)| *shop).collect();
     rich.sort_by_key(|shop| (shop.is_none(), *shop));
     assert!(!rich.is_empty() && rich.len() < groups.len(), "the condition tells groups apart");
@@ -118,7 +123,8 @@ pub fn counts_and_bounds(session: &mut Session<'_>) -> Outcome {
         shops.iter().max().copied(),
         ROWS - 1
     ];
-    let text = "SELECT count(*), count(amount), min(amount), max(amount), min(shop), max(shop), max(id) FROM t";
+    let text =
+        "SELECT count(*), count(amount), min(amount), max(amount), min(shop), max(shop), max(id) FROM t";
     assert_rows(&session.sql(text, &[])?, std::slice::from_ref(&expected));
     assert_rows(&session.sql(&format!("{text} WHERE id >= 0"), &[])?, &[expected]);
     session.define("empty", TableDefinition::new(Input::batches(numbered_schema(), [])))?;
@@ -133,7 +139,10 @@ pub fn counts_and_bounds(session: &mut Session<'_>) -> Outcome {
 pub fn distinct_values(session: &mut Session<'_>) -> Outcome {
     let sales = define(session)?;
     let distinct: BTreeSet<Option<i64>> = sales.iter().map(|sale| sale.amount).collect();
-    assert_rows_in_any_order(&session.sql("SELECT DISTINCT amount FROM t", &[])?, &lines(&distinct, |n| vals![*n]));
+    assert_rows_in_any_order(
+        &session.sql("SELECT DISTINCT amount FROM t", &[])?,
+        &lines(&distinct, |n| vals![*n]),
+    );
     let some = i64::try_from(distinct.iter().flatten().count())?;
     assert_rows(&session.sql("SELECT count(DISTINCT amount) FROM t", &[])?, &[vals![some]]);
     Ok(())
@@ -147,7 +156,8 @@ pub fn windows(session: &mut Session<'_>) -> Outcome {
     let line = |sale: &Sale| {
         let same = || sales.iter().filter(|other| other.shop == sale.shop);
         let after = same().filter(|other| other.id >= sale.id).count();
-        let so_far: Vec<i64> = same().filter(|other| other.id <= sale.id).filter_map(|other| other.amount).collect();
+        let so_far: Vec<i64> =
+            same().filter(|other| other.id <= sale.id).filter_map(|other| other.amount).collect();
         let sum = (!so_far.is_empty()).then(|| so_far.iter().sum::<i64>());
         vals![sale.id, i64::try_from(after).unwrap(), sum]
     };
@@ -173,7 +183,9 @@ pub fn subqueries_and_sets(session: &mut Session<'_>) -> Outcome {
     assert_rows(&session.sql(text, &[])?, &ids(&|sale| sale.amount == max));
     let text = "SELECT id FROM t a WHERE EXISTS (SELECT 1 FROM t b WHERE b.id = a.amount AND b.shop = a.shop) ORDER BY id";
     let matched = |sale: &&Sale| {
-        sales.iter().any(|other| Some(other.id) == sale.amount && other.shop.is_some() && other.shop == sale.shop)
+        sales
+            .iter()
+            .any(|other| Some(other.id) == sale.amount && other.shop.is_some() && other.shop == sale.shop)
     };
     assert_rows(&session.sql(text, &[])?, &ids(&matched));
     Ok(())
@@ -243,9 +255,34 @@ pub fn queries_by_another_order(session: &mut Session<'_>) -> Outcome {
     sorted.sort_by_key(|sale| (sale.amount.is_none(), sale.amount, sale.id));
     let line = |sale: &Sale| vals![sale.amount, sale.id];
     assert_rows(&session.sql("SELECT amount, id FROM t ORDER BY amount, id", &[])?, &lines(&sorted, line));
-    assert_rows(&session.sql("SELECT amount, id FROM t ORDER BY amount, id LIMIT 9", &[])?, &lines(&sorted[..9], line));
+    assert_rows(
+        &session.sql("SELECT amount, id FROM t ORDER BY amount, id LIMIT 9", &[])?,
+        &lines(&sorted[..9], line),
+    );
     let found = session.sql("SELECT amount, id FROM t WHERE amount >= 60 ORDER BY amount, id", &[])?;
     assert_rows(&found, &lines(sorted.iter().filter(|sale| sale.amount >= Some(60)), line));
     assert_rows(&session.sql("SELECT amount, id FROM t ORDER BY id", &[])?, &lines(&sales, line));
+    Ok(())
+}
+
+/// Limits and offsets inside of queries: what is above them sees only the rows that they leave.
+pub fn limits_within_queries(session: &mut Session<'_>) -> Outcome {
+    define(session)?;
+    let cases = [
+        ("SELECT count(*) FROM (SELECT * FROM t LIMIT 5)", 5),
+        ("SELECT count(*) FROM (SELECT id FROM t LIMIT 1000)", ROWS),
+        ("SELECT count(*) FROM (SELECT id FROM t LIMIT 5 OFFSET 298)", 2),
+        ("SELECT count(*) FROM (SELECT id FROM t ORDER BY id LIMIT 150)", 150),
+        ("SELECT max(id) FROM (SELECT id FROM t ORDER BY id LIMIT 150)", 149),
+        ("SELECT min(id) FROM (SELECT id FROM t ORDER BY id DESC LIMIT 150)", 150),
+        ("SELECT count(*) FROM (SELECT id FROM t WHERE id IN (1, 2, 3) LIMIT 2)", 2),
+        ("SELECT count(*) FROM (SELECT id FROM t WHERE id IN (1, 2, 999) LIMIT 3)", 2),
+        ("SELECT count(*) FROM (SELECT id FROM t WHERE id > 297 LIMIT 10)", 2),
+        ("SELECT count(*) FROM (SELECT id FROM t WHERE id = 5 LIMIT 0)", 0),
+        ("SELECT count(DISTINCT id) FROM (SELECT id FROM t LIMIT 250)", 250),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(rows_of(&session.sql(text, &[])?), [vals![expected]], "{text}");
+    }
     Ok(())
 }

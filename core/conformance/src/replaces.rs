@@ -50,7 +50,8 @@ pub fn a_failed_replacement_changes_nothing(session: &mut Session<'_>) -> Outcom
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let before = session.table("t")?.info()?;
     let wrong_type = batch(&[("id", DataType::Int32, vals![4]), ("name", DataType::Utf8, vals!["x"])]);
-    let null_key = batch(&[("id", DataType::Int64, vals![None::<i64>]), ("name", DataType::Utf8, vals!["x"])]);
+    let null_key =
+        batch(&[("id", DataType::Int64, vals![None::<i64>]), ("name", DataType::Utf8, vals!["x"])]);
     let failures = [
         (numbered([7, 8, 7]), ErrorCode::DuplicateKey, "id=7"),
         (wrong_type, ErrorCode::SchemaMismatch, "`id`"),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::types::Int32Type;
 use arrow::array::{
-    Array, ArrayRef, Decimal256Array, DurationMicrosecondArray, DurationMillisecondArray, DurationNanosecondArray,
-    DurationSecondArray, FixedSizeListArray, Int32Array, Int32Builder, IntervalDayTimeArray,
-    IntervalMonthDayNanoArray, IntervalYearMonthArray, LargeListArray, ListArray, MapBuilder, StringArray,
-    StringBuilder, StructArray,
+    Array, ArrayRef, Decimal256Array, DurationMicrosecondArray, DurationMillisecondArray,
+    DurationNanosecondArray, DurationSecondArray, FixedSizeListArray, Int32Array, Int32Builder,
+    IntervalDayTimeArray, IntervalMonthDayNanoArray, IntervalYearMonthArray, LargeListArray, ListArray,
+    MapBuilder, StringArray, StringBuilder, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, IntervalDayTime, IntervalMonthDayNano, TimeUnit, i256};
@@ -68,7 +68,8 @@ fn plain(name: &str) -> Option<(DataType, Vec<Value>, Vec<Value>)> {
         "binary_view" => bytes(T::BinaryView),
         "fixed_size_binary" => {
             let four = |bytes: &[u8; 4]| Value::Bytes(bytes.to_vec());
-            let present = vec![four(b"abcd"), four(&[0; 4]), four(&[0xFF; 4]), four(b"abc\0"), four(&[0, 0, 0, 1])];
+            let present =
+                vec![four(b"abcd"), four(&[0; 4]), four(&[0xFF; 4]), four(b"abc\0"), four(&[0, 0, 0, 1])];
             (T::FixedSizeBinary(4), present, vec![four(b"abce"), four(&[0, 0, 1, 0])])
         }
         "date32" => {
@@ -146,7 +147,8 @@ fn opaque(name: &str) -> ArrayRef {
             Arc::new(IntervalMonthDayNanoArray::from_iter(values))
         }
         "decimal256" => {
-            let values = [Some(i256::from_i128(-5)), None, i256::from_string(&"9".repeat(76)), Some(i256::ZERO)];
+            let values =
+                [Some(i256::from_i128(-5)), None, i256::from_string(&"9".repeat(76)), Some(i256::ZERO)];
             Arc::new(Decimal256Array::from_iter(values).with_precision_and_scale(76, 5).unwrap())
         }
         "list" => Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists())),
@@ -170,14 +172,22 @@ fn opaque(name: &str) -> ArrayRef {
 }
 
 fn lists() -> [Option<Vec<Option<i32>>>; 5] {
-    [Some(vec![Some(1), None, Some(3)]), None, Some(vec![]), Some(vec![None]), Some((0..1000).map(Some).collect())]
+    [
+        Some(vec![Some(1), None, Some(3)]),
+        None,
+        Some(vec![]),
+        Some(vec![None]),
+        Some((0..1000).map(Some).collect()),
+    ]
 }
 
 fn structure() -> StructArray {
     let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3), Some(4)]));
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("one"), Some(""), None, Some("four")]));
-    let fields =
-        Fields::from(vec![Field::new("number", DataType::Int32, true), Field::new("text", DataType::Utf8, true)]);
+    let fields = Fields::from(vec![
+        Field::new("number", DataType::Int32, true),
+        Field::new("text", DataType::Utf8, true),
+    ]);
     StructArray::new(fields, vec![numbers, texts], Some(NullBuffer::from(vec![true, true, false, true])))
 }
 
@@ -230,8 +240,19 @@ fn texts(data_type: DataType) -> (DataType, Vec<Value>, Vec<Value>) {
 fn bytes(data_type: DataType) -> (DataType, Vec<Value>, Vec<Value>) {
     let own = |all: &[&[u8]]| all.iter().map(|bytes| Value::Bytes(bytes.to_vec())).collect();
     let long = [0xAB; 5000];
-    let present: &[&[u8]] =
-        &[b"m", b"", b"a", b"a\0", b"a\0\xFF", b"a\xFF", b"\0", b"\0\0", b"\xFF\xFF", b"thirteen byte", &long];
+    let present: &[&[u8]] = &[
+        b"m",
+        b"",
+        b"a",
+        b"a\0",
+        b"a\0\xFF",
+        b"a\xFF",
+        b"\0",
+        b"\0\0",
+        b"\xFF\xFF",
+        b"thirteen byte",
+        &long,
+    ];
     (data_type, own(present), own(&[b"b", b"a\0\0", b"\0\0\0", b"\xFF", &long[1..]]))
 }
 

@@ -115,13 +115,17 @@ pub fn queries_are_of_the_version(session: &mut Session<'_>) -> Outcome {
     session.append("a", numbered([2]))?;
     session.replace("b", numbered([2, 3]))?;
     session.define("c", TableDefinition::new(numbered([1])))?;
-    let text = "SELECT (SELECT count(*) FROM a) AS x, (SELECT count(*) FROM b) AS y, (SELECT max(id) FROM b) AS z";
+    let text =
+        "SELECT (SELECT count(*) FROM a) AS x, (SELECT count(*) FROM b) AS y, (SELECT max(id) FROM b) AS z";
     let answer = snapshot.sql(text, &[])?;
     assert_eq!(answer.version(), snapshot.version()?);
     assert_rows(&answer.concat()?, &[vals![1, 1, 1]]);
     assert_rows(&session.sql(text, &[])?, &[vals![2, 2, 3]]);
     refused(snapshot.sql("SELECT * FROM c", &[]), ErrorCode::TableNotFound);
     session.writer().drop_table("a")?;
-    assert_rows(&snapshot.sql("SELECT name FROM a WHERE id = $1", &vals![1])?.concat()?, &[vals![name_of(1)]]);
+    assert_rows(
+        &snapshot.sql("SELECT name FROM a WHERE id = $1", &vals![1])?.concat()?,
+        &[vals![name_of(1)]],
+    );
     Ok(())
 }

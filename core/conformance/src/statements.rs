@@ -62,13 +62,17 @@ pub fn several_statements_are_refused(session: &mut Session<'_>) -> Outcome {
 pub fn tables_and_columns_are_described(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("first", "id", numbered([1]))?;
     session.define("second", TableDefinition::new(numbered([1])))?;
-    let text = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
+    let text =
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
     assert_rows(&session.sql(text, &[])?, &[vals!["first"], vals!["second"]]);
     let text = "SELECT column_name, is_nullable FROM information_schema.columns \
                 WHERE table_name = 'first' ORDER BY ordinal_position";
     assert_rows(&session.sql(text, &[])?, &[vals!["id", "NO"], vals!["name", "YES"]]);
     let shown = rows_of(&session.sql("SHOW TABLES", &[])?);
-    assert!(["first", "second"].iter().all(|name| shown.iter().any(|row| row.contains(&(*name).into()))), "{shown:?}");
+    assert!(
+        ["first", "second"].iter().all(|name| shown.iter().any(|row| row.contains(&(*name).into()))),
+        "{shown:?}"
+    );
     let described = session.sql("DESCRIBE first", &[])?;
     assert_rows(&described, &[vals!["id", "Int64", "NO"], vals!["name", "Utf8", "YES"]]);
     Ok(())
@@ -94,7 +98,8 @@ pub fn plans_say_what_is_left_out(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     session.append("t", numbered(10..20))?;
     session.append("t", numbered(20..30))?;
-    let plan = format!("{:?}", rows_of(&session.sql("EXPLAIN SELECT name FROM t WHERE id > 12 AND id < 18", &[])?));
+    let plan =
+        format!("{:?}", rows_of(&session.sql("EXPLAIN SELECT name FROM t WHERE id > 12 AND id < 18", &[])?));
     assert!(plan.contains("batches=1 of 3"), "{plan}");
     assert_rows(&session.sql("SELECT count(*) FROM t WHERE id > 12 AND id < 18", &[])?, &[vals![5]]);
     Ok(())

@@ -4,8 +4,8 @@ use futures::StreamExt;
 use futures::executor::block_on;
 use pillion::{ErrorCode, Result, TableDefinition};
 
-use arrow::array::{AsArray, RecordBatch};
 use arrow::array::types::Int64Type;
+use arrow::array::{AsArray, RecordBatch};
 
 use crate::model::{assert_numbered, assert_rows, numbered, refused, vals};
 use crate::{Outcome, Session};
@@ -64,13 +64,14 @@ pub fn an_answer_moves_between_threads(session: &mut Session<'_>) -> Outcome {
     let mut scan = session.table("t")?.scan()?;
     let first = count(scan.next())?;
     let rest = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let rest = count(scan.by_ref());
-            assert!(scan.next().is_none() && scan.next().is_none(), "the end is the end");
-            rest
-        })
-        .join()
-        .expect("no panic")
+        scope
+            .spawn(move || {
+                let rest = count(scan.by_ref());
+                assert!(scan.next().is_none() && scan.next().is_none(), "the end is the end");
+                rest
+            })
+            .join()
+            .expect("no panic")
     })?;
     assert_eq!(first + rest, ROWS);
     Ok(())
@@ -106,12 +107,12 @@ pub fn a_large_answer(session: &mut Session<'_>) -> Outcome {
 pub fn queries_dropped_while_running(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let cache = session.cache();
-    for _ in 0..5 {
+    for _ in 0..2 {
         drop(cache.sql(SQUARE, &[])?);
         let mut answer = cache.sql(SQUARE, &[])?;
         assert!(answer.next().expect("a batch")?.num_rows() > 0);
         drop(answer);
-        let mut sorted = cache.sql("SELECT name, count(*) FROM t GROUP BY name ORDER BY name", &[])?;
+        let mut sorted = cache.sql("SELECT id % 1000, count(*) FROM t GROUP BY id % 1000 ORDER BY 1", &[])?;
         assert!(sorted.next().expect("a batch")?.num_rows() > 0);
     }
     assert_rows(&session.sql("SELECT count(*) FROM t", &[])?, &[vals![ROWS]]);
@@ -141,18 +142,20 @@ pub fn a_query_as_a_stream(session: &mut Session<'_>) -> Outcome {
 pub fn streams_dropped_while_running(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let cache = session.cache();
-    for _ in 0..5 {
+    for _ in 0..2 {
         drop(cache.sql(SQUARE, &[])?.into_stream());
         let mut stream = cache.sql(SQUARE, &[])?.into_stream();
         let first = block_on(stream.next()).expect("a batch")?;
         assert!(first.num_rows() > 0);
         drop(stream);
         // Polled once and then given up, as a cancelled task does.
-        let mut given_up = cache.sql("SELECT name, count(*) FROM t GROUP BY name", &[])?.into_stream();
+        let mut given_up =
+            cache.sql("SELECT id % 1000, count(*) FROM t GROUP BY id % 1000", &[])?.into_stream();
         let polled = block_on(futures::future::select(given_up.next(), futures::future::ready(())));
         drop(polled);
     }
-    let counted: Vec<Result<RecordBatch>> = block_on(cache.sql("SELECT count(*) FROM t", &[])?.into_stream().collect());
+    let counted: Vec<Result<RecordBatch>> =
+        block_on(cache.sql("SELECT count(*) FROM t", &[])?.into_stream().collect());
     assert_rows(&counted.into_iter().next().expect("a batch")?, &[vals![ROWS]]);
     Ok(())
 }
@@ -202,8 +205,9 @@ pub fn an_error_ends_an_answer(session: &mut Session<'_>) -> Outcome {
 pub fn a_hundred_open_answers(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..100))?;
     let cache = session.cache();
-    let answers: Vec<_> =
-        (0..100).map(|id| cache.sql("SELECT name FROM t WHERE id >= $1", &vals![id])).collect::<Result<_>>()?;
+    let answers: Vec<_> = (0..100)
+        .map(|id| cache.sql("SELECT name FROM t WHERE id >= $1", &vals![id]))
+        .collect::<Result<_>>()?;
     for (id, answer) in (0..100).zip(answers) {
         assert_eq!(count(answer)?, 100 - id);
     }

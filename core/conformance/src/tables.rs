@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use arrow::array::types::{Int32Type, Int64Type};
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
 };
-use arrow::array::types::{Int32Type, Int64Type};
 use arrow::datatypes::{DataType, Field, Schema};
 use pillion::{ErrorCode, Input, TableDefinition, Value};
 
 use crate::model::{
-    assert_names, assert_numbered, assert_rows, batch, collect, name_of, numbered, numbered_schema, refused, row_values,
-    vals,
+    assert_names, assert_numbered, assert_rows, batch, collect, name_of, numbered, numbered_schema, refused,
+    row_values, vals,
 };
 use crate::{Outcome, Session};
 
@@ -40,7 +40,8 @@ pub fn an_empty_table(session: &mut Session<'_>) -> Outcome {
 
 /// Batches without rows, before, between and after others, change nothing.
 pub fn empty_batches_count_for_nothing(session: &mut Session<'_>) -> Outcome {
-    let batches = vec![numbered([]), numbered([2]), numbered([]), numbered([]), numbered([1, 3]), numbered([])];
+    let batches =
+        vec![numbered([]), numbered([2]), numbered([]), numbered([]), numbered([1, 3]), numbered([])];
     session.define_keyed("t", "id", batches)?;
     session.append("t", numbered([]))?;
     session.append("t", vec![numbered([]), numbered([4])])?;
@@ -124,9 +125,17 @@ pub fn a_thousand_columns(session: &mut Session<'_>) -> Outcome {
     let columns: Vec<(&str, DataType, Vec<Value>)> = (0..)
         .zip(&names)
         .map(|(column, name): (i64, _)| match column % 3 {
-            0 => (name.as_str(), DataType::Int64, (0..20).map(|row| Value::Int(row * 1000 + column)).collect()),
-            1 => (name.as_str(), DataType::Utf8, (0..20).map(|row| format!("{row}/{column}").into()).collect()),
-            _ => (name.as_str(), DataType::Boolean, (0..20).map(|row| Value::Bool((row + column) % 2 == 0)).collect()),
+            0 => {
+                (name.as_str(), DataType::Int64, (0..20).map(|row| Value::Int(row * 1000 + column)).collect())
+            }
+            1 => {
+                (name.as_str(), DataType::Utf8, (0..20).map(|row| format!("{row}/{column}").into()).collect())
+            }
+            _ => (
+                name.as_str(),
+                DataType::Boolean,
+                (0..20).map(|row| Value::Bool((row + column) % 2 == 0)).collect(),
+            ),
         })
         .collect();
     let rows = batch(&columns);
@@ -173,8 +182,10 @@ pub fn an_order_other_than_the_key(session: &mut Session<'_>) -> Outcome {
     let definition = TableDefinition::new(rows).primary_key(["id"]).sort_by(["group", "id"]);
     let table = session.define("t", definition)?;
     let expected = [4, 2, 7, 0, 3, 5, 1, 6];
-    let expected: Vec<Vec<Value>> =
-        expected.iter().map(|&id: &usize| vec![Value::Int(id.try_into().unwrap()), groups[id].clone()]).collect();
+    let expected: Vec<Vec<Value>> = expected
+        .iter()
+        .map(|&id: &usize| vec![Value::Int(id.try_into().unwrap()), groups[id].clone()])
+        .collect();
     assert_rows(&collect(table.scan()), &expected);
     for (id, group) in (0..8_i64).zip(&groups) {
         assert_eq!(&table.get(id)?.expect("it is there").value("group")?, group);
@@ -209,7 +220,8 @@ pub fn a_scan_of_some_columns(session: &mut Session<'_>) -> Outcome {
     assert_rows(&found, &[vals![true, 1], vals![false, 2]]);
     assert_names(&refused(table.scan_columns(["betta"]), ErrorCode::ColumnNotFound), &["betta", "`beta`"]);
     let none: [&str; 0] = [];
-    let counted: usize = table.scan_columns(none)?.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<_, _>>()?;
+    let counted: usize =
+        table.scan_columns(none)?.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<_, _>>()?;
     assert_eq!(counted, 2, "rows without columns are rows");
     Ok(())
 }

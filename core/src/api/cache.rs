@@ -87,7 +87,8 @@ impl Cache {
     /// owner: finding that there is none costs one load of shared memory, following one costs its edits. What is
     /// mapped stays readable when the owner replaces it, stops or dies; [`Status::owner`] says when it was last
     /// seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine crashed and lost
-    /// commits that this handle had seen, one call fails with [`WentBack`](ErrorCode::WentBack).
+    /// commits that this handle had seen, one call of this handle fails with
+    /// [`WentBack`](ErrorCode::WentBack).
     ///
     /// # Errors
     /// [`NotACache`](ErrorCode::NotACache) if there is none; [`NewerFormat`](ErrorCode::NewerFormat);
@@ -97,7 +98,7 @@ impl Cache {
     }
 
     /// Connects to a sidecar on a Unix socket; waits for one that is still starting. Each call is a message and has
-    /// `deadline` as its limit, connecting included; a call that only reads is repeated once on a new connection if the
+    /// `deadline` as its limit, connecting included; a call that only reads is repeated on a new connection if the
     /// sidecar was restarted, a write whose answer was lost is [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
     ///
     /// # Errors
@@ -127,6 +128,18 @@ impl Cache {
                 ErrorCode::Unsupported,
                 "this build has no sidecar: enable the feature `sidecar` of the crate `pillion`",
             )),
+        }
+    }
+
+    /// As [`from_url`](Self::from_url), for a program that only reads: a directory is opened read-only, so that it may
+    /// have an owner.
+    ///
+    /// # Errors
+    /// As [`from_url`](Self::from_url).
+    pub fn from_url_to_read(url: &str) -> Result<Self> {
+        match Url::parse(url)? {
+            Url::Directory { dir, .. } => Self::open_read_only(dir),
+            Url::Socket { .. } => Self::from_url(url),
         }
     }
 

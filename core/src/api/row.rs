@@ -195,13 +195,28 @@ impl<T: ColumnIndex + ?Sized> ColumnIndex for &T {
     }
 }
 
-/// A Rust type that a cell can be read as.
-pub trait FromCell<'a>: Sized {
+/// A Rust type that a cell can be read as. Implemented here only: of the array that an implementation gets, only the one
+/// value may be read.
+pub trait FromCell<'a>: Sized + sealed::Sealed {
     /// Reads the value of `array` at `index`.
     ///
     /// # Errors
     /// [`ErrorCode::TypeMismatch`] if the value is null or of another type.
     fn from_cell(array: &'a dyn Array, index: usize) -> Result<Self>;
+}
+
+mod sealed {
+    use super::ValueRef;
+
+    pub trait Sealed {}
+
+    macro_rules! seal {
+        ($($type:ty)+) => { $(impl Sealed for $type {})+ };
+    }
+
+    seal!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 bool &str &[u8] String ValueRef<'_>);
+
+    impl<T: Sealed> Sealed for Option<T> {}
 }
 
 impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::backend::{Backend, Reader};
 use super::batches::Batches;
-use super::error::Result;
+use super::error::{Error, ErrorCode, Result};
 use super::key::Key;
 use super::row::Row;
 use super::version::{Freshness, Version};
@@ -173,4 +173,28 @@ pub struct TableInfo {
     pub freshness: Option<Freshness>,
     /// The version of the cache that all of this is of.
     pub version: Version,
+}
+
+impl TableInfo {
+    /// Whether the table is what a definition asks for.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TableExists`], saying what differs.
+    pub(crate) fn check_definition(&self, primary_key: &[String], sort_by: &[String]) -> Result<()> {
+        let sort_by = if sort_by.is_empty() { primary_key } else { sort_by };
+        if self.primary_key == primary_key && self.sort_by == sort_by {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::TableExists,
+            format!(
+                "table `{}` exists with primary key ({}) and sort order ({}), not ({}) and ({}); drop it first",
+                self.name,
+                self.primary_key.join(", "),
+                self.sort_by.join(", "),
+                primary_key.join(", "),
+                sort_by.join(", ")
+            ),
+        ))
+    }
 }

@@ -6,6 +6,7 @@ use super::message::NextReply;
 use super::rows::encode_batch;
 use crate::api::batches::Batches;
 use crate::api::error::{Error, Result};
+use crate::storage::row_len;
 
 /// Rows are sent in portions of about this many bytes.
 const PORTION_LEN: usize = 4 << 20;
@@ -53,8 +54,7 @@ impl Cursor {
                 None => return Ok(NextReply { rows: Vec::new(), last: true }),
             },
         };
-        let row_len = batch.get_array_memory_size() / batch.num_rows().max(1);
-        let rows = (PORTION_LEN / row_len.max(1)).clamp(1, batch.num_rows().max(1));
+        let rows = (PORTION_LEN / row_len(&batch)).clamp(1, batch.num_rows().max(1));
         let portion = batch.slice(0, rows.min(batch.num_rows()));
         if rows < batch.num_rows() {
             self.pending = Some(batch.slice(rows, batch.num_rows() - rows));

@@ -10,6 +10,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::compact_views;
 
 /// A stream without batches.
 pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
@@ -19,6 +20,7 @@ pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
 
 /// A stream of one batch.
 pub(crate) fn encode_batch(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let batch = &compact_views(batch)?;
     let encode = || {
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
         writer.write(batch)?;
@@ -42,7 +44,11 @@ pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
 pub(crate) fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
     contained(|| {
         let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
-        reader.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(reader.schema())))
+        let batch = reader.next().unwrap_or_else(|| Ok(RecordBatch::new_empty(reader.schema())))?;
+        match reader.next() {
+            None => Ok(batch),
+            Some(_) => Err(ArrowError::IpcError("a second batch".to_owned())),
+        }
     })
 }
 

@@ -16,6 +16,9 @@ use super::session::Session;
 use crate::api::backend::Backend;
 use crate::api::error::{Error, ErrorCode, Result};
 
+/// Calls of one connection that are worked on at a time; further ones wait in the socket.
+const CALLS_MAX: usize = 32;
+
 /// Settings of a [`Server`].
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -37,8 +40,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long a client may take for its first call, and for the rest of any frame that it began; 10 s unless told
-    /// otherwise.
+    /// How long a client may take for its first call, for the rest of any frame that it began, and for reading what it
+    /// asked for; 10 s unless told otherwise. Then its connection is closed.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -173,24 +176,29 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
     shared.connected.fetch_add(1, Ordering::Relaxed);
+    let ended = move |shared: &Shared| {
+        shared.streams.lock().retain(|(other, _)| *other != number);
+        shared.connected.fetch_sub(1, Ordering::Relaxed);
+    };
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
         if let Err(error) = serve(&connection, &stream) {
             tracing::debug!(number, %error, "connection ended");
         }
         drop(stream.shutdown(Shutdown::Both));
-        connection.streams.lock().retain(|(other, _)| *other != number);
-        connection.connected.fetch_sub(1, Ordering::Relaxed);
+        ended(&connection);
     });
     let mut threads = shared.threads.lock();
     threads.retain(|thread| !thread.is_finished());
-    threads.push(started?);
+    threads.push(started.inspect_err(|_| ended(shared))?);
     Ok(())
 }
 
 /// Answers the calls of one connection until it ends. Quick calls are answered on this thread, because a hop to another
 /// costs more than they do; each of the others gets a thread, so that it does not hold up the rest.
 fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
+    // A client that does not read is let go, so that it holds up neither the server nor its end.
+    stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let session = Arc::new(Session::new(shared.backend.clone()));
     let writer = Arc::new(Mutex::new(FrameWriter::new(stream.try_clone()?)));
     let mut reader = FrameReader::new(stream.try_clone()?);
@@ -208,6 +216,12 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
             }
         } else {
             slow.retain(|thread| !thread.is_finished());
+            if slow.len() >= CALLS_MAX {
+                // Nothing more is read from this connection before a call of it is answered.
+                if slow.swap_remove(0).join().is_err() {
+                    tracing::error!("the thread of a call panicked");
+                }
+            }
             let (session, writer) = (session.clone(), writer.clone());
             let thread = std::thread::Builder::new().name("pillion-call".to_owned());
             slow.push(thread.spawn(move || reply(&session, &writer, &frame))?);
@@ -228,6 +242,9 @@ fn reply(session: &Session, writer: &Mutex<FrameWriter>, frame: &Frame) -> io::R
             super::message::ErrorMessage::new(&Error::internal("the call panicked; others are not affected"));
         (Flags::ERROR, super::session::encode(&error).unwrap_or_default())
     });
+    if frame.flags.contains(Flags::QUIET) {
+        return Ok(());
+    }
     let mut writer = writer.lock();
     let parts = body.len().div_ceil(FRAME_BODY_MAX).max(1);
     for part in 0..parts {

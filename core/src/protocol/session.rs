@@ -25,8 +25,10 @@ use crate::api::row::Row;
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 
-/// Snapshots, cursors, statements and uploads that one connection may hold, of each.
+/// Snapshots, cursors and statements that one connection may hold, of each.
 const HELD_MAX: usize = 256;
+/// Uploads under way that one connection may hold: each sorts in memory of its own.
+const UPLOADS_MAX: usize = 8;
 /// Keys that one call may ask for.
 const KEYS_MAX: usize = 100_000;
 
@@ -123,7 +125,7 @@ impl Session {
             }
             Call::Snapshot => {
                 let reader = self.backend.pin()?;
-                let id = self.hold(|held| &mut held.snapshots, "snapshots", reader)?;
+                let id = self.hold(|held| &mut held.snapshots, "snapshots", HELD_MAX, reader)?;
                 encode(&Pin { snapshot: Some(id) })
             }
             Call::Release => {
@@ -143,7 +145,7 @@ impl Session {
                 let Prepare { text } = decode(body)?;
                 let statement = self.backend.clone().prepare(&text)?;
                 let parameters = statement.parameters() as u64;
-                let id = self.hold(|held| &mut held.statements, "statements", statement)?;
+                let id = self.hold(|held| &mut held.statements, "statements", HELD_MAX, statement)?;
                 encode(&PrepareReply { id, parameters })
             }
             Call::Execute => {
@@ -176,7 +178,7 @@ impl Session {
                 let Begin { kind, schema } = decode(body)?;
                 let upload = Upload::begin(self.backend.clone(), kind, rows::decode_schema(&schema)?)?;
                 let upload = Arc::new(Mutex::new(Some(upload)));
-                encode(&Next { id: self.hold(|held| &mut held.uploads, "uploads", upload)? })
+                encode(&Next { id: self.hold(|held| &mut held.uploads, "uploads", UPLOADS_MAX, upload)? })
             }
             Call::Write => {
                 let Write { id, rows } = decode(body)?;
@@ -283,7 +285,9 @@ impl Session {
         };
         let id = match first.last {
             true => 0,
-            false => self.hold(|held| &mut held.cursors, "cursors", Arc::new(Mutex::new(cursor)))?,
+            false => {
+                self.hold(|held| &mut held.cursors, "cursors", HELD_MAX, Arc::new(Mutex::new(cursor)))?
+            }
         };
         encode(&CursorReply { id, schema, version, as_of, first })
     }
@@ -292,11 +296,12 @@ impl Session {
         &self,
         place: impl Fn(&mut Held) -> &mut HashMap<u64, T>,
         what: &str,
+        most: usize,
         value: T,
     ) -> Result<u64> {
         let mut held = self.held.lock();
-        if place(&mut held).len() >= HELD_MAX {
-            let message = format!("the connection holds {HELD_MAX} {what}; let go of some");
+        if place(&mut held).len() >= most {
+            let message = format!("the connection holds {most} {what}; let go of some");
             return Err(Error::new(ErrorCode::TooMany, message));
         }
         held.next_id += 1;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +14,8 @@ use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::source::Input;
 
+/// How long a load waits for the next rows: it holds up other writers of its table meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Batches that wait for the load.
 const QUEUE_LEN: usize = 2;
 
@@ -84,7 +87,9 @@ impl Upload {
                     self.load = Some(Load::Done(Box::new(written)));
                     Ok(())
                 }
-                None => Ok(()),
+                None => {
+                    Err(Error::new(ErrorCode::InvalidArgument, "the load of this upload has failed before"))
+                }
             },
         }
     }
@@ -137,13 +142,14 @@ impl Iterator for Received {
             // Fails if the client is gone, which the receiver tells next.
             let _ = ask.send(());
         }
-        let received = self.receiver.recv();
+        let received = self.receiver.recv_timeout(PATIENCE);
         self.ended = !matches!(received, Ok(Some(_)));
         match received {
             Ok(batch) => batch.map(Ok),
-            Err(_) => {
-                Some(Err(Error::new(ErrorCode::SourceInvalid, "the client went away before its last rows")))
-            }
+            Err(_) => Some(Err(Error::new(
+                ErrorCode::SourceInvalid,
+                "the client went away, or is silent, before its last rows",
+            ))),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
 
-use super::connection::Connection;
+use super::connection::{Connection, Repeat};
 use crate::api::batches::{AnswerInfo, BatchSource, Batches};
 use crate::api::error::Result;
 use crate::api::version::Tier;
@@ -39,7 +39,9 @@ impl BatchSource for RemoteSource {
         let reply = match self.next.take() {
             Some(reply) => Ok(reply),
             None if !self.open => return None,
-            None => self.connection.call_held(self.generation, Call::Next, &Next { id: self.id }),
+            None => {
+                self.connection.call_held(self.generation, Call::Next, &Next { id: self.id }, Repeat::Once)
+            }
         };
         match reply {
             Ok(NextReply { last: true, .. }) => {

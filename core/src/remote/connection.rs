@@ -12,12 +12,15 @@ use serde::de::DeserializeOwned;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::protocol::{Call, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, decode, encode, version};
 
+/// How long to wait for a sidecar at least.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+
 /// Whether a call whose answer was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
     /// It only reads.
     Once,
-    /// It may have taken effect, or needs what the lost connection held.
+    /// It may have taken effect.
     Never,
 }
 
@@ -40,18 +43,13 @@ struct Current {
 
 impl Connection {
     pub(super) fn open(socket: &Path, deadline: Duration) -> Result<Self> {
-        let (client, _) = greet(socket, Instant::now() + deadline)?;
+        let (client, _) = greet(socket, deadline)?;
         Ok(Self {
             socket: socket.to_owned(),
             deadline,
             current: Mutex::new(Current { client, generation: 1 }),
             closed: AtomicBool::new(false),
         })
-    }
-
-    /// Number of the connection now in use.
-    pub(super) fn generation(&self) -> u64 {
-        self.current.lock().generation
     }
 
     /// Makes a call and waits for its answer.
@@ -81,7 +79,7 @@ impl Connection {
                 Ok(answer) => return Ok((answer.and_then(|body| decode(&body))?, generation)),
                 Err(CallError::NotSent(_)) if attempts < 3 => {}
                 Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 3 => {}
-                Err(error) => return Err(self.lost(&error)),
+                Err(error) => return Err(self.lost(&error, repeat)),
             }
         }
     }
@@ -92,6 +90,7 @@ impl Connection {
         generation: u64,
         call: Call,
         request: &impl Serialize,
+        repeat: Repeat,
     ) -> Result<T> {
         let current = self.current.lock().clone();
         if current.generation != generation {
@@ -101,12 +100,12 @@ impl Connection {
             ));
         }
         let deadline = Instant::now() + self.deadline;
-        let answer =
-            exchange(&current.client, call, encode(request)?, deadline).map_err(|error| self.lost(&error))?;
+        let answer = exchange(&current.client, call, encode(request)?, deadline)
+            .map_err(|error| self.lost(&error, repeat))?;
         decode(&answer?)
     }
 
-    /// Sends a call whose answer nobody waits for, if the connection still stands.
+    /// Sends a call that is not answered, if the connection still stands.
     pub(super) fn tell(&self, generation: u64, call: Call, request: &impl Serialize) {
         let current = self.current.lock().clone();
         if current.generation != generation || current.client.is_broken() {
@@ -114,7 +113,7 @@ impl Connection {
         }
         // What the sidecar holds for a connection that breaks, it lets go of by itself.
         if let (Ok(body), Ok(pending)) = (encode(request), current.client.begin()) {
-            drop(pending.send(call as u16, Flags::default(), body));
+            drop(pending.send(call as u16, Flags::QUIET, body));
         }
     }
 
@@ -138,31 +137,37 @@ impl Connection {
     fn connected(&self, deadline: Instant) -> Result<Current> {
         let mut current = self.current.lock();
         if current.client.is_broken() {
-            let (client, _) = greet(&self.socket, deadline)?;
+            let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
+            let (client, _) = greet(&self.socket, patience)?;
             *current = Current { client, generation: current.generation + 1 };
         }
         Ok(current.clone())
     }
 
-    fn lost(&self, error: &CallError) -> Error {
+    /// What a call without an answer means to its caller: of a write, nobody knows whether it took effect.
+    fn lost(&self, error: &CallError, repeat: Repeat) -> Error {
         let socket = self.socket.display();
-        let code = match error {
-            CallError::Timeout => ErrorCode::Timeout,
-            CallError::NotSent(_) => ErrorCode::Unavailable,
-            CallError::Forked => ErrorCode::Closed,
-            _ => ErrorCode::OutcomeUnknown,
+        let code = match (error, repeat) {
+            (CallError::Forked, _) => ErrorCode::Closed,
+            (CallError::NotSent(_), _) => ErrorCode::Unavailable,
+            (_, Repeat::Never) => ErrorCode::OutcomeUnknown,
+            (CallError::Timeout, Repeat::Once) => ErrorCode::Timeout,
+            (_, Repeat::Once) => ErrorCode::Unavailable,
         };
         Error::new(code, format!("{socket}: {error}"))
     }
 }
 
 /// Connects and agrees on a version of the protocol.
-fn greet(socket: &Path, deadline: Instant) -> Result<(Client, HelloReply)> {
+fn greet(socket: &Path, patience: Duration) -> Result<(Client, HelloReply)> {
+    let deadline = Instant::now() + patience;
     let unavailable = |error: std::io::Error| {
         Error::new(ErrorCode::Unavailable, format!("no sidecar answers on {}: {error}", socket.display()))
             .with_source(error)
     };
     let stream = pillion_ipc::connect(socket, deadline).map_err(unavailable)?;
+    // A sidecar that does not read is as good as gone.
+    stream.set_write_timeout(Some(patience)).map_err(unavailable)?;
     let client = Client::new(stream).map_err(unavailable)?;
     let hello = Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")) };
     let answer = exchange(&client, Call::Hello, encode(&hello)?, deadline).map_err(|error| {

@@ -21,10 +21,12 @@ use crate::api::table::TableInfo;
 use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::protocol::{
-    self as protocol, Call, CursorReply, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, Prepare,
+    self as protocol, Call, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, Prepare,
     PrepareReply, RowsReply, Scan, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
 };
 use crate::source::Input;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
@@ -67,31 +69,37 @@ impl Remote {
 }
 
 impl View {
-    /// The number of the snapshot, if it is still held.
-    fn snapshot(&self) -> Result<Option<u64>> {
+    /// The number of the snapshot.
+    fn snapshot(&self) -> Option<u64> {
+        self.snapshot.as_ref().map(|held| held.id)
+    }
+
+    /// Asks for something of this version; of a held one only on the connection that holds it.
+    fn ask<T: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<(T, u64)> {
         match &self.snapshot {
-            None => Ok(None),
-            Some(held) if held.generation == self.connection.generation() => Ok(Some(held.id)),
-            Some(_) => Err(Error::new(
-                ErrorCode::Closed,
-                "the snapshot was held by a connection that broke; take a new one",
-            )),
+            None => self.connection.call_on(call, request, Repeat::Once),
+            Some(held) => {
+                let reply = self.connection.call_held(held.generation, call, request, Repeat::Once);
+                reply.map(|reply| (reply, held.generation)).map_err(|error| match error.code() {
+                    ErrorCode::Unavailable => Error::new(
+                        ErrorCode::Closed,
+                        "the snapshot was held by a connection that broke; take a new one",
+                    )
+                    .with_source(error),
+                    _ => error,
+                })
+            }
         }
     }
 
-    /// Calls that only read can be repeated; those of a snapshot only on the connection that holds it.
-    fn repeat(&self) -> Repeat {
-        if self.snapshot.is_some() { Repeat::Never } else { Repeat::Once }
-    }
-
     fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
-        let snapshot = self.snapshot()?;
+        let snapshot = self.snapshot();
         let wanted = keys.len();
         let reply: RowsReply = if wanted == 1 {
             let key = keys.into_iter().next().unwrap_or_default();
-            self.connection.call(Call::Get, &Get { snapshot, table, key }, self.repeat())?
+            self.ask(Call::Get, &Get { snapshot, table, key })?.0
         } else {
-            self.connection.call(Call::GetMany, &GetMany { snapshot, table, keys }, self.repeat())?
+            self.ask(Call::GetMany, &GetMany { snapshot, table, keys })?.0
         };
         let found = reply.found.iter().filter(|&&found| found).count();
         let freshness = protocol::freshness(reply.as_of);
@@ -112,25 +120,23 @@ impl View {
 
 impl Reader for View {
     fn version(&self) -> Result<Version> {
-        let reply: VersionMessage =
-            self.connection.call(Call::Version, &Pin { snapshot: self.snapshot()? }, self.repeat())?;
+        let reply: VersionMessage = self.ask(Call::Version, &Pin { snapshot: self.snapshot() })?.0;
         Ok(reply.version)
     }
 
     fn tables(&self) -> Result<Vec<TableInfo>> {
-        let reply: Vec<InfoMessage> =
-            self.connection.call(Call::Tables, &Pin { snapshot: self.snapshot()? }, self.repeat())?;
+        let reply: Vec<InfoMessage> = self.ask(Call::Tables, &Pin { snapshot: self.snapshot() })?.0;
         reply.into_iter().map(InfoMessage::into_info).collect()
     }
 
     fn table(&self, name: &str) -> Result<TableInfo> {
-        let request = Name { snapshot: self.snapshot()?, name: name.to_owned() };
-        self.connection.call::<InfoMessage>(Call::TableByName, &request, self.repeat())?.into_info()
+        let request = Name { snapshot: self.snapshot(), name: name.to_owned() };
+        self.ask::<InfoMessage>(Call::TableByName, &request)?.0.into_info()
     }
 
     fn table_by_id(&self, table: u64) -> Result<TableInfo> {
-        let request = protocol::Table { snapshot: self.snapshot()?, table };
-        self.connection.call::<InfoMessage>(Call::TableById, &request, self.repeat())?.into_info()
+        let request = protocol::Table { snapshot: self.snapshot(), table };
+        self.ask::<InfoMessage>(Call::TableById, &request)?.0.into_info()
     }
 
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
@@ -152,15 +158,15 @@ impl Reader for View {
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        let request = Scan { snapshot: self.snapshot()?, table, columns: columns.map(<[String]>::to_vec) };
-        let (reply, generation) = self.connection.call_on(Call::Scan, &request, self.repeat())?;
+        let request = Scan { snapshot: self.snapshot(), table, columns: columns.map(<[String]>::to_vec) };
+        let (reply, generation) = self.ask(Call::Scan, &request)?;
         begin_answer(self.connection.clone(), generation, reply)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         let request =
-            Sql { snapshot: self.snapshot()?, text: text.to_owned(), parameters: wire_values(parameters) };
-        let (reply, generation) = self.connection.call_on(Call::Sql, &request, self.repeat())?;
+            Sql { snapshot: self.snapshot(), text: text.to_owned(), parameters: wire_values(parameters) };
+        let (reply, generation) = self.ask(Call::Sql, &request)?;
         begin_answer(self.connection.clone(), generation, reply)
     }
 }
@@ -229,12 +235,11 @@ impl Backend for Remote {
 
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
         let TableDefinition { input, primary_key, sort_by } = definition;
+        if let Ok(info) = self.table(name) {
+            info.check_definition(&primary_key, &sort_by)?;
+            return Ok(info);
+        }
         let kind = WriteKind::Define { name: name.to_owned(), primary_key, sort_by };
-        let input = match self.table(name) {
-            // The table is there: its definition is compared, the input is not touched.
-            Ok(info) => Input::batches(info.schema, []),
-            Err(_) => input,
-        };
         writes::upload::<InfoMessage>(&self.connection, kind, input, None)?.into_info()
     }
 
@@ -310,22 +315,34 @@ impl Statement for RemoteStatement {
     }
 
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
-        let snapshot = match at {
+        let view = match at {
             None => None,
             Some(reader) => match (reader as &dyn std::any::Any).downcast_ref::<View>() {
-                Some(view) if Arc::ptr_eq(&view.connection, &self.connection) => view.snapshot()?,
+                Some(view) if Arc::ptr_eq(&view.connection, &self.connection) => Some(view),
                 _ => return Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
             },
         };
+        let parameters = wire_values(parameters);
         let mut held = *self.held.lock();
-        if held.generation != self.connection.generation() {
-            held = prepare(&self.connection, &self.text)?;
-            *self.held.lock() = held;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let request = Execute {
+                snapshot: view.and_then(View::snapshot),
+                id: held.id,
+                parameters: parameters.clone(),
+            };
+            let reply = self.connection.call_held(held.generation, Call::Execute, &request, Repeat::Once);
+            match reply {
+                // The connection that planned it broke; a snapshot went with it.
+                Err(error) if error.code() == ErrorCode::Unavailable && view.is_none() && attempts < 3 => {
+                    held = prepare(&self.connection, &self.text)?;
+                    *self.held.lock() = held;
+                }
+                Err(error) => return Err(error),
+                Ok(reply) => return begin_answer(self.connection.clone(), held.generation, reply),
+            }
         }
-        let request = Execute { snapshot, id: held.id, parameters: wire_values(parameters) };
-        let (reply, generation): (CursorReply, u64) =
-            self.connection.call_on(Call::Execute, &request, Repeat::Never)?;
-        begin_answer(self.connection.clone(), generation, reply)
     }
 }
 

@@ -7,6 +7,7 @@ use super::connection::{Connection, Repeat};
 use crate::api::error::Result;
 use crate::protocol::{self, Begin, Call, Empty, Next, Write, WriteKind};
 use crate::source::Input;
+use crate::storage::row_len;
 
 /// Rows are sent in portions of about this many bytes.
 const PORTION_LEN: usize = 4 << 20;
@@ -22,20 +23,19 @@ pub(super) fn upload<T: DeserializeOwned>(
     connection.check_open()?;
     let input = input.open(table)?;
     let begin = Begin { kind, schema: protocol::encode_schema(&input.schema)? };
-    let (Next { id }, generation) = connection.call_on(Call::Begin, &begin, Repeat::Never)?;
+    let (Next { id }, generation) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let sent = input.batches.map(|batch| {
         let batch = batch?;
-        let row_len = (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1);
-        let rows = (PORTION_LEN / row_len).max(1);
+        let rows = (PORTION_LEN / row_len(&batch)).max(1);
         for start in (0..batch.num_rows()).step_by(rows) {
             let portion = batch.slice(start, rows.min(batch.num_rows() - start));
             let write = Write { id, rows: protocol::encode_batch(&portion)? };
-            let Empty {} = connection.call_held(generation, Call::Write, &write)?;
+            let Empty {} = connection.call_held(generation, Call::Write, &write, Repeat::Once)?;
         }
         Ok(())
     });
     match sent.collect::<Result<()>>() {
-        Ok(()) => connection.call_held(generation, Call::Finish, &Next { id }),
+        Ok(()) => connection.call_held(generation, Call::Finish, &Next { id }, Repeat::Never),
         Err(error) => {
             // The sidecar must not wait for rows that will not come.
             connection.tell(generation, Call::Abandon, &Next { id });

@@ -9,6 +9,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 
+use super::batch::batch_len;
 use super::edit::SegmentRecord;
 use super::format::{BATCH_ROWS, SEGMENT_BYTES_TARGET, SEGMENT_ROWS_MAX};
 use super::key;
@@ -299,7 +300,7 @@ impl Rebatch {
         }
         if batch.num_rows() > 0 {
             self.rows += batch.num_rows();
-            self.bytes += batch.get_array_memory_size();
+            self.bytes += batch_len(&batch);
             self.pending.push(batch);
             if self.bytes >= BATCH_BYTES_TARGET {
                 self.finish(emit)?;

@@ -4,6 +4,7 @@
     allow(dead_code, unused_imports, reason = "zone maps and batches of one row are read by SQL only")
 )]
 
+mod batch;
 mod edit;
 mod follower;
 mod format;
@@ -23,6 +24,8 @@ mod state;
 mod store;
 mod vfs;
 
+#[cfg(feature = "sidecar")]
+pub(crate) use batch::{compact_views, row_len};
 pub(crate) use follower::Follower;
 pub(crate) use segment::{Segment, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;

@@ -1,6 +1,6 @@
 //! Read-only bytes that outlive everything built over them: a mapped file.
 //!
-//! This is one of the two files of storage that hold unsafe code.
+//! This is one of the three files of storage that hold unsafe code.
 #![expect(unsafe_code, reason = "mapping a file and lending its bytes to Arrow is what this file is for")]
 
 use std::fmt;

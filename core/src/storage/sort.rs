@@ -13,13 +13,16 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::batch::batch_len;
 use super::format::BATCH_ROWS;
 use super::region::Region;
 use super::vfs::{Vfs, VfsFile};
 use crate::api::error::{Error, Result};
 
-/// Rows of a batch of a run on disk; a merge holds one such batch of every run.
+/// Most rows of a batch of a run on disk; a merge holds one such batch of every run.
 const SPILL_ROWS: usize = 8192;
+/// A batch of a run has at most this share of the memory of a sort.
+const SPILL_SHARE: usize = 32;
 /// A batch that leaves the sorter has about this many bytes at most.
 pub(crate) const BATCH_BYTES_TARGET: usize = 64 << 20;
 
@@ -77,7 +80,7 @@ impl Sorter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let len = batch.get_array_memory_size();
+        let len = batch_len(&batch);
         self.rows += batch.num_rows();
         self.bytes += len;
         self.buffered_len += len;
@@ -104,10 +107,12 @@ impl Sorter {
         if self.buffered.is_empty() {
             return Ok(());
         }
+        let row_len = (self.bytes / self.rows.max(1)).max(1);
+        let rows = (self.budget / SPILL_SHARE / row_len).clamp(1, SPILL_ROWS);
         let path = self.dir.join(format!("run-{}", self.runs.len()));
         let mut writer = SpillWriter::create(self.vfs.as_ref(), &path, &self.schema)?;
         self.runs.push(SpillFile { vfs: self.vfs.clone(), path });
-        self.sort_buffered(SPILL_ROWS, &mut |batch| writer.write(&batch))?;
+        self.sort_buffered(rows, &mut |batch| writer.write(&batch))?;
         writer.finish()
     }
 

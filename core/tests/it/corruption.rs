@@ -6,13 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StringViewArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StringViewArray,
+};
 use pillion::{Cache, Error, ErrorCode, Result, TableDefinition};
 
 use crate::support::random::Random;
 use crate::support::{assert_ids, define, files, numbered, refused};
 
-const ROWS: i64 = 12_000;
+const ROWS: i64 = 9_000;
 /// Checksums cover pages of this many bytes.
 const PAGE_LEN: u64 = 64 << 10;
 
@@ -20,9 +22,20 @@ const PAGE_LEN: u64 = 64 << 10;
 fn mixed() -> RecordBatch {
     let columns: [(&str, ArrayRef); 5] = [
         ("id", Arc::new(Int64Array::from_iter_values(0..ROWS))),
-        ("text", Arc::new(StringArray::from_iter((0..ROWS).map(|n| (n % 5 != 1).then(|| format!("text of {n}")))))),
-        ("view", Arc::new(StringViewArray::from_iter_values((0..ROWS).map(|n| format!("a longer text of row {n}"))))),
-        ("number", Arc::new(Float64Array::from_iter((0..ROWS).map(|n| (n % 3 != 2).then_some(f64::from(n as i32)))))),
+        (
+            "text",
+            Arc::new(StringArray::from_iter((0..ROWS).map(|n| (n % 5 != 1).then(|| format!("text of {n}"))))),
+        ),
+        (
+            "view",
+            Arc::new(StringViewArray::from_iter_values(
+                (0..ROWS).map(|n| format!("a longer text of row {n}")),
+            )),
+        ),
+        (
+            "number",
+            Arc::new(Float64Array::from_iter((0..ROWS).map(|n| (n % 3 != 2).then_some(f64::from(n as i32))))),
+        ),
         ("flag", Arc::new(BooleanArray::from_iter((0..ROWS).map(|n| Some(n % 7 == 0))))),
     ];
     RecordBatch::try_from_iter(columns).unwrap()
@@ -79,7 +92,9 @@ impl Fixture {
             #[cfg(feature = "sql")]
             for (text, expected) in queries() {
                 let found = cache.sql(text, &[]).and_then(|rows| rows.concat());
-                check(found.map(|found| found.column(0).as_ref() == &Int64Array::from(vec![expected]) as &dyn arrow::array::Array));
+                check(found.map(|found| {
+                    found.column(0).as_ref() == &Int64Array::from(vec![expected]) as &dyn arrow::array::Array
+                }));
             }
             errors
         }));
@@ -105,8 +120,14 @@ fn queries() -> [(&'static str, i64); 5] {
         ("SELECT count(*) FROM mixed", ROWS),
         ("SELECT max(id) FROM mixed", ROWS - 1),
         ("SELECT id FROM mixed WHERE id = 1234 AND text = 'text of 1234'", 1234),
-        ("SELECT count(*) FROM mixed WHERE number >= 9000", (9000..ROWS).filter(|n| n % 3 != 2).count() as i64),
-        ("SELECT count(*) FROM mixed WHERE view LIKE '%row 123%' AND flag", (0..ROWS).filter(|n| n.to_string().starts_with("123") && n % 7 == 0).count() as i64),
+        (
+            "SELECT count(*) FROM mixed WHERE number >= 6000",
+            (6000..ROWS).filter(|n| n % 3 != 2).count() as i64,
+        ),
+        (
+            "SELECT count(*) FROM mixed WHERE view LIKE '%row 123%' AND flag",
+            (0..ROWS).filter(|n| n.to_string().starts_with("123") && n % 7 == 0).count() as i64,
+        ),
     ]
 }
 
@@ -124,13 +145,17 @@ fn any_bit_flipped_is_found_or_harmless() {
     let bits = fs::metadata(&fixture.segment).unwrap().len() * 8;
     let mut random = Random::new(1);
     let mut found = 0;
-    for round in 0..160 {
+    for round in 0..80 {
         // Half of the places are in the last eighth of the file, where index, zone maps and directory are.
         let bit = if round % 2 == 0 { random.below(bits) } else { bits - 1 - random.below(bits / 8) };
         let what = format!("bit {bit} of {bits} flipped");
         files::flip(&fixture.segment, bit);
         // A reader opens without writing; an owner does what it does at every opening.
-        let cache = if round % 4 == 0 { Cache::open(fixture.dir.path()) } else { Cache::open_read_only(fixture.dir.path()) };
+        let cache = if round % 4 == 0 {
+            Cache::open(fixture.dir.path())
+        } else {
+            Cache::open_read_only(fixture.dir.path())
+        };
         let cache = cache.unwrap_or_else(|error| panic!("{what}: opening failed: {error:?}"));
         let errors = fixture.read(&cache, &what);
         for error in &errors {
@@ -141,8 +166,8 @@ fn any_bit_flipped_is_found_or_harmless() {
         drop(cache);
         files::flip(&fixture.segment, bit);
     }
-    println!("{found} of 160 flips were found; the others are in bytes that no read needs");
-    assert!(found > 80, "{found}");
+    println!("{found} of 80 flips were found; the others are in bytes that no read needs");
+    assert!(found > 40, "{found}");
     let cache = Cache::open(fixture.dir.path()).unwrap();
     assert!(fixture.read(&cache, "all flips undone").is_empty());
 }
@@ -209,7 +234,9 @@ fn assert_unreadable(dir: &Path, name: &str, what: &str) {
             table.scan().and_then(|scan| scan.concat()).map(drop).unwrap_err(),
         ];
         #[cfg(feature = "sql")]
-        errors.push(cache.sql("SELECT sum(id) FROM mixed", &[]).and_then(|rows| rows.concat()).map(drop).unwrap_err());
+        errors.push(
+            cache.sql("SELECT sum(id) FROM mixed", &[]).and_then(|rows| rows.concat()).map(drop).unwrap_err(),
+        );
         for error in errors.drain(..) {
             assert!(matches!(error.code(), ErrorCode::Corrupt | ErrorCode::Io), "{what}: {error:?}");
             assert!(format!("{error:#}").contains(name), "{what}: {error:#}");
@@ -223,7 +250,11 @@ fn a_segment_cut_short_is_found() {
     let bytes = fs::read(&fixture.segment).unwrap();
     for len in [0, 1, 6, 4096, bytes.len() / 2, bytes.len() - 10, bytes.len() - 1] {
         files::write(&fixture.segment, &bytes[..len]);
-        assert_unreadable(fixture.dir.path(), fixture.name(), &format!("cut to {len} of {} bytes", bytes.len()));
+        assert_unreadable(
+            fixture.dir.path(),
+            fixture.name(),
+            &format!("cut to {len} of {} bytes", bytes.len()),
+        );
     }
     files::write(&fixture.segment, &[bytes.as_slice(), b"more"].concat());
     assert_unreadable(fixture.dir.path(), fixture.name(), "four bytes too many");

@@ -106,7 +106,8 @@ fn a_newer_log_is_refused() {
 
 #[test]
 fn a_directory_of_something_else_is_refused_and_not_touched() {
-    for name in ["notes.txt", "manifest-of-something-else.json", "manifest-2024.txt", "tables.csv", ".hidden"] {
+    for name in ["notes.txt", "manifest-of-something-else.json", "manifest-2024.txt", "tables.csv", ".hidden"]
+    {
         let dir = tempfile::tempdir().unwrap();
         files::write(&dir.path().join(name), b"not ours");
         refused(Cache::open(dir.path()), ErrorCode::NotACache, &[name, dir.path().to_str().unwrap()]);
@@ -160,7 +161,11 @@ fn urls_name_directories() {
     assert_eq!(reader.way(), Way::Attached);
     assert_ids(&reader.table("t").unwrap(), 0..10);
     refused(Cache::from_url("fiel:somewhere"), ErrorCode::InvalidArgument, &["fiel", "`file`"]);
-    refused(Cache::from_url(&format!("file:{path}?moed=ro")), ErrorCode::InvalidArgument, &["moed", "`mode`"]);
+    refused(
+        Cache::from_url(&format!("file:{path}?moed=ro")),
+        ErrorCode::InvalidArgument,
+        &["moed", "`mode`"],
+    );
     refused(Cache::from_url(&format!("file:{path}?mode=rx")), ErrorCode::InvalidArgument, &["mode=rx"]);
 }
 
@@ -193,7 +198,8 @@ fn a_query_beyond_its_memory_is_refused() {
     let cache = CacheOptions::new().query_memory(100_000).query_threads(1).open(dir.path()).unwrap();
     define(&cache, "t", 0..50_000).unwrap();
     let text = "SELECT a.name FROM t a JOIN t b ON a.name = b.name";
-    let error = refused(cache.sql(text, &[]).and_then(pillion::Batches::collect_all), ErrorCode::MemoryLimit, &[]);
+    let error =
+        refused(cache.sql(text, &[]).and_then(pillion::Batches::collect_all), ErrorCode::MemoryLimit, &[]);
     assert_eq!(error.kind(), pillion::ErrorKind::Retry);
     let counted = cache.sql("SELECT count(*) FROM t", &[]).unwrap().concat().unwrap();
     assert_eq!(counted.num_rows(), 1);

@@ -2,7 +2,7 @@
 
 use pillion::{Cache, ErrorCode};
 
-use crate::support::{assert_ids, define, numbered, refused};
+use crate::support::{assert_ids, define, files, numbered, refused};
 
 /// The cache is open as long as any handle, table or snapshot of it is.
 #[test]
@@ -86,4 +86,91 @@ fn a_held_statement_runs() {
     drop(cache);
     let found = statement.execute(&[pillion::Value::Int(7)]).unwrap().concat().unwrap();
     assert_eq!(found.columns(), numbered([7]).columns());
+}
+
+/// A snapshot of a reader reads on, although it had read nothing when the owner replaced its rows, closed the cache and
+/// removed their files.
+#[test]
+fn an_attached_snapshot_reads_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    define(&cache, "t", 0..10).unwrap();
+    let first = files::segments(dir.path());
+    let reader = Cache::open_read_only(dir.path()).unwrap();
+    let snapshot = reader.snapshot().unwrap();
+    for id in 0..4 {
+        cache.table("t").unwrap().replace(numbered([id])).unwrap();
+    }
+    drop(cache);
+    for id in 0..4 {
+        let cache = Cache::open(dir.path()).unwrap();
+        cache.table("t").unwrap().replace(numbered([id])).unwrap();
+    }
+    assert!(first.iter().all(|path| !path.exists()), "the files are gone");
+    let table = snapshot.table("t").unwrap();
+    assert_eq!(table.scan().unwrap().concat().unwrap(), numbered(0..10));
+    assert_eq!(table.get(7).unwrap().unwrap().to_batch().unwrap(), numbered([7]));
+    assert_ids(&reader.table("t").unwrap(), [3]);
+}
+
+/// The files of rows that were replaced or dropped are removed in time.
+#[test]
+fn the_space_of_old_rows_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..4 {
+        let cache = Cache::open(dir.path()).unwrap();
+        for id in 0..6 {
+            define(&cache, "replaced", []).unwrap().replace(numbered([id])).unwrap();
+            define(&cache, &format!("dropped {round} {id}"), 0..10).unwrap();
+            cache.drop_table(&format!("dropped {round} {id}")).unwrap();
+        }
+        cache.close().unwrap();
+    }
+    // What the two newest manifests need stays: the last row, and what was replaced after the older of them.
+    for _ in 0..3 {
+        let cache = Cache::open(dir.path()).unwrap();
+        cache.table("replaced").unwrap().replace(numbered([1])).unwrap();
+        cache.close().unwrap();
+    }
+    let kept = files::segments(dir.path());
+    assert!(kept.len() <= 3, "{kept:?}");
+    let folders = std::fs::read_dir(dir.path().join("tables")).unwrap().count();
+    assert_eq!(folders, 1, "folders of dropped tables are gone");
+}
+
+/// A cache maps its segments and keeps no descriptor of them; what it keeps is gone when it is dropped.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_descriptor_of_a_segment_stays_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_files = || -> Vec<String> {
+        let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+        let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let below = targets.filter(|target| target.starts_with(dir.path()));
+        below.map(|target| target.display().to_string()).collect()
+    };
+    let mapped = || -> usize {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(&dir.path().display().to_string())).count()
+    };
+    for opened in [Cache::open(dir.path()), Cache::open_read_only(dir.path())] {
+        let cache = opened.unwrap();
+        let reader = Cache::open_read_only(dir.path()).unwrap();
+        if cache.tables().unwrap().is_empty() {
+            for id in 0..20 {
+                define(&cache, &format!("t{id}"), 0..10).unwrap();
+            }
+        }
+        for handle in [&cache, &reader] {
+            for id in 0..20 {
+                assert_ids(&handle.table(&format!("t{id}")).unwrap(), 0..10);
+            }
+        }
+        let open = open_files();
+        assert!(open.iter().all(|path| !path.ends_with(".arrow")), "{open:?}");
+        assert!(mapped() >= 20, "segments are mapped");
+        drop((cache, reader));
+        assert_eq!(open_files(), Vec::<String>::new());
+        assert_eq!(mapped(), 0);
+    }
 }

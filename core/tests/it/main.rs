@@ -13,6 +13,8 @@ mod support;
 mod bad_input;
 mod conformance;
 mod corruption;
+#[cfg(feature = "sql")]
+mod deep_queries;
 mod directories;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -24,4 +26,5 @@ mod real_data;
 mod recovery;
 #[cfg(feature = "sidecar")]
 mod remote;
+mod small_memory;
 mod tidy;

@@ -13,7 +13,8 @@ const ROWS: i64 = 400_000;
 
 /// Pages of the file system cache that hold a part of some files; `None` where this cannot be found out.
 fn resident_pages(paths: &[PathBuf]) -> Option<u64> {
-    let output = Command::new("fincore").args(["--noheadings", "--output", "PAGES"]).args(paths).output().ok()?;
+    let output =
+        Command::new("fincore").args(["--noheadings", "--output", "PAGES"]).args(paths).output().ok()?;
     let text = output.status.success().then(|| String::from_utf8(output.stdout).unwrap())?;
     Some(text.split_whitespace().map(|pages| pages.parse::<u64>().unwrap()).sum())
 }
@@ -44,7 +45,8 @@ fn opening_reads_no_data_page() {
     let all = bytes / 4096;
     assert!(all > 2_000, "{bytes} bytes are enough to see a difference");
     type Open = fn(&Path) -> pillion::Result<Cache>;
-    let ways: [(&str, Open); 2] = [("owner", |dir| Cache::open(dir)), ("reader", |dir| Cache::open_read_only(dir))];
+    let ways: [(&str, Open); 2] =
+        [("owner", |dir| Cache::open(dir)), ("reader", |dir| Cache::open_read_only(dir))];
     for (way, open) in ways {
         forget(&segments);
         match resident_pages(&segments) {
@@ -59,7 +61,10 @@ fn opening_reads_no_data_page() {
         let row = table.get(ROWS / 3).unwrap().unwrap();
         assert_eq!(row.get::<&str>("name").unwrap(), name_of(ROWS / 3));
         let read = resident_pages(&segments).unwrap();
-        println!("{way}: opening brought {opened} of {all} pages into memory, one lookup {} more", read - opened);
+        println!(
+            "{way}: opening brought {opened} of {all} pages into memory, one lookup {} more",
+            read - opened
+        );
         // A reader may map the files and read where in them everything stands; nothing of that grows with the rows.
         assert!(opened <= 64, "{way}: opening brought {opened} of {all} pages into memory");
         assert!(read - opened <= 256, "{way}: a lookup brought {} of {all} pages into memory", read - opened);

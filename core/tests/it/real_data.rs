@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::array::types::{Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::TimeUnit;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,7 +14,8 @@ use crate::support::{data, refused};
 
 /// All rows of a Parquet file, read without the cache.
 fn rows(name: &str) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(data(name)).unwrap()).unwrap().build().unwrap();
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(data(name)).unwrap()).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     concat_batches(&batches[0].schema(), &batches).unwrap()
 }
@@ -32,7 +33,8 @@ fn flights_are_found_by_their_key() {
     // The key's moment may be null by its schema, and is not in any row.
     assert!(info.schema.field_with_name("time_hour").unwrap().is_nullable());
 
-    let moments = file.column_by_name("time_hour").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+    let moments =
+        file.column_by_name("time_hour").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
     let carriers = file.column_by_name("carrier").unwrap().as_string::<i32>().clone();
     let numbers = file.column_by_name("flight").unwrap().as_primitive::<Int64Type>().clone();
     let key_of = |row: usize| {
@@ -56,7 +58,8 @@ fn flights_are_found_by_their_key() {
     for batch in flights.scan_columns(key).unwrap() {
         let batch = batch.unwrap();
         let moments = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        let (carriers, numbers) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
+        let (carriers, numbers) =
+            (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
         for row in 0..batch.num_rows() {
             let key = (moments.value(row), carriers.value(row).to_owned(), numbers.value(row));
             *seen.get_mut(&key).unwrap() -= 1;
@@ -69,10 +72,15 @@ fn flights_are_found_by_their_key() {
     #[cfg(feature = "sql")]
     {
         let delays = file.column_by_name("arr_delay").unwrap().as_primitive::<Int64Type>();
-        let of = |carrier: &str| (0..file.num_rows()).filter(|&row| carriers.value(row) == carrier).collect::<Vec<_>>();
+        let of = |carrier: &str| {
+            (0..file.num_rows()).filter(|&row| carriers.value(row) == carrier).collect::<Vec<_>>()
+        };
         for carrier in ["UA", "HA", "OO"] {
-            let late: Vec<i64> =
-                of(carrier).into_iter().filter(|&row| delays.is_valid(row)).map(|row| delays.value(row)).collect();
+            let late: Vec<i64> = of(carrier)
+                .into_iter()
+                .filter(|&row| delays.is_valid(row))
+                .map(|row| delays.value(row))
+                .collect();
             let text = "SELECT count(*), count(arr_delay), sum(arr_delay) FROM flights WHERE carrier = $1";
             let found = cache.sql(text, &[carrier.into()]).unwrap().concat().unwrap();
             let number = |column: usize| found.column(column).as_primitive::<Int64Type>().value(0);
@@ -107,7 +115,9 @@ fn weather_is_refused_by_a_key_that_is_not_unique() {
 #[test]
 fn small_tables_come_back_row_by_row() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, key, count) in [("airlines", "carrier", 16), ("airports", "faa", 1458), ("planes", "tailnum", 3322)] {
+    for (name, key, count) in
+        [("airlines", "carrier", 16), ("airports", "faa", 1458), ("planes", "tailnum", 3322)]
+    {
         let cache = Cache::open(dir.path()).unwrap();
         let parquet = format!("{name}.parquet");
         let table =
@@ -117,7 +127,8 @@ fn small_tables_come_back_row_by_row() {
         assert_eq!(table.schema().fields(), file.schema().fields());
         let keys = file.column_by_name(key).unwrap().as_string::<i32>();
         for row in 0..count {
-            let found = table.get(keys.value(row)).unwrap().unwrap_or_else(|| panic!("{} is there", keys.value(row)));
+            let found =
+                table.get(keys.value(row)).unwrap().unwrap_or_else(|| panic!("{} is there", keys.value(row)));
             assert_eq!(found.to_batch().unwrap(), file.slice(row, 1));
         }
         assert!(table.get("no such key").unwrap().is_none());
@@ -138,7 +149,10 @@ fn files_of_a_pattern_are_read_in_the_order_of_their_names() {
     let pattern = format!("{}/[ab].parquet", dir.path().display());
     let table = cache.define_table("airlines", TableDefinition::parquet(pattern)).unwrap();
     let once = rows("airlines.parquet");
-    assert_eq!(table.scan().unwrap().concat().unwrap(), concat_batches(&once.schema(), [&once, &once]).unwrap());
+    assert_eq!(
+        table.scan().unwrap().concat().unwrap(),
+        concat_batches(&once.schema(), [&once, &once]).unwrap()
+    );
     let all = format!("{}/*.parquet", dir.path().display());
     refused(
         cache.define_table("keyed", TableDefinition::parquet(all).primary_key(["carrier"])),

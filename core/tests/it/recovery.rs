@@ -13,10 +13,8 @@ use crate::support::{assert_ids, define, files, ids_of, name_of, numbered, refus
 /// Rows of one commit of the children.
 const COMMIT_ROWS: i64 = 3;
 
-#[test]
-#[ignore = "the program of a child process"]
-fn appends_until_killed() {
-    let cache = CacheOptions::new().durability(Durability::Always).open(child::directory()).unwrap();
+fn append_until_killed(durability: Durability) {
+    let cache = CacheOptions::new().durability(durability).open(child::directory()).unwrap();
     let table = define(&cache, "t", []).unwrap();
     let mut next = i64::try_from(table.info().unwrap().rows).unwrap();
     loop {
@@ -26,13 +24,24 @@ fn appends_until_killed() {
     }
 }
 
-/// Everything that was acknowledged is there, and what is there is a prefix of what was written.
 #[test]
-fn acknowledged_commits_survive_a_kill() {
+#[ignore = "the program of a child process"]
+fn appends_durably_until_killed() {
+    append_until_killed(Durability::Always);
+}
+
+#[test]
+#[ignore = "the program of a child process"]
+fn appends_lazily_until_killed() {
+    append_until_killed(Durability::Never);
+}
+
+/// Everything that was acknowledged is there, and what is there is a prefix of what was written.
+fn assert_kills_lose_nothing(program: &str, rounds: &[usize]) {
     let dir = tempfile::tempdir().unwrap();
     let mut last: Option<Version> = None;
-    for acknowledgements in [1, 2, 5, 9, 14, 30] {
-        let mut child = Process::start("recovery::appends_until_killed", dir.path());
+    for &acknowledgements in rounds {
+        let mut child = Process::start(program, dir.path());
         let mut acknowledged = 0;
         for _ in 0..acknowledgements {
             acknowledged = child.next().expect("the child appends until it is killed").parse().unwrap();
@@ -57,6 +66,17 @@ fn acknowledged_commits_survive_a_kill() {
         last = Some(version);
         cache.close().unwrap();
     }
+}
+
+#[test]
+fn acknowledged_commits_survive_a_kill() {
+    assert_kills_lose_nothing("recovery::appends_durably_until_killed", &[1, 2, 5, 9, 14, 30]);
+}
+
+/// A process that dies loses nothing in any setting: what it wrote is the kernel's to keep.
+#[test]
+fn commits_that_were_not_synced_survive_a_kill() {
+    assert_kills_lose_nothing("recovery::appends_lazily_until_killed", &[1, 7, 40]);
 }
 
 #[test]
@@ -91,7 +111,10 @@ fn replacements_survive_a_kill() {
         let acknowledged = child.kill().last().map_or(first, |said| said.parse().unwrap());
         let cache = Cache::open(dir.path()).unwrap();
         let rows = i64::try_from(cache.table("t").unwrap().info().unwrap().rows).unwrap();
-        assert!(rows == acknowledged || rows == acknowledged + 1, "{acknowledged} were acknowledged, {rows} found");
+        assert!(
+            rows == acknowledged || rows == acknowledged + 1,
+            "{acknowledged} were acknowledged, {rows} found"
+        );
         assert_ids(&cache.table("t").unwrap(), 0..rows);
         files::assert_no_temporary_files(dir.path());
         cache.close().unwrap();
@@ -129,7 +152,11 @@ fn readers_beside_a_busy_owner() {
     assert!(seen > 5, "the owner was at work meanwhile");
     let last = Cache::open_read_only(dir.path()).unwrap();
     let rows = last.table("t").unwrap().info().unwrap().rows;
-    assert_eq!(staying.table("t").unwrap().info().unwrap().rows, rows, "a reader that stays is as far as a new one");
+    assert_eq!(
+        staying.table("t").unwrap().info().unwrap().rows,
+        rows,
+        "a reader that stays is as far as a new one"
+    );
 }
 
 /// A record of a log file.
@@ -195,7 +222,11 @@ impl Crashed {
 #[track_caller]
 fn assert_prefix(dir: &Path, end: i64, crashed: Version, what: &str) -> Option<String> {
     let reader = Cache::open_read_only(dir).unwrap_or_else(|error| panic!("{what}: {error:?}"));
-    assert_eq!(ids_of(&reader.table("t").unwrap()).unwrap(), (0..end).collect::<Vec<_>>(), "{what}, read-only");
+    assert_eq!(
+        ids_of(&reader.table("t").unwrap()).unwrap(),
+        (0..end).collect::<Vec<_>>(),
+        "{what}, read-only"
+    );
     drop(reader);
     let cache = Cache::open(dir).unwrap_or_else(|error| panic!("{what}: {error:?}"));
     let table = cache.table("t").unwrap();
@@ -265,7 +296,10 @@ fn a_damaged_record_takes_those_behind_it_and_says_so() {
             let what = format!("byte {position} of {record:?}");
             let damage = assert_prefix(copy.path(), whole, crashed.version, &what).expect(&what);
             let names = [log.file_name().unwrap().to_str().unwrap().to_owned(), record.offset.to_string()];
-            assert!(names.iter().all(|name| damage.contains(name)), "{what}: `{damage}` does not name {names:?}");
+            assert!(
+                names.iter().all(|name| damage.contains(name)),
+                "{what}: `{damage}` does not name {names:?}"
+            );
         }
     }
 }
@@ -371,5 +405,8 @@ fn a_lost_drop_brings_the_table_back() {
     files::flip(&log, (last.offset + last.len - 1) as u64 * 8);
     let recovered = Cache::open(&crashed).unwrap();
     assert_ids(&recovered.table("t").unwrap(), 0..50);
-    assert_eq!(recovered.table("u").unwrap().get(7).unwrap().unwrap().get::<&str>("name").unwrap(), name_of(7));
+    assert_eq!(
+        recovered.table("u").unwrap().get(7).unwrap().unwrap().get::<&str>("name").unwrap(),
+        name_of(7)
+    );
 }

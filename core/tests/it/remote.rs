@@ -50,7 +50,11 @@ impl Opened for ClientOpened {
     }
 
     fn catch_up(&mut self, version: Version) {
-        assert_eq!(self.reader().version().unwrap().includes(version), Some(true), "a client sees what it wrote");
+        assert_eq!(
+            self.reader().version().unwrap().includes(version),
+            Some(true),
+            "a client sees what it wrote"
+        );
     }
 
     fn reopen(&mut self) {

@@ -47,8 +47,11 @@ fn has_word(text: &str, word: &str) -> bool {
 
 #[test]
 fn every_file_says_what_it_is() {
-    let silent: Vec<String> =
-        rust_files("").into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
+    let silent: Vec<String> = rust_files("")
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
     assert!(silent.is_empty(), "files that do not start with `//!`: {silent:?}");
 }
 
@@ -84,14 +87,16 @@ fn storage_names_no_runtime() {
 /// A behaviour that is not in the list is a behaviour that never runs.
 #[test]
 fn every_behaviour_is_in_the_list() {
-    let listed: Vec<String> =
-        pillion_conformance::all().map(|behaviour| format!("{}::{}", behaviour.module, behaviour.name)).collect();
+    let listed: Vec<String> = pillion_conformance::all()
+        .map(|behaviour| format!("{}::{}", behaviour.module, behaviour.name))
+        .collect();
     let mut unlisted = Vec::new();
     let mut found = 0;
     for (path, text) in rust_files("core/conformance/src") {
         let module = Path::new(&path).file_stem().unwrap().to_string_lossy().into_owned();
         for line in text.lines() {
-            let Some((name, parameters)) = line.strip_prefix("pub fn ").and_then(|rest| rest.split_once('(')) else {
+            let Some((name, parameters)) = line.strip_prefix("pub fn ").and_then(|rest| rest.split_once('('))
+            else {
                 continue;
             };
             if parameters.ends_with(": &mut Session<'_>) -> Outcome {") && !parameters.contains(',') {

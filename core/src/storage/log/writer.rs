@@ -62,6 +62,11 @@ impl LogWriter {
         self.end
     }
 
+    /// Whether nothing was logged to the file yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end == LOG_HEADER_LEN as u64
+    }
+
     /// Whether records were appended since the last sync.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.unsynced

@@ -1,6 +1,6 @@
 //! Arrays over the mapped buffers of a segment; nothing is read or copied to make them.
 //!
-//! This is one of the two files of storage that hold unsafe code.
+//! This is one of the three files of storage that hold unsafe code.
 #![expect(unsafe_code, reason = "arrays over mapped bytes cannot be validated without reading all of them")]
 
 use arrow::array::{ArrayData, ArrayRef, make_array};

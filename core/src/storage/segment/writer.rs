@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::convert::IpcSchemaEncoder;
 use arrow::ipc::writer::{
     DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
@@ -14,7 +14,8 @@ use flatbuffers::FlatBufferBuilder;
 
 use super::directory::{BatchPositions, Directory, Section};
 use super::zones::ZoneMaps;
-use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::error::{Error, Result};
+use crate::storage::batch::compact_views;
 use crate::storage::edit::SegmentRecord;
 use crate::storage::format::{PAGE_LEN, SEGMENT_ALIGNMENT, align_up, checksum};
 use crate::storage::index;
@@ -248,24 +249,6 @@ fn positions(message: &[u8]) -> Result<BatchPositions> {
             .collect::<Result<_>>()?,
         variadic: variadic.map(|count| u32::try_from(count).map_err(|_| wrong())).collect::<Result<_>>()?,
     })
-}
-
-/// String views that refer only to bytes that they need: Arrow IPC writes all data buffers of a view array,
-/// also those of a small slice.
-fn compact_views(batch: &RecordBatch) -> Result<RecordBatch> {
-    let is_view = |array: &ArrayRef| matches!(array.data_type(), DataType::Utf8View | DataType::BinaryView);
-    if !batch.columns().iter().any(is_view) {
-        return Ok(batch.clone());
-    }
-    let columns = batch.columns().iter().map(|array| -> ArrayRef {
-        match array.data_type() {
-            DataType::Utf8View => std::sync::Arc::new(array.as_string_view().gc()),
-            DataType::BinaryView => std::sync::Arc::new(array.as_binary_view().gc()),
-            _ => array.clone(),
-        }
-    });
-    RecordBatch::try_new(batch.schema(), columns.collect())
-        .map_err(|error| Error::new(ErrorCode::Internal, "cannot compact string views").with_source(error))
 }
 
 /// Writes to a file in large portions and sums up every page on the way.

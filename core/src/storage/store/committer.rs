@@ -20,6 +20,8 @@ const CHECKPOINT_RETIRED_BYTES: u64 = 64 << 20;
 pub(super) const MANIFESTS_KEPT: usize = 2;
 
 pub(super) struct Committer {
+    /// A forked child shares files and lock with its parent and must not use them.
+    process: u32,
     /// Held until the cache is closed; nothing is written without it.
     pub(super) lock: Option<DirectoryLock>,
     pub(super) log: LogWriter,
@@ -57,7 +59,15 @@ impl Committer {
         manifests: Vec<u64>,
         uncheckpointed: bool,
     ) -> Self {
-        Self { lock: Some(lock), log, poison: None, manifests, retired: Vec::new(), uncheckpointed }
+        Self {
+            process: std::process::id(),
+            lock: Some(lock),
+            log,
+            poison: None,
+            manifests,
+            retired: Vec::new(),
+            uncheckpointed,
+        }
     }
 
     pub(super) fn head(&self, state: &State) -> Head {
@@ -70,6 +80,11 @@ impl Committer {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if self.is_forked() {
+            let message =
+                "a cache cannot be written after fork; open it again in the child, or before forking";
+            return Err(Error::new(ErrorCode::Closed, message));
+        }
         if self.lock.is_none() {
             return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
         }
@@ -88,6 +103,19 @@ impl Committer {
             tracing::error!(%error, "the log could not be written; the cache takes no more writes");
             self.poison = Some(format!("{error:#}"));
         })
+    }
+
+    /// As [`poison_on_error`](Self::poison_on_error), but a full disk is found before anything is lost.
+    fn poison_unless_full<T>(&mut self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(error) if error.code() == ErrorCode::DiskFull => Err(error),
+            result => self.poison_on_error(result),
+        }
+    }
+
+    /// Whether this is a child of the process that opened the cache.
+    pub(super) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
     }
 
     pub(super) fn retired_bytes(&self) -> u64 {
@@ -126,15 +154,15 @@ impl Committer {
         let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
         let synced = self.log.sync();
         self.poison_on_error(synced)?;
-        let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence);
-        // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
-        let log = match created {
-            Err(error) if error.code() != ErrorCode::DiskFull => self.poison_on_error(Err(error))?,
-            created => created?,
-        };
-        let number = log.number();
-        self.log = log;
-        Manifest { version: state.version, catalog: state.to_record(number)? }.write(vfs, &files.dir)?;
+        // A file that an earlier attempt began and nothing was logged to will do.
+        if !self.log.is_empty() {
+            let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence);
+            // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
+            self.log = self.poison_unless_full(created)?;
+        }
+        let manifest = Manifest { version: state.version, catalog: state.to_record(self.log.number())? };
+        let written = manifest.write(vfs, &files.dir);
+        self.poison_unless_full(written)?;
         self.uncheckpointed = false;
         self.manifests.insert(0, state.version.sequence);
         self.manifests.truncate(MANIFESTS_KEPT);
@@ -156,17 +184,14 @@ impl Committer {
         Ok(())
     }
 
-    /// Maps the segments that readers of this process hold: a later owner may remove their files.
-    pub(super) fn map_held_segments(&self, state: &Arc<State>) {
-        // The store itself and the caller hold the state; whoever else does may read any of its segments.
-        const OWN_REFERENCES: usize = 2;
-        let state_is_held = Arc::strong_count(state) > OWN_REFERENCES;
-        let current = state.tables.values().flat_map(|table| &table.segments);
-        let held = current.filter(|segment| state_is_held || Arc::strong_count(segment) > 1).cloned();
+    /// Maps the segments that handles and snapshots of this process may still read: a later owner may remove their
+    /// files. No data is read.
+    pub(super) fn map_readable_segments(&self, state: &State) {
+        let current = state.tables.values().flat_map(|table| &table.segments).cloned();
         let retired = self.retired.iter().filter_map(|retired| retired.readers.upgrade());
-        for segment in held.chain(retired) {
+        for segment in current.chain(retired) {
             if let Err(error) = segment.open() {
-                tracing::warn!(%error, "a segment that a reader holds cannot be mapped");
+                tracing::warn!(%error, "a segment cannot be mapped");
             }
         }
     }

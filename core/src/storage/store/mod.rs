@@ -239,6 +239,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether this is a child of the process that opened the cache, which must leave everything to its parent.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.committer.lock().is_forked()
+    }
+
     /// Tells readers in other processes that the owner lives, writes a manifest if it is time for one and removes files
     /// that nobody needs. To be called every second.
     ///
@@ -260,11 +265,12 @@ impl Store {
         self.committer.lock().check()
     }
 
-    /// Makes everything durable and marks the directory as closed; later writes are refused.
+    /// Makes everything durable and marks the directory as closed; later writes are refused. With `map_segments` the
+    /// handles that stay can read on whatever a later owner does.
     ///
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
-    pub(crate) fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self, map_segments: bool) -> Result<()> {
         let mut committer = self.committer.lock();
         if committer.lock.is_none() {
             return Ok(());
@@ -275,7 +281,9 @@ impl Store {
             committer.try_checkpoint(&self.files, &state);
             committer.check()?;
         }
-        committer.map_held_segments(&state);
+        if map_segments {
+            committer.map_readable_segments(&state);
+        }
         committer.remove_retired(&self.files);
         let record = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
         committer.log.reserve(&record)?;

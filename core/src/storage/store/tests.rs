@@ -67,7 +67,7 @@ fn workload(store: &Store) -> (usize, Result<()>) {
         }
         store.replace(table, SystemTime::now(), &mut rows(500..600))?;
         acknowledged += 1;
-        store.close()
+        store.close(false)
     };
     let result = steps();
     (acknowledged, result)
@@ -133,7 +133,7 @@ fn fault_everywhere(sticky: bool, errno: i32) {
         );
         let (_, finished) = match recovered {
             None => workload(&store),
-            Some(_) => (0, store.close()),
+            Some(_) => (0, store.close(false)),
         };
         finished.unwrap();
     }

@@ -118,7 +118,7 @@ impl Vfs for OsVfs {
             Ok(()) => {
                 file.set_len(0)?;
                 file.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
-                Ok(LockOutcome::Taken(Box::new(Lock(file))))
+                Ok(LockOutcome::Taken(Box::new(Lock { file, process: std::process::id() })))
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut owner = String::new();
@@ -156,11 +156,18 @@ impl Vfs for OsVfs {
 }
 
 /// Unlocks when dropped: a child that another thread is just forking holds the descriptor open until its exec.
-struct Lock(File);
+/// A forked child leaves it to its parent.
+struct Lock {
+    file: File,
+    process: u32,
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+        if std::process::id() != self.process {
+            return;
+        }
+        if let Err(error) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
             tracing::warn!(%error, "a cache directory cannot be unlocked");
         }
     }

@@ -6,8 +6,8 @@ pub(crate) mod random;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::array::types::Int64Type;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use pillion::{Cache, Error, ErrorCode, Result, Table, TableDefinition};
 
 /// Path of a file of real data.
