@@ -10,7 +10,7 @@
 //! pillion_conformance::instantiate!(Embedded);
 //! ```
 //!
-//! which makes one `#[test]` of every behaviour. `list.rs` is the one list of them; what a way in or a build cannot
+//! which makes one `#[test]` of every behaviour. `behaviours.rs` is the one list of them; what a way in or a build cannot
 //! do by its nature is left out by naming classes: see [`instantiate!`].
 
 #![expect(
@@ -21,6 +21,7 @@
 )]
 
 mod arrays;
+mod behaviours;
 mod list;
 mod model;
 mod opener;
@@ -33,6 +34,7 @@ pub mod column_queries;
 pub mod columns;
 pub mod composite_keys;
 pub mod concurrency;
+pub mod conditions;
 pub mod definitions;
 pub mod errors;
 pub mod filters;

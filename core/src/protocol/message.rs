@@ -338,3 +338,33 @@ pub(crate) fn freshness(nanoseconds: Option<i64>) -> Option<Freshness> {
     let nanoseconds = u64::try_from(nanoseconds?).ok()?;
     Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::error::ErrorKind;
+
+    /// The protocol is what its document says: nobody changes one without the other.
+    #[test]
+    fn the_document_lists_every_call_and_every_error() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for &call in Call::ALL {
+            let line = format!("| {} | {call:?} |", call as u16);
+            assert!(document.contains(&line), "docs/protocol.md lacks `{line}`");
+            assert_eq!(Call::from_number(call as u16), Some(call));
+        }
+        for &code in ErrorCode::ALL {
+            let kind = match code.kind() {
+                ErrorKind::Retry => "retry",
+                ErrorKind::Request => "request",
+                ErrorKind::Source => "source",
+                ErrorKind::OutcomeUnknown => "outcome unknown",
+                ErrorKind::Reopen => "reopen",
+                ErrorKind::Report => "report",
+            };
+            let line = format!("| {} | {code:?} | {kind} |", code.number());
+            assert!(document.contains(&line), "docs/protocol.md lacks `{line}`");
+        }
+    }
+}

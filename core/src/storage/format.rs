@@ -58,3 +58,37 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These numbers are on disk and in `docs/storage-format.md`: a change of any of them is a new format version.
+    #[test]
+    fn the_document_states_every_constant() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/storage-format.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (_, block) = document.split_once("```constants\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let text = |magic: &[u8]| format!("{:?}", std::str::from_utf8(magic).unwrap());
+        macro_rules! numbers {
+            ($($name:ident)+) => { [$((stringify!($name), $name.to_string()),)+] };
+        }
+        let magics = [
+            ("LOG_MAGIC", text(&LOG_MAGIC)),
+            ("RECORD_MAGIC", text(&RECORD_MAGIC)),
+            ("MANIFEST_MAGIC", text(&MANIFEST_MAGIC)),
+        ];
+        let numbers = numbers! {
+            FORMAT_VERSION LOG_HEADER_LEN RECORD_HEADER_LEN MANIFEST_HEADER_LEN RECORD_ALIGNMENT RECORD_BODY_MAX
+            MANIFEST_BODY_MAX SEGMENT_ALIGNMENT PAGE_LEN BATCH_ROWS SEGMENT_ROWS_MAX SEGMENT_BYTES_TARGET BUCKET_LEN
+            BUCKET_SLOTS
+        };
+        let mut stated: Vec<&str> = block.lines().collect();
+        let mut ours: Vec<String> =
+            magics.iter().chain(&numbers).map(|(name, value)| format!("{name} = {value}")).collect();
+        stated.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(stated, ours);
+    }
+}

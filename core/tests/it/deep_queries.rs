@@ -17,7 +17,8 @@ fn runs_a_query() {
     let cache = Cache::open(dir.join("cache")).unwrap();
     define(&cache, "t", 0..10).unwrap();
     let answer = cache.sql(&text, &[]).and_then(Batches::collect_all);
-    let prepared = cache.prepare(&text).and_then(|prepared| prepared.execute(&[])).and_then(Batches::collect_all);
+    let prepared =
+        cache.prepare(&text).and_then(|prepared| prepared.execute(&[])).and_then(Batches::collect_all);
     assert_eq!(answer.is_ok(), prepared.is_ok(), "{:?} and {:?}", answer.err(), prepared.err());
     let next = cache.sql("SELECT count(*) FROM t", &[]).and_then(Batches::collect_all);
     assert!(next.is_ok(), "the cache goes on");
@@ -43,7 +44,8 @@ fn a_sum_of_thousands() {
 
 #[test]
 fn a_condition_of_thousands() {
-    let conditions = |count: i64| (0..count).map(|n| format!("id <> {}", n + 100)).collect::<Vec<_>>().join(" AND ");
+    let conditions =
+        |count: i64| (0..count).map(|n| format!("id <> {}", n + 100)).collect::<Vec<_>>().join(" AND ");
     assert_survived("1000 conditions", &format!("SELECT id FROM t WHERE {}", conditions(1_000)));
 }
 

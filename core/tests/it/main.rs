@@ -13,6 +13,7 @@ mod support;
 mod bad_input;
 mod conformance;
 mod corruption;
+mod damaged_logs;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;

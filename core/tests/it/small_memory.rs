@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray};
 use arrow::array::types::{Int32Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray};
 use pillion::{Cache, CacheOptions, ErrorCode, TableDefinition};
 
 use crate::support::{files, refused};
@@ -25,7 +25,12 @@ fn batches(ids: &[i64]) -> Vec<RecordBatch> {
                 ("id", Arc::new(Int64Array::from_iter_values(ids.iter().copied()))),
                 ("place", Arc::new(Int64Array::from_iter(place))),
                 ("text", Arc::new(StringArray::from_iter_values(ids.iter().map(|id| format!("text {id}"))))),
-                ("view", Arc::new(StringViewArray::from_iter_values(ids.iter().map(|id| format!("view of the row {id}"))))),
+                (
+                    "view",
+                    Arc::new(StringViewArray::from_iter_values(
+                        ids.iter().map(|id| format!("view of the row {id}")),
+                    )),
+                ),
                 ("list", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(list))),
             ];
             RecordBatch::try_from_iter(columns).unwrap()
