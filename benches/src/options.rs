@@ -9,7 +9,7 @@ pub const USAGE: &str = "\
   --quick     small tables and short rounds: ends after seconds, shows that it works, measures nothing
   --large     also the rows with 10,000,000 rows
   --only TEXT only rows whose figure or name contains TEXT
-  --out DIR   where to write the JSON and the chart; target/bench unless told otherwise";
+  --out DIR   where to write the JSON and the chart; `bench` in Cargo's target folder unless told otherwise";
 
 /// Arguments of a bench.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +34,8 @@ impl Options {
     /// # Errors
     /// An unknown argument, or one without its value.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut options = Self {
-            quick: false,
-            large: false,
-            only: None,
-            out: PathBuf::from("target/bench"),
-            bench: false,
-            help: false,
-        };
+        let mut options =
+            Self { quick: false, large: false, only: None, out: default_out(), bench: false, help: false };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
@@ -64,6 +58,14 @@ impl Options {
     }
 }
 
+/// `bench` in the folder that Cargo built this program in: `cargo bench` runs it in the package's folder and
+/// `cargo run` wherever the user is, and neither is the place for files that come and go.
+fn default_out() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.unwrap_or_else(|| "target".as_ref()).join("bench")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +81,9 @@ mod tests {
         assert_eq!(options.out, PathBuf::from("somewhere"));
         assert!(options.wants("P1", "get"));
         assert!(!options.wants("P10", "load"));
-        assert!(parse(&[]).unwrap().wants("P10", "load"));
+        let options = parse(&[]).unwrap();
+        assert!(options.wants("P10", "load"));
+        assert!(options.out.ends_with("bench"), "{}", options.out.display());
     }
 
     #[test]

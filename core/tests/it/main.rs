@@ -14,8 +14,6 @@ mod bad_input;
 mod conformance;
 mod corruption;
 mod damaged_logs;
-#[cfg(feature = "sql")]
-mod deep_queries;
 mod directories;
 #[cfg(target_os = "linux")]
 mod full_disk;
