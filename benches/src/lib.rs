@@ -5,7 +5,7 @@
 //! answers before the first call is timed. [`Report`](report::Report) prints the table and writes it as JSON and
 //! as a chart.
 //!
-//! - [`bench`]: a program that runs rows and reports them.
+//! - [`mod@bench`]: a program that runs rows and reports them.
 //! - [`harness`]: contestants, rounds, latencies.
 //! - [`report`]: the machine, the table, the JSON, the chart.
 //! - [`data`]: the rows that are stored and the keys that are asked for.

@@ -96,7 +96,7 @@ impl SegmentWriter {
     /// Writes a batch of the segment's schema, at least one row of it.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`]. The writer cannot be used on.
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io). The writer cannot be used on.
     pub(crate) fn write_batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = compact_views(batch)?;
         self.hash_keys(&batch)?;
@@ -127,7 +127,7 @@ impl SegmentWriter {
     /// Returns the record for the catalog and the hash of every row's key.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`].
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).
     pub(crate) fn finish(mut self, id: u64, run: u64) -> Result<(SegmentRecord, Vec<u64>)> {
         let index = if self.key.is_empty() {
             None
