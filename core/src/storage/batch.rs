@@ -26,6 +26,7 @@ pub(crate) fn compact_views(batch: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// Bytes of a row on average, at least one; of a slice, what it refers to and not what it shares.
+#[cfg(feature = "sidecar")]
 pub(crate) fn row_len(batch: &RecordBatch) -> usize {
     (batch_len(batch) / batch.num_rows().max(1)).max(1)
 }

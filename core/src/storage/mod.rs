@@ -4,6 +4,7 @@
     allow(dead_code, unused_imports, reason = "zone maps and batches of one row are read by SQL only")
 )]
 
+mod assemble;
 mod batch;
 mod edit;
 mod follower;
