@@ -1,7 +1,9 @@
-//! Attached: another process owns the directory; this one maps its files read-only and follows its commits.
+//! Attached: another process owns the directory; this one maps its files read-only and follows its commits. Writes, if it
+//! came by the socket of a sidecar, are sent there.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::api::backend::{Backend, Reader, Statement};
 use crate::api::batches::Batches;
@@ -15,8 +17,17 @@ use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::Version;
 use crate::local::{self, Local};
+#[cfg(feature = "sidecar")]
+use crate::remote::Remote;
 use crate::source::Input;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
 use crate::storage::{Files, Follower};
+
+/// How long the files may take to show what the sidecar committed; it writes them before it answers.
+const FOLLOW_TIME: Duration = Duration::from_secs(5);
+/// How often to look.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(1);
 
 /// A directory of another process.
 #[derive(Debug)]
@@ -24,13 +35,53 @@ pub(crate) struct Attached {
     files: Files,
     damage: Option<String>,
     local: Arc<Local<Follower>>,
+    #[cfg(feature = "sidecar")]
+    writer: Option<Arc<Remote>>,
 }
 
 impl Attached {
     pub(crate) fn open(dir: &Path, options: CacheOptions) -> Result<Self> {
         let files = Files::below(dir)?;
         let (follower, damage) = Follower::open(files.clone())?;
-        Ok(Self { files, damage, local: Arc::new(Local::new(follower, options)?) })
+        let local = Arc::new(Local::new(follower, options)?);
+        #[cfg(feature = "sidecar")]
+        return Ok(Self { files, damage, local, writer: None });
+        #[cfg(not(feature = "sidecar"))]
+        return Ok(Self { files, damage, local });
+    }
+
+    /// The same, with a sidecar that writes.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn with_writer(mut self, remote: Remote) -> Self {
+        self.writer = Some(Arc::new(remote));
+        self
+    }
+
+    /// Who writes.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ReadOnly`] if nobody does for this process.
+    #[cfg(feature = "sidecar")]
+    fn writer(&self) -> Result<&Arc<Remote>> {
+        self.writer.as_ref().ok_or_else(|| self.read_only())
+    }
+
+    #[cfg(not(feature = "sidecar"))]
+    fn writer(&self) -> Result<&crate::embedded::Embedded> {
+        Err(self.read_only())
+    }
+
+    /// A version that the sidecar committed for this process, once this process reads it.
+    fn follow(&self, written: Version) -> Result<Version> {
+        let deadline = Instant::now() + FOLLOW_TIME;
+        while !self.local.source().newest()?.includes(written) {
+            if Instant::now() >= deadline {
+                let message = format!("version {written} was committed, and its files do not show it");
+                return Err(Error::new(ErrorCode::Internal, message));
+            }
+            std::thread::sleep(FOLLOW_PAUSE);
+        }
+        Ok(written)
     }
 
     fn read_only(&self) -> Error {
@@ -72,6 +123,11 @@ impl Reader for Attached {
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        // What this build cannot do, the sidecar can.
+        #[cfg(all(feature = "sidecar", not(feature = "sql")))]
+        if let Some(writer) = &self.writer {
+            return writer.sql(text, parameters);
+        }
         self.local.sql(text, parameters)
     }
 }
@@ -81,32 +137,53 @@ impl Backend for Attached {
         Way::Attached
     }
 
+    #[cfg(feature = "sidecar")]
+    fn maps(&self) -> Option<Arc<Maps>> {
+        Some(self.files.maps.clone())
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.files.identity()
+    }
+
     fn pin(&self) -> Result<Arc<dyn Reader>> {
         self.local.pin()
     }
 
     fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        #[cfg(all(feature = "sidecar", not(feature = "sql")))]
+        if let Some(writer) = &self.writer {
+            return writer.clone().prepare(text);
+        }
         self.local.clone().prepare(text)
     }
 
-    fn define_table(&self, _: &str, _: TableDefinition) -> Result<TableInfo> {
-        Err(self.read_only())
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
+        let info = self.writer()?.define_table(name, definition)?;
+        self.follow(info.version)?;
+        Ok(info)
     }
 
-    fn drop_table(&self, _: &str) -> Result<Version> {
-        Err(self.read_only())
+    fn drop_table(&self, name: &str) -> Result<Version> {
+        self.follow(self.writer()?.drop_table(name)?)
     }
 
-    fn append(&self, _: u64, _: Input) -> Result<Version> {
-        Err(self.read_only())
+    fn append(&self, table: u64, rows: Input) -> Result<Version> {
+        self.follow(self.writer()?.append(table, rows)?)
     }
 
-    fn replace(&self, _: u64, _: Input) -> Result<Version> {
-        Err(self.read_only())
+    fn replace(&self, table: u64, rows: Input) -> Result<Version> {
+        self.follow(self.writer()?.replace(table, rows)?)
     }
 
     fn sync(&self) -> Result<()> {
-        Err(self.read_only())
+        self.writer()?.sync()
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn messages_sent(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.messages_sent())
     }
 
     fn status(&self) -> Result<Status> {
@@ -127,6 +204,9 @@ impl Backend for Attached {
     }
 
     fn close(&self) -> Result<()> {
-        Ok(())
+        match self.writer() {
+            Ok(writer) => writer.close(),
+            Err(_) => Ok(()),
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::api::value::Value;
 use crate::api::version::Version;
 use crate::local::{self, Local};
 use crate::source::Input;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
 use crate::storage::{Files, Store, Sync, TableShape, check_storable, key};
 
 /// How often the background thread looks for work that has no clock of its own, and says that it lives.
@@ -104,6 +106,16 @@ impl Reader for Embedded {
 impl Backend for Embedded {
     fn way(&self) -> Way {
         Way::Embedded
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn maps(&self) -> Option<Arc<Maps>> {
+        Some(self.store().files().maps.clone())
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.store().files().identity()
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {

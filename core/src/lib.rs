@@ -46,8 +46,10 @@ mod remote;
 mod source;
 mod storage;
 
-pub use api::batches::{BatchStream, Batches};
+pub use api::batches::{BatchStream, Batches, Canceller};
 pub use api::cache::{Cache, OwnerSeen, Status, Way};
+#[cfg(feature = "sidecar")]
+pub use api::connect::{Attach, ConnectOptions};
 pub use api::definition::TableDefinition;
 pub use api::error::{Error, ErrorCode, ErrorKind, Result};
 pub use api::key::{Key, KeyParts};

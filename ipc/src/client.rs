@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,6 +37,8 @@ struct Inbox {
     /// `None` while a thread reads from it.
     reader: Option<FrameReader>,
     answers: HashMap<u64, VecDeque<Frame>>,
+    /// Descriptors by the request that they answer.
+    descriptors: HashMap<u64, OwnedFd>,
     /// Why no more answers will come.
     broken: Option<String>,
 }
@@ -73,8 +76,15 @@ impl Client {
     /// # Errors
     /// Those of duplicating the descriptor.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
-        let reader = FrameReader::new(stream.try_clone()?);
-        let inbox = Inbox { next_request: 1, reader: Some(reader), answers: HashMap::new(), broken: None };
+        let mut reader = FrameReader::new(stream.try_clone()?);
+        reader.take_descriptors();
+        let inbox = Inbox {
+            next_request: 1,
+            reader: Some(reader),
+            answers: HashMap::new(),
+            descriptors: HashMap::new(),
+            broken: None,
+        };
         let shared = Shared {
             process: std::process::id(),
             writer: Mutex::new(FrameWriter::new(stream)),
@@ -172,10 +182,19 @@ impl Call {
             };
             drop(inbox);
             let received = reader.receive(deadline);
+            let descriptor = match &received {
+                Ok(frame) if frame.flags.contains(Flags::DESCRIPTOR) => reader.descriptor(),
+                _ => None,
+            };
             inbox = self.shared.inbox.lock();
             inbox.reader = Some(reader);
             let outcome = match received {
                 Ok(frame) => {
+                    if let Some(descriptor) = descriptor
+                        && inbox.answers.contains_key(&frame.request)
+                    {
+                        inbox.descriptors.insert(frame.request, descriptor);
+                    }
                     // Answers to calls that were given up are dropped.
                     if let Some(frames) = inbox.answers.get_mut(&frame.request) {
                         frames.push_back(frame);
@@ -194,9 +213,23 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The number of the request.
+    pub fn request(&self) -> u64 {
+        self.request
+    }
+
+    /// The descriptor that came with a frame of the answer, if one did; it can be taken once.
+    pub fn take_descriptor(&self) -> Option<OwnedFd> {
+        self.shared.inbox.lock().descriptors.remove(&self.request)
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
-        self.shared.inbox.lock().answers.remove(&self.request);
+        let mut inbox = self.shared.inbox.lock();
+        inbox.answers.remove(&self.request);
+        inbox.descriptors.remove(&self.request);
     }
 }
 
@@ -254,6 +287,41 @@ mod tests {
         assert_eq!(first.receive(None).unwrap().body, [1]);
         assert_eq!(second.receive(None).unwrap().body, [2]);
         drop((first, second, client));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_the_answer_to_its_request() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let server = std::thread::Builder::new()
+            .name("descriptors".into())
+            .spawn(move || {
+                let mut reader = FrameReader::new(far.try_clone().unwrap());
+                let mut writer = FrameWriter::new(far);
+                for number in [1_u8, 2] {
+                    let frame = reader.receive(None).unwrap();
+                    let mut file = tempfile::tempfile().unwrap();
+                    io::Write::write_all(&mut file, &[number]).unwrap();
+                    writer.send_with(&frame, std::os::fd::AsFd::as_fd(&file)).unwrap();
+                }
+                // A client that sends one breaks the protocol.
+                assert!(matches!(reader.receive(None), Err(ReceiveError::Io(_))));
+            })
+            .unwrap();
+        let mut strange = FrameWriter::new(near.try_clone().unwrap());
+        let client = Client::new(near).unwrap();
+        let calls = [client.begin().unwrap(), client.begin().unwrap()];
+        calls.iter().for_each(|call| call.send(1, Flags::default(), vec![7; 100_000]).unwrap());
+        for (call, number) in calls.iter().zip([1_u8, 2]) {
+            assert_eq!(call.receive(None).unwrap().body.len(), 100_000);
+            let file = std::fs::File::from(call.take_descriptor().unwrap());
+            let mut byte = [0];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, 0).unwrap();
+            assert_eq!(byte, [number]);
+            assert!(call.take_descriptor().is_none());
+        }
+        let file = tempfile::tempfile().unwrap();
+        strange.send_with(&Frame::default(), std::os::fd::AsFd::as_fd(&file)).unwrap();
         server.join().unwrap();
     }
 

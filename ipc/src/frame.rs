@@ -18,6 +18,8 @@ impl Flags {
     pub const ERROR: Self = Self(2);
     /// Nobody waits for an answer, and none is to be sent.
     pub const QUIET: Self = Self(4);
+    /// A descriptor travels with the frame.
+    pub const DESCRIPTOR: Self = Self(8);
 
     /// Whether all flags of `other` are set.
     pub fn contains(self, other: Self) -> bool {

@@ -1,11 +1,15 @@
 //! The two halves of a connection, each used by one thread at a time.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::frame::{Frame, FrameDecoder, FrameError};
+use crate::descriptors;
+use crate::frame::{Flags, Frame, FrameDecoder, FrameError};
 
 /// Bytes asked of the socket at a time.
 const READ_LEN: usize = 64 << 10;
@@ -23,6 +27,14 @@ impl FrameWriter {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Ends the connection in both directions, whoever uses it.
+    ///
+    /// # Errors
+    /// Those of the socket, if it is not connected any more.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Both)
+    }
+
     /// Sends a frame; blocks while the other end does not read.
     ///
     /// # Errors
@@ -31,6 +43,19 @@ impl FrameWriter {
         self.buffer.clear();
         frame.encode(&mut self.buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         self.stream.write_all(&self.buffer)
+    }
+
+    /// Sends a frame and a descriptor with it; its flags say so.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, frame: &Frame, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = Flags::from_bits(frame.flags.bits() | Flags::DESCRIPTOR.bits());
+        let frame = Frame { flags, ..frame.clone() };
+        self.buffer.clear();
+        frame.encode(&mut self.buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let sent = descriptors::send(&self.stream, &self.buffer, descriptor)?;
+        self.stream.write_all(&self.buffer[sent..])
     }
 }
 
@@ -41,6 +66,8 @@ pub struct FrameReader {
     decoder: FrameDecoder,
     chunk: Vec<u8>,
     frame_time_max: Option<Duration>,
+    /// Descriptors that came and were not taken; `None` if none may come.
+    descriptors: Option<VecDeque<OwnedFd>>,
 }
 
 /// Why no frame came.
@@ -73,7 +100,23 @@ impl std::error::Error for ReceiveError {}
 impl FrameReader {
     /// Receives on `stream`.
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, decoder: FrameDecoder::default(), chunk: vec![0; READ_LEN], frame_time_max: None }
+        Self {
+            stream,
+            decoder: FrameDecoder::default(),
+            chunk: vec![0; READ_LEN],
+            frame_time_max: None,
+            descriptors: None,
+        }
+    }
+
+    /// From now on frames may bring descriptors; before, one that does breaks the connection.
+    pub fn take_descriptors(&mut self) {
+        self.descriptors.get_or_insert_default();
+    }
+
+    /// The descriptor that came with the frame that [`receive`](Self::receive) gave last.
+    pub fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.as_mut()?.pop_front()
     }
 
     /// From now on a frame that was begun must be complete in this time; else [`receive`](Self::receive) times out.
@@ -102,7 +145,7 @@ impl FrameReader {
                 }
             };
             self.stream.set_read_timeout(timeout).map_err(ReceiveError::Io)?;
-            match self.stream.read(&mut self.chunk) {
+            match descriptors::receive(&self.stream, &mut self.chunk, self.descriptors.as_mut()) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(read) => self.decoder.push(&self.chunk[..read]),
                 Err(error) => match error.kind() {

@@ -6,13 +6,17 @@
 //! - [`Frame`] and [`FrameDecoder`]: what goes over the socket, as a state machine without I/O.
 //! - [`Listener`] and [`connect`]: sockets with an owner, a mode and a stale predecessor.
 //! - [`FrameReader`] and [`FrameWriter`]: the two halves of a connection.
+//! - [`Arena`]: shared memory for answers that need not go through the socket.
 //! - [`Client`]: many calls of many threads over one connection, each with a deadline.
 
+mod arena;
 mod client;
+mod descriptors;
 mod frame;
 mod halves;
 mod socket;
 
+pub use arena::{ARENA_ALIGNMENT, Arena, Lease, check_sealed};
 pub use client::{Call, CallError, Client};
 pub use frame::{FRAME_BODY_MAX, FRAME_HEADER_LEN, Flags, Frame, FrameDecoder, FrameError};
 pub use halves::{FrameReader, FrameWriter, ReceiveError};

@@ -14,6 +14,8 @@ use super::table::TableInfo;
 use super::value::Value;
 use super::version::Version;
 use crate::source::Input;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
 
 /// Reads of one version, or of the newest at each call.
 pub(crate) trait Reader: Any + Debug + Send + Sync {
@@ -46,6 +48,23 @@ pub(crate) trait Reader: Any + Debug + Send + Sync {
 pub(crate) trait Backend: Reader {
     /// Which one.
     fn way(&self) -> Way;
+
+    /// The mapped files, where this process maps them.
+    #[cfg(feature = "sidecar")]
+    fn maps(&self) -> Option<Arc<Maps>> {
+        None
+    }
+
+    /// Device and inode that tell whether another process sees the same directory.
+    #[cfg(feature = "sidecar")]
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Messages sent to a sidecar so far.
+    fn messages_sent(&self) -> u64 {
+        0
+    }
 
     /// The newest version, held.
     fn pin(&self) -> Result<Arc<dyn Reader>>;

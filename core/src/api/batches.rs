@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use futures::stream::BoxStream;
 
-use super::error::Result;
+use super::error::{Error, ErrorCode, Result};
 use super::version::{Freshness, Tier, Version};
 
 /// What makes the batches of an answer.
@@ -17,8 +19,66 @@ pub(crate) trait BatchSource: Send {
     /// The next batch; does its work on the calling thread and blocks until it is there.
     fn next_batch(&mut self) -> Option<Result<RecordBatch>>;
 
+    /// Ends the work from another thread, where there is work to end; there are then no more batches.
+    fn cancel_hook(&self) -> Option<CancelHook> {
+        None
+    }
+
     /// The same batches for a task of any async runtime.
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>>;
+}
+
+/// Ends work; called once at most.
+pub(crate) type CancelHook = Box<dyn Fn() + Send + Sync>;
+
+/// Ends an answer from another thread. Made by [`Batches::canceller`]; cloning is cheap.
+#[derive(Clone)]
+pub struct Canceller {
+    shared: Arc<CancelState>,
+}
+
+struct CancelState {
+    cancelled: AtomicBool,
+    hook: Option<CancelHook>,
+}
+
+impl Canceller {
+    pub(crate) fn new(hook: Option<CancelHook>) -> Self {
+        Self { shared: Arc::new(CancelState { cancelled: AtomicBool::new(false), hook }) }
+    }
+
+    /// Stops the work and returns at once. The next batch is an error, [`Cancelled`](ErrorCode::Cancelled), unless the
+    /// answer is complete.
+    pub fn cancel(&self) {
+        if !self.shared.cancelled.swap(true, Ordering::AcqRel)
+            && let Some(hook) = &self.shared.hook
+        {
+            hook();
+        }
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    /// What comes next where `next` would have come.
+    fn apply<T>(&self, next: Option<Result<T>>) -> Option<Result<T>> {
+        // Work that was ended looks like its end, and may fail in its own words.
+        match next {
+            Some(Ok(_)) => next,
+            _ if self.is_cancelled() => {
+                Some(Err(Error::new(ErrorCode::Cancelled, "the answer was cancelled before it was complete")))
+            }
+            _ => next,
+        }
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
 }
 
 /// What is known of an answer beside its rows.
@@ -40,12 +100,13 @@ pub(crate) struct AnswerInfo {
 pub struct Batches {
     schema: SchemaRef,
     info: AnswerInfo,
+    canceller: Canceller,
     source: Option<Box<dyn BatchSource>>,
 }
 
 impl Batches {
     pub(crate) fn new(schema: SchemaRef, info: AnswerInfo, source: Box<dyn BatchSource>) -> Self {
-        Self { schema, info, source: Some(source) }
+        Self { schema, info, canceller: Canceller::new(source.cancel_hook()), source: Some(source) }
     }
 
     /// Columns of every batch.
@@ -68,6 +129,11 @@ impl Batches {
         self.info.tier
     }
 
+    /// What ends the answer from another thread, also while this one waits for a batch.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
     /// All batches at once; blocks.
     ///
     /// # Errors
@@ -85,19 +151,20 @@ impl Batches {
         let schema = self.schema.clone();
         let batches: Vec<RecordBatch> = self.collect::<Result<_>>()?;
         arrow::compute::concat_batches(&schema, &batches).map_err(|error| {
-            super::error::Error::new(super::error::ErrorCode::Execution, "the rows do not fit into one batch")
-                .with_source(error)
+            Error::new(ErrorCode::Execution, "the rows do not fit into one batch").with_source(error)
         })
     }
 
     /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the cache;
     /// a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
     pub fn into_stream(mut self) -> BatchStream {
-        let stream = match self.source.take() {
-            Some(source) => source.into_stream(),
-            None => Box::pin(futures::stream::empty()),
-        };
-        BatchStream { schema: self.schema.clone(), info: self.info, stream }
+        let stream = self.source.take().map(BatchSource::into_stream);
+        BatchStream {
+            schema: self.schema.clone(),
+            info: self.info,
+            canceller: self.canceller.clone(),
+            stream,
+        }
     }
 }
 
@@ -105,7 +172,9 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.source.as_mut()?.next_batch();
+        let source = self.source.as_mut()?;
+        let next = if self.canceller.is_cancelled() { None } else { source.next_batch() };
+        let next = self.canceller.apply(next);
         if !matches!(next, Some(Ok(_))) {
             self.source = None;
         }
@@ -126,7 +195,9 @@ impl fmt::Debug for Batches {
 pub struct BatchStream {
     schema: SchemaRef,
     info: AnswerInfo,
-    stream: BoxStream<'static, Result<RecordBatch>>,
+    canceller: Canceller,
+    /// `None` once it has ended.
+    stream: Option<BoxStream<'static, Result<RecordBatch>>>,
 }
 
 impl BatchStream {
@@ -149,13 +220,25 @@ impl BatchStream {
     pub fn tier(&self) -> Tier {
         self.info.tier
     }
+
+    /// What ends the answer from another task.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
 }
 
 impl Stream for BatchStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.stream.as_mut().poll_next(context)
+        let is_cancelled = self.canceller.is_cancelled();
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let next = if is_cancelled { None } else { ready!(stream.as_mut().poll_next(context)) };
+        let next = self.canceller.apply(next);
+        if !matches!(next, Some(Ok(_))) {
+            self.stream = None;
+        }
+        Poll::Ready(next)
     }
 }
 

@@ -13,6 +13,8 @@ use super::prepared::Prepared;
 use super::snapshot::Snapshot;
 use super::table::{Table, TableInfo};
 use super::url::Url;
+#[cfg(feature = "sidecar")]
+use super::url::UrlAttach;
 use super::value::Value;
 use super::version::Version;
 use crate::attached::Attached;
@@ -97,22 +99,29 @@ impl Cache {
         CacheOptions::new().open_read_only(dir)
     }
 
-    /// Connects to a sidecar on a Unix socket; waits for one that is still starting. Each call is a message and has
-    /// `deadline` as its limit, connecting included; a call that only reads is repeated on a new connection if the
-    /// sidecar was restarted, a write whose answer was lost is [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
+    /// Connects to a sidecar on a Unix socket with the default [`ConnectOptions`]; waits for one that is still starting.
+    ///
+    /// A client that can read the sidecar's directory is [`Attached`](Way::Attached): it maps the files and reads them
+    /// without a message, also while the sidecar is stopped, as [`open_read_only`](Self::open_read_only) does; writes
+    /// are sent to the sidecar and are there for the next read. Another one is [`Remote`](Way::Remote): each call is a
+    /// message. A call has `deadline` as its limit, connecting included; one that only reads is repeated on a new
+    /// connection if the sidecar was restarted, a write whose answer was lost is
+    /// [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
     ///
     /// # Errors
     /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers;
     /// [`Unsupported`](ErrorCode::Unsupported) if it speaks no protocol that this client does.
     #[cfg(feature = "sidecar")]
     pub fn connect(socket: impl AsRef<Path>, deadline: std::time::Duration) -> Result<Self> {
-        Ok(Self { backend: Arc::new(crate::remote::Remote::connect(socket.as_ref(), deadline)?) })
+        super::connect::ConnectOptions::new().deadline(deadline).connect(socket)
     }
 
     /// Opens the cache that a URL names, so that a program changes its way in by a setting:
     ///
     /// - `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro` [`open_read_only`](Self::open_read_only);
-    /// - `unix:SOCKET` is [`connect`](Self::connect), with `?deadline=SECONDS` for another limit than 60 seconds.
+    /// - `unix:SOCKET` is [`connect`](Self::connect), with `?attach=require` or `?attach=never`, `?dir=DIR` where this
+    ///   process sees the directory elsewhere than the sidecar, and `?deadline=SECONDS` for another limit than 60
+    ///   seconds; `&` joins several.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown scheme or option; those of the call it stands
@@ -122,7 +131,18 @@ impl Cache {
             Url::Directory { dir, read_only: false } => Self::open(dir),
             Url::Directory { dir, read_only: true } => Self::open_read_only(dir),
             #[cfg(feature = "sidecar")]
-            Url::Socket { socket, deadline } => Self::connect(socket, deadline),
+            Url::Socket { socket, attach, dir, deadline } => {
+                use super::connect::{Attach, ConnectOptions};
+                let options = ConnectOptions::new().deadline(deadline).attach(match attach {
+                    UrlAttach::IfPossible => Attach::IfPossible,
+                    UrlAttach::Require => Attach::Require,
+                    UrlAttach::Never => Attach::Never,
+                });
+                match dir {
+                    Some(dir) => options.dir(dir).connect(socket),
+                    None => options.connect(socket),
+                }
+            }
             #[cfg(not(feature = "sidecar"))]
             Url::Socket { .. } => Err(Error::new(
                 ErrorCode::Unsupported,
@@ -169,6 +189,12 @@ impl Cache {
     /// How this cache is reached.
     pub fn way(&self) -> Way {
         self.backend.way()
+    }
+
+    /// Calls that were sent to a sidecar by this handle and its clones, beside those that made the connection. Of an
+    /// embedded cache 0; of an attached one only its writes are sent.
+    pub fn messages_sent(&self) -> u64 {
+        self.backend.messages_sent()
     }
 
     /// Defines a table and loads its first rows in one commit. If a table of that name exists with the same

@@ -122,6 +122,8 @@ codes! {
     Timeout = 404 => Retry;
     /// The sidecar cannot be reached.
     Unavailable = 405 => Retry;
+    /// The query was cancelled before its answer was complete.
+    Cancelled = 406 => Retry;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
     /// The operating system refused a read or a write.

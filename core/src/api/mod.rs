@@ -3,6 +3,8 @@
 pub(crate) mod backend;
 pub(crate) mod batches;
 pub(crate) mod cache;
+#[cfg(feature = "sidecar")]
+pub(crate) mod connect;
 pub(crate) mod definition;
 pub(crate) mod error;
 pub(crate) mod key;

@@ -110,7 +110,8 @@ impl CacheOptions {
         Cache::open_read_only_with(dir.as_ref(), self)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether the settings make sense.
+    pub(crate) fn check(&self) -> Result<()> {
         let settings = [
             ("load_memory", self.load_memory),
             ("query_memory", self.query_memory),

@@ -1,5 +1,7 @@
 //! One row of an answer, read in place.
 
+#[cfg(feature = "sidecar")]
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use arrow::array::types::{
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+#[cfg(feature = "sidecar")]
+use arrow::compute::interleave;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
@@ -107,6 +111,33 @@ impl Row {
         });
         RecordBatch::try_new(self.schema().clone(), columns.collect::<Result<_>>()?)
             .map_err(|error| Error::internal("cannot copy a row").with_source(error))
+    }
+
+    /// Some rows of one table as a batch, in their order. A single one is not copied.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn gather(rows: &[&Self]) -> Result<RecordBatch> {
+        let first = rows.first().ok_or_else(|| Error::internal("no rows to gather"))?;
+        let failed = |error| Error::internal("cannot gather rows").with_source(error);
+        let columns = (0..first.schema().fields().len()).map(|column| {
+            if let [row] = rows {
+                let (array, index) = row.cell(column)?;
+                return Ok(array.slice(index, 1));
+            }
+            let mut arrays: Vec<&dyn Array> = Vec::new();
+            let mut positions = HashMap::new();
+            let indices = rows.iter().map(|row| {
+                let (array, index) = row.cell(column)?;
+                let position =
+                    *positions.entry(std::ptr::from_ref(array).cast::<()>()).or_insert_with(|| {
+                        arrays.push(array);
+                        arrays.len() - 1
+                    });
+                Ok((position, index))
+            });
+            let indices: Vec<(usize, usize)> = indices.collect::<Result<_>>()?;
+            interleave(&arrays, &indices).map_err(failed)
+        });
+        RecordBatch::try_new(first.schema().clone(), columns.collect::<Result<_>>()?).map_err(failed)
     }
 
     /// The version of the cache that the row was read at.

@@ -13,7 +13,15 @@ pub(crate) enum Url<'a> {
     /// A directory.
     Directory { dir: &'a str, read_only: bool },
     /// The socket of a sidecar.
-    Socket { socket: &'a str, deadline: Duration },
+    Socket { socket: &'a str, attach: UrlAttach, dir: Option<&'a str>, deadline: Duration },
+}
+
+/// What a URL says of attaching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UrlAttach {
+    IfPossible,
+    Require,
+    Never,
 }
 
 impl<'a> Url<'a> {
@@ -36,21 +44,30 @@ impl<'a> Url<'a> {
                     match option {
                         "mode=ro" => read_only = true,
                         "mode=rw" => read_only = false,
-                        _ => return Err(unknown_option(option, "mode", "`mode=ro` or `mode=rw`")),
+                        _ => return Err(unknown_option(option, &["mode"], "`mode=ro` or `mode=rw`")),
                     }
                 }
                 Ok(Self::Directory { dir: path, read_only })
             }
             "unix" => {
-                let mut deadline = DEADLINE;
+                let (mut attach, mut dir, mut deadline) = (UrlAttach::IfPossible, None, DEADLINE);
                 for option in options {
-                    let seconds = option.strip_prefix("deadline=").and_then(|seconds| seconds.parse().ok());
-                    deadline = match seconds {
-                        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
-                        _ => return Err(unknown_option(option, "deadline", "`deadline=SECONDS`")),
-                    };
+                    match option.split_once('=') {
+                        Some(("attach", "require")) => attach = UrlAttach::Require,
+                        Some(("attach", "never")) => attach = UrlAttach::Never,
+                        Some(("dir", path)) if !path.is_empty() => dir = Some(path),
+                        Some(("deadline", seconds))
+                            if seconds.parse().is_ok_and(|seconds: u64| seconds > 0) =>
+                        {
+                            deadline = Duration::from_secs(seconds.parse().unwrap_or(u64::MAX));
+                        }
+                        _ => {
+                            let usage = "`attach=require`, `attach=never`, `dir=DIR` or `deadline=SECONDS`";
+                            return Err(unknown_option(option, &["attach", "dir", "deadline"], usage));
+                        }
+                    }
                 }
-                Ok(Self::Socket { socket: path, deadline })
+                Ok(Self::Socket { socket: path, attach, dir, deadline })
             }
             _ => Err(Error::new(
                 ErrorCode::InvalidArgument,
@@ -63,9 +80,9 @@ impl<'a> Url<'a> {
     }
 }
 
-fn unknown_option(option: &str, known: &str, usage: &str) -> Error {
+fn unknown_option(option: &str, known: &[&str], usage: &str) -> Error {
     let name = option.split('=').next().unwrap_or(option);
-    let hint = if name == known { String::new() } else { suggestion(name, [known]) };
+    let hint = if known.contains(&name) { String::new() } else { suggestion(name, known.iter().copied()) };
     Error::new(
         ErrorCode::InvalidArgument,
         format!("`{option}` is not an option of this cache URL{hint}; use {usage}"),
@@ -87,13 +104,23 @@ mod tests {
         ] {
             assert_eq!(Url::parse(url).unwrap(), Url::Directory { dir, read_only }, "{url}");
         }
-        let socket = "/run/pillion.sock";
-        assert_eq!(Url::parse("unix:/run/pillion.sock").unwrap(), Url::Socket { socket, deadline: DEADLINE });
-        let deadline = Duration::from_secs(5);
-        assert_eq!(
-            Url::parse("unix:///run/pillion.sock?deadline=5").unwrap(),
-            Url::Socket { socket, deadline }
-        );
+        let socket = |attach, dir, seconds| Url::Socket {
+            socket: "/run/pillion.sock",
+            attach,
+            dir,
+            deadline: Duration::from_secs(seconds),
+        };
+        for (url, expected) in [
+            ("unix:/run/pillion.sock", socket(UrlAttach::IfPossible, None, 60)),
+            ("unix:///run/pillion.sock?deadline=5", socket(UrlAttach::IfPossible, None, 5)),
+            ("unix:/run/pillion.sock?attach=never", socket(UrlAttach::Never, None, 60)),
+            (
+                "unix:/run/pillion.sock?attach=require&dir=/data&deadline=1",
+                socket(UrlAttach::Require, Some("/data"), 1),
+            ),
+        ] {
+            assert_eq!(Url::parse(url).unwrap(), expected, "{url}");
+        }
     }
 
     #[test]
@@ -103,7 +130,9 @@ mod tests {
             ("http:cache", "`http` is not a scheme"),
             ("cache?mod=ro", "did you mean `mode`?"),
             ("cache?mode=readonly", "use `mode=ro` or `mode=rw`"),
-            ("unix:x?deadline=soon", "use `deadline=SECONDS`"),
+            ("unix:x?deadline=soon", "or `deadline=SECONDS`"),
+            ("unix:x?atach=never", "did you mean `attach`?"),
+            ("unix:x?attach=maybe", "use `attach=require`, `attach=never`"),
         ] {
             let error = Url::parse(url).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidArgument);

@@ -1,64 +1,151 @@
-//! Answers that a client fetches batch by batch.
+//! Answers that a client fetches portion by portion.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
+use super::layout::Description;
 use super::message::NextReply;
 use super::rows::encode_batch;
+use super::sharing::Sharing;
+use crate::api::backend::Reader;
 use crate::api::batches::Batches;
 use crate::api::error::{Error, Result};
 use crate::storage::row_len;
 
 /// Rows are sent in portions of about this many bytes.
 const PORTION_LEN: usize = 4 << 20;
+/// A portion of layouts is sent when so many bytes were copied for it.
+const GATHER_LEN: usize = 1 << 20;
+/// Or when so much time has passed: the client may work on the first rows meanwhile.
+const GATHER_TIME: Duration = Duration::from_millis(2);
+/// Or when it has so many batches.
+const GATHER_BATCHES: usize = 4096;
 
 /// The rest of an answer.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batches: Batches,
+    /// The version that is read: its files stay as long as the client may have to open them.
+    _pin: Option<Arc<dyn Reader>>,
     /// A batch of which a part was sent.
     pending: Option<RecordBatch>,
-    /// What the first batch failed with: an answer has begun before it can fail.
+    /// What the last batch failed with: what came before it is sent first.
     failed: Option<Error>,
+    ended: bool,
+    /// Whether the client was told of files.
+    names_files: bool,
+}
+
+/// What is sent of an answer at a time.
+#[derive(Debug)]
+pub(super) struct Portion {
+    pub(super) reply: NextReply,
+    /// The lease of its bytes.
+    pub(super) lease: Option<u64>,
 }
 
 impl Cursor {
-    pub(super) fn new(batches: Batches) -> Self {
-        Self { batches, pending: None, failed: None }
+    pub(super) fn new(batches: Batches, pin: Option<Arc<dyn Reader>>) -> Self {
+        Self { batches, _pin: pin, pending: None, failed: None, ended: false, names_files: false }
     }
 
     pub(super) fn batches(&self) -> &Batches {
         &self.batches
     }
 
+    /// Whether the client needs nothing of it any more: all was sent, and no files have to stay.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_sent() && !self.names_files
+    }
+
+    /// Whether nothing follows.
+    fn is_sent(&self) -> bool {
+        self.ended && self.failed.is_none()
+    }
+
     /// The first portion; no rows if there is an error, which comes next.
-    pub(super) fn first(&mut self) -> Result<NextReply> {
-        match self.next() {
+    pub(super) fn first(&mut self, sharing: Option<&Sharing>) -> Result<Portion> {
+        match self.next(sharing) {
             Ok(first) => Ok(first),
             Err(error) => {
                 self.failed = Some(error);
                 let none = RecordBatch::new_empty(self.batches.schema().clone());
-                Ok(NextReply { rows: encode_batch(&none)?, last: false })
+                let rows = if sharing.is_some() { Vec::new() } else { encode_batch(&none)? };
+                Ok(Portion { reply: NextReply { rows, layout: Vec::new(), last: false }, lease: None })
             }
         }
     }
 
     /// The next portion.
-    pub(super) fn next(&mut self) -> Result<NextReply> {
+    pub(super) fn next(&mut self, sharing: Option<&Sharing>) -> Result<Portion> {
         if let Some(error) = self.failed.take() {
+            self.ended = true;
             return Err(error);
+        }
+        match sharing.filter(|_| Description::suits(self.batches.schema())) {
+            Some(sharing) => self.next_layout(sharing),
+            None => self.next_stream(),
+        }
+    }
+
+    fn next_stream(&mut self) -> Result<Portion> {
+        let rows = match self.next_batch(|_| true)? {
+            Some(portion) => encode_batch(&portion)?,
+            None => Vec::new(),
+        };
+        Ok(Portion { reply: NextReply { rows, layout: Vec::new(), last: self.is_sent() }, lease: None })
+    }
+
+    fn next_layout(&mut self, sharing: &Sharing) -> Result<Portion> {
+        let started = Instant::now();
+        let mut description = Description::new(sharing.maps());
+        loop {
+            match self.next_batch(|batch| !description.is_by_file(batch)) {
+                Ok(Some(batch)) => description.push(&batch)?,
+                Ok(None) => break,
+                Err(error) if description.batches() > 0 => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            if description.copied_len() >= GATHER_LEN
+                || description.batches() >= GATHER_BATCHES
+                || started.elapsed() >= GATHER_TIME
+            {
+                break;
+            }
+        }
+        self.names_files |= description.names_files();
+        let described = description.finish(sharing.arena())?;
+        let reply = NextReply { rows: Vec::new(), layout: described.bytes, last: self.is_sent() };
+        Ok(Portion { reply, lease: described.lease })
+    }
+
+    /// The next batch, or a part of one that is long and will be copied.
+    fn next_batch(&mut self, is_copied: impl FnOnce(&RecordBatch) -> bool) -> Result<Option<RecordBatch>> {
+        if self.ended {
+            return Ok(None);
         }
         let batch = match self.pending.take() {
             Some(batch) => batch,
-            None => match self.batches.next().transpose()? {
-                Some(batch) => batch,
-                None => return Ok(NextReply { rows: Vec::new(), last: true }),
+            None => match self.batches.next().transpose() {
+                Ok(Some(batch)) => batch,
+                ended => {
+                    self.ended = true;
+                    return ended;
+                }
             },
         };
+        if !is_copied(&batch) {
+            return Ok(Some(batch));
+        }
         let rows = (PORTION_LEN / row_len(&batch)).clamp(1, batch.num_rows().max(1));
-        let portion = batch.slice(0, rows.min(batch.num_rows()));
         if rows < batch.num_rows() {
             self.pending = Some(batch.slice(rows, batch.num_rows() - rows));
         }
-        Ok(NextReply { rows: encode_batch(&portion)?, last: false })
+        Ok(Some(batch.slice(0, rows.min(batch.num_rows()))))
     }
 }

@@ -82,6 +82,12 @@ calls! {
     Status = 22;
     /// [`Next`] → [`Empty`]: an upload will not be completed.
     Abandon = 23;
+    /// [`Share`] → [`ShareReply`] and the descriptor of the memory: answers need not go through the socket.
+    Share = 24;
+    /// [`Return`] → [`Empty`]: leased memory is not needed any more.
+    Return = 25;
+    /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
+    Cancel = 26;
 }
 
 /// Nothing.
@@ -95,12 +101,47 @@ pub(crate) struct Hello {
     pub(crate) client: String,
 }
 
-/// Who answers, the version that both will speak, and the cache directory.
+/// Who answers, the version that both will speak, and the cache directory if clients may read it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HelloReply {
     pub(crate) protocol: u32,
     pub(crate) server: String,
     pub(crate) dir: String,
+    #[serde(default)]
+    pub(crate) identity: Option<DirIdentity>,
+}
+
+/// Tells whether two processes see the same directory: device and inode of its `live/head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DirIdentity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// How a client can be answered: `layouts` instead of Arrow IPC streams, with their bytes in leased `memory` or in
+/// `files` that it can open below the directory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) memory: bool,
+    pub(crate) files: bool,
+}
+
+/// Bytes of the memory whose descriptor comes with this; 0: there is none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ShareReply {
+    pub(crate) memory: u64,
+}
+
+/// Leases by their numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Return {
+    pub(crate) leases: Vec<u64>,
+}
+
+/// A request of this connection by its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Cancel {
+    pub(crate) request: u64,
 }
 
 /// A snapshot by its number; none: the newest version.
@@ -148,8 +189,12 @@ pub(crate) struct RowsReply {
     pub(crate) found: Vec<bool>,
     pub(crate) version: Version,
     pub(crate) as_of: Option<i64>,
-    #[serde(with = "serde_bytes")]
+    /// One batch as an Arrow IPC stream.
+    #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
+    /// Or any number of batches as a layout, for clients that asked for it.
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layout: Vec<u8>,
 }
 
 /// All rows of a table, with some columns or all.
@@ -206,11 +251,15 @@ pub(crate) struct Next {
     pub(crate) id: u64,
 }
 
-/// The next rows of a cursor; `last`: there are no more, and the cursor is closed.
+/// The next rows of a cursor; `last`: there are no more behind them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NextReply {
-    #[serde(with = "serde_bytes")]
+    /// One batch as an Arrow IPC stream.
+    #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
+    /// Or any number of batches as a layout, for clients that asked for it.
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layout: Vec<u8>,
     pub(crate) last: bool,
 }
 

@@ -5,17 +5,21 @@
 //! it for those who write a client.
 
 mod cursor;
+mod held;
+mod layout;
 mod message;
 mod rows;
 mod serve;
 mod session;
+mod sharing;
 mod upload;
 mod value;
 
+pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
-    Begin, Call, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage,
-    Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, RowsReply, Scan, Sql, StatusReply, Table,
-    VersionMessage, Write, WriteKind, freshness,
+    Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
+    HelloReply, InfoMessage, Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
+    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness,
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};

@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials};
 
-use super::session::Session;
+use super::session::{Answer, Session};
+use super::sharing::ArenaPool;
 use crate::api::backend::Backend;
 use crate::api::error::{Error, ErrorCode, Result};
 
@@ -25,12 +28,40 @@ pub struct ServerOptions {
     pub(crate) socket: PathBuf,
     pub(crate) connections_max: usize,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) attach: bool,
+    pub(crate) arena_len: usize,
+    pub(crate) arenas_len: usize,
 }
 
 impl ServerOptions {
     /// Serves on the Unix socket at `socket`, with the defaults.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), connections_max: 1024, handshake_timeout: Duration::from_secs(10) }
+        Self {
+            socket: socket.into(),
+            connections_max: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            attach: true,
+            arena_len: 32 << 20,
+            arenas_len: 1 << 30,
+        }
+    }
+
+    /// Whether clients are told where the cache directory is, so that those who may read it map its files instead of
+    /// asking; they are unless told otherwise. Who can read the directory can read every table.
+    #[must_use]
+    pub fn attach(mut self, attach: bool) -> Self {
+        self.attach = attach;
+        self
+    }
+
+    /// Bytes of shared memory for the answers of one connection, and of all connections together; 32 MiB and 1 GiB unless
+    /// told otherwise. They cost memory when they are first written to, and are given free with the connection. An answer
+    /// that finds no room goes through the socket; 0 sends all of them that way.
+    #[must_use]
+    pub fn shared_memory(mut self, connection: usize, all: usize) -> Self {
+        self.arena_len = connection;
+        self.arenas_len = all;
+        self
     }
 
     /// Connections at a time; 1024 unless told otherwise. Each costs a thread. One more is closed at once.
@@ -61,6 +92,7 @@ pub struct Server {
 struct Shared {
     backend: Arc<dyn Backend>,
     options: ServerOptions,
+    arenas: Arc<ArenaPool>,
     stopping: AtomicBool,
     connected: AtomicUsize,
     /// To wake the threads that wait for requests.
@@ -85,9 +117,11 @@ impl Server {
             Error::new(code, error.to_string())
         })?;
         let path = listener.path().to_owned();
+        let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len));
         let shared = Arc::new(Shared {
             backend,
             options,
+            arenas,
             stopping: AtomicBool::new(false),
             connected: AtomicUsize::new(0),
             streams: Mutex::default(),
@@ -194,70 +228,157 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
     Ok(())
 }
 
-/// Answers the calls of one connection until it ends. Quick calls are answered on this thread, because a hop to another
-/// costs more than they do; each of the others gets a thread, so that it does not hold up the rest.
-fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
+/// Answers the calls of one connection until it ends.
+///
+/// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
+/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next.
+fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
-    let session = Arc::new(Session::new(shared.backend.clone()));
-    let writer = Arc::new(Mutex::new(FrameWriter::new(stream.try_clone()?)));
     let mut reader = FrameReader::new(stream.try_clone()?);
     reader.limit_frame_time(shared.options.handshake_timeout);
-    let mut slow: Vec<JoinHandle<io::Result<()>>> = Vec::new();
-    let outcome = loop {
-        let deadline = (!session.is_greeted()).then(|| Instant::now() + shared.options.handshake_timeout);
-        let frame = match reader.receive(deadline) {
-            Ok(frame) => frame,
-            Err(error) => break Err(io::Error::other(error)),
-        };
-        if Session::is_quick(&frame) {
-            if let Err(error) = reply(&session, &writer, &frame) {
-                break Err(error);
-            }
-        } else {
-            slow.retain(|thread| !thread.is_finished());
-            if slow.len() >= CALLS_MAX {
-                // Nothing more is read from this connection before a call of it is answered.
-                if slow.swap_remove(0).join().is_err() {
-                    tracing::error!("the thread of a call panicked");
-                }
-            }
-            let (session, writer) = (session.clone(), writer.clone());
-            let thread = std::thread::Builder::new().name("pillion-call".to_owned());
-            slow.push(thread.spawn(move || reply(&session, &writer, &frame))?);
-        }
-    };
-    for thread in slow {
-        if thread.join().is_err() {
+    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone());
+    let connection = Arc::new(Connection {
+        shared: shared.clone(),
+        session,
+        writer: Mutex::new(FrameWriter::new(stream.try_clone()?)),
+        turns: Mutex::new(Turns { reader: Some(reader), ..Turns::default() }),
+        handed_over: Condvar::new(),
+    });
+    let outcome = connection.take_turns();
+    let helpers = std::mem::take(&mut connection.turns.lock().helpers);
+    for helper in helpers {
+        if helper.join().is_err() {
             tracing::error!("the thread of a call panicked");
         }
     }
+    connection.session.end();
     outcome
 }
 
-fn reply(session: &Session, writer: &Mutex<FrameWriter>, frame: &Frame) -> io::Result<()> {
-    let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.answer(frame)));
-    let (flags, body) = answered.unwrap_or_else(|_| {
-        let error =
-            super::message::ErrorMessage::new(&Error::internal("the call panicked; others are not affected"));
-        (Flags::ERROR, super::session::encode(&error).unwrap_or_default())
-    });
-    if frame.flags.contains(Flags::QUIET) {
-        return Ok(());
+/// One connection, for the threads that answer its calls.
+struct Connection {
+    shared: Arc<Shared>,
+    session: Session,
+    writer: Mutex<FrameWriter>,
+    turns: Mutex<Turns>,
+    handed_over: Condvar,
+}
+
+/// Who reads next.
+#[derive(Default)]
+struct Turns {
+    /// `None` while a thread reads.
+    reader: Option<FrameReader>,
+    /// Threads that wait to read.
+    idle: usize,
+    helpers: Vec<JoinHandle<()>>,
+    ended: bool,
+}
+
+impl Connection {
+    /// Reads and answers by turns until the connection ends.
+    fn take_turns(self: &Arc<Self>) -> io::Result<()> {
+        loop {
+            let Some(mut reader) = self.wait_for_turn() else { return Ok(()) };
+            let frame = loop {
+                let next = self.receive(&mut reader).and_then(|frame| {
+                    if !Session::is_quick(&frame) {
+                        return Ok(Some(frame));
+                    }
+                    self.reply(&frame).map(|()| None)
+                });
+                match next {
+                    Ok(None) => {}
+                    Ok(Some(frame)) => break frame,
+                    Err(error) => {
+                        self.end();
+                        return Err(error);
+                    }
+                }
+            };
+            self.hand_over(reader)?;
+            if let Err(error) = self.reply(&frame) {
+                self.end();
+                return Err(error);
+            }
+        }
     }
-    let mut writer = writer.lock();
-    let parts = body.len().div_ceil(FRAME_BODY_MAX).max(1);
-    for part in 0..parts {
-        let start = part * FRAME_BODY_MAX;
-        let end = body.len().min(start + FRAME_BODY_MAX);
-        let more = if part + 1 < parts { Flags::MORE.bits() } else { 0 };
-        let flags = Flags::from_bits(flags.bits() | more);
-        writer.send(&Frame {
-            call: frame.call,
-            flags,
-            request: frame.request,
-            body: body[start..end].to_vec(),
-        })?;
+
+    /// The reader, once nobody else reads; `None` if the connection has ended.
+    fn wait_for_turn(&self) -> Option<FrameReader> {
+        let mut turns = self.turns.lock();
+        loop {
+            if turns.ended {
+                return None;
+            }
+            if let Some(reader) = turns.reader.take() {
+                return Some(reader);
+            }
+            turns.idle += 1;
+            self.handed_over.wait(&mut turns);
+            turns.idle -= 1;
+        }
     }
-    Ok(())
+
+    /// Lets another thread read.
+    fn hand_over(self: &Arc<Self>, reader: FrameReader) -> io::Result<()> {
+        let mut turns = self.turns.lock();
+        if turns.ended {
+            return Ok(());
+        }
+        turns.reader = Some(reader);
+        if turns.idle > 0 {
+            self.handed_over.notify_one();
+        } else if turns.helpers.len() < CALLS_MAX - 1 {
+            let connection = self.clone();
+            let helper = move || {
+                if let Err(error) = connection.take_turns() {
+                    tracing::debug!(%error, "connection ended");
+                }
+            };
+            turns.helpers.push(std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper)?);
+        }
+        // Else nothing more is read from this connection before a call of it is answered.
+        Ok(())
+    }
+
+    /// Lets all its threads go, also the one that reads. Calls under way are of no use to anyone, unless it is the server
+    /// that ends.
+    fn end(&self) {
+        self.turns.lock().ended = true;
+        self.handed_over.notify_all();
+        if !self.shared.stopping.load(Ordering::SeqCst) {
+            self.session.end();
+            drop(self.writer.lock().shut_down());
+        }
+    }
+
+    fn receive(&self, reader: &mut FrameReader) -> io::Result<Frame> {
+        let timeout = self.shared.options.handshake_timeout;
+        let deadline = (!self.session.is_greeted()).then(|| Instant::now() + timeout);
+        reader.receive(deadline).map_err(io::Error::other)
+    }
+
+    fn reply(&self, frame: &Frame) -> io::Result<()> {
+        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(frame)));
+        let Answer { flags, mut body, descriptor } = answered.unwrap_or_else(|_| {
+            Answer::error(&Error::internal("the call panicked; others are not affected"))
+        });
+        if frame.flags.contains(Flags::QUIET) {
+            return Ok(());
+        }
+        let answer = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
+        let mut writer = self.writer.lock();
+        // Long answers go in parts.
+        while body.len() > FRAME_BODY_MAX {
+            let rest = body.split_off(FRAME_BODY_MAX);
+            let more = Flags::from_bits(flags.bits() | Flags::MORE.bits());
+            writer.send(&answer(more, std::mem::replace(&mut body, rest)))?;
+        }
+        match descriptor {
+            Some(descriptor) => writer.send_with(&answer(flags, body), descriptor.as_fd()),
+            None => writer.send(&answer(flags, body)),
+        }
+    }
 }

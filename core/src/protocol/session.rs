@@ -1,7 +1,7 @@
 //! What one connection holds, and the answers to its calls. Does no I/O: bytes in, bytes out.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
@@ -10,47 +10,59 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cursor::Cursor;
+use super::held::{Gift, Held, HeldCursor};
+use super::layout::Description;
 use super::message::{
-    Begin, Call, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage,
-    Key, Name, Next, Pin, Prepare, PrepareReply, RowsReply, Scan, Sql, StatusReply, Table, VersionMessage,
-    Write, nanoseconds,
+    Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
+    HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Share,
+    ShareReply, Sql, StatusReply, Table, VersionMessage, Write, nanoseconds,
 };
+use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, Written};
 use super::value::WireValue;
 use super::{rows, version};
-use crate::api::backend::{Backend, Reader, Statement};
+use crate::api::backend::{Backend, Reader};
 use crate::api::batches::Batches;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::row::Row;
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 
-/// Snapshots, cursors and statements that one connection may hold, of each.
-const HELD_MAX: usize = 256;
-/// Uploads under way that one connection may hold: each sorts in memory of its own.
-const UPLOADS_MAX: usize = 8;
 /// Keys that one call may ask for.
 const KEYS_MAX: usize = 100_000;
 
 /// One connection's side of a cache. Its calls may come from several threads.
 pub(super) struct Session {
     backend: Arc<dyn Backend>,
+    /// Whether clients are told where the directory is.
+    attach: bool,
+    arenas: Arc<ArenaPool>,
+    greeted: OnceLock<()>,
+    sharing: OnceLock<Sharing>,
     held: Mutex<Held>,
 }
 
-#[derive(Default)]
-struct Held {
-    greeted: bool,
-    next_id: u64,
-    snapshots: HashMap<u64, Arc<dyn Reader>>,
-    statements: HashMap<u64, Arc<dyn Statement>>,
-    cursors: HashMap<u64, Arc<Mutex<Cursor>>>,
-    uploads: HashMap<u64, Arc<Mutex<Option<Upload>>>>,
+/// A held version, if one is needed.
+type Pinned = Option<Arc<dyn Reader>>;
+
+/// The answer to a request, as it is sent.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) flags: Flags,
+    pub(super) body: Vec<u8>,
+    pub(super) descriptor: Option<OwnedFd>,
 }
 
 impl Session {
-    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend, held: Mutex::default() }
+    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>) -> Self {
+        Self {
+            backend,
+            attach,
+            arenas,
+            greeted: OnceLock::new(),
+            sharing: OnceLock::new(),
+            held: Mutex::default(),
+        }
     }
 
     /// Whether a call is answered at once, so that it need not leave the thread that read it.
@@ -77,18 +89,38 @@ impl Session {
 
     /// Whether the first call has been answered.
     pub(super) fn is_greeted(&self) -> bool {
-        self.held.lock().greeted
+        self.greeted.get().is_some()
     }
 
-    /// The answer to a request: flags and body of its frame.
-    pub(super) fn answer(&self, frame: &Frame) -> (Flags, Vec<u8>) {
-        match self.dispatch(frame) {
-            Ok(body) => (Flags::default(), body),
-            Err(error) => (Flags::ERROR, encode(&ErrorMessage::new(&error)).unwrap_or_default()),
+    /// The answer to a request.
+    pub(super) fn answer(&self, frame: &Frame) -> Answer {
+        self.held.lock().begin(frame.request);
+        let mut descriptor = None;
+        let outcome = self.dispatch(frame, &mut descriptor);
+        let released = self.held.lock().end(frame.request);
+        self.give_back(&released.leases);
+        match outcome {
+            Ok(body) => Answer { flags: Flags::default(), body, descriptor },
+            Err(error) => Answer::error(&error),
         }
     }
 
-    fn dispatch(&self, frame: &Frame) -> Result<Vec<u8>> {
+    /// The client is gone: ends its queries and lets go of what it held.
+    pub(super) fn end(&self) {
+        let released = self.held.lock().clear();
+        self.give_back(&released.leases);
+    }
+
+    fn give_back(&self, leases: &[u64]) {
+        if let Some(arena) = self.sharing.get().and_then(Sharing::arena) {
+            for &lease in leases {
+                // One that was given back before is no concern of others.
+                arena.give_back(lease);
+            }
+        }
+    }
+
+    fn dispatch(&self, frame: &Frame, descriptor: &mut Option<OwnedFd>) -> Result<Vec<u8>> {
         let Some(call) = Call::from_number(frame.call) else {
             let message = format!("call {} is of a newer protocol than {}", frame.call, version::NEWEST);
             return Err(Error::new(ErrorCode::Unsupported, message));
@@ -96,6 +128,7 @@ impl Session {
         if call != Call::Hello && !self.is_greeted() {
             return Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"));
         }
+        let request = frame.request;
         let body = frame.body.as_slice();
         match call {
             Call::Hello => self.hello(&decode(body)?),
@@ -117,15 +150,15 @@ impl Session {
             }
             Call::Get => {
                 let Get { snapshot, table, key } = decode(body)?;
-                self.get_many(snapshot, table, vec![key])
+                self.get_many(request, snapshot, table, vec![key])
             }
             Call::GetMany => {
                 let GetMany { snapshot, table, keys } = decode(body)?;
-                self.get_many(snapshot, table, keys)
+                self.get_many(request, snapshot, table, keys)
             }
             Call::Snapshot => {
-                let reader = self.backend.pin()?;
-                let id = self.hold(|held| &mut held.snapshots, "snapshots", HELD_MAX, reader)?;
+                let snapshot = self.backend.pin()?;
+                let id = self.held.lock().hold_snapshot(request, snapshot)?;
                 encode(&Pin { snapshot: Some(id) })
             }
             Call::Release => {
@@ -135,24 +168,27 @@ impl Session {
             }
             Call::Scan => {
                 let Scan { snapshot, table, columns } = decode(body)?;
-                self.begin_cursor(self.reader(snapshot)?.scan(table, columns.as_deref())?)
+                let (reader, pin) = self.reader_of_cursor(snapshot)?;
+                self.begin_cursor(request, reader.scan(table, columns.as_deref())?, pin)
             }
             Call::Sql => {
                 let Sql { snapshot, text, parameters } = decode(body)?;
-                self.begin_cursor(self.reader(snapshot)?.sql(&text, &values(parameters)?)?)
+                let (reader, pin) = self.reader_of_cursor(snapshot)?;
+                self.begin_cursor(request, reader.sql(&text, &values(parameters)?)?, pin)
             }
             Call::Prepare => {
                 let Prepare { text } = decode(body)?;
                 let statement = self.backend.clone().prepare(&text)?;
                 let parameters = statement.parameters() as u64;
-                let id = self.hold(|held| &mut held.statements, "statements", HELD_MAX, statement)?;
+                let id = self.held.lock().hold_statement(request, statement)?;
                 encode(&PrepareReply { id, parameters })
             }
             Call::Execute => {
                 let Execute { snapshot, id, parameters } = decode(body)?;
                 let statement = find(&self.held.lock().statements, id, "statement")?;
-                let at = snapshot.map(|snapshot| self.snapshot(snapshot)).transpose()?;
-                self.begin_cursor(statement.execute(at.as_deref(), &values(parameters)?)?)
+                let (_, pin) = self.reader_of_cursor(snapshot)?;
+                let batches = statement.execute(pin.as_deref(), &values(parameters)?)?;
+                self.begin_cursor(request, batches, pin)
             }
             Call::Forget => {
                 let Next { id } = decode(body)?;
@@ -161,24 +197,32 @@ impl Session {
             }
             Call::Next => {
                 let Next { id } = decode(body)?;
-                let cursor = find(&self.held.lock().cursors, id, "cursor")?;
-                let next = cursor.lock().next();
-                if next.as_ref().map_or(true, |next| next.last) {
+                let held = find(&self.held.lock().cursors, id, "cursor")?;
+                self.held.lock().can_cancel(request, &held.canceller);
+                let mut cursor = held.cursor.lock();
+                let next = cursor.next(self.sharing.get());
+                let is_done = cursor.is_done();
+                drop(cursor);
+                if is_done {
                     self.held.lock().cursors.remove(&id);
                 }
-                encode(&next?)
+                let next = next?;
+                self.give(request, next.lease);
+                encode(&next.reply)
             }
             Call::Close => {
                 let Next { id } = decode(body)?;
                 let closed = self.held.lock().cursors.remove(&id);
-                drop(closed);
+                if let Some(held) = closed {
+                    held.canceller.cancel();
+                }
                 encode(&Empty {})
             }
             Call::Begin => {
                 let Begin { kind, schema } = decode(body)?;
                 let upload = Upload::begin(self.backend.clone(), kind, rows::decode_schema(&schema)?)?;
                 let upload = Arc::new(Mutex::new(Some(upload)));
-                encode(&Next { id: self.hold(|held| &mut held.uploads, "uploads", UPLOADS_MAX, upload)? })
+                encode(&Next { id: self.held.lock().hold_upload(request, upload)? })
             }
             Call::Write => {
                 let Write { id, rows } = decode(body)?;
@@ -221,6 +265,18 @@ impl Session {
                     damage: status.damage,
                 })
             }
+            Call::Share => self.share(&decode(body)?, descriptor),
+            Call::Return => {
+                let Return { leases } = decode(body)?;
+                self.give_back(&leases);
+                encode(&Empty {})
+            }
+            Call::Cancel => {
+                let Cancel { request } = decode(body)?;
+                let released = self.held.lock().cancel(request);
+                self.give_back(&released.leases);
+                encode(&Empty {})
+            }
         }
     }
 
@@ -229,12 +285,35 @@ impl Session {
             let message = format!("{} speaks protocol {}, which is none", hello.client, hello.protocol);
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
-        self.held.lock().greeted = true;
+        let _ = self.greeted.set(());
+        let identity = if self.attach { self.backend.identity() } else { None };
+        let dir = match identity {
+            Some(_) => self.backend.status()?.dir.display().to_string(),
+            None => String::new(),
+        };
         encode(&HelloReply {
             protocol: hello.protocol.min(version::NEWEST),
             server: format!("pillion {}", env!("CARGO_PKG_VERSION")),
-            dir: self.backend.status()?.dir.display().to_string(),
+            dir,
+            identity: identity.map(|(device, inode)| DirIdentity { device, inode }),
         })
+    }
+
+    fn share(&self, share: &Share, descriptor: &mut Option<OwnedFd>) -> Result<Vec<u8>> {
+        let twice = || Error::new(ErrorCode::InvalidArgument, "a connection shares once");
+        if self.sharing.get().is_some() {
+            return Err(twice());
+        }
+        let arena = if share.memory { self.arenas.take() } else { None };
+        let maps = if share.files { self.backend.maps() } else { None };
+        self.sharing.set(Sharing::new(arena, maps)).map_err(|_| twice())?;
+        let arena = self.sharing.get().and_then(Sharing::arena);
+        if let Some(arena) = arena {
+            let handed = arena.descriptor().try_clone_to_owned();
+            let failed = |error| Error::new(ErrorCode::Io, "no descriptor for the memory").with_source(error);
+            *descriptor = Some(handed.map_err(failed)?);
+        }
+        encode(&ShareReply { memory: arena.map_or(0, |arena| arena.capacity() as u64) })
     }
 
     /// The newest version, or a held one.
@@ -249,7 +328,18 @@ impl Session {
         find(&self.held.lock().snapshots, id, "snapshot")
     }
 
-    fn get_many(&self, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
+    /// As [`reader`](Self::reader), and held: the files that an answer names must stay until the client opened them.
+    fn reader_of_cursor(&self, snapshot: Option<u64>) -> Result<(Arc<dyn Reader>, Pinned)> {
+        let names_files = self.sharing.get().is_some_and(|sharing| sharing.maps().is_some());
+        let pin = match snapshot {
+            Some(id) => Some(self.snapshot(id)?),
+            None if names_files => Some(self.backend.pin()?),
+            None => None,
+        };
+        Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
+    }
+
+    fn get_many(&self, request: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
         if keys.len() > KEYS_MAX {
             let message = format!("{} keys in one call; at most {KEYS_MAX}", keys.len());
             return Err(Error::new(ErrorCode::TooMany, message));
@@ -262,52 +352,61 @@ impl Session {
             Some(row) => (row.version(), row.freshness().map(nanoseconds)),
             None => (reader.version()?, None),
         };
-        let batches: Vec<RecordBatch> = found.iter().flatten().map(Row::to_batch).collect::<Result<_>>()?;
-        let rows = match batches.as_slice() {
-            [] => Vec::new(),
-            [row] => rows::encode_batch(row)?,
-            [row, ..] => {
-                let joined = arrow::compute::concat_batches(&row.schema(), &batches);
-                rows::encode_batch(
-                    &joined.map_err(|error| Error::internal("cannot join rows").with_source(error))?,
-                )?
+        let rows: Vec<&Row> = found.iter().flatten().collect();
+        let found = found.iter().map(Option::is_some).collect();
+        let mut reply = RowsReply { found, version, as_of, rows: Vec::new(), layout: Vec::new() };
+        if !rows.is_empty() {
+            let batch = Row::gather(&rows)?;
+            match self.sharing_for(&batch) {
+                Some(sharing) => {
+                    let mut description = Description::new(None);
+                    description.push(&batch)?;
+                    let described = description.finish(sharing.arena())?;
+                    self.give(request, described.lease);
+                    reply.layout = described.bytes;
+                }
+                None => reply.rows = rows::encode_batch(&batch)?,
             }
-        };
-        encode(&RowsReply { found: found.iter().map(Option::is_some).collect(), version, as_of, rows })
+        }
+        encode(&reply)
     }
 
-    fn begin_cursor(&self, batches: Batches) -> Result<Vec<u8>> {
-        let mut cursor = Cursor::new(batches);
-        let first = cursor.first()?;
+    fn sharing_for(&self, batch: &RecordBatch) -> Option<&Sharing> {
+        self.sharing.get().filter(|_| Description::suits(batch.schema_ref()))
+    }
+
+    fn give(&self, request: u64, lease: Option<u64>) {
+        if let Some(lease) = lease {
+            self.held.lock().give(request, Gift::Lease(lease));
+        }
+    }
+
+    fn begin_cursor(&self, request: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {
+        let canceller = batches.canceller();
+        self.held.lock().can_cancel(request, &canceller);
+        let mut cursor = Cursor::new(batches, pin);
+        let first = cursor.first(self.sharing.get())?;
+        self.give(request, first.lease);
         let (schema, version, as_of) = {
             let batches = cursor.batches();
             (rows::encode_schema(batches.schema())?, batches.version(), batches.freshness().map(nanoseconds))
         };
-        let id = match first.last {
+        let id = match cursor.is_done() {
             true => 0,
             false => {
-                self.hold(|held| &mut held.cursors, "cursors", HELD_MAX, Arc::new(Mutex::new(cursor)))?
+                let held = HeldCursor { cursor: Mutex::new(cursor), canceller };
+                self.held.lock().hold_cursor(request, Arc::new(held))?
             }
         };
-        encode(&CursorReply { id, schema, version, as_of, first })
+        encode(&CursorReply { id, schema, version, as_of, first: first.reply })
     }
+}
 
-    fn hold<T>(
-        &self,
-        place: impl Fn(&mut Held) -> &mut HashMap<u64, T>,
-        what: &str,
-        most: usize,
-        value: T,
-    ) -> Result<u64> {
-        let mut held = self.held.lock();
-        if place(&mut held).len() >= most {
-            let message = format!("the connection holds {most} {what}; let go of some");
-            return Err(Error::new(ErrorCode::TooMany, message));
-        }
-        held.next_id += 1;
-        let id = held.next_id;
-        place(&mut held).insert(id, value);
-        Ok(id)
+impl Answer {
+    /// An answer that says what went wrong.
+    pub(super) fn error(error: &Error) -> Self {
+        let body = encode(&ErrorMessage::new(error)).unwrap_or_default();
+        Self { flags: Flags::ERROR, body, descriptor: None }
     }
 }
 
@@ -336,7 +435,7 @@ fn infos(tables: Vec<TableInfo>) -> Result<Vec<InfoMessage>> {
     tables.into_iter().map(InfoMessage::new).collect()
 }
 
-fn find<T: Clone>(held: &HashMap<u64, T>, id: u64, what: &str) -> Result<T> {
+fn find<T: Clone>(held: &std::collections::HashMap<u64, T>, id: u64, what: &str) -> Result<T> {
     held.get(&id).cloned().ok_or_else(|| unknown(what, id))
 }
 

@@ -133,8 +133,9 @@ impl Engine {
             execute_stream(physical, session.task_ctx())
         })?
         .map_err(planning)?;
-        let source = QuerySource { stream, threads: self.inner.threads.clone() };
-        Ok(Batches::new(source.stream.schema(), info, Box::new(source)))
+        let schema = stream.schema();
+        let source = QuerySource::new(stream, self.inner.threads.clone());
+        Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
 

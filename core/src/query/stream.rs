@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{AbortHandle, Abortable, BoxStream};
 
 use super::engine::Threads;
 use super::error::running;
-use crate::api::batches::BatchSource;
+use crate::api::batches::{BatchSource, CancelHook};
 use crate::api::error::{Error, ErrorCode, Result};
 
 /// Batches that wait for an async consumer.
@@ -19,8 +19,16 @@ const QUEUE_LEN: usize = 2;
 /// A running query. Work of the plan's last stage is done by whoever asks; the other stages run on the cache's
 /// threads. Dropping it stops them.
 pub(super) struct QuerySource {
-    pub(super) stream: SendableRecordBatchStream,
-    pub(super) threads: Arc<Threads>,
+    stream: Abortable<SendableRecordBatchStream>,
+    abort: AbortHandle,
+    threads: Arc<Threads>,
+}
+
+impl QuerySource {
+    pub(super) fn new(stream: SendableRecordBatchStream, threads: Arc<Threads>) -> Self {
+        let (stream, abort) = futures::stream::abortable(stream);
+        Self { stream, abort, threads }
+    }
 }
 
 impl BatchSource for QuerySource {
@@ -39,6 +47,11 @@ impl BatchSource for QuerySource {
             Ok(batch) => batch.map(|batch| batch.map_err(running)),
             Err(panic) => Some(Err(panic)),
         }
+    }
+
+    fn cancel_hook(&self) -> Option<CancelHook> {
+        let abort = self.abort.clone();
+        Some(Box::new(move || abort.abort()))
     }
 
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {

@@ -1,63 +1,96 @@
-//! Answers that are fetched batch by batch.
+//! Answers that are fetched portion by portion.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
-use super::connection::{Connection, Repeat};
-use crate::api::batches::{AnswerInfo, BatchSource, Batches};
+use super::connection::{Connection, Link, Repeat};
+use crate::api::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
 use crate::api::error::Result;
 use crate::api::version::Tier;
 use crate::protocol::{self, Call, CursorReply, Next, NextReply};
 
-/// The answer whose first rows came with `reply` on the connection `generation`.
-pub(super) fn begin_answer(
-    connection: Arc<Connection>,
-    generation: u64,
-    reply: CursorReply,
-) -> Result<Batches> {
+/// The answer whose first rows came with `reply` on a connection.
+pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
     let schema = protocol::decode_schema(&reply.schema)?;
     let info =
         AnswerInfo { version: reply.version, freshness: protocol::freshness(reply.as_of), tier: Tier::Local };
-    let open = !reply.first.last;
-    let source = RemoteSource { connection, generation, id: reply.id, open, next: Some(reply.first) };
+    let mut source = RemoteSource {
+        connection,
+        link,
+        id: reply.id,
+        schema: schema.clone(),
+        ready: VecDeque::new(),
+        last: reply.first.last,
+    };
+    // Now, not when it is asked for: the answer is in memory that was lent.
+    source.ready = source.read(&reply.first)?;
     Ok(Batches::new(schema, info, Box::new(source)))
 }
 
-/// The rest of an answer; dropping it tells the sidecar that nobody wants it.
+/// The rest of an answer; dropping it tells the sidecar that nobody needs it.
 struct RemoteSource {
     connection: Arc<Connection>,
-    generation: u64,
+    link: Link,
+    /// What the sidecar holds for it; 0: nothing.
     id: u64,
-    open: bool,
-    next: Option<NextReply>,
+    schema: SchemaRef,
+    ready: VecDeque<RecordBatch>,
+    /// Whether nothing comes behind what is ready.
+    last: bool,
+}
+
+impl RemoteSource {
+    /// The batches of a portion.
+    fn read(&self, portion: &NextReply) -> Result<VecDeque<RecordBatch>> {
+        if !portion.layout.is_empty() {
+            let batches = protocol::rebuild(&portion.layout, &self.schema, self.link.shared())?;
+            return Ok(batches.into());
+        }
+        if portion.rows.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        Ok(VecDeque::from([protocol::decode_batch(&portion.rows)?]))
+    }
+
+    fn fetch(&mut self) -> Result<()> {
+        let portion: NextReply =
+            self.connection.call_held(&self.link, Call::Next, &Next { id: self.id }, Repeat::Once)?;
+        self.last = portion.last;
+        self.ready = self.read(&portion)?;
+        Ok(())
+    }
 }
 
 impl BatchSource for RemoteSource {
     fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
-        let reply = match self.next.take() {
-            Some(reply) => Ok(reply),
-            None if !self.open => return None,
-            None => {
-                self.connection.call_held(self.generation, Call::Next, &Next { id: self.id }, Repeat::Once)
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Some(Ok(batch));
             }
-        };
-        match reply {
-            Ok(NextReply { last: true, .. }) => {
-                self.open = false;
-                None
+            if self.last {
+                return None;
             }
-            Ok(NextReply { rows, .. }) => Some(protocol::decode_batch(&rows)),
-            Err(error) => {
-                self.open = false;
-                Some(Err(error))
+            if let Err(error) = self.fetch() {
+                self.last = true;
+                return Some(Err(error));
             }
         }
     }
 
+    fn cancel_hook(&self) -> Option<CancelHook> {
+        if self.id == 0 {
+            return None;
+        }
+        let (connection, link, id) = (self.connection.clone(), self.link.clone(), self.id);
+        Some(Box::new(move || connection.tell(&link, Call::Close, &Next { id })))
+    }
+
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        // A batch is one round trip on a local socket; the sidecar does the work.
+        // A portion is one round trip on a local socket; the sidecar does the work.
         Box::pin(futures::stream::unfold(Some(self), |source| async move {
             let mut source = source?;
             let next = source.next_batch()?;
@@ -69,8 +102,8 @@ impl BatchSource for RemoteSource {
 
 impl Drop for RemoteSource {
     fn drop(&mut self) {
-        if self.open {
-            self.connection.tell(self.generation, Call::Close, &Next { id: self.id });
+        if self.id != 0 {
+            self.connection.tell(&self.link, Call::Close, &Next { id: self.id });
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A connection to a sidecar that is made again when it breaks.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,8 +10,12 @@ use pillion_ipc::{CallError, Client, Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::shared::{ArenaView, FilesView, Shared};
 use crate::api::error::{Error, ErrorCode, Result};
-use crate::protocol::{Call, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, decode, encode, version};
+use crate::protocol::{
+    Call, Cancel, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Share, ShareReply, decode,
+    encode, version,
+};
 
 /// How long to wait for a sidecar at least.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
@@ -28,28 +33,59 @@ pub(super) enum Repeat {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: PathBuf,
+    /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
+    dir: Option<PathBuf>,
     /// How long a call may take, connecting included.
     deadline: Duration,
-    current: Mutex<Current>,
+    current: Mutex<Link>,
     closed: AtomicBool,
+    sent: AtomicU64,
 }
 
+/// One connection of those that were made one after another.
 #[derive(Clone, Debug)]
-struct Current {
+pub(super) struct Link {
     client: Client,
     /// Grows with every connection: what an earlier one held is gone.
     generation: u64,
+    shared: Arc<Shared>,
+}
+
+impl Link {
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+
+    /// What is shared over it.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 impl Connection {
-    pub(super) fn open(socket: &Path, deadline: Duration) -> Result<Self> {
-        let (client, _) = greet(socket, deadline)?;
-        Ok(Self {
+    /// Connects, and learns where the sidecar's directory is.
+    pub(super) fn open(socket: &Path, dir: Option<&Path>, deadline: Duration) -> Result<(Self, HelloReply)> {
+        let (client, shared, reply) = greet(socket, dir, deadline)?;
+        let connection = Self {
             socket: socket.to_owned(),
+            dir: dir.map(Path::to_owned),
             deadline,
-            current: Mutex::new(Current { client, generation: 1 }),
+            current: Mutex::new(Link { client, generation: 1, shared: Arc::new(shared) }),
             closed: AtomicBool::new(false),
-        })
+            sent: AtomicU64::new(0),
+        };
+        Ok((connection, reply))
+    }
+
+    /// Whether this process finds the files of the sidecar.
+    pub(super) fn shares_files(&self) -> bool {
+        self.current.lock().shared.has_files()
+    }
+
+    /// Calls made so far, those that made the connection not counted.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Makes a call and waits for its answer.
@@ -68,15 +104,15 @@ impl Connection {
         call: Call,
         request: &impl Serialize,
         repeat: Repeat,
-    ) -> Result<(T, u64)> {
+    ) -> Result<(T, Link)> {
         let body = encode(request)?;
         let deadline = Instant::now() + self.deadline;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let Current { client, generation } = self.connected(deadline)?;
-            match exchange(&client, call, body.clone(), deadline) {
-                Ok(answer) => return Ok((answer.and_then(|body| decode(&body))?, generation)),
+            let link = self.connected(deadline)?;
+            match self.exchange(&link, call, body.clone(), deadline) {
+                Ok(answer) => return Ok((answer.and_then(|body| decode(&body))?, link)),
                 Err(CallError::NotSent(_)) if attempts < 3 => {}
                 Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 3 => {}
                 Err(error) => return Err(self.lost(&error, repeat)),
@@ -87,33 +123,29 @@ impl Connection {
     /// Makes a call on a certain connection, for what only that one holds.
     pub(super) fn call_held<T: DeserializeOwned>(
         &self,
-        generation: u64,
+        link: &Link,
         call: Call,
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<T> {
-        let current = self.current.lock().clone();
-        if current.generation != generation {
+        if !self.current.lock().is(link) {
             return Err(Error::new(
                 ErrorCode::Unavailable,
                 "the connection broke before the answer was complete; ask again",
             ));
         }
         let deadline = Instant::now() + self.deadline;
-        let answer = exchange(&current.client, call, encode(request)?, deadline)
+        let answer = self
+            .exchange(link, call, encode(request)?, deadline)
             .map_err(|error| self.lost(&error, repeat))?;
         decode(&answer?)
     }
 
     /// Sends a call that is not answered, if the connection still stands.
-    pub(super) fn tell(&self, generation: u64, call: Call, request: &impl Serialize) {
-        let current = self.current.lock().clone();
-        if current.generation != generation || current.client.is_broken() {
-            return;
-        }
-        // What the sidecar holds for a connection that breaks, it lets go of by itself.
-        if let (Ok(body), Ok(pending)) = (encode(request), current.client.begin()) {
-            drop(pending.send(call as u16, Flags::QUIET, body));
+    pub(super) fn tell(&self, link: &Link, call: Call, request: &impl Serialize) {
+        if !link.client.is_broken() {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            tell(&link.client, call, request);
         }
     }
 
@@ -134,14 +166,36 @@ impl Connection {
     }
 
     /// The connection, made anew if it is broken.
-    fn connected(&self, deadline: Instant) -> Result<Current> {
+    fn connected(&self, deadline: Instant) -> Result<Link> {
         let mut current = self.current.lock();
         if current.client.is_broken() {
             let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
-            let (client, _) = greet(&self.socket, patience)?;
-            *current = Current { client, generation: current.generation + 1 };
+            let (client, shared, _) = greet(&self.socket, self.dir.as_deref(), patience)?;
+            *current = Link { client, generation: current.generation + 1, shared: Arc::new(shared) };
         }
         Ok(current.clone())
+    }
+
+    /// One request and its answer.
+    fn exchange(
+        &self,
+        link: &Link,
+        call: Call,
+        body: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Result<Vec<u8>>, CallError> {
+        let leases = link.shared.take_returns();
+        if !leases.is_empty() {
+            tell(&link.client, Call::Return, &Return { leases });
+        }
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let pending = link.client.begin()?;
+        let answer = receive(&pending, call, body, deadline);
+        if answer.as_ref().is_err_and(|error| *error == CallError::Timeout) {
+            // What the late answer gives would never be let go of.
+            tell(&link.client, Call::Cancel, &Cancel { request: pending.request() });
+        }
+        answer
     }
 
     /// What a call without an answer means to its caller: of a write, nobody knows whether it took effect.
@@ -158,8 +212,15 @@ impl Connection {
     }
 }
 
-/// Connects and agrees on a version of the protocol.
-fn greet(socket: &Path, patience: Duration) -> Result<(Client, HelloReply)> {
+/// Sends a call that is not answered. What the sidecar holds for a connection that breaks, it lets go of by itself.
+fn tell(client: &Client, call: Call, request: &impl Serialize) {
+    if let (Ok(body), Ok(pending)) = (encode(request), client.begin()) {
+        drop(pending.send(call as u16, Flags::QUIET, body));
+    }
+}
+
+/// Connects, agrees on a version of the protocol, and shares what can be shared.
+fn greet(socket: &Path, dir: Option<&Path>, patience: Duration) -> Result<(Client, Shared, HelloReply)> {
     let deadline = Instant::now() + patience;
     let unavailable = |error: std::io::Error| {
         Error::new(ErrorCode::Unavailable, format!("no sidecar answers on {}: {error}", socket.display()))
@@ -169,12 +230,14 @@ fn greet(socket: &Path, patience: Duration) -> Result<(Client, HelloReply)> {
     // A sidecar that does not read is as good as gone.
     stream.set_write_timeout(Some(patience)).map_err(unavailable)?;
     let client = Client::new(stream).map_err(unavailable)?;
-    let hello = Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")) };
-    let answer = exchange(&client, Call::Hello, encode(&hello)?, deadline).map_err(|error| {
+    let refused = |error: CallError| {
         let code = if error == CallError::Timeout { ErrorCode::Timeout } else { ErrorCode::Unavailable };
         Error::new(code, format!("{}: {error}", socket.display()))
-    })?;
-    let reply: HelloReply = decode(&answer?)?;
+    };
+    let hello = Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")) };
+    let pending = client.begin().map_err(refused)?;
+    let answer = receive(&pending, Call::Hello, encode(&hello)?, deadline).map_err(refused)?;
+    let mut reply: HelloReply = decode(&answer?)?;
     if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
         let message = format!(
             "{} answers in protocol {}, which this client does not speak",
@@ -182,17 +245,34 @@ fn greet(socket: &Path, patience: Duration) -> Result<(Client, HelloReply)> {
         );
         return Err(Error::new(ErrorCode::Unsupported, message));
     }
-    Ok((client, reply))
+    if let Some(dir) = dir {
+        reply.dir = dir.display().to_string();
+    }
+    let files = reply.identity.and_then(|identity| FilesView::find(Path::new(&reply.dir), identity));
+    let share = Share { memory: true, files: files.is_some() };
+    let pending = client.begin().map_err(refused)?;
+    let answer = receive(&pending, Call::Share, encode(&share)?, deadline).map_err(refused)?;
+    let ShareReply { memory } = decode(&answer?)?;
+    let arena = match pending.take_descriptor() {
+        Some(descriptor) if memory > 0 => {
+            let sealed = pillion_ipc::check_sealed(descriptor).map_err(|error| {
+                Error::new(ErrorCode::Unsupported, "the sidecar's memory is not safe to map")
+                    .with_source(error)
+            })?;
+            Some(ArenaView::map(&sealed)?)
+        }
+        _ => None,
+    };
+    Ok((client, Shared::new(arena, files), reply))
 }
 
-/// One request and its answer, which may come in several frames.
-fn exchange(
-    client: &Client,
+/// Sends a request and receives its answer, which may come in several frames.
+fn receive(
+    pending: &pillion_ipc::Call,
     call: Call,
     body: Vec<u8>,
     deadline: Instant,
 ) -> Result<Result<Vec<u8>>, CallError> {
-    let pending = client.begin()?;
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
         let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
         return Ok(Err(Error::new(ErrorCode::TooMany, message)));

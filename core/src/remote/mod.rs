@@ -2,14 +2,20 @@
 
 mod answers;
 mod connection;
+mod shared;
 mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use self::answers::begin_answer;
-use self::connection::{Connection, Repeat};
+use self::connection::{Connection, Link, Repeat};
 use crate::api::backend::{Backend, Reader, Statement};
 use crate::api::batches::Batches;
 use crate::api::cache::{Status, Way};
@@ -25,8 +31,6 @@ use crate::protocol::{
     PrepareReply, RowsReply, Scan, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
 };
 use crate::source::Input;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
@@ -36,6 +40,7 @@ const KEYS_PER_CALL: usize = 10_000;
 pub(crate) struct Remote {
     connection: Arc<Connection>,
     newest: View,
+    told_dir: Option<PathBuf>,
 }
 
 /// One version of it, or the newest at each call.
@@ -49,22 +54,35 @@ struct View {
 #[derive(Debug)]
 struct HeldSnapshot {
     connection: Arc<Connection>,
-    generation: u64,
+    link: Link,
     id: u64,
 }
 
 impl Drop for HeldSnapshot {
     fn drop(&mut self) {
-        self.connection.tell(self.generation, Call::Release, &Pin { snapshot: Some(self.id) });
+        self.connection.tell(&self.link, Call::Release, &Pin { snapshot: Some(self.id) });
     }
 }
 
 impl Remote {
-    /// Connects to a sidecar, waiting for one that is still starting.
-    pub(crate) fn connect(socket: &Path, deadline: Duration) -> Result<Self> {
-        let connection = Arc::new(Connection::open(socket, deadline)?);
+    /// Connects to a sidecar, waiting for one that is still starting. Also says where this process finds the sidecar's
+    /// directory, if it does: at `dir`, or where the sidecar says.
+    pub(crate) fn connect(
+        socket: &Path,
+        dir: Option<&Path>,
+        deadline: Duration,
+    ) -> Result<(Self, Option<PathBuf>)> {
+        let (connection, greeting) = Connection::open(socket, dir, deadline)?;
+        let connection = Arc::new(connection);
         let newest = View { connection: connection.clone(), snapshot: None };
-        Ok(Self { connection, newest })
+        let found = connection.shares_files().then(|| PathBuf::from(&greeting.dir));
+        let told_dir = greeting.identity.map(|_| PathBuf::from(greeting.dir));
+        Ok((Self { connection, newest, told_dir }, found))
+    }
+
+    /// Where the directory should be, if the sidecar lets its clients attach.
+    pub(crate) fn told_dir(&self) -> Option<&Path> {
+        self.told_dir.as_deref()
     }
 }
 
@@ -75,12 +93,12 @@ impl View {
     }
 
     /// Asks for something of this version; of a held one only on the connection that holds it.
-    fn ask<T: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<(T, u64)> {
+    fn ask<T: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<(T, Link)> {
         match &self.snapshot {
             None => self.connection.call_on(call, request, Repeat::Once),
             Some(held) => {
-                let reply = self.connection.call_held(held.generation, call, request, Repeat::Once);
-                reply.map(|reply| (reply, held.generation)).map_err(|error| match error.code() {
+                let reply = self.connection.call_held(&held.link, call, request, Repeat::Once);
+                reply.map(|reply| (reply, held.link.clone())).map_err(|error| match error.code() {
                     ErrorCode::Unavailable => Error::new(
                         ErrorCode::Closed,
                         "the snapshot was held by a connection that broke; take a new one",
@@ -95,15 +113,21 @@ impl View {
     fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
         let snapshot = self.snapshot();
         let wanted = keys.len();
-        let reply: RowsReply = if wanted == 1 {
+        let (reply, link): (RowsReply, Link) = if wanted == 1 {
             let key = keys.into_iter().next().unwrap_or_default();
-            self.ask(Call::Get, &Get { snapshot, table, key })?.0
+            self.ask(Call::Get, &Get { snapshot, table, key })?
         } else {
-            self.ask(Call::GetMany, &GetMany { snapshot, table, keys })?.0
+            self.ask(Call::GetMany, &GetMany { snapshot, table, keys })?
         };
         let found = reply.found.iter().filter(|&&found| found).count();
         let freshness = protocol::freshness(reply.as_of);
-        let batch = if found > 0 { Some(protocol::decode_batch(&reply.rows)?) } else { None };
+        let batch = if !reply.layout.is_empty() {
+            protocol::rebuild(&reply.layout, &self.schema(table, &link)?, link.shared())?.pop()
+        } else if found > 0 {
+            Some(protocol::decode_batch(&reply.rows)?)
+        } else {
+            None
+        };
         let received = batch.as_ref().map_or(0, |batch| batch.num_rows());
         if reply.found.len() != wanted || received != found {
             return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
@@ -118,6 +142,25 @@ impl View {
     }
 }
 
+impl View {
+    /// The columns of a table, which never change; the first time for the price of a call.
+    fn schema(&self, table: u64, link: &Link) -> Result<SchemaRef> {
+        if let Some(schema) = link.shared().schema(table) {
+            return Ok(schema);
+        }
+        let request = protocol::Table { snapshot: self.snapshot(), table };
+        let info: InfoMessage = self.connection.call_held(link, Call::TableById, &request, Repeat::Once)?;
+        Ok(learn(info, link)?.schema)
+    }
+}
+
+/// What is told of a table; its columns are remembered.
+fn learn(info: InfoMessage, link: &Link) -> Result<TableInfo> {
+    let info = info.into_info()?;
+    link.shared().learn_schema(info.id, &info.schema);
+    Ok(info)
+}
+
 impl Reader for View {
     fn version(&self) -> Result<Version> {
         let reply: VersionMessage = self.ask(Call::Version, &Pin { snapshot: self.snapshot() })?.0;
@@ -125,18 +168,21 @@ impl Reader for View {
     }
 
     fn tables(&self) -> Result<Vec<TableInfo>> {
-        let reply: Vec<InfoMessage> = self.ask(Call::Tables, &Pin { snapshot: self.snapshot() })?.0;
-        reply.into_iter().map(InfoMessage::into_info).collect()
+        let (reply, link): (Vec<InfoMessage>, Link) =
+            self.ask(Call::Tables, &Pin { snapshot: self.snapshot() })?;
+        reply.into_iter().map(|info| learn(info, &link)).collect()
     }
 
     fn table(&self, name: &str) -> Result<TableInfo> {
         let request = Name { snapshot: self.snapshot(), name: name.to_owned() };
-        self.ask::<InfoMessage>(Call::TableByName, &request)?.0.into_info()
+        let (reply, link) = self.ask(Call::TableByName, &request)?;
+        learn(reply, &link)
     }
 
     fn table_by_id(&self, table: u64) -> Result<TableInfo> {
         let request = protocol::Table { snapshot: self.snapshot(), table };
-        self.ask::<InfoMessage>(Call::TableById, &request)?.0.into_info()
+        let (reply, link) = self.ask(Call::TableById, &request)?;
+        learn(reply, &link)
     }
 
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
@@ -159,25 +205,24 @@ impl Reader for View {
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
         let request = Scan { snapshot: self.snapshot(), table, columns: columns.map(<[String]>::to_vec) };
-        let (reply, generation) = self.ask(Call::Scan, &request)?;
-        begin_answer(self.connection.clone(), generation, reply)
+        let (reply, link) = self.ask(Call::Scan, &request)?;
+        begin_answer(self.connection.clone(), link, &reply)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         let request =
             Sql { snapshot: self.snapshot(), text: text.to_owned(), parameters: wire_values(parameters) };
-        let (reply, generation) = self.ask(Call::Sql, &request)?;
-        begin_answer(self.connection.clone(), generation, reply)
+        let (reply, link) = self.ask(Call::Sql, &request)?;
+        begin_answer(self.connection.clone(), link, &reply)
     }
 }
 
 impl View {
     fn pinned(&self) -> Result<Self> {
-        let (Pin { snapshot }, generation) =
-            self.connection.call_on(Call::Snapshot, &Empty {}, Repeat::Once)?;
+        let (Pin { snapshot }, link) = self.connection.call_on(Call::Snapshot, &Empty {}, Repeat::Once)?;
         let id = snapshot.ok_or_else(|| Error::internal("the sidecar held no snapshot"))?;
-        let held = HeldSnapshot { connection: self.connection.clone(), generation, id };
-        Ok(Self { connection: self.connection.clone(), snapshot: Some(Arc::new(held)) })
+        let held = HeldSnapshot { connection: self.connection.clone(), link, id };
+        Ok(Self { snapshot: Some(Arc::new(held)), ..self.clone() })
     }
 }
 
@@ -220,6 +265,10 @@ impl Backend for Remote {
         Way::Remote
     }
 
+    fn messages_sent(&self) -> u64 {
+        self.connection.sent()
+    }
+
     fn pin(&self) -> Result<Arc<dyn Reader>> {
         Ok(Arc::new(self.newest.pinned()?))
     }
@@ -227,7 +276,7 @@ impl Backend for Remote {
     fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
         let statement = RemoteStatement {
             text: text.to_owned(),
-            held: parking_lot::Mutex::new(prepare(&self.connection, text)?),
+            held: Mutex::new(prepare(&self.connection, text)?),
             connection: self.connection.clone(),
         };
         Ok(Arc::new(statement))
@@ -291,22 +340,21 @@ impl Backend for Remote {
 struct RemoteStatement {
     connection: Arc<Connection>,
     text: String,
-    held: parking_lot::Mutex<HeldStatement>,
+    held: Mutex<HeldStatement>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct HeldStatement {
-    generation: u64,
+    link: Link,
     id: u64,
     parameters: usize,
 }
 
 fn prepare(connection: &Connection, text: &str) -> Result<HeldStatement> {
     let request = Prepare { text: text.to_owned() };
-    let (reply, generation): (PrepareReply, u64) =
-        connection.call_on(Call::Prepare, &request, Repeat::Once)?;
+    let (reply, link): (PrepareReply, Link) = connection.call_on(Call::Prepare, &request, Repeat::Once)?;
     let parameters = usize::try_from(reply.parameters).unwrap_or(usize::MAX);
-    Ok(HeldStatement { generation, id: reply.id, parameters })
+    Ok(HeldStatement { link, id: reply.id, parameters })
 }
 
 impl Statement for RemoteStatement {
@@ -323,7 +371,7 @@ impl Statement for RemoteStatement {
             },
         };
         let parameters = wire_values(parameters);
-        let mut held = *self.held.lock();
+        let mut held = self.held.lock().clone();
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -332,15 +380,15 @@ impl Statement for RemoteStatement {
                 id: held.id,
                 parameters: parameters.clone(),
             };
-            let reply = self.connection.call_held(held.generation, Call::Execute, &request, Repeat::Once);
+            let reply = self.connection.call_held(&held.link, Call::Execute, &request, Repeat::Once);
             match reply {
                 // The connection that planned it broke; a snapshot went with it.
                 Err(error) if error.code() == ErrorCode::Unavailable && view.is_none() && attempts < 3 => {
                     held = prepare(&self.connection, &self.text)?;
-                    *self.held.lock() = held;
+                    *self.held.lock() = held.clone();
                 }
                 Err(error) => return Err(error),
-                Ok(reply) => return begin_answer(self.connection.clone(), held.generation, reply),
+                Ok(reply) => return begin_answer(self.connection.clone(), held.link, &reply),
             }
         }
     }
@@ -348,8 +396,8 @@ impl Statement for RemoteStatement {
 
 impl Drop for RemoteStatement {
     fn drop(&mut self) {
-        let held = *self.held.lock();
-        self.connection.tell(held.generation, Call::Forget, &Next { id: held.id });
+        let held = self.held.lock();
+        self.connection.tell(&held.link, Call::Forget, &Next { id: held.id });
     }
 }
 

@@ -23,22 +23,22 @@ pub(super) fn upload<T: DeserializeOwned>(
     connection.check_open()?;
     let input = input.open(table)?;
     let begin = Begin { kind, schema: protocol::encode_schema(&input.schema)? };
-    let (Next { id }, generation) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
+    let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let sent = input.batches.map(|batch| {
         let batch = batch?;
         let rows = (PORTION_LEN / row_len(&batch)).max(1);
         for start in (0..batch.num_rows()).step_by(rows) {
             let portion = batch.slice(start, rows.min(batch.num_rows() - start));
             let write = Write { id, rows: protocol::encode_batch(&portion)? };
-            let Empty {} = connection.call_held(generation, Call::Write, &write, Repeat::Once)?;
+            let Empty {} = connection.call_held(&link, Call::Write, &write, Repeat::Once)?;
         }
         Ok(())
     });
     match sent.collect::<Result<()>>() {
-        Ok(()) => connection.call_held(generation, Call::Finish, &Next { id }, Repeat::Never),
+        Ok(()) => connection.call_held(&link, Call::Finish, &Next { id }, Repeat::Never),
         Err(error) => {
             // The sidecar must not wait for rows that will not come.
-            connection.tell(generation, Call::Abandon, &Next { id });
+            connection.tell(&link, Call::Abandon, &Next { id });
             Err(error)
         }
     }

@@ -22,7 +22,7 @@ fn contained_panics_are_allowed() {
 }
 
 fn files() -> Files {
-    Files { dir: "/nonexistent".into(), vfs: Arc::new(OsVfs) }
+    Files::new("/nonexistent".into(), Arc::new(OsVfs))
 }
 
 /// The content of a log file: every record is read, and its edits are applied.

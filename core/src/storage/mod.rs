@@ -17,6 +17,7 @@ mod live;
 mod load;
 mod log;
 mod manifest;
+mod maps;
 mod recovery;
 mod region;
 mod segment;
@@ -26,8 +27,16 @@ mod store;
 mod vfs;
 
 #[cfg(feature = "sidecar")]
-pub(crate) use batch::{compact_views, row_len};
+pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
+#[cfg(feature = "sidecar")]
+pub(crate) use batch::{batch_len, compact_views, row_len};
 pub(crate) use follower::Follower;
+#[cfg(feature = "sidecar")]
+pub(crate) use format::{u32_at, u64_at};
+#[cfg(feature = "sidecar")]
+pub(crate) use maps::{FileId, Maps};
+#[cfg(feature = "sidecar")]
+pub(crate) use region::Region;
 pub(crate) use segment::{Segment, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;
 pub(crate) use state::{Files, SegmentHandle, State, TableShape, TableState};

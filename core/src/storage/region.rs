@@ -1,8 +1,9 @@
 //! Read-only bytes that outlive everything built over them: a mapped file.
 //!
-//! This is one of the three files of storage that hold unsafe code.
+//! This is one of the files of storage that hold unsafe code.
 #![expect(unsafe_code, reason = "mapping a file and lending its bytes to Arrow is what this file is for")]
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -17,7 +18,8 @@ use memmap2::{Advice, Mmap};
 ///
 /// The bytes of a mapped file are those of the page cache: they change only if another process writes the
 /// file, which the directory's rules forbid (files are complete before they are named by a commit, and never
-/// change afterwards). What a breach of that rule could do is bounded by the page checksums.
+/// change afterwards). What a breach of that rule could do is bounded by the page checksums. Of memory that a sidecar
+/// leases, the leased range does not change; the rest is never looked at.
 #[derive(Clone)]
 pub(crate) struct Region {
     map: Arc<Mmap>,
@@ -40,7 +42,12 @@ impl Region {
 
     /// Number of bytes.
     pub(crate) fn len(&self) -> usize {
-        self.as_slice().len()
+        self.map.len()
+    }
+
+    /// Address of the first byte.
+    pub(crate) fn address(&self) -> usize {
+        self.map.as_ptr() as usize
     }
 
     /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
@@ -60,12 +67,28 @@ impl Region {
     /// An Arrow buffer over `len` bytes at `offset` that keeps this region alive; nothing is copied or read.
     /// `None` if the range is not within the region.
     pub(crate) fn buffer(&self, offset: usize, len: usize) -> Option<Buffer> {
-        let bytes = self.as_slice().get(offset..offset.checked_add(len)?)?;
-        let pointer = NonNull::from(bytes).cast();
-        let owner: Arc<dyn Allocation> = Arc::new(Owner { _region: self.clone() });
-        // SAFETY: `pointer` is valid for reads of `len` bytes as long as `owner` lives, because the owner holds
-        // the region and a region never moves or shrinks; nobody writes through it.
-        Some(unsafe { Buffer::from_custom_allocation(pointer, len, owner) })
+        self.lend(offset, len, Arc::new(Owner { _region: self.clone(), _lease: None }))
+    }
+
+    /// As [`buffer`](Self::buffer); also keeps `lease` alive, which says until when the bytes stay what they are.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn leased_buffer(
+        &self,
+        offset: usize,
+        len: usize,
+        lease: &Arc<dyn Any + Send + Sync>,
+    ) -> Option<Buffer> {
+        self.lend(offset, len, Arc::new(Owner { _region: self.clone(), _lease: Some(lease.clone()) }))
+    }
+
+    fn lend(&self, offset: usize, len: usize, owner: Arc<dyn Allocation>) -> Option<Buffer> {
+        if offset.checked_add(len)? > self.len() {
+            return None;
+        }
+        let pointer = NonNull::new(self.map.as_ptr().cast_mut())?;
+        // SAFETY: `offset` is within the map. The result is valid for reads of `len` bytes as long as `owner` lives,
+        // because the owner holds the region and a region never moves or shrinks; nobody writes through it.
+        Some(unsafe { Buffer::from_custom_allocation(pointer.add(offset), len, owner) })
     }
 }
 
@@ -84,6 +107,7 @@ impl fmt::Debug for Region {
 /// Keeps a region alive for Arrow; `Allocation` asks for unwind safety, which immutable bytes have.
 struct Owner {
     _region: Region,
+    _lease: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl std::panic::RefUnwindSafe for Owner {}

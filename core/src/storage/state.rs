@@ -3,6 +3,8 @@
 //! States are immutable and share what did not change, so that a reader holds one for as long as it likes.
 
 use std::collections::{BTreeMap, HashMap};
+#[cfg(feature = "sidecar")]
+use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +17,7 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, w
 use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord, TableRecord};
 use super::format::SEGMENT_ALIGNMENT;
 use super::key;
+use super::maps::{FileId, Maps};
 use super::segment::Segment;
 use super::vfs::{OsVfs, Vfs};
 use crate::api::error::{Error, ErrorCode, Result};
@@ -30,13 +33,28 @@ pub(crate) struct Files {
     pub(crate) dir: PathBuf,
     /// Access to it.
     pub(crate) vfs: Arc<dyn Vfs>,
+    /// Segments that are mapped now.
+    pub(crate) maps: Arc<Maps>,
 }
 
 impl Files {
     /// A cache directory of the operating system's files.
     pub(crate) fn below(dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|error| Error::io("find", dir, error))?;
-        Ok(Self { dir, vfs: Arc::new(OsVfs) })
+        Ok(Self::new(dir, Arc::new(OsVfs)))
+    }
+
+    /// A cache directory with other access to it; the path is absolute.
+    pub(crate) fn new(dir: PathBuf, vfs: Arc<dyn Vfs>) -> Self {
+        Self { dir, vfs, maps: Arc::default() }
+    }
+
+    /// Device and inode of the page that readers follow: two processes that find the same see the same directory, by
+    /// whatever path. `None` if it is not there.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        let metadata = self.head_path().metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
     }
 
     /// Folder of a table.
@@ -181,13 +199,26 @@ impl SegmentHandle {
         let vfs = self.files.vfs.as_ref();
         let segment =
             Segment::open(vfs, self.path(), shape.schema.clone(), shape.primary_key.clone(), &self.record)?;
-        Ok(self.opened.get_or_init(|| segment))
+        Ok(self.opened.get_or_init(|| {
+            let file = FileId { table: shape.id, segment: self.record.id };
+            self.files.maps.insert(segment.region(), file);
+            segment
+        }))
     }
 
     /// Whether a key can be in it by its bounds.
     #[inline]
     pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
         self.record.min_key.as_slice() <= key && key <= self.record.max_key.as_slice()
+    }
+}
+
+impl Drop for SegmentHandle {
+    fn drop(&mut self) {
+        // Whoever asks from now on may find the file removed.
+        if let Some(segment) = self.opened.get() {
+            self.files.maps.remove(segment.region());
+        }
     }
 }
 

@@ -23,7 +23,7 @@ mod opening;
 #[cfg(feature = "parquet")]
 mod real_data;
 mod recovery;
-#[cfg(feature = "sidecar")]
-mod remote;
 mod small_memory;
+#[cfg(feature = "sidecar")]
+mod through_socket;
 mod tidy;

@@ -15,6 +15,7 @@ use crate::storage::edit::SegmentRecord;
 use crate::storage::format::{BATCH_ROWS, BUCKET_LEN, PAGE_LEN, checksum, u64_at};
 use crate::storage::index::{Bucket, home_bucket};
 use crate::storage::key::{self, KeyBytes};
+use crate::storage::region::Region;
 use crate::storage::vfs::Vfs;
 
 /// An open segment.
@@ -91,6 +92,11 @@ impl Segment {
         let batches = directory.batches.iter().map(|_| OnceLock::new()).collect();
         let pages = Pages::new(path, region, checksums, covered);
         Ok(Self { schema, key, pages, directory, starts, batches, zones: OnceLock::new() })
+    }
+
+    /// The mapped file.
+    pub(crate) fn region(&self) -> &Region {
+        self.pages.region()
     }
 
     /// Rows, deleted ones included.

@@ -125,6 +125,12 @@ impl Store {
         &self.files.dir
     }
 
+    /// Its files.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// What recovery found damaged and left out.
     pub(crate) fn damage(&self) -> Option<&str> {
         self.damage.as_deref()

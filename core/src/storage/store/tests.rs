@@ -30,7 +30,7 @@ fn shape() -> TableShape {
 }
 
 fn open(dir: &Path, vfs: Arc<dyn Vfs>) -> Result<Store> {
-    Store::open(Files { dir: dir.to_owned(), vfs }, Sync::Always, 1 << 20)
+    Store::open(Files::new(dir.to_owned(), vfs), Sync::Always, 1 << 20)
 }
 
 /// The ids in the table, or `None` if there is no table.
@@ -173,11 +173,9 @@ fn both_manifests_give_the_same_state() {
     let sequences = manifest::list(&OsVfs, dir.path()).unwrap();
     assert_eq!(sequences.len(), MANIFESTS_KEPT);
     drop(store);
-    let newest =
-        recovery::recover(&Files { dir: dir.path().to_owned(), vfs: Arc::new(OsVfs) }, None).unwrap().state;
+    let newest = recovery::recover(&Files::new(dir.path().to_owned(), Arc::new(OsVfs)), None).unwrap().state;
     OsVfs.remove(&manifest::path(dir.path(), sequences[0])).unwrap();
-    let older =
-        recovery::recover(&Files { dir: dir.path().to_owned(), vfs: Arc::new(OsVfs) }, None).unwrap().state;
+    let older = recovery::recover(&Files::new(dir.path().to_owned(), Arc::new(OsVfs)), None).unwrap().state;
     assert_eq!(newest.version, older.version);
     let paths = |state: &State| state.segment_paths().collect::<BTreeSet<_>>();
     assert_eq!(paths(&newest), paths(&older));

@@ -1,0 +1,276 @@
+//! What a connection holds for its client, and for which request it was given.
+//!
+//! A client that stops waiting for an answer never learns the numbers in it. So what an answer gives is remembered with
+//! the number of its request for a while, and taken back if the request is cancelled.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::cursor::Cursor;
+use super::upload::Upload;
+use crate::api::backend::{Reader, Statement};
+use crate::api::batches::Canceller;
+use crate::api::error::{Error, ErrorCode, Result};
+
+/// Snapshots, cursors and statements that one connection may hold, of each.
+const HELD_MAX: usize = 256;
+/// Uploads under way that one connection may hold: each sorts in memory of its own.
+const UPLOADS_MAX: usize = 8;
+/// Answers whose gifts are remembered.
+const GIVEN_MAX: usize = 256;
+
+/// An answer under way.
+pub(super) struct HeldCursor {
+    pub(super) cursor: Mutex<Cursor>,
+    /// Ends its query.
+    pub(super) canceller: Canceller,
+}
+
+/// An upload under way; empty once it is complete.
+pub(super) type HeldUpload = Arc<Mutex<Option<Upload>>>;
+
+/// What a connection holds.
+#[derive(Default)]
+pub(super) struct Held {
+    next_id: u64,
+    pub(super) snapshots: HashMap<u64, Arc<dyn Reader>>,
+    pub(super) statements: HashMap<u64, Arc<dyn Statement>>,
+    pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
+    pub(super) uploads: HashMap<u64, HeldUpload>,
+    running: HashMap<u64, Running>,
+    given: VecDeque<(u64, Vec<Gift>)>,
+}
+
+/// A request that is worked on.
+#[derive(Default)]
+struct Running {
+    is_cancelled: bool,
+    canceller: Option<Canceller>,
+    gifts: Vec<Gift>,
+}
+
+/// Something that an answer tells its client the number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gift {
+    Snapshot(u64),
+    Statement(u64),
+    Cursor(u64),
+    Upload(u64),
+    /// Leased memory, which is not held here.
+    Lease(u64),
+}
+
+/// What was let go of, to be dropped when nothing is locked.
+#[derive(Default)]
+pub(super) struct Released {
+    snapshots: Vec<Arc<dyn Reader>>,
+    statements: Vec<Arc<dyn Statement>>,
+    cursors: Vec<Arc<HeldCursor>>,
+    uploads: Vec<HeldUpload>,
+    pub(super) leases: Vec<u64>,
+}
+
+impl Held {
+    /// Holds a snapshot for the client that made a request.
+    pub(super) fn hold_snapshot(&mut self, request: u64, snapshot: Arc<dyn Reader>) -> Result<u64> {
+        let id = self.next(self.snapshots.len(), HELD_MAX, "snapshots")?;
+        self.snapshots.insert(id, snapshot);
+        self.give(request, Gift::Snapshot(id));
+        Ok(id)
+    }
+
+    /// Holds a planned query.
+    pub(super) fn hold_statement(&mut self, request: u64, statement: Arc<dyn Statement>) -> Result<u64> {
+        let id = self.next(self.statements.len(), HELD_MAX, "statements")?;
+        self.statements.insert(id, statement);
+        self.give(request, Gift::Statement(id));
+        Ok(id)
+    }
+
+    /// Holds the rest of an answer.
+    pub(super) fn hold_cursor(&mut self, request: u64, cursor: Arc<HeldCursor>) -> Result<u64> {
+        let id = self.next(self.cursors.len(), HELD_MAX, "cursors")?;
+        self.cursors.insert(id, cursor);
+        self.give(request, Gift::Cursor(id));
+        Ok(id)
+    }
+
+    /// Holds an upload.
+    pub(super) fn hold_upload(&mut self, request: u64, upload: HeldUpload) -> Result<u64> {
+        let id = self.next(self.uploads.len(), UPLOADS_MAX, "uploads")?;
+        self.uploads.insert(id, upload);
+        self.give(request, Gift::Upload(id));
+        Ok(id)
+    }
+
+    fn next(&mut self, held: usize, most: usize, what: &str) -> Result<u64> {
+        if held >= most {
+            let message = format!("the connection holds {most} {what}; let go of some");
+            return Err(Error::new(ErrorCode::TooMany, message));
+        }
+        self.next_id += 1;
+        Ok(self.next_id)
+    }
+
+    /// Remembers what the answer to a request gives.
+    pub(super) fn give(&mut self, request: u64, gift: Gift) {
+        if let Some(running) = self.running.get_mut(&request) {
+            running.gifts.push(gift);
+        }
+    }
+
+    /// A request is worked on from now.
+    pub(super) fn begin(&mut self, request: u64) {
+        self.running.insert(request, Running::default());
+    }
+
+    /// What ends the work on a request, if it is cancelled from now on; ended at once if it was before.
+    pub(super) fn can_cancel(&mut self, request: u64, canceller: &Canceller) {
+        let Some(running) = self.running.get_mut(&request) else { return };
+        if running.is_cancelled {
+            canceller.cancel();
+        }
+        running.canceller = Some(canceller.clone());
+    }
+
+    /// The answer to a request is ready. If it was cancelled, nobody will read it.
+    pub(super) fn end(&mut self, request: u64) -> Released {
+        let Some(running) = self.running.remove(&request) else { return Released::default() };
+        if running.is_cancelled {
+            return self.release(&running.gifts);
+        }
+        if !running.gifts.is_empty() {
+            self.given.push_back((request, running.gifts));
+            if self.given.len() > GIVEN_MAX {
+                self.given.pop_front();
+            }
+        }
+        Released::default()
+    }
+
+    /// Nobody waits for the answer to a request.
+    pub(super) fn cancel(&mut self, request: u64) -> Released {
+        if let Some(running) = self.running.get_mut(&request) {
+            running.is_cancelled = true;
+            if let Some(canceller) = &running.canceller {
+                canceller.cancel();
+            }
+            return Released::default();
+        }
+        let Some(position) = self.given.iter().position(|(given, _)| *given == request) else {
+            return Released::default();
+        };
+        let gifts = self.given.remove(position).map(|(_, gifts)| gifts).unwrap_or_default();
+        self.release(&gifts)
+    }
+
+    /// The client is gone: ends all queries and lets go of everything.
+    pub(super) fn clear(&mut self) -> Released {
+        let requests: Vec<u64> = self.running.keys().copied().collect();
+        for request in requests {
+            drop(self.cancel(request));
+        }
+        let mut released = Released::default();
+        released.snapshots.extend(self.snapshots.drain().map(|(_, held)| held));
+        released.statements.extend(self.statements.drain().map(|(_, held)| held));
+        released.cursors.extend(self.cursors.drain().map(|(_, held)| held));
+        released.uploads.extend(self.uploads.drain().map(|(_, held)| held));
+        released.cancel();
+        released
+    }
+
+    fn release(&mut self, gifts: &[Gift]) -> Released {
+        let mut released = Released::default();
+        for gift in gifts {
+            match gift {
+                Gift::Snapshot(id) => released.snapshots.extend(self.snapshots.remove(id)),
+                Gift::Statement(id) => released.statements.extend(self.statements.remove(id)),
+                Gift::Cursor(id) => released.cursors.extend(self.cursors.remove(id)),
+                Gift::Upload(id) => released.uploads.extend(self.uploads.remove(id)),
+                Gift::Lease(id) => released.leases.push(*id),
+            }
+        }
+        released.cancel();
+        released
+    }
+}
+
+impl Released {
+    fn cancel(&self) {
+        self.cursors.iter().for_each(|held| held.canceller.cancel());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Statement for Nothing {
+        fn parameters(&self) -> usize {
+            0
+        }
+
+        fn execute(
+            &self,
+            _: Option<&dyn Reader>,
+            _: &[crate::api::value::Value],
+        ) -> Result<crate::api::batches::Batches> {
+            Err(Error::internal("nothing"))
+        }
+    }
+
+    #[test]
+    fn what_a_cancelled_request_gave_is_taken_back_whenever_it_is_cancelled() {
+        let mut held = Held::default();
+        // After the answer.
+        held.begin(1);
+        held.hold_statement(1, Arc::new(Nothing)).unwrap();
+        held.give(1, Gift::Lease(7));
+        assert!(held.end(1).leases.is_empty());
+        assert_eq!(held.statements.len(), 1);
+        assert_eq!(held.cancel(1).leases, [7]);
+        assert!(held.statements.is_empty());
+        assert!(held.cancel(1).leases.is_empty(), "once");
+        // Before it.
+        held.begin(2);
+        assert!(held.cancel(2).leases.is_empty());
+        held.hold_statement(2, Arc::new(Nothing)).unwrap();
+        held.give(2, Gift::Lease(8));
+        assert_eq!(held.end(2).leases, [8]);
+        assert!(held.statements.is_empty());
+        // Never.
+        held.begin(3);
+        held.hold_statement(3, Arc::new(Nothing)).unwrap();
+        assert!(held.end(3).leases.is_empty());
+        assert!(held.cancel(99).leases.is_empty(), "a request that never was");
+        assert_eq!(held.statements.len(), 1);
+    }
+
+    #[test]
+    fn work_on_a_cancelled_request_is_ended() {
+        let mut held = Held::default();
+        let early = Canceller::new(None);
+        held.begin(1);
+        held.can_cancel(1, &early);
+        drop(held.cancel(1));
+        assert!(early.is_cancelled());
+        let late = Canceller::new(None);
+        held.can_cancel(1, &late);
+        assert!(late.is_cancelled(), "cancelled before it could be ended");
+        let other = Canceller::new(None);
+        held.begin(2);
+        held.can_cancel(2, &other);
+        drop(held.end(2));
+        drop(held.cancel(2));
+        assert!(!other.is_cancelled(), "its work was done");
+        held.begin(3);
+        held.can_cancel(3, &other);
+        drop(held.clear());
+        assert!(other.is_cancelled(), "the client is gone");
+    }
+}

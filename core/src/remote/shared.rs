@@ -1,0 +1,159 @@
+//! What a connection shares with its sidecar, so that answers need not come through the socket, and what it knows of its
+//! tables.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use pillion_ipc::Lease;
+
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::protocol::{DirIdentity, Memory};
+use crate::storage::{FileId, Files, Region};
+
+/// How often to look for mapped files that the sidecar removed: their disk space is not free before they are let go.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Memory and files of a sidecar that this process can read.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    arena: Option<ArenaView>,
+    files: Option<FilesView>,
+    /// Columns of the tables that were asked for: answers to lookups do not repeat them.
+    schemas: Mutex<HashMap<u64, SchemaRef>>,
+}
+
+impl Shared {
+    pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>) -> Self {
+        Self { arena, files, schemas: Mutex::default() }
+    }
+
+    /// Whether there are files.
+    pub(super) fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// The columns of a table, if they are known.
+    pub(super) fn schema(&self, table: u64) -> Option<SchemaRef> {
+        self.schemas.lock().get(&table).cloned()
+    }
+
+    /// Remembers the columns of a table.
+    pub(super) fn learn_schema(&self, table: u64, schema: &SchemaRef) {
+        self.schemas.lock().insert(table, schema.clone());
+    }
+
+    /// Leases that are not needed any more and of which the sidecar was not told yet.
+    pub(super) fn take_returns(&self) -> Vec<u64> {
+        self.arena.as_ref().map(|arena| std::mem::take(&mut *arena.returns.lock())).unwrap_or_default()
+    }
+}
+
+impl Memory for Shared {
+    fn lease(&self, lease: Lease) -> Result<(Region, Arc<dyn Any + Send + Sync>)> {
+        let arena =
+            self.arena.as_ref().ok_or_else(|| Error::internal("an answer in memory that is not shared"))?;
+        let guard = Arc::new(HeldLease { id: lease.id, returns: arena.returns.clone() });
+        arena.populate(&lease)?;
+        Ok((arena.region.clone(), guard))
+    }
+
+    fn file(&self, file: FileId) -> Result<Region> {
+        let files =
+            self.files.as_ref().ok_or_else(|| Error::internal("an answer in files that are not shared"))?;
+        files.map(file)
+    }
+}
+
+/// Memory that the sidecar writes.
+#[derive(Debug)]
+pub(super) struct ArenaView {
+    region: Region,
+    /// Bytes from the start whose pages this process has.
+    populated: AtomicUsize,
+    returns: Arc<Mutex<Vec<u64>>>,
+}
+
+impl ArenaView {
+    /// Maps memory that came from the sidecar. The seals say that it cannot be taken away.
+    pub(super) fn map(memory: &File) -> Result<Self> {
+        let region = Region::map(memory).map_err(|error| {
+            Error::new(ErrorCode::Io, "cannot map the sidecar's memory").with_source(error)
+        })?;
+        Ok(Self { region, populated: AtomicUsize::new(0), returns: Arc::default() })
+    }
+
+    /// One call for many pages costs less than a fault for each.
+    fn populate(&self, lease: &Lease) -> Result<()> {
+        let Some(end) = lease.offset.checked_add(lease.len).filter(|end| *end <= self.region.len()) else {
+            return Err(Error::internal("an answer outside of the memory that is shared"));
+        };
+        let before = self.populated.fetch_max(end, Ordering::Relaxed);
+        if before < end {
+            let failed =
+                |error| Error::new(ErrorCode::Io, "cannot read the sidecar's memory").with_source(error);
+            self.region.populate(before, end - before).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A lease that arrays still use.
+struct HeldLease {
+    id: u64,
+    returns: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.returns.lock().push(self.id);
+    }
+}
+
+/// The cache directory of the sidecar, as this process sees it.
+#[derive(Debug)]
+pub(super) struct FilesView {
+    files: Files,
+    mapped: Mutex<Mapped>,
+}
+
+#[derive(Debug)]
+struct Mapped {
+    regions: HashMap<FileId, Region>,
+    pruned_at: Instant,
+}
+
+impl FilesView {
+    /// The directory at `dir`, if it is the one that the sidecar means.
+    pub(super) fn find(dir: &Path, identity: DirIdentity) -> Option<Self> {
+        let files = Files::below(dir).ok()?;
+        // Opened, not only looked at: it must be readable.
+        File::open(files.head_path()).ok()?;
+        let (device, inode) = files.identity()?;
+        (DirIdentity { device, inode } == identity).then(|| Self {
+            files,
+            mapped: Mutex::new(Mapped { regions: HashMap::new(), pruned_at: Instant::now() }),
+        })
+    }
+
+    fn map(&self, file: FileId) -> Result<Region> {
+        let mut mapped = self.mapped.lock();
+        if mapped.pruned_at.elapsed() >= PRUNE_INTERVAL {
+            mapped.pruned_at = Instant::now();
+            mapped.regions.retain(|file, _| self.files.segment_path(file.table, file.segment).exists());
+        }
+        if let Some(region) = mapped.regions.get(&file) {
+            return Ok(region.clone());
+        }
+        let path = self.files.segment_path(file.table, file.segment);
+        let region = self.files.vfs.map(&path).map_err(|error| Error::io("map", &path, error))?;
+        mapped.regions.insert(file, region.clone());
+        Ok(region)
+    }
+}

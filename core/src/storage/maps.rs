@@ -1,0 +1,49 @@
+//! Which mapped bytes are those of which segment.
+//!
+//! An answer that holds rows of the cache unchanged is told by where its bytes stand in the files, and not sent.
+
+use std::collections::BTreeMap;
+
+#[cfg(feature = "sidecar")]
+use arrow::buffer::Buffer;
+use parking_lot::RwLock;
+
+use super::region::Region;
+
+/// A segment's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FileId {
+    /// Number of the table.
+    pub(crate) table: u64,
+    /// Number of the segment.
+    pub(crate) segment: u64,
+}
+
+/// The mapped segments of a cache by their address.
+#[derive(Debug, Default)]
+pub(crate) struct Maps {
+    by_address: RwLock<BTreeMap<usize, (usize, FileId)>>,
+}
+
+impl Maps {
+    /// From now on the bytes of `region` are those of `file`, until [`remove`](Self::remove).
+    pub(crate) fn insert(&self, region: &Region, file: FileId) {
+        self.by_address.write().insert(region.address(), (region.len(), file));
+    }
+
+    /// Forgets a region.
+    pub(crate) fn remove(&self, region: &Region) {
+        self.by_address.write().remove(&region.address());
+    }
+
+    /// The file that a buffer lies in, and where in it. The buffer keeps its bytes mapped, so that nothing else can be
+    /// at its address.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn find(&self, buffer: &Buffer) -> Option<(FileId, usize)> {
+        let address = buffer.as_ptr() as usize;
+        let by_address = self.by_address.read();
+        let (&start, &(len, file)) = by_address.range(..=address).next_back()?;
+        let offset = address - start;
+        (offset.checked_add(buffer.len())? <= len).then_some((file, offset))
+    }
+}

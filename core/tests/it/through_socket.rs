@@ -1,0 +1,127 @@
+//! The conformance suite through a socket: an owner serves the cache, and clients read and write it in every way that a
+//! client can. Server and clients are in one process; what they say goes through the kernel all the same.
+
+use pillion::{Attach, Cache, ConnectOptions, Server, ServerOptions, Version, Way};
+use pillion_conformance::{Opened, Opener};
+use tempfile::TempDir;
+
+/// A client that asks for everything. Answers come in shared memory, and name files that it opens.
+mod remote {
+    #[cfg(feature = "sql")]
+    pillion_conformance::instantiate!(crate::through_socket::REMOTE);
+    #[cfg(not(feature = "sql"))]
+    pillion_conformance::instantiate!(crate::through_socket::REMOTE; base, following);
+}
+
+/// The same where the client cannot see the directory and the sidecar shares no memory: all goes through the socket.
+mod remote_apart {
+    #[cfg(feature = "sql")]
+    pillion_conformance::instantiate!(crate::through_socket::APART);
+    #[cfg(not(feature = "sql"))]
+    pillion_conformance::instantiate!(crate::through_socket::APART; base, following);
+}
+
+/// A client that maps the files and sends its writes; the handle under test sends nothing.
+mod attached {
+    #[cfg(feature = "sql")]
+    pillion_conformance::instantiate!(crate::through_socket::ATTACHED);
+    #[cfg(not(feature = "sql"))]
+    pillion_conformance::instantiate!(crate::through_socket::ATTACHED; base, following);
+}
+
+const REMOTE: Client = Client { attach: Attach::Never, shares: true };
+const APART: Client = Client { attach: Attach::Never, shares: false };
+const ATTACHED: Client = Client { attach: Attach::Require, shares: true };
+
+/// A client of a server.
+#[derive(Clone, Copy)]
+struct Client {
+    attach: Attach,
+    shares: bool,
+}
+
+struct ClientOpened {
+    client: Client,
+    writer: Option<Cache>,
+    reader: Option<Cache>,
+    server: Option<Server>,
+    owner: Option<Cache>,
+    dir: TempDir,
+}
+
+impl ClientOpened {
+    fn open_all(&mut self) {
+        let owner = Cache::open(self.dir.path().join("cache")).unwrap();
+        let socket = self.dir.path().join("pillion.sock");
+        let options = ServerOptions::new(&socket);
+        let options = if self.client.shares { options } else { options.attach(false).shared_memory(0, 0) };
+        self.server = Some(owner.serve(options).unwrap());
+        self.owner = Some(owner);
+        let connect = || ConnectOptions::new().attach(self.client.attach).connect(&socket).unwrap();
+        (self.writer, self.reader) = (Some(connect()), Some(connect()));
+    }
+
+    /// Whatever a behaviour did, it was done in the way that is tested.
+    fn check_way(&self) {
+        let reader = self.reader();
+        if self.client.attach == Attach::Require {
+            assert_eq!((reader.way(), reader.messages_sent()), (Way::Attached, 0));
+        } else {
+            assert_eq!(reader.way(), Way::Remote);
+        }
+    }
+}
+
+impl Drop for ClientOpened {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_way();
+        }
+        // Clients first: a server waits for the calls that they make.
+        self.writer = None;
+        self.reader = None;
+    }
+}
+
+impl Opener for Client {
+    fn open(&self) -> Box<dyn Opened> {
+        let mut opened = ClientOpened {
+            client: *self,
+            writer: None,
+            reader: None,
+            server: None,
+            owner: None,
+            dir: tempfile::tempdir().unwrap(),
+        };
+        opened.open_all();
+        Box::new(opened)
+    }
+}
+
+impl Opened for ClientOpened {
+    fn writer(&self) -> &Cache {
+        self.writer.as_ref().unwrap()
+    }
+
+    fn reader(&self) -> &Cache {
+        self.reader.as_ref().unwrap()
+    }
+
+    fn catch_up(&mut self, version: Version) {
+        for cache in [self.reader(), self.writer()] {
+            assert_eq!(
+                cache.version().unwrap().includes(version),
+                Some(true),
+                "a client sees what was written, by itself or another"
+            );
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.check_way();
+        (self.writer, self.reader) = (None, None);
+        self.server = None;
+        self.owner.take().unwrap().close().unwrap();
+        self.open_all();
+    }
+}

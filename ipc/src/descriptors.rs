@@ -1,0 +1,48 @@
+//! Descriptors that travel beside the bytes of a socket.
+#![expect(unsafe_code, reason = "a received descriptor is a bare number until someone owns it")]
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+/// Room for control messages of one read: more descriptors than any peer of ours sends at a time.
+const CONTROL_LEN: usize = 64;
+
+/// Sends bytes, the first of which carries a descriptor. Like `write`, it may send fewer than all.
+pub(crate) fn send(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    let descriptors = [descriptor.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&descriptors)];
+    Ok(sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::MSG_NOSIGNAL, None)?)
+}
+
+/// Receives bytes, and puts descriptors that came with them into `descriptors`. Without a place to put them, a peer
+/// that sends one breaks the protocol.
+pub(crate) fn receive(
+    stream: &UnixStream,
+    bytes: &mut [u8],
+    descriptors: Option<&mut VecDeque<OwnedFd>>,
+) -> io::Result<usize> {
+    let mut control = [0; CONTROL_LEN];
+    let control = if descriptors.is_some() { Some(control.as_mut_slice()) } else { None };
+    let mut parts = [IoSliceMut::new(bytes)];
+    let received = recvmsg::<()>(stream.as_raw_fd(), &mut parts, control, MsgFlags::MSG_CMSG_CLOEXEC)?;
+    if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+        // The kernel closed what there was no room for.
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the peer sent descriptors that nobody asked for",
+        ));
+    }
+    if let Some(descriptors) = descriptors {
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(numbers) = message {
+                // SAFETY: the kernel made these descriptors for this message, so nobody else owns them.
+                descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+            }
+        }
+    }
+    Ok(received.bytes)
+}
