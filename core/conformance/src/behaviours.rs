@@ -317,6 +317,20 @@ macro_rules! __behaviours {
             snapshots {
                 queries_are_of_the_version
             }
+            sorted_ranges {
+                boolean
+                int8 int16 int32 int64
+                uint8 uint16 uint32 uint64
+                utf8 large_utf8 utf8_view
+                binary large_binary binary_view fixed_size_binary
+                date32 date64
+                time32_second time32_millisecond time64_microsecond time64_nanosecond
+                timestamp_second timestamp_millisecond timestamp_microsecond timestamp_nanosecond
+                timestamp_second_utc timestamp_millisecond_offset timestamp_microsecond_utc timestamp_nanosecond_zone
+                decimal32 decimal64 decimal128 decimal128_whole decimal128_negative_scale
+                floats
+                a_small_range_reads_few_rows
+            }
             statements {
                 writing_statements_are_refused
                 a_file_is_no_table
@@ -324,6 +338,8 @@ macro_rules! __behaviours {
                 tables_and_columns_are_described
                 plans_are_explained
                 plans_say_what_is_left_out
+                a_lookup_stays_on_one_thread
+                statements_beyond_the_limits_are_refused
             }
             streams {
                 a_large_answer

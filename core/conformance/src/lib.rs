@@ -54,6 +54,7 @@ pub mod reopening;
 pub mod replaces;
 pub mod rows;
 pub mod snapshots;
+pub mod sorted_ranges;
 pub mod statements;
 pub mod streams;
 pub mod tables;

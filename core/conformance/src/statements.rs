@@ -2,7 +2,7 @@
 
 use pillion::{Batches, ErrorCode, TableDefinition};
 
-use crate::model::{assert_numbered, assert_rows, numbered, refused, rows_of, vals};
+use crate::model::{assert_names, assert_numbered, assert_rows, numbered, refused, rows_of, vals};
 use crate::{Outcome, Session};
 
 /// Statements that would write, each refused as unsupported.
@@ -102,5 +102,59 @@ pub fn plans_say_what_is_left_out(session: &mut Session<'_>) -> Outcome {
         format!("{:?}", rows_of(&session.sql("EXPLAIN SELECT name FROM t WHERE id > 12 AND id < 18", &[])?));
     assert!(plan.contains("batches=1 of 3"), "{plan}");
     assert_rows(&session.sql("SELECT count(*) FROM t WHERE id > 12 AND id < 18", &[])?, &[vals![5]]);
+    Ok(())
+}
+
+/// A lookup is not spread over threads, whatever else the query asks of its rows.
+pub fn a_lookup_stays_on_one_thread(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered(0..10))?;
+    for text in [
+        "SELECT name FROM t WHERE id = 7",
+        "SELECT name FROM t WHERE id = 7 AND name <> 'x'",
+        "SELECT upper(name), id + 1 FROM t WHERE id = 7 AND name LIKE '%7'",
+        "SELECT name FROM t WHERE id IN (1, 2, 3)",
+        "SELECT id + 1 FROM t WHERE id IN (1, 2, 3) AND length(name) > 2",
+        "SELECT name FROM t WHERE id = 7 LIMIT 1",
+        "SELECT name FROM t WHERE id IN (1, 2, 3) LIMIT 2",
+        "SELECT name FROM t WHERE id IN (1, 2, 3) ORDER BY name",
+    ] {
+        let plan = format!("{:?}", rows_of(&session.sql(&format!("EXPLAIN {text}"), &[])?));
+        assert!(plan.contains("PillionLookup"), "{text}: {plan}");
+        for spread in ["RepartitionExec", "CoalescePartitionsExec", "SortPreservingMergeExec"] {
+            assert!(!plan.contains(spread), "{text}: {plan}");
+        }
+    }
+    Ok(())
+}
+
+/// What is too much to plan is refused with the limit and a way out, as text and prepared; what is large is answered.
+pub fn statements_beyond_the_limits_are_refused(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered(0..10))?;
+    let list = |count: i64| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    let repeated = |what: &str, count: usize| what.repeat(count);
+    let doubled: String =
+        (1..30).map(|n| format!(", q{n} AS (SELECT a.id FROM q{0} a, q{0} b)", n - 1)).collect();
+    let beyond = [
+        ("1048576", format!("SELECT '{}'", repeated("x", 1 << 20))),
+        ("20000", format!("SELECT 1{}", repeated(" + 1", 20_001))),
+        ("1000", format!("SELECT id{} FROM t", repeated(" + 1", 1_001))),
+        ("1000", format!("SELECT id FROM t WHERE id = 0{}", repeated(" OR id = 1", 1_001))),
+        ("800", repeated("SELECT 1 UNION ALL ", 801) + "SELECT 1"),
+        ("100", format!("SELECT 1 FROM t{}", repeated(" JOIN t USING (id)", 101))),
+        ("800", format!("WITH q0 AS (SELECT id FROM t){doubled} SELECT id FROM q29")),
+        ("10", format!("SELECT {}1{}", repeated("(SELECT ", 11), repeated(")", 11))),
+        ("100", format!("SELECT {}1{}", repeated("(", 101), repeated(")", 101))),
+        ("100", repeated("EXPLAIN ", 101) + "SELECT 1"),
+        ("10", format!("SELECT {}1", repeated("ARRAY[", 48))),
+    ];
+    for (limit, text) in beyond {
+        for result in [session.sql(&text, &[]).map(drop), session.cache().prepare(&text).map(drop)] {
+            let error = refused(result, ErrorCode::InvalidSql);
+            assert_names(&error, &["at most", limit]);
+        }
+    }
+    let answered = session.sql(&format!("SELECT count(*) FROM t WHERE id IN ({})", list(10_000)), &[])?;
+    assert_rows(&answered, &[vals![10]]);
+    assert_rows(&session.sql("SELECT count(*) FROM t", &[])?, &[vals![10]]);
     Ok(())
 }

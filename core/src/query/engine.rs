@@ -14,11 +14,14 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
 use super::error::planning;
+use super::limits;
 use super::provider::{CacheTable, ExecutionState};
+use super::stack::Stack;
 use super::stream::{QuerySource, contain, start_threads};
 use super::values;
 use crate::api::batches::{AnswerInfo, Batches};
@@ -49,11 +52,13 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn new(options: CacheOptions) -> Result<Self> {
-        let config = SessionConfig::new()
+        let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true)
             .with_target_partitions(options.query_threads);
+        // A lookup says how many rows it has at most; without this only exact numbers keep a plan on one thread.
+        config.options_mut().execution.use_row_number_estimates_to_optimize_partitioning = true;
         let mut runtime =
             RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory)));
         if let Some(dir) = options.spill_dir {
@@ -80,15 +85,22 @@ impl Engine {
     /// Plans and starts a query.
     pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
         let session = self.session(state);
-        let plan = plan(&session, state, text)?;
-        self.start(&session, state, plan, parameters)
+        let (statement, stack) = limits::parse(&session, text)?;
+        stack.run(|| {
+            let plan = plan(&session, state, text, statement)?;
+            self.start(&session, state, plan, parameters, stack)
+        })
     }
 
     /// Plans a query as far as it does not depend on data, parameters or time.
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
-        let plan = plan(&self.session(state), state, text)?;
-        let parameters = parameter_types(&plan)?.len();
-        Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters })
+        let session = self.session(state);
+        let (statement, stack) = limits::parse(&session, text)?;
+        stack.run(|| {
+            let plan = plan(&session, state, text, statement)?;
+            let parameters = parameter_types(&plan)?.len();
+            Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters, stack })
+        })
     }
 
     /// Starts a prepared query; it is planned anew if a table of it was dropped.
@@ -98,15 +110,27 @@ impl Engine {
         prepared: &PreparedPlan,
         parameters: &[Value],
     ) -> Result<Batches> {
+        let stack = prepared.stack;
+        stack.run(|| self.execute_here(state, prepared, parameters, stack))
+    }
+
+    fn execute_here(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+        stack: Stack,
+    ) -> Result<Batches> {
         let session = self.session(state);
         let mut plan = prepared.plan.read().clone();
         let scans = scans(&plan)?;
         // A table that is none of ours, as those of the information schema, is of the moment at which it was planned.
         if !scans.iter().all(|table| table.is_some_and(|table| state.tables.contains_key(&table))) {
-            plan = self::plan(&session, state, &prepared.text)?;
+            let (statement, _) = limits::parse(&session, &prepared.text)?;
+            plan = self::plan(&session, state, &prepared.text, statement)?;
             *prepared.plan.write() = plan.clone();
         }
-        self.start(&session, state, plan, parameters)
+        self.start(&session, state, plan, parameters, stack)
     }
 
     fn session(&self, state: &Arc<State>) -> SessionState {
@@ -123,6 +147,7 @@ impl Engine {
         state: &State,
         plan: LogicalPlan,
         parameters: &[Value],
+        stack: Stack,
     ) -> Result<Batches> {
         let plan = bind(plan, parameters)?;
         let info = AnswerInfo { version: state.version, freshness: oldest(&plan, state)?, tier: Tier::Local };
@@ -134,7 +159,7 @@ impl Engine {
         })?
         .map_err(planning)?;
         let schema = stream.schema();
-        let source = QuerySource::new(stream, self.inner.threads.clone());
+        let source = QuerySource::new(stream, self.inner.threads.clone(), stack);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
@@ -145,6 +170,14 @@ pub(crate) struct PreparedPlan {
     text: String,
     plan: RwLock<LogicalPlan>,
     parameters: usize,
+    stack: Stack,
+}
+
+impl Drop for PreparedPlan {
+    fn drop(&mut self) {
+        let plan = std::mem::take(self.plan.get_mut());
+        self.stack.run(|| drop(plan));
+    }
 }
 
 impl PreparedPlan {
@@ -185,8 +218,8 @@ impl Drop for Threads {
     }
 }
 
-fn plan(session: &SessionState, state: &State, text: &str) -> Result<LogicalPlan> {
-    let plan = contain(|| pollster::block_on(session.create_logical_plan(text)))?;
+fn plan(session: &SessionState, state: &State, text: &str, statement: Statement) -> Result<LogicalPlan> {
+    let plan = contain(|| pollster::block_on(session.statement_to_plan(statement)))?;
     let plan =
         plan.map_err(|error| unknown_table(session, state, text).unwrap_or_else(|| planning(error)))?;
     let reads_only =

@@ -12,8 +12,10 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::error::external;
 use super::key_filter::find_keys;
+use super::lookup::PointExec;
 use super::pruning::Pruning;
-use super::scan::{BatchRef, PointExec, ScanExec};
+use super::scan::{BatchRef, ScanExec};
+use super::sorted::SortedBounds;
 use crate::storage::{State, TableShape, TableState};
 
 /// The state that every scan of one execution reads: an extension of the session's configuration.
@@ -83,19 +85,25 @@ impl TableProvider for CacheTable {
             return Ok(Arc::new(PointExec::new(table, projection, keys)?));
         }
         let pruning = Pruning::new(session, &self.shape.schema, filters)?;
+        let bounds = SortedBounds::new(&self.shape, filters)?;
         let mut batches = Vec::new();
         let mut total = 0;
         for segment in &table.segments {
             let open = segment.open().map_err(external)?;
             total += open.batch_count();
             let kept = pruning.batches(open)?;
-            batches.extend(kept.into_iter().map(|batch| BatchRef { segment: segment.clone(), batch }));
+            for batch in kept {
+                let rows = bounds.rows(open, batch)?;
+                if !rows.is_empty() {
+                    batches.push(BatchRef { segment: segment.clone(), batch, rows });
+                }
+            }
         }
         if let (Some(limit), true) = (limit, filters.is_empty()) {
             let mut rows = 0;
             batches.retain(|batch| {
                 let needed = rows < limit;
-                rows += batch.rows();
+                rows += batch.rows.len();
                 needed
             });
         }

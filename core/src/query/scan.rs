@@ -1,10 +1,10 @@
-//! The leaves of physical plans: rows by key, and batches of segments.
+//! The leaf of physical plans that reads batches of segments.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -14,6 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
@@ -21,21 +22,14 @@ use futures::stream;
 
 use super::error::external;
 use crate::api::version::Version;
-use crate::storage::key::KeyBytes;
 use crate::storage::{ORDER, SegmentHandle, TableShape, TableState};
 
-/// A batch of a segment.
+/// Rows of a batch of a segment.
 #[derive(Clone, Debug)]
 pub(super) struct BatchRef {
     pub(super) segment: Arc<SegmentHandle>,
     pub(super) batch: usize,
-}
-
-impl BatchRef {
-    /// Rows in it.
-    pub(super) fn rows(&self) -> usize {
-        self.segment.open().map_or(0, |segment| segment.batch_rows(self.batch))
-    }
+    pub(super) rows: Range<usize>,
 }
 
 /// Reads batches of segments, as they are mapped.
@@ -47,6 +41,7 @@ pub(super) struct ScanExec {
     partitions: Vec<Vec<BatchRef>>,
     total_batches: usize,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl ScanExec {
@@ -73,7 +68,16 @@ impl ScanExec {
             }
         }
         let properties = properties(equivalence, partitions.len());
-        Ok(Self { version, shape: table.shape.clone(), projection, partitions, total_batches, properties })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self {
+            version,
+            shape: table.shape.clone(),
+            projection,
+            partitions,
+            total_batches,
+            properties,
+            metrics,
+        })
     }
 
     fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &BatchRef> {
@@ -89,9 +93,10 @@ impl ScanExec {
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let read: usize = self.partitions.iter().map(Vec::len).sum();
+        let rows: usize = self.batches(None).map(|batch| batch.rows.len()).sum();
         write!(
             f,
-            "PillionScan: table={}, tier=local, version={}, batches={read} of {}, partitions={}",
+            "PillionScan: table={}, tier=local, version={}, batches={read} of {}, rows={rows}, partitions={}",
             self.shape.name,
             self.version,
             self.total_batches,
@@ -120,6 +125,10 @@ impl ExecutionPlan for ScanExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
@@ -129,13 +138,16 @@ impl ExecutionPlan for ScanExec {
         let schema = self.schema();
         let batch_rows = context.session_config().batch_size();
         let (projection, output) = (self.projection.clone(), schema.clone());
+        let output_rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         let slices = batches.into_iter().flat_map(move |batch| {
             let read = batch
                 .segment
                 .open()
                 .and_then(|segment| segment.read_batch(batch.batch, &projection, &schema));
+            let read = read.map(|read| read.slice(batch.rows.start, batch.rows.len()));
             slices(read.map_err(external), batch_rows)
         });
+        let slices = slices.inspect(move |slice| count(&output_rows, slice));
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
     }
 
@@ -147,12 +159,16 @@ impl ExecutionPlan for ScanExec {
         let mut rows = 0;
         let mut columns: Vec<Bounds> = self.projection.iter().map(|_| Bounds::default()).collect();
         for batch in self.batches(args.partition()) {
-            rows += batch.rows();
-            let zones = batch.segment.open().and_then(|segment| segment.zones()).map_err(external)?;
+            rows += batch.rows.len();
+            let open = batch.segment.open().map_err(external)?;
+            let batch_rows = open.batch_rows(batch.batch);
+            let whole = batch.rows.len() == batch_rows;
+            let zones = open.zones().map_err(external)?;
             for (bounds, &column) in columns.iter_mut().zip(&self.projection) {
                 let zones = &zones.columns[column];
                 bounds.nulls += usize::try_from(zones.nulls.value(batch.batch)).unwrap_or(usize::MAX);
-                let all_null = zones.nulls.value(batch.batch) == batch.rows() as u64;
+                let all_null = zones.nulls.value(batch.batch) == batch_rows as u64;
+                bounds.inexact |= !whole;
                 let min = ScalarValue::try_from_array(&zones.min, batch.batch)?;
                 let max = ScalarValue::try_from_array(&zones.max, batch.batch)?;
                 bounds.extend(min, max, all_null);
@@ -173,6 +189,8 @@ struct Bounds {
     min: Option<ScalarValue>,
     max: Option<ScalarValue>,
     unknown: bool,
+    /// Whether they are of more rows than are read.
+    inexact: bool,
 }
 
 impl Bounds {
@@ -197,88 +215,20 @@ impl Bounds {
             Some(bound) if !self.unknown => Precision::Exact(bound),
             _ => Precision::Absent,
         };
-        ColumnStatistics::new_unknown()
+        let statistics = ColumnStatistics::new_unknown()
             .with_null_count(Precision::Exact(self.nulls))
             .with_min_value(bound(self.min))
-            .with_max_value(bound(self.max))
+            .with_max_value(bound(self.max));
+        if self.inexact { statistics.to_inexact() } else { statistics }
     }
 }
 
-/// Reads rows by their keys through the key index.
-#[derive(Debug)]
-pub(super) struct PointExec {
-    table: Arc<TableState>,
-    projection: Vec<usize>,
-    keys: Vec<KeyBytes>,
-    properties: Arc<PlanProperties>,
-}
-
-impl PointExec {
-    pub(super) fn new(table: Arc<TableState>, projection: Vec<usize>, keys: Vec<KeyBytes>) -> Result<Self> {
-        let schema = project(&table.shape.schema, &projection)?;
-        let properties = properties(EquivalenceProperties::new(schema), 1);
-        Ok(Self { table, projection, keys, properties })
-    }
-
-    fn read(&self) -> Result<RecordBatch> {
-        let schema = self.schema();
-        let mut rows = Vec::with_capacity(self.keys.len());
-        for key in &self.keys {
-            let Some((segment, row)) = self.table.find(key).map_err(external)? else { continue };
-            let segment = segment.open().map_err(external)?;
-            rows.push(segment.read_row(row as usize, &self.projection, &schema).map_err(external)?);
-        }
-        match rows.as_slice() {
-            [] => Ok(RecordBatch::new_empty(schema)),
-            [row] => Ok(row.clone()),
-            rows => Ok(concat_batches(&schema, rows)?),
-        }
-    }
-}
-
-impl DisplayAs for PointExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PillionLookup: table={}, tier=local, keys={}", self.table.shape.name, self.keys.len())
-    }
-}
-
-impl ExecutionPlan for PointExec {
-    fn name(&self) -> &'static str {
-        "PillionLookup"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batch = self.read()?;
-        let batches = (batch.num_rows() > 0).then_some(Ok(batch));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(batches))))
-    }
-}
-
-fn properties(equivalence: EquivalenceProperties, partitions: usize) -> Arc<PlanProperties> {
+pub(super) fn properties(equivalence: EquivalenceProperties, partitions: usize) -> Arc<PlanProperties> {
     let partitioning = Partitioning::UnknownPartitioning(partitions);
     Arc::new(PlanProperties::new(equivalence, partitioning, EmissionType::Incremental, Boundedness::Bounded))
 }
 
-fn project(schema: &SchemaRef, projection: &[usize]) -> Result<SchemaRef> {
+pub(super) fn project(schema: &SchemaRef, projection: &[usize]) -> Result<SchemaRef> {
     Ok(Arc::new(schema.project(projection)?))
 }
 
@@ -291,7 +241,7 @@ fn is_one_run(table: &TableState) -> bool {
 
 /// Contiguous shares of about equal numbers of rows, so that every share keeps the order; at least one.
 fn distribute(batches: Vec<BatchRef>, partitions: usize) -> Vec<Vec<BatchRef>> {
-    let rows: usize = batches.iter().map(BatchRef::rows).sum();
+    let rows: usize = batches.iter().map(|batch| batch.rows.len()).sum();
     let share = rows.div_ceil(partitions.max(1)).max(1);
     let mut shares: Vec<Vec<BatchRef>> = vec![Vec::new()];
     let mut filled = 0;
@@ -300,12 +250,18 @@ fn distribute(batches: Vec<BatchRef>, partitions: usize) -> Vec<Vec<BatchRef>> {
             shares.push(Vec::new());
             filled = 0;
         }
-        filled += batch.rows();
+        filled += batch.rows.len();
         if let Some(last) = shares.last_mut() {
             last.push(batch);
         }
     }
     shares
+}
+
+fn count(rows: &Count, batch: &Result<RecordBatch>) {
+    if let Ok(batch) = batch {
+        rows.add(batch.num_rows());
+    }
 }
 
 /// A batch in slices that stay in cache; nothing is copied.

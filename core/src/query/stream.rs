@@ -10,6 +10,8 @@ use futures::stream::{AbortHandle, Abortable, BoxStream};
 
 use super::engine::Threads;
 use super::error::running;
+use super::limits::STACK_MAX;
+use super::stack::{BASE_STACK, Stack};
 use crate::api::batches::{BatchSource, CancelHook};
 use crate::api::error::{Error, ErrorCode, Result};
 
@@ -19,15 +21,24 @@ const QUEUE_LEN: usize = 2;
 /// A running query. Work of the plan's last stage is done by whoever asks; the other stages run on the cache's
 /// threads. Dropping it stops them.
 pub(super) struct QuerySource {
-    stream: Abortable<SendableRecordBatchStream>,
+    /// Taken when it is handed on.
+    stream: Option<Abortable<SendableRecordBatchStream>>,
     abort: AbortHandle,
     threads: Arc<Threads>,
+    stack: Stack,
 }
 
 impl QuerySource {
-    pub(super) fn new(stream: SendableRecordBatchStream, threads: Arc<Threads>) -> Self {
+    pub(super) fn new(stream: SendableRecordBatchStream, threads: Arc<Threads>, stack: Stack) -> Self {
         let (stream, abort) = futures::stream::abortable(stream);
-        Self { stream, abort, threads }
+        Self { stream: Some(stream), abort, threads, stack }
+    }
+}
+
+impl Drop for QuerySource {
+    fn drop(&mut self) {
+        let stream = self.stream.take();
+        self.stack.run(|| drop(stream));
     }
 }
 
@@ -38,10 +49,10 @@ impl BatchSource for QuerySource {
             Err(error) => return Some(Err(error)),
         };
         // Polled right here: a lookup is answered without waking another thread.
-        let stream = &mut self.stream;
+        let (stream, stack) = (self.stream.as_mut()?, self.stack);
         let next = contain(|| {
             let _entered = handle.enter();
-            pollster::block_on(stream.next())
+            stack.run(|| pollster::block_on(stream.next()))
         });
         match next {
             Ok(batch) => batch.map(|batch| batch.map_err(running)),
@@ -54,13 +65,13 @@ impl BatchSource for QuerySource {
         Some(Box::new(move || abort.abort()))
     }
 
-    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+    fn into_stream(mut self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
         let handle = match self.threads.handle() {
             Ok(handle) => handle.clone(),
             Err(error) => return futures::stream::iter([Err(error)]).boxed(),
         };
         let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_LEN);
-        let mut stream = self.stream;
+        let Some(mut stream) = self.stream.take() else { return futures::stream::empty().boxed() };
         let task = handle.spawn(async move {
             while let Some(batch) = stream.next().await {
                 let failed = batch.is_err();
@@ -70,7 +81,7 @@ impl BatchSource for QuerySource {
                 }
             }
         });
-        let state = Consumer { receiver, task: Some(task), _threads: self.threads };
+        let state = Consumer { receiver, task: Some(task), _threads: self.threads.clone() };
         futures::stream::unfold(state, |mut state| async move {
             match state.receiver.recv().await {
                 Some(batch) => Some((batch, state)),
@@ -112,6 +123,7 @@ pub(super) fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(count)
         .thread_name("pillion-query")
+        .thread_stack_size(BASE_STACK + STACK_MAX)
         .build()
         .map_err(|error| Error::new(ErrorCode::Io, "cannot start threads for queries").with_source(error))
 }

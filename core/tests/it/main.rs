@@ -14,6 +14,8 @@ mod bad_input;
 mod conformance;
 mod corruption;
 mod damaged_logs;
+#[cfg(feature = "sql")]
+mod deep_queries;
 mod directories;
 #[cfg(target_os = "linux")]
 mod full_disk;

@@ -1,0 +1,200 @@
+//! Finds the rows of a sorted batch that its filters may want, so that a small range does not read all of it.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, make_comparator};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Between, InList};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+use super::error::external;
+use crate::storage::{ORDER, Segment, TableShape};
+
+/// What the filters of a scan say about the first of the columns by which every segment is sorted.
+#[derive(Debug)]
+pub(super) struct SortedBounds {
+    columns: Vec<ColumnBounds>,
+}
+
+/// Bounds of a column, all of which hold.
+#[derive(Debug)]
+struct ColumnBounds {
+    column: usize,
+    bounds: Vec<Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    /// Rows before are out of bounds if this is a lower bound, and others if it is an upper one.
+    is_lower: bool,
+    /// Whether a row with this value is within.
+    inclusive: bool,
+    /// One value of the column's type.
+    value: ArrayRef,
+}
+
+impl SortedBounds {
+    /// Reads bounds from `filters`, all of which must hold.
+    pub(super) fn new(shape: &TableShape, filters: &[Expr]) -> Result<Self> {
+        let mut columns = Vec::new();
+        for &column in &shape.sort_by {
+            let field = shape.schema.field(column);
+            if !is_ordered(field.data_type()) {
+                break;
+            }
+            let mut found = Found {
+                name: field.name(),
+                data_type: field.data_type(),
+                limits: Vec::new(),
+                one_value: false,
+            };
+            filters.iter().for_each(|filter| found.read(filter));
+            let bounds = found.limits.iter().map(Limit::to_bound).collect::<Result<Vec<_>>>()?;
+            if bounds.is_empty() {
+                break;
+            }
+            columns.push(ColumnBounds { column, bounds });
+            // Only rows of one value are sorted by the next column.
+            if !found.one_value {
+                break;
+            }
+        }
+        Ok(Self { columns })
+    }
+
+    /// The rows of a batch that may be within all bounds, and perhaps some more.
+    pub(super) fn rows(&self, segment: &Segment, batch: usize) -> Result<Range<usize>> {
+        let mut rows = 0..segment.batch_rows(batch);
+        for ColumnBounds { column, bounds } in &self.columns {
+            for bound in bounds {
+                // Only where its pages are verified may a value be read, and that is done row by row below.
+                let Some(first) = rows.clone().next() else { return Ok(rows) };
+                let array = segment.cell(batch, *column, first).map_err(external)?;
+                let compare = make_comparator(array, bound.value.as_ref(), ORDER)?;
+                // Rows of which this holds come before all others.
+                let is_before = |row: usize| -> Result<bool> {
+                    segment.cell(batch, *column, row).map_err(external)?;
+                    Ok(match compare(row, 0) {
+                        Ordering::Less => true,
+                        Ordering::Equal => bound.is_lower != bound.inclusive,
+                        Ordering::Greater => false,
+                    })
+                };
+                let split = partition_point(rows.clone(), is_before)?;
+                rows = if bound.is_lower { split..rows.end } else { rows.start..split };
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The first row of which `is_before` does not hold.
+fn partition_point(rows: Range<usize>, is_before: impl Fn(usize) -> Result<bool>) -> Result<usize> {
+    let (mut low, mut high) = (rows.start, rows.end);
+    // Most batches of a wide range lie within it as a whole.
+    if rows.is_empty() || !is_before(low)? {
+        return Ok(low);
+    }
+    if is_before(high - 1)? {
+        return Ok(high);
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_before(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// Whether rows are stored in the order in which a filter compares values of this type: numbers by their value, text and
+/// bytes bytewise. Floats are not, as SQL's zeros are equal and its NaN have no sign; of intervals and nested types it
+/// is not sure.
+fn is_ordered(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Boolean | T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => true,
+        T::Interval(_) => false,
+        other => other.is_primitive() && !other.is_floating(),
+    }
+}
+
+/// One end of a range.
+struct Limit {
+    is_lower: bool,
+    inclusive: bool,
+    value: ScalarValue,
+}
+
+impl Limit {
+    fn to_bound(&self) -> Result<Bound> {
+        Ok(Bound { is_lower: self.is_lower, inclusive: self.inclusive, value: self.value.to_array()? })
+    }
+}
+
+/// What filters say about a column.
+struct Found<'a> {
+    name: &'a str,
+    data_type: &'a DataType,
+    limits: Vec<Limit>,
+    /// Whether no more than one stored value is within the limits.
+    one_value: bool,
+}
+
+impl Found<'_> {
+    fn read(&mut self, filter: &Expr) {
+        match filter {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                self.read(left);
+                self.read(right);
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (left.as_ref(), right.as_ref()) {
+                (column, Expr::Literal(value, _)) if self.is_column(column) => self.compared(*op, value),
+                (Expr::Literal(value, _), column) if self.is_column(column) => {
+                    if let Some(op) = op.swap() {
+                        self.compared(op, value);
+                    }
+                }
+                _ => {}
+            },
+            Expr::Between(Between { expr, negated: false, low, high }) if self.is_column(expr) => {
+                if let Expr::Literal(value, _) = low.as_ref() {
+                    self.compared(Operator::GtEq, value);
+                }
+                if let Expr::Literal(value, _) = high.as_ref() {
+                    self.compared(Operator::LtEq, value);
+                }
+            }
+            Expr::InList(InList { expr, list, negated: false }) if self.is_column(expr) => {
+                if let [Expr::Literal(value, _)] = list.as_slice() {
+                    self.compared(Operator::Eq, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_column(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Column(column) if column.name == self.name)
+    }
+
+    fn compared(&mut self, op: Operator, value: &ScalarValue) {
+        if value.is_null() || &value.data_type() != self.data_type {
+            return;
+        }
+        let inclusive = matches!(op, Operator::Eq | Operator::GtEq | Operator::LtEq);
+        if matches!(op, Operator::Eq | Operator::Gt | Operator::GtEq) {
+            self.limits.push(Limit { is_lower: true, inclusive, value: value.clone() });
+        }
+        if matches!(op, Operator::Eq | Operator::Lt | Operator::LtEq) {
+            self.limits.push(Limit { is_lower: false, inclusive, value: value.clone() });
+        }
+        self.one_value |= op == Operator::Eq;
+    }
+}
