@@ -10,10 +10,14 @@
 
 mod client;
 mod frame;
+mod groups;
 mod halves;
+mod lock;
+mod peer;
 mod socket;
 
 pub use client::{Call, CallError, Client};
 pub use frame::{FRAME_BODY_MAX, FRAME_HEADER_LEN, Flags, Frame, FrameDecoder, FrameError};
 pub use halves::{FrameReader, FrameWriter, ReceiveError};
-pub use socket::{BindError, Listener, PeerCredentials, SOCKET_PATH_MAX, connect};
+pub use peer::PeerCredentials;
+pub use socket::{BindError, Listener, SOCKET_MODE, SOCKET_PATH_MAX, connect};

@@ -4,6 +4,7 @@
 //! later version can add fields; batches of rows inside them are Arrow IPC streams. `docs/protocol.md` describes all of
 //! it for those who write a client.
 
+mod access;
 mod cursor;
 mod message;
 mod rows;

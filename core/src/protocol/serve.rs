@@ -5,19 +5,27 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials};
+use pillion_ipc::{
+    FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials, SOCKET_MODE,
+};
 
-use super::session::Session;
+use super::access::Access;
+use super::message::ErrorMessage;
+use super::session::{Session, encode};
 use crate::api::backend::Backend;
 use crate::api::error::{Error, ErrorCode, Result};
 
 /// Calls of one connection that are worked on at a time; further ones wait in the socket.
 const CALLS_MAX: usize = 32;
+/// Clients that are being told at a time that they are not let in; further ones are not told.
+const REFUSALS_MAX: usize = 16;
+/// How long a client that is not let in may take to say hello; then it is not told.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Settings of a [`Server`].
 #[derive(Clone, Debug)]
@@ -25,15 +33,26 @@ pub struct ServerOptions {
     pub(crate) socket: PathBuf,
     pub(crate) connections_max: usize,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) socket_mode: u32,
+    pub(super) access: Access,
+    pub(crate) attach: bool,
 }
 
 impl ServerOptions {
     /// Serves on the Unix socket at `socket`, with the defaults.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), connections_max: 1024, handshake_timeout: Duration::from_secs(10) }
+        Self {
+            socket: socket.into(),
+            connections_max: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            socket_mode: SOCKET_MODE,
+            access: Access::default(),
+            attach: true,
+        }
     }
 
-    /// Connections at a time; 1024 unless told otherwise. Each costs a thread. One more is closed at once.
+    /// Connections at a time; 1024 unless told otherwise. Each costs a thread. One more is refused with
+    /// [`TooMany`](ErrorCode::TooMany).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
@@ -47,6 +66,39 @@ impl ServerOptions {
         self.handshake_timeout = timeout;
         self
     }
+
+    /// Mode of the socket's file, which the kernel asks first: whoever may write it may connect. `0o660`, the owner and
+    /// its group, unless told otherwise. Root connects whatever the mode.
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket_mode = mode;
+        self
+    }
+
+    /// Users that are let in, of those that the socket's mode lets connect; everyone of those unless this or
+    /// [`allow_gids`](Self::allow_gids) names somebody. Nobody is named unsaid, neither root nor the server's own user.
+    /// Others get [`PermissionDenied`](ErrorCode::PermissionDenied).
+    #[must_use]
+    pub fn allow_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
+        self.access.uids = uids.into_iter().collect();
+        self
+    }
+
+    /// Groups whose members are let in beside the users of [`allow_uids`](Self::allow_uids); supplementary groups
+    /// count, such as the one that the containers of a pod share.
+    #[must_use]
+    pub fn allow_gids(mut self, gids: impl IntoIterator<Item = u32>) -> Self {
+        self.access.gids = gids.into_iter().collect();
+        self
+    }
+
+    /// Whether clients are told the directory, so that those that can open it read it without messages; yes unless
+    /// told otherwise. Who can open the directory can read every table of it, told or not.
+    #[must_use]
+    pub fn attach(mut self, attach: bool) -> Self {
+        self.attach = attach;
+        self
+    }
 }
 
 /// A socket that serves a cache to other processes, made by [`Cache::serve`](crate::Cache::serve). It stops when it is
@@ -55,6 +107,8 @@ impl ServerOptions {
 pub struct Server {
     path: PathBuf,
     shared: Arc<Shared>,
+    /// Until it stops.
+    listener: Option<Arc<Listener>>,
     acceptor: Option<JoinHandle<()>>,
 }
 
@@ -63,6 +117,8 @@ struct Shared {
     options: ServerOptions,
     stopping: AtomicBool,
     connected: AtomicUsize,
+    denied: AtomicU64,
+    refusals: AtomicUsize,
     /// To wake the threads that wait for requests.
     streams: Mutex<Vec<(u64, UnixStream)>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -74,9 +130,18 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+impl Shared {
+    /// Keeps a thread to be waited for at the end.
+    fn keep(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+    }
+}
+
 impl Server {
     pub(crate) fn start(backend: Arc<dyn Backend>, options: ServerOptions) -> Result<Self> {
-        let listener = Listener::bind(&options.socket).map_err(|error| {
+        let listener = Listener::bind(&options.socket, options.socket_mode).map_err(|error| {
             let code = match &error {
                 pillion_ipc::BindError::InUse(_) => ErrorCode::DirectoryLocked,
                 pillion_ipc::BindError::Io(..) => ErrorCode::Io,
@@ -85,19 +150,23 @@ impl Server {
             Error::new(code, error.to_string())
         })?;
         let path = listener.path().to_owned();
+        tracing::debug!(socket = %path.display(), access = ?options.access, attach = options.attach, "listening");
         let shared = Arc::new(Shared {
             backend,
             options,
             stopping: AtomicBool::new(false),
             connected: AtomicUsize::new(0),
+            denied: AtomicU64::new(0),
+            refusals: AtomicUsize::new(0),
             streams: Mutex::default(),
             threads: Mutex::default(),
         });
+        let listener = Arc::new(listener);
         let acceptor = {
-            let shared = shared.clone();
+            let (listener, shared) = (listener.clone(), shared.clone());
             spawn("pillion-accept", move || accept(&listener, &shared))?
         };
-        Ok(Self { path, shared, acceptor: Some(acceptor) })
+        Ok(Self { path, shared, listener: Some(listener), acceptor: Some(acceptor) })
     }
 
     /// The socket.
@@ -110,6 +179,11 @@ impl Server {
         self.shared.connected.load(Ordering::Relaxed)
     }
 
+    /// Clients that were not let in so far, by user or group.
+    pub fn denied(&self) -> u64 {
+        self.shared.denied.load(Ordering::Relaxed)
+    }
+
     /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until then. The
     /// cache stays open.
     pub fn stop(mut self) {
@@ -119,11 +193,17 @@ impl Server {
     fn shut_down(&mut self) {
         let Some(acceptor) = self.acceptor.take() else { return };
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which finds that it is to stop.
-        drop(UnixStream::connect(&self.path));
-        if acceptor.join().is_err() {
-            tracing::error!("the thread that accepts connections panicked");
+        let listener = self.listener.take();
+        match listener.as_ref().map_or(Ok(()), |listener| listener.refuse()) {
+            Ok(()) if acceptor.join().is_err() => {
+                tracing::error!("the thread that accepts connections panicked");
+            }
+            Ok(()) => {}
+            // It is not waited for: nothing wakes it but another client.
+            Err(error) => tracing::error!(%error, "the thread that accepts connections could not be woken"),
         }
+        // Takes the socket away, so that clients that come now wait for the next server.
+        drop(listener);
         for (_, stream) in self.shared.streams.lock().drain(..) {
             // What a client sends from now on is not read; answers under way are still sent.
             drop(stream.shutdown(Shutdown::Read));
@@ -169,9 +249,18 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 
 fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io::Result<()> {
     let peer = PeerCredentials::of(&stream)?;
-    if shared.connected.load(Ordering::Relaxed) >= shared.options.connections_max {
+    if !shared.options.access.lets_in(&peer) {
+        let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(uid = peer.uid, gid = peer.gid, groups = ?peer.groups, denied, "not let in");
+        let message =
+            format!("user {} may not use the sidecar on {}", peer.uid, shared.options.socket.display());
+        return refuse(shared, stream, Error::new(ErrorCode::PermissionDenied, message));
+    }
+    let limit = shared.options.connections_max;
+    if shared.connected.load(Ordering::Relaxed) >= limit {
         tracing::warn!(uid = peer.uid, "a connection was refused: there are as many as are allowed");
-        return Ok(());
+        let message = format!("the sidecar has {limit} connections already; close some, or try again later");
+        return refuse(shared, stream, Error::new(ErrorCode::TooMany, message));
     }
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
@@ -188,10 +277,37 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
         drop(stream.shutdown(Shutdown::Both));
         ended(&connection);
     });
-    let mut threads = shared.threads.lock();
-    threads.retain(|thread| !thread.is_finished());
-    threads.push(started.inspect_err(|_| ended(shared))?);
+    shared.keep(started.inspect_err(|_| ended(shared))?);
     Ok(())
+}
+
+/// Answers the first call of a connection with an error, so that the client knows why it ends. What clients that are not
+/// let in can take up is bounded: a few threads, each for a short time.
+fn refuse(shared: &Arc<Shared>, stream: UnixStream, error: Error) -> io::Result<()> {
+    if shared.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
+        shared.refusals.fetch_sub(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    let done = shared.clone();
+    let started = std::thread::Builder::new().name("pillion-refusal".to_owned()).spawn(move || {
+        if let Err(error) = say_no(stream, &error) {
+            tracing::debug!(%error, "a client that was refused could not be told");
+        }
+        done.refusals.fetch_sub(1, Ordering::Relaxed);
+    });
+    let thread = started.inspect_err(|_| {
+        shared.refusals.fetch_sub(1, Ordering::Relaxed);
+    })?;
+    shared.keep(thread);
+    Ok(())
+}
+
+fn say_no(stream: UnixStream, error: &Error) -> io::Result<()> {
+    stream.set_write_timeout(Some(REFUSAL_TIMEOUT))?;
+    let hello = FrameReader::new(stream.try_clone()?).receive(Some(Instant::now() + REFUSAL_TIMEOUT));
+    let Frame { call, request, .. } = hello.map_err(io::Error::other)?;
+    let body = encode(&ErrorMessage::new(error)).map_err(io::Error::other)?;
+    FrameWriter::new(stream).send(&Frame { call, flags: Flags::ERROR, request, body })
 }
 
 /// Answers the calls of one connection until it ends. Quick calls are answered on this thread, because a hop to another
@@ -238,9 +354,8 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
 fn reply(session: &Session, writer: &Mutex<FrameWriter>, frame: &Frame) -> io::Result<()> {
     let answered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.answer(frame)));
     let (flags, body) = answered.unwrap_or_else(|_| {
-        let error =
-            super::message::ErrorMessage::new(&Error::internal("the call panicked; others are not affected"));
-        (Flags::ERROR, super::session::encode(&error).unwrap_or_default())
+        let error = ErrorMessage::new(&Error::internal("the call panicked; others are not affected"));
+        (Flags::ERROR, encode(&error).unwrap_or_default())
     });
     if frame.flags.contains(Flags::QUIET) {
         return Ok(());
