@@ -111,7 +111,7 @@ impl Found {
             match creatable(dir) {
                 Ok(()) => self.say("directory", format_args!("{name}, a new cache")),
                 Err(message) => {
-                    self.wrong(Exit::Report, format!("the directory {name} cannot be made: {message}"))
+                    self.wrong(Exit::Report, format!("the directory {name} cannot be made: {message}"));
                 }
             }
             return;
@@ -159,7 +159,7 @@ impl Found {
                 format!("the socket path {name} has {len} bytes; the system allows {SOCKET_PATH_MAX}");
             return self.wrong(Exit::Usage, message);
         }
-        let folder = socket.parent().unwrap_or(Path::new("/"));
+        let folder = socket.parent().unwrap_or_else(|| Path::new("/"));
         let state = match socket.symlink_metadata() {
             Ok(found) if !found.file_type().is_socket() => {
                 return self.wrong(Exit::Usage, format!("the socket {name} is another kind of file"));
@@ -254,7 +254,7 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
             "this user ({uid}, group {gid}) is not let in: a probe that runs as it, such as `pillion status`, will fail"
         ));
     }
-    let folder = config.socket.parent().unwrap_or(Path::new("/"));
+    let folder = config.socket.parent().unwrap_or_else(|| Path::new("/"));
     if let Ok(found) = folder.metadata()
         && found.mode() & 0o1002 == 0o002
     {
@@ -268,7 +268,7 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
 
 /// Whether a folder is there and may be written, or could be made.
 fn creatable(dir: &Path) -> Result<(), String> {
-    let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or_else(|| Path::new("/"));
     if !there.is_dir() {
         return Err(format!("{} is no directory", there.display()));
     }

@@ -103,13 +103,13 @@ impl<'a> Document<'a> {
 
 impl<'a> Section<'a> {
     /// A section within this one, by its key.
-    pub(super) fn section(&mut self, name: &str, keys: &'static [Key]) -> Option<Section<'a>> {
+    pub(super) fn section(&mut self, name: &str, keys: &'static [Key]) -> Option<Self> {
         let (line, table) = self.table(name)?;
         Some(self.document.section(format!("[{name}]"), line, keys, table))
     }
 
     /// The sections of a key such as `tables`, each with its name.
-    pub(super) fn sections(&mut self, name: &str, keys: &'static [Key]) -> Vec<(String, Section<'a>)> {
+    pub(super) fn sections(&mut self, name: &str, keys: &'static [Key]) -> Vec<(String, Self)> {
         let Some((_, table)) = self.table(name) else { return Vec::new() };
         let mut sections = Vec::new();
         for (key, value) in table {

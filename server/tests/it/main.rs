@@ -6,10 +6,13 @@
     reason = "helpers say what they expect as tests do: by failing"
 )]
 
+mod config;
 mod errors;
 mod export;
 mod load;
 mod pipes;
+mod serve;
+mod sidecar;
 mod splitter;
 mod sql;
 mod status;
