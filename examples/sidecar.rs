@@ -9,13 +9,13 @@
 //! does, and starts it once more to show that nothing is loaded again.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use pillion::Cache;
-use pillion::Value;
+use pillion::{Cache, Value};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -65,7 +65,7 @@ fn application() -> Result<()> {
     let dir = std::env::args_os().nth(1).map_or_else(default, PathBuf::from);
     fs::create_dir_all(&dir)?;
     let config = dir.join("pillion.toml");
-    fs::write(&config, CONFIGURATION)?;
+    File::create(&config)?.write_all(CONFIGURATION.as_bytes())?;
     let socket = dir.join("run/pillion.sock");
 
     for start in ["first", "second"] {

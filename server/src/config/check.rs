@@ -104,6 +104,9 @@ impl Found {
     }
 
     fn look_at_directory(&mut self, config: &Config) {
+        if let Some(Err(message)) = config.spill_dir.as_deref().map(creatable) {
+            self.wrong(Exit::Report, format!("`spill_dir` cannot be used: {message}"));
+        }
         let dir = &config.dir;
         let name = dir.display();
         let is_empty = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());

@@ -273,6 +273,8 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
         .fails(2, &["the socket path /tmp/x", "has 125 bytes; the system allows 107"]);
     check("dir = \"a.txt/cache\"\nsocket = \"a.txt/sock\"")
         .fails(5, &["a.txt/cache cannot be made", "a.txt is no directory", "a.txt/sock cannot be made"]);
+    check(&config("spill_dir = \"a.txt/spill\""))
+        .fails(5, &["`spill_dir` cannot be used", "a.txt is no directory"]);
     check("dir = \".\"\nsocket = \"sock\"").fails(3, &["the directory", "holds"]);
     check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["the socket", "another kind of file"]);
     check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.parquet\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(

@@ -9,6 +9,7 @@
 mod config;
 mod errors;
 mod export;
+mod kubernetes;
 mod load;
 mod pipes;
 mod serve;
