@@ -90,30 +90,20 @@ impl Listener {
     /// [`BindError`].
     pub fn bind(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
-        if path.as_os_str().len() > SOCKET_PATH_MAX {
-            return Err(BindError::PathTooLong(path.to_owned()));
-        }
+        // Before anything is made beside somebody else's file.
+        Self::check(path)?;
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
-        }
-        // Before the lock, which would lie beside somebody else's file.
-        if is_another_file(path).map_err(failed)? {
-            return Err(BindError::NotASocket(path.to_owned()));
         }
         let lock = Lock::take(path).map_err(|error| match error {
             TryLockError::WouldBlock => BindError::InUse(path.to_owned()),
             TryLockError::Error(error) => failed(error),
         })?;
         // From here on no other of us touches the path; what listens on it without the lock is another program.
-        if path.symlink_metadata().is_ok() {
-            match UnixStream::connect(path) {
-                Ok(_) => return Err(BindError::InUse(path.to_owned())),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path).map_err(failed)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
+        Self::check(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
         }
         let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
         // The mode is set before the path exists, so at no time may anybody else connect; the umask takes bits from it,
@@ -128,6 +118,35 @@ impl Listener {
         let bound = FileId::of(&path.symlink_metadata().map_err(failed)?);
         let listener = UnixListener::from(OwnedFd::from(listener));
         Ok(Self { path: path.to_owned(), listener, bound, _lock: lock })
+    }
+
+    /// Whether a socket could be bound there now, as far as that can be known without making anything.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn check(path: &Path) -> Result<(), BindError> {
+        let failed = |error| Err(BindError::Io(path.to_owned(), error));
+        if path.as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(BindError::PathTooLong(path.to_owned()));
+        }
+        match path.symlink_metadata() {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return failed(error),
+        }
+        match UnixStream::connect(path) {
+            Ok(_) => Err(BindError::InUse(path.to_owned())),
+            // Nobody listens, or the socket is gone already.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            Err(error) => failed(error),
+        }
     }
 
     /// Where it listens.
@@ -168,14 +187,6 @@ impl Drop for Listener {
         if self.path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == self.bound) {
             drop(std::fs::remove_file(&self.path));
         }
-    }
-}
-
-fn is_another_file(path: &Path) -> io::Result<bool> {
-    match path.symlink_metadata() {
-        Ok(found) => Ok(!found.file_type().is_socket()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

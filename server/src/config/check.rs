@@ -2,24 +2,22 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use pillion::Cache;
-use pillion_ipc::SOCKET_PATH_MAX;
+use pillion_ipc::{BindError, Listener};
 use rustix::fs::Access as May;
 
-use super::{Config, Reload, TableConfig};
+use super::{Config, Reload, TableConfig, files};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::format::Format;
 use crate::output::target::Target;
 use crate::output::units;
 
-/// Endings of files that the cache reads.
-const ENDINGS: [&str; 5] = ["parquet", "csv", "arrow", "arrows", "feather"];
 /// An owner that lives shows it every second.
 const OWNER_IS_ALIVE: Duration = Duration::from_secs(10);
 
@@ -36,8 +34,9 @@ pub struct ConfigArgs {
 pub enum ConfigCommand {
     /// Look whether a sidecar could start with it, without starting one
     ///
-    /// Reads the configuration and looks at what it names: the files of tables, the directory and what is in it, the
-    /// socket. Writes and creates nothing. Does not read rows, so what is wrong with those is found by the start.
+    /// Reads the configuration and looks at what it names: the files of tables and the columns of Parquet files, the
+    /// directory and what is in it, the socket. Writes and creates nothing. Does not read rows, so what is wrong with
+    /// those is found by the start.
     #[command(after_long_help = AFTER_HELP)]
     Check {
         /// The configuration
@@ -52,6 +51,7 @@ Examples:
 
 Exit codes:
   0  a sidecar could start
+  1  a table does not fit its files, or the table of its name that is there
   2  the configuration is wrong
   3  the configuration or a file of a table is not there
   5  the directory or the socket cannot be used";
@@ -156,30 +156,22 @@ impl Found {
     fn look_at_socket(&mut self, config: &Config) {
         let socket = &config.socket;
         let name = socket.display();
-        let len = socket.as_os_str().len();
-        if len > SOCKET_PATH_MAX {
-            let message =
-                format!("the socket path {name} has {len} bytes; the system allows {SOCKET_PATH_MAX}");
-            return self.wrong(Exit::Usage, message);
-        }
         let folder = socket.parent().unwrap_or_else(|| Path::new("/"));
-        let state = match socket.symlink_metadata() {
-            Ok(found) if !found.file_type().is_socket() => {
-                return self.wrong(Exit::Usage, format!("the socket {name} is another kind of file"));
-            }
-            Ok(_) if pillion_ipc::connect(socket, Instant::now()).is_ok() => "; a process listens on it now",
-            Ok(_) => "; nobody listens on what is there, so it is replaced",
-            Err(_) => "",
-        };
-        match creatable(folder) {
-            Ok(()) => self.say("socket", format_args!("{name}{state}")),
-            Err(message) => {
-                self.wrong(
-                    Exit::Report,
-                    format!("the socket {name} cannot be made in its folder: {message}"),
-                );
-            }
+        if let Err(message) = creatable(folder) {
+            let message = format!("the socket {name} cannot be made in its folder: {message}");
+            return self.wrong(Exit::Report, message);
         }
+        let state = match Listener::check(socket) {
+            Ok(()) if socket.symlink_metadata().is_ok() => {
+                "; nobody listens on what is there, so it is replaced"
+            }
+            Ok(()) => "",
+            // Not wrong: the sidecar that is looked at may be running.
+            Err(BindError::InUse(_)) => "; a process listens on it now",
+            Err(error @ BindError::Io(..)) => return self.wrong(Exit::Report, error.to_string()),
+            Err(error) => return self.wrong(Exit::Usage, error.to_string()),
+        };
+        self.say("socket", format_args!("{name}{state}"));
         self.say("access", who(config));
         for note in notes(config) {
             self.say("note", note);
@@ -187,33 +179,12 @@ impl Found {
     }
 
     fn look_at_table(&mut self, table: &TableConfig) {
-        let (mut files, mut bytes) = (0, 0);
-        for pattern in &table.files {
-            let paths = match matches(pattern) {
-                Ok(paths) => paths,
-                Err(message) => {
-                    self.wrong(Exit::NotFound, format!("table `{}`: {message}", table.name));
-                    continue;
-                }
-            };
-            for path in paths {
-                let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-                if table.format.is_none() && !ENDINGS.contains(&ending.as_str()) {
-                    let message = format!(
-                        "table `{}`: the ending of `{}` names no format; give `format`, or use {}",
-                        table.name,
-                        path.display(),
-                        ENDINGS.join(", ")
-                    );
-                    self.wrong(Exit::Usage, message);
-                }
-                match fs::File::open(&path).and_then(|file| file.metadata()) {
-                    Ok(found) => (files, bytes) = (files + 1, bytes + found.len()),
-                    Err(error) => self.wrong(
-                        Exit::NotFound,
-                        format!("table `{}`: cannot open `{}`: {error}", table.name, path.display()),
-                    ),
-                }
+        let name = &table.name;
+        let (mut count, mut bytes) = (0, 0);
+        for file in table.files.iter().flat_map(|pattern| files::look(table, pattern)) {
+            match file {
+                Ok(len) => (count, bytes) = (count + 1, bytes + len),
+                Err((exit, message)) => self.wrong(exit, format!("table `{name}`: {message}")),
             }
         }
         let key = if table.primary_key.is_empty() {
@@ -222,9 +193,8 @@ impl Found {
             format!("key {}", table.primary_key.join(", "))
         };
         let reload = if table.reload == Reload::Start { ", loaded again at every start" } else { "" };
-        let (name, bytes) = (&table.name, units::bytes(bytes));
-        let plural = if files == 1 { "file" } else { "files" };
-        self.say("table", format_args!("{name}: {files} {plural} of {bytes}, {key}{reload}"));
+        let (bytes, plural) = (units::bytes(bytes), if count == 1 { "file" } else { "files" });
+        self.say("table", format_args!("{name}: {count} {plural} of {bytes}, {key}{reload}"));
     }
 }
 
@@ -277,18 +247,4 @@ fn creatable(dir: &Path) -> Result<(), String> {
     }
     rustix::fs::access(there, May::WRITE_OK | May::EXEC_OK)
         .map_err(|error| format!("{} cannot be written: {error}", there.display()))
-}
-
-/// Files of a path or pattern.
-fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
-    if !pattern.contains(['*', '?', '[']) || Path::new(pattern).exists() {
-        return Ok(vec![pattern.into()]);
-    }
-    let paths = glob::glob(pattern).map_err(|error| format!("`{pattern}` is not a pattern: {error}"))?;
-    let paths: Vec<PathBuf> =
-        paths.collect::<Result<_, _>>().map_err(|error| format!("cannot list `{pattern}`: {error}"))?;
-    if paths.is_empty() {
-        return Err(format!("no file matches `{pattern}`"));
-    }
-    Ok(paths)
 }

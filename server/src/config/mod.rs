@@ -3,6 +3,7 @@
 mod check;
 mod document;
 mod environment;
+mod files;
 mod keys;
 mod units;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition};
+use pillion_ipc::SOCKET_PATH_MAX;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -212,7 +214,16 @@ impl Config {
 
     fn of(file: &mut Section<'_>, folder: &Path) -> Option<Self> {
         let path = |at: At<String>| folder.join(at.value);
-        let (dir, socket) = (file.required_text("dir").map(path), file.required_text("socket").map(path));
+        let dir = file.required_text("dir").map(path);
+        let socket = file.required_text("socket").map(|At { line, value }| {
+            let socket = folder.join(value);
+            let len = socket.as_os_str().len();
+            if len > SOCKET_PATH_MAX {
+                let name = socket.display();
+                file.problem(line, format!("`socket` is {name}: {len} bytes, and a path of a socket has at most {SOCKET_PATH_MAX}"));
+            }
+            socket
+        });
         let config = Self {
             dir: dir.clone().unwrap_or_default(),
             socket: socket.clone().unwrap_or_default(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pillion::{Cache, Server};
+use pillion_ipc::{BindError, Listener};
 
 use crate::config::{Config, notes};
 use crate::exit::Exit;
@@ -83,6 +84,15 @@ pub fn serve_with(config: &Config) -> Result<(), Failure> {
 }
 
 fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
+    // Now, although it is bound later: nobody wants to be told after long loads.
+    Listener::check(&config.socket).map_err(|error| {
+        let exit = match &error {
+            BindError::InUse(_) => Exit::Retry,
+            BindError::Io(..) => Exit::Report,
+            _ => Exit::Usage,
+        };
+        Failure::new(exit, error.to_string())
+    })?;
     let cache = config.cache_options().open(&config.dir)?;
     tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
     // On a thread of its own, so that a signal ends the process also while a large table is loaded.

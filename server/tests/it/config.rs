@@ -269,15 +269,28 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
     };
     dir.write("a.txt", "x\n1\n");
     let long = "x".repeat(120);
-    check(&format!("dir = \"cache\"\nsocket = \"/tmp/{long}\""))
-        .fails(2, &["the socket path /tmp/x", "has 125 bytes; the system allows 107"]);
+    check(&format!("dir = \"cache\"\nsocket = \"/tmp/{long}\"")).fails(
+        2,
+        &["pillion.toml:2: `socket` is /tmp/x", "125 bytes, and a path of a socket has at most 107"],
+    );
+    write_parquet(&dir.path("items.parquet"), &items());
+    dir.write("torn.parquet", "PAR1 and no more");
+    let torn = "[tables.torn]\nfiles = \"torn.parquet\"\n\
+                [tables.new]\nfiles = \"items.parquet\"\nsort_by = \"nmae\"";
+    check(&config(torn)).fails(
+        1,
+        &[
+            "torn.parquet` is no readable Parquet file",
+            "items.parquet` has no column `nmae`; did you mean `name`?",
+        ],
+    );
     check("dir = \"a.txt/cache\"\nsocket = \"a.txt/sock\"")
         .fails(5, &["a.txt/cache cannot be made", "a.txt is no directory", "a.txt/sock cannot be made"]);
     check(&config("spill_dir = \"a.txt/spill\""))
         .fails(5, &["`spill_dir` cannot be used", "a.txt is no directory"]);
     check("dir = \".\"\nsocket = \"sock\"").fails(3, &["the directory", "holds"]);
-    check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["the socket", "another kind of file"]);
-    check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.parquet\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(
+    check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["a.txt exists and is no socket"]);
+    check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.feather\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(
         3,
         &[
             "table `a`: cannot open",
