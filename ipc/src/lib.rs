@@ -13,11 +13,15 @@ mod arena;
 mod client;
 mod descriptors;
 mod frame;
+mod groups;
 mod halves;
+mod lock;
+mod peer;
 mod socket;
 
 pub use arena::{ARENA_ALIGNMENT, Arena, Lease, check_sealed};
 pub use client::{Call, CallError, Client};
 pub use frame::{FRAME_BODY_MAX, FRAME_HEADER_LEN, Flags, Frame, FrameDecoder, FrameError};
 pub use halves::{FrameReader, FrameWriter, ReceiveError};
-pub use socket::{BindError, Listener, PeerCredentials, SOCKET_PATH_MAX, connect};
+pub use peer::PeerCredentials;
+pub use socket::{BindError, Listener, SOCKET_MODE, SOCKET_PATH_MAX, connect};

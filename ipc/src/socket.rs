@@ -1,31 +1,43 @@
 //! Unix sockets: bound with an owner and a mode, connected with patience.
 
 use std::fmt;
+use std::fs::{Permissions, TryLockError};
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use interprocess::local_socket::traits::{Stream as _, StreamCommon as _};
+use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket as uds;
+
+use crate::lock::{FileId, Lock};
 
 /// Longest path of a socket, by `sockaddr_un` of Linux with its final zero.
 pub const SOCKET_PATH_MAX: usize = 107;
-/// Who may connect: the owner and its group.
-const SOCKET_MODE: u32 = 0o660;
+/// Mode of a socket unless told otherwise: its owner and its group may connect.
+pub const SOCKET_MODE: u32 = 0o660;
 /// Who may look for sockets in a folder made for them.
 const DIR_MODE: u32 = 0o750;
 /// How long to wait between attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A socket that listens; its file is removed when this is dropped.
+///
+/// Beside the socket lies a file of its name with `.lock` at the end, locked as long as the socket listens: of several
+/// processes that bind one path at a time exactly one succeeds.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
     listener: UnixListener,
+    /// The socket's file as it was bound.
+    bound: FileId,
+    /// Held until the socket is gone: fields are dropped after [`Drop::drop`].
+    _lock: Lock,
 }
 
 /// Why a socket could not be bound.
@@ -71,44 +83,85 @@ impl std::error::Error for BindError {
 }
 
 impl Listener {
-    /// Binds a socket that its owner and group may use. Makes its folder if there is none; takes the place of a socket
-    /// that nobody listens on any more.
+    /// Binds a socket with a mode such as [`SOCKET_MODE`]. Makes its folder if there is none; takes the place of a
+    /// socket that nobody listens on any more.
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
+        // Before anything is made beside somebody else's file.
+        Self::check(path)?;
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
+        }
+        let lock = Lock::take(path).map_err(|error| match error {
+            TryLockError::WouldBlock => BindError::InUse(path.to_owned()),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        // From here on no other of us touches the path; what listens on it without the lock is another program.
+        Self::check(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
+        // The mode is set before the path exists, so at no time may anybody else connect; the umask takes bits from it,
+        // which are added afterwards.
+        let listener: uds::Listener = ListenerOptions::new()
+            .name(name)
+            .mode(mode)
+            .reclaim_name(false)
+            .create_sync_as()
+            .map_err(failed)?;
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        let bound = FileId::of(&path.symlink_metadata().map_err(failed)?);
+        let listener = UnixListener::from(OwnedFd::from(listener));
+        Ok(Self { path: path.to_owned(), listener, bound, _lock: lock })
+    }
+
+    /// Whether a socket could be bound there now, as far as that can be known without making anything.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn check(path: &Path) -> Result<(), BindError> {
+        let failed = |error| Err(BindError::Io(path.to_owned(), error));
         if path.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(BindError::PathTooLong(path.to_owned()));
-        }
-        if let Some(dir) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
         }
         match path.symlink_metadata() {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(BindError::NotASocket(path.to_owned()));
             }
-            Ok(_) => match UnixStream::connect(path) {
-                Ok(_) => return Err(BindError::InUse(path.to_owned())),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path).map_err(failed)?;
-                }
-                Err(error) => return Err(failed(error)),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return failed(error),
         }
-        let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
-        let listener: uds::Listener =
-            ListenerOptions::new().name(name).reclaim_name(false).create_sync_as().map_err(failed)?;
-        let listener = UnixListener::from(OwnedFd::from(listener));
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), listener })
+        match UnixStream::connect(path) {
+            Ok(_) => Err(BindError::InUse(path.to_owned())),
+            // Nobody listens, or the socket is gone already.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            Err(error) => failed(error),
+        }
     }
 
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// From now on clients are refused; a thread in [`accept`](Self::accept) comes back with an error.
+    ///
+    /// # Errors
+    /// Those of duplicating the descriptor.
+    pub fn refuse(&self) -> io::Result<()> {
+        // Shutting down is the same call for all sockets, but the standard library has it for streams only.
+        let socket = UnixStream::from(OwnedFd::from(self.listener.try_clone()?));
+        socket.shutdown(Shutdown::Both)
     }
 
     /// Waits for a client. Running out of descriptors is waited out, not reported.
@@ -129,15 +182,16 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // A socket that cannot be removed is stale, and the next to bind takes its place.
-        drop(std::fs::remove_file(&self.path));
+        // Somebody may have put another socket there, which is not ours to remove. A socket that cannot be removed is
+        // stale, and the next to bind takes its place.
+        if self.path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == self.bound) {
+            drop(std::fs::remove_file(&self.path));
+        }
     }
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Connects to a socket; until `deadline` it waits for one that is not there yet or not listening yet.
@@ -161,55 +215,105 @@ pub fn connect(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     }
 }
 
-/// Who is at the other end of a socket, as the kernel tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerCredentials {
-    /// User.
-    pub uid: u32,
-    /// Primary group.
-    pub gid: u32,
-}
-
-impl PeerCredentials {
-    /// Asks the kernel.
-    ///
-    /// # Errors
-    /// Those of the operating system; [`io::ErrorKind::Unsupported`] where it does not tell.
-    pub fn of(stream: &UnixStream) -> io::Result<Self> {
-        let credentials = uds::Stream::from(stream.try_clone()?).peer_creds()?;
-        match (credentials.euid(), credentials.egid()) {
-            (Some(uid), Some(gid)) => Ok(Self { uid, gid }),
-            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "the system does not tell who connects")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::PeerCredentials;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(50)
+    }
+
+    fn files(dir: &Path) -> Vec<OsString> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
     }
 
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/pillion.sock");
-        let listener = Listener::bind(&path).unwrap();
-        assert!(matches!(Listener::bind(&path), Err(BindError::InUse(_))));
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, SOCKET_MODE);
+        let listener = Listener::bind(&path, SOCKET_MODE).unwrap();
+        assert!(matches!(Listener::bind(&path, SOCKET_MODE), Err(BindError::InUse(_))));
         // As a killed server leaves it: the file stays, nobody listens.
-        let copy = UnixListener::bind(dir.path().join("stale")).unwrap();
-        drop(copy);
         let stale = dir.path().join("stale");
+        drop(UnixListener::bind(&stale).unwrap());
         assert!(connect(&stale, soon()).is_err());
-        let replaced = Listener::bind(&stale).unwrap();
+        let replaced = Listener::bind(&stale, SOCKET_MODE).unwrap();
         let client = connect(&stale, soon()).unwrap();
         let server = replaced.accept().unwrap();
         assert_eq!(PeerCredentials::of(&server).unwrap(), PeerCredentials::of(&client).unwrap());
         drop(listener);
-        assert!(!path.exists());
+        assert_eq!(files(&dir.path().join("run")), [""; 0], "neither the socket nor its lock stays");
+    }
+
+    #[test]
+    fn a_socket_of_another_program_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("other.sock");
+        let _other = UnixListener::bind(&path).unwrap();
+        assert!(matches!(Listener::bind(&path, SOCKET_MODE), Err(BindError::InUse(_))));
+        assert_eq!(files(dir.path()), ["other.sock"]);
+    }
+
+    #[test]
+    fn the_socket_has_the_mode_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o600, SOCKET_MODE, 0o666] {
+            let path = dir.path().join(format!("{mode:o}.sock"));
+            let listener = Listener::bind(&path, mode).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
+            drop(listener);
+        }
+    }
+
+    /// A stale socket lies there, so each of them has to remove what another may just have bound.
+    #[test]
+    fn of_many_that_bind_at_once_one_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pillion.sock");
+        for round in 0..50 {
+            drop(UnixListener::bind(&path).unwrap());
+            let barrier = std::sync::Barrier::new(4);
+            let bound: Vec<Listener> = std::thread::scope(|scope| {
+                let bind = || {
+                    barrier.wait();
+                    Listener::bind(&path, SOCKET_MODE)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect()
+            });
+            assert_eq!(bound.len(), 1, "round {round}");
+            connect(&path, soon()).unwrap();
+            drop(bound);
+            assert!(!path.exists(), "round {round}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_clients_is_woken_also_when_the_path_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pillion.sock");
+        let listener = Listener::bind(&path, SOCKET_MODE).unwrap();
+        std::thread::scope(|scope| {
+            let accepted = scope.spawn(|| listener.accept().map(drop));
+            std::thread::sleep(CONNECT_PAUSE);
+            std::fs::remove_file(&path).unwrap();
+            listener.refuse().unwrap();
+            assert!(accepted.join().unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn a_socket_that_took_the_place_of_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pillion.sock");
+        let listener = Listener::bind(&path, SOCKET_MODE).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        connect(&path, soon()).unwrap();
     }
 
     #[test]
@@ -217,10 +321,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notes.txt");
         std::fs::File::create(&path).unwrap();
-        assert!(matches!(Listener::bind(&path), Err(BindError::NotASocket(_))));
-        assert!(path.exists());
+        assert!(matches!(Listener::bind(&path, SOCKET_MODE), Err(BindError::NotASocket(_))));
+        assert_eq!(files(dir.path()), ["notes.txt"]);
         let long = dir.path().join("x".repeat(SOCKET_PATH_MAX));
-        let error = Listener::bind(&long).unwrap_err();
+        let error = Listener::bind(&long, SOCKET_MODE).unwrap_err();
         assert!(matches!(error, BindError::PathTooLong(_)), "{error}");
     }
 
@@ -234,7 +338,7 @@ mod tests {
                 .name("late".into())
                 .spawn(move || {
                     std::thread::sleep(Duration::from_millis(50));
-                    let listener = Listener::bind(&path).unwrap();
+                    let listener = Listener::bind(&path, SOCKET_MODE).unwrap();
                     drop(listener.accept().unwrap());
                 })
                 .unwrap()

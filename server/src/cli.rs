@@ -2,8 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::config::ConfigArgs;
 use crate::export::ExportArgs;
 use crate::load::LoadArgs;
+use crate::serve::ServeArgs;
 use crate::sql::SqlArgs;
 use crate::status::StatusArgs;
 
@@ -66,6 +68,19 @@ pub enum Command {
     /// exists, they are the table's. An empty CSV field is null.
     #[command(verbatim_doc_comment)]
     Load(LoadArgs),
+    /// Be a sidecar: own a cache, load its tables, and serve it on a Unix socket
+    ///
+    /// Opens the directory of the configuration, defines the tables that it names, and then
+    /// listens; clients that connect earlier wait. A table that the cache has already is kept as
+    /// it is, so a restart takes no longer for larger tables; `reload = "start"` loads it anew.
+    ///
+    /// SIGTERM and SIGINT end it: it stops accepting, lets calls finish, closes the cache and
+    /// exits with 0. A second one ends it at once, and loses nothing that was committed. It logs
+    /// to standard error; the line with "ready" comes once, when clients are served.
+    #[command(verbatim_doc_comment)]
+    Serve(ServeArgs),
+    /// Look at the configuration of a sidecar
+    Config(ConfigArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -78,11 +93,15 @@ Examples:
   pillion sql --format csv < report.sql | head
   pillion export flights --output flights.arrow
 
+  pillion serve --config pillion.toml
+  pillion status --url unix:/run/pillion/pillion.sock
+
 Answers go to standard output; messages, progress and timings go to standard error, the latter two
 only when it is a terminal.
 
 `sql`, `status` and `export` open the cache for reading: they work beside the process that owns it
-and see its newest commit. `load` becomes the owner while it runs.
+and see its newest commit. `load` becomes the owner while it runs, `serve` until it is ended. With
+the URL of a socket, `unix:/run/pillion/pillion.sock`, all of them ask the sidecar instead.
 
 Environment:
   PILLION_URL  the cache, where --url is not given
@@ -90,7 +109,8 @@ Environment:
 Exit codes:
   0  done; also when the reader of a pipe stopped reading
   1  the query or the data is wrong
-  2  the command line is wrong
+  2  the command line or the configuration is wrong
   3  no such cache, table or file, or a cache that this version cannot open
-  4  try again later: the cache is owned by another process, or the disk or the memory is full
-  5  damage, a refusal of the operating system, an unknown outcome, or a defect: look into it first";
+  4  try again later: the cache or the socket is owned by another process, no sidecar answers, or
+     the disk or the memory is full
+  5  damage, a refusal of the operating system or the sidecar, an unknown outcome, or a defect: look into it first";

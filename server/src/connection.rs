@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// Which cache a command works on.
 #[derive(Args, Debug)]
 pub struct Connection {
-    /// The cache: a directory, or a URL such as file:/var/lib/pillion
+    /// The cache: a directory, or a URL such as file:/var/lib/pillion or unix:/run/pillion/pillion.sock
     // Required, but not of clap: its message would not say that there is a variable.
     #[arg(long, env = "PILLION_URL", value_name = "DIR|URL", hide_env_values = true)]
     pub url: Option<String>,

@@ -12,13 +12,13 @@ pub enum Exit {
     Done = 0,
     /// The query or the data is wrong.
     Failed = 1,
-    /// The command line is wrong.
+    /// The command line or the configuration is wrong.
     Usage = 2,
     /// There is no such cache, table or file, or the cache is one that this version cannot open.
     NotFound = 3,
     /// Nothing was changed and the same command can succeed later.
     Retry = 4,
-    /// Damage, a refusal of the operating system, an unknown outcome, or a defect: look into it before trying
+    /// Damage, a refusal of the operating system or the sidecar, an unknown outcome, or a defect: look into it before trying
     /// again.
     Report = 5,
 }
@@ -33,6 +33,7 @@ impl Exit {
             | ErrorCode::NewerFormat
             | ErrorCode::UnsupportedFileSystem => Self::NotFound,
             ErrorCode::InvalidArgument => Self::Usage,
+            ErrorCode::PermissionDenied => Self::Report,
             code => match code.kind() {
                 ErrorKind::Retry | ErrorKind::Reopen => Self::Retry,
                 ErrorKind::Report | ErrorKind::OutcomeUnknown => Self::Report,

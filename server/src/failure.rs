@@ -129,6 +129,9 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
             "only one process may write; `sql`, `status` and `export` read beside it; stop it or try again later"
         }
         ErrorCode::InvalidParameter => "give --param VALUE once for each of $1, $2, … in the statement",
+        ErrorCode::PermissionDenied => {
+            "`allow_uids` and `allow_gids` of the sidecar's configuration say who is let in"
+        }
         ErrorCode::ReadOnly => "leave `mode=ro` out of --url",
         ErrorCode::DiskFull => "free some space and try again",
         ErrorCode::MemoryLimit => "ask for fewer rows or groups at a time",

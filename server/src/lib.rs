@@ -4,6 +4,7 @@
 //! Answers go to standard output, messages to standard error, and the [exit code](Exit) says what to do.
 
 pub mod cli;
+pub mod config;
 mod connection;
 mod exit;
 mod export;
@@ -11,6 +12,7 @@ mod failure;
 mod load;
 mod nearest;
 mod output;
+mod serve;
 mod sql;
 mod status;
 
@@ -19,12 +21,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use config::Config;
 pub use connection::Connection;
 pub use exit::Exit;
 pub use export::{ExportArgs, export};
 pub use failure::Failure;
 pub use load::{LoadArgs, load};
 pub use output::format::Format;
+pub use serve::{ServeArgs, serve, serve_with};
 pub use sql::splitter::{Splitter, Statement, Unfinished};
 pub use sql::{SqlArgs, sql};
 pub use status::{StatusArgs, StatusFormat, status};
@@ -46,6 +50,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Status(args) => status(args),
         Command::Export(args) => export(args),
         Command::Load(args) => load(args),
+        Command::Serve(args) => serve(args),
+        Command::Config(args) => config::config(args),
     };
     match done {
         Ok(()) => Exit::Done.into(),

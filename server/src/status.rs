@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arrow::datatypes::TimeUnit;
 use clap::{Args, ValueEnum};
-use pillion::{Status, TableInfo, Value};
+use pillion::{Status, TableInfo, Value, Way};
 use serde_json::{Value as Json, json};
 
 use crate::connection::Connection;
@@ -28,6 +28,10 @@ pub struct StatusArgs {
     /// What to write
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = NearestParser::<StatusFormat>::new())]
     pub format: StatusFormat,
+
+    /// Say nothing and exit with 0 if the cache answers, damaged or not: for probes
+    #[arg(long, conflicts_with = "format")]
+    pub ready: bool,
 }
 
 /// What `status` writes.
@@ -42,6 +46,7 @@ pub enum StatusFormat {
 const AFTER_HELP: &str = "\
 Examples:
   pillion status --url DIR
+  pillion status --url 'unix:/run/pillion/pillion.sock?deadline=1' --ready
   pillion status --url DIR --format json | jq '.tables[] | {name, rows, age_seconds}'";
 
 /// Shows how a cache stands.
@@ -49,7 +54,11 @@ Examples:
 /// # Errors
 /// Of opening and writing; [`Exit::Report`] if there is damage.
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let status = args.connection.read()?.status()?;
+    let cache = args.connection.read()?;
+    if args.ready {
+        return Ok(cache.version().map(drop)?);
+    }
+    let status = cache.status()?;
     let target = Target::stdout(Format::Table)?;
     let mut out = target.sink().clone();
     let written = match args.format {
@@ -90,7 +99,10 @@ fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
 
 /// The process that writes, as far as this one knows of it.
 fn owner(status: &Status) -> String {
-    let Some(owner) = status.owner else { return "none was seen".to_owned() };
+    let Some(owner) = status.owner else {
+        let owner = if status.way == Way::Remote { "the sidecar" } else { "none was seen" };
+        return owner.to_owned();
+    };
     let since = units::age(SystemTime::now().duration_since(owner.at).unwrap_or_default());
     if owner.closed {
         format!("none; the last one closed the cache {since} ago")

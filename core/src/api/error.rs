@@ -98,6 +98,8 @@ codes! {
     TypeMismatch = 114 => Request;
     /// The query failed on a value: division by zero, overflow, a bad cast.
     Execution = 115 => Request;
+    /// The sidecar does not let this user in.
+    PermissionDenied = 116 => Request;
     /// An input file or upstream object does not exist.
     SourceNotFound = 200 => Source;
     /// An input file is truncated, corrupt or not of its format.

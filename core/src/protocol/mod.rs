@@ -4,6 +4,8 @@
 //! later version can add fields; batches of rows inside them are Arrow IPC streams. `docs/protocol.md` describes all of
 //! it for those who write a client.
 
+mod access;
+mod connection;
 mod cursor;
 mod held;
 mod layout;

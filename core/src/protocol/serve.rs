@@ -2,25 +2,28 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials};
+use parking_lot::Mutex;
+use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials, SOCKET_MODE};
 
-use super::session::{Answer, Session};
+use super::access::Access;
+use super::connection::serve;
+use super::message::ErrorMessage;
+use super::session::encode;
 use super::sharing::ArenaPool;
 use crate::api::backend::Backend;
 use crate::api::error::{Error, ErrorCode, Result};
 
-/// Calls of one connection that are worked on at a time; further ones wait in the socket.
-const CALLS_MAX: usize = 32;
+/// Clients that are being told at a time that they are not let in; further ones are not told.
+const REFUSALS_MAX: usize = 16;
+/// How long a client that is not let in may take to say hello; then it is not told.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Settings of a [`Server`].
 #[derive(Clone, Debug)]
@@ -28,9 +31,11 @@ pub struct ServerOptions {
     pub(crate) socket: PathBuf,
     pub(crate) connections_max: usize,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) socket_mode: u32,
+    pub(super) access: Access,
     pub(crate) attach: bool,
-    pub(crate) arena_len: usize,
-    pub(crate) arenas_len: usize,
+    pub(super) arena_len: usize,
+    pub(super) arenas_len: usize,
 }
 
 impl ServerOptions {
@@ -40,18 +45,12 @@ impl ServerOptions {
             socket: socket.into(),
             connections_max: 1024,
             handshake_timeout: Duration::from_secs(10),
+            socket_mode: SOCKET_MODE,
+            access: Access::default(),
             attach: true,
             arena_len: 32 << 20,
             arenas_len: 1 << 30,
         }
-    }
-
-    /// Whether clients are told where the cache directory is, so that those who may read it map its files instead of
-    /// asking; they are unless told otherwise. Who can read the directory can read every table.
-    #[must_use]
-    pub fn attach(mut self, attach: bool) -> Self {
-        self.attach = attach;
-        self
     }
 
     /// Bytes of shared memory for the answers of one connection, and of all connections together; 32 MiB and 1 GiB unless
@@ -64,7 +63,8 @@ impl ServerOptions {
         self
     }
 
-    /// Connections at a time; 1024 unless told otherwise. Each costs a thread. One more is closed at once.
+    /// Connections at a time; 1024 unless told otherwise. Each costs a thread. One more is refused with
+    /// [`TooMany`](ErrorCode::TooMany).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
@@ -78,6 +78,39 @@ impl ServerOptions {
         self.handshake_timeout = timeout;
         self
     }
+
+    /// Mode of the socket's file, which the kernel asks first: whoever may write it may connect. `0o660`, the owner and
+    /// its group, unless told otherwise. Root connects whatever the mode.
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket_mode = mode;
+        self
+    }
+
+    /// Users that are let in, of those that the socket's mode lets connect; everyone of those unless this or
+    /// [`allow_gids`](Self::allow_gids) names somebody. Nobody is named unsaid, neither root nor the server's own user.
+    /// Others get [`PermissionDenied`](ErrorCode::PermissionDenied).
+    #[must_use]
+    pub fn allow_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
+        self.access.uids = uids.into_iter().collect();
+        self
+    }
+
+    /// Groups whose members are let in beside the users of [`allow_uids`](Self::allow_uids); supplementary groups
+    /// count, such as the one that the containers of a pod share.
+    #[must_use]
+    pub fn allow_gids(mut self, gids: impl IntoIterator<Item = u32>) -> Self {
+        self.access.gids = gids.into_iter().collect();
+        self
+    }
+
+    /// Whether clients are told the directory, so that those that can open it read it without messages; yes unless
+    /// told otherwise. Who can open the directory can read every table of it, told or not.
+    #[must_use]
+    pub fn attach(mut self, attach: bool) -> Self {
+        self.attach = attach;
+        self
+    }
 }
 
 /// A socket that serves a cache to other processes, made by [`Cache::serve`](crate::Cache::serve). It stops when it is
@@ -86,15 +119,19 @@ impl ServerOptions {
 pub struct Server {
     path: PathBuf,
     shared: Arc<Shared>,
+    /// Until it stops.
+    listener: Option<Arc<Listener>>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    backend: Arc<dyn Backend>,
-    options: ServerOptions,
-    arenas: Arc<ArenaPool>,
-    stopping: AtomicBool,
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) options: ServerOptions,
+    pub(super) arenas: Arc<ArenaPool>,
+    pub(super) stopping: AtomicBool,
     connected: AtomicUsize,
+    denied: AtomicU64,
+    refusals: AtomicUsize,
     /// To wake the threads that wait for requests.
     streams: Mutex<Vec<(u64, UnixStream)>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -106,9 +143,18 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+impl Shared {
+    /// Keeps a thread to be waited for at the end.
+    fn keep(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+    }
+}
+
 impl Server {
     pub(crate) fn start(backend: Arc<dyn Backend>, options: ServerOptions) -> Result<Self> {
-        let listener = Listener::bind(&options.socket).map_err(|error| {
+        let listener = Listener::bind(&options.socket, options.socket_mode).map_err(|error| {
             let code = match &error {
                 pillion_ipc::BindError::InUse(_) => ErrorCode::DirectoryLocked,
                 pillion_ipc::BindError::Io(..) => ErrorCode::Io,
@@ -117,6 +163,7 @@ impl Server {
             Error::new(code, error.to_string())
         })?;
         let path = listener.path().to_owned();
+        tracing::debug!(socket = %path.display(), access = ?options.access, attach = options.attach, "listening");
         let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len));
         let shared = Arc::new(Shared {
             backend,
@@ -124,14 +171,17 @@ impl Server {
             arenas,
             stopping: AtomicBool::new(false),
             connected: AtomicUsize::new(0),
+            denied: AtomicU64::new(0),
+            refusals: AtomicUsize::new(0),
             streams: Mutex::default(),
             threads: Mutex::default(),
         });
+        let listener = Arc::new(listener);
         let acceptor = {
-            let shared = shared.clone();
+            let (listener, shared) = (listener.clone(), shared.clone());
             spawn("pillion-accept", move || accept(&listener, &shared))?
         };
-        Ok(Self { path, shared, acceptor: Some(acceptor) })
+        Ok(Self { path, shared, listener: Some(listener), acceptor: Some(acceptor) })
     }
 
     /// The socket.
@@ -144,6 +194,11 @@ impl Server {
         self.shared.connected.load(Ordering::Relaxed)
     }
 
+    /// Clients that were not let in so far, by user or group.
+    pub fn denied(&self) -> u64 {
+        self.shared.denied.load(Ordering::Relaxed)
+    }
+
     /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until then. The
     /// cache stays open.
     pub fn stop(mut self) {
@@ -153,11 +208,17 @@ impl Server {
     fn shut_down(&mut self) {
         let Some(acceptor) = self.acceptor.take() else { return };
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which finds that it is to stop.
-        drop(UnixStream::connect(&self.path));
-        if acceptor.join().is_err() {
-            tracing::error!("the thread that accepts connections panicked");
+        let listener = self.listener.take();
+        match listener.as_ref().map_or(Ok(()), |listener| listener.refuse()) {
+            Ok(()) if acceptor.join().is_err() => {
+                tracing::error!("the thread that accepts connections panicked");
+            }
+            Ok(()) => {}
+            // It is not waited for: nothing wakes it but another client.
+            Err(error) => tracing::error!(%error, "the thread that accepts connections could not be woken"),
         }
+        // Takes the socket away, so that clients that come now wait for the next server.
+        drop(listener);
         for (_, stream) in self.shared.streams.lock().drain(..) {
             // What a client sends from now on is not read; answers under way are still sent.
             drop(stream.shutdown(Shutdown::Read));
@@ -203,9 +264,18 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 
 fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io::Result<()> {
     let peer = PeerCredentials::of(&stream)?;
-    if shared.connected.load(Ordering::Relaxed) >= shared.options.connections_max {
+    if !shared.options.access.lets_in(&peer) {
+        let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(uid = peer.uid, gid = peer.gid, groups = ?peer.groups, denied, "not let in");
+        let message =
+            format!("user {} may not use the sidecar on {}", peer.uid, shared.options.socket.display());
+        return refuse(shared, stream, Error::new(ErrorCode::PermissionDenied, message));
+    }
+    let limit = shared.options.connections_max;
+    if shared.connected.load(Ordering::Relaxed) >= limit {
         tracing::warn!(uid = peer.uid, "a connection was refused: there are as many as are allowed");
-        return Ok(());
+        let message = format!("the sidecar has {limit} connections already; close some, or try again later");
+        return refuse(shared, stream, Error::new(ErrorCode::TooMany, message));
     }
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
@@ -222,163 +292,35 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
         drop(stream.shutdown(Shutdown::Both));
         ended(&connection);
     });
-    let mut threads = shared.threads.lock();
-    threads.retain(|thread| !thread.is_finished());
-    threads.push(started.inspect_err(|_| ended(shared))?);
+    shared.keep(started.inspect_err(|_| ended(shared))?);
     Ok(())
 }
 
-/// Answers the calls of one connection until it ends.
-///
-/// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
-/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next.
-fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
-    // A client that does not read is let go, so that it holds up neither the server nor its end.
-    stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
-    let mut reader = FrameReader::new(stream.try_clone()?);
-    reader.limit_frame_time(shared.options.handshake_timeout);
-    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone());
-    let connection = Arc::new(Connection {
-        shared: shared.clone(),
-        session,
-        writer: Mutex::new(FrameWriter::new(stream.try_clone()?)),
-        turns: Mutex::new(Turns { reader: Some(reader), ..Turns::default() }),
-        handed_over: Condvar::new(),
+/// Answers the first call of a connection with an error, so that the client knows why it ends. What clients that are not
+/// let in can take up is bounded: a few threads, each for a short time.
+fn refuse(shared: &Arc<Shared>, stream: UnixStream, error: Error) -> io::Result<()> {
+    if shared.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
+        shared.refusals.fetch_sub(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    let done = shared.clone();
+    let started = std::thread::Builder::new().name("pillion-refusal".to_owned()).spawn(move || {
+        if let Err(error) = say_no(stream, &error) {
+            tracing::debug!(%error, "a client that was refused could not be told");
+        }
+        done.refusals.fetch_sub(1, Ordering::Relaxed);
     });
-    let outcome = connection.take_turns();
-    let helpers = std::mem::take(&mut connection.turns.lock().helpers);
-    for helper in helpers {
-        if helper.join().is_err() {
-            tracing::error!("the thread of a call panicked");
-        }
-    }
-    connection.session.end();
-    outcome
+    let thread = started.inspect_err(|_| {
+        shared.refusals.fetch_sub(1, Ordering::Relaxed);
+    })?;
+    shared.keep(thread);
+    Ok(())
 }
 
-/// One connection, for the threads that answer its calls.
-struct Connection {
-    shared: Arc<Shared>,
-    session: Session,
-    writer: Mutex<FrameWriter>,
-    turns: Mutex<Turns>,
-    handed_over: Condvar,
-}
-
-/// Who reads next.
-#[derive(Default)]
-struct Turns {
-    /// `None` while a thread reads.
-    reader: Option<FrameReader>,
-    /// Threads that wait to read.
-    idle: usize,
-    helpers: Vec<JoinHandle<()>>,
-    ended: bool,
-}
-
-impl Connection {
-    /// Reads and answers by turns until the connection ends.
-    fn take_turns(self: &Arc<Self>) -> io::Result<()> {
-        loop {
-            let Some(mut reader) = self.wait_for_turn() else { return Ok(()) };
-            let frame = loop {
-                let next = self.receive(&mut reader).and_then(|frame| {
-                    if !Session::is_quick(&frame) {
-                        return Ok(Some(frame));
-                    }
-                    self.reply(&frame).map(|()| None)
-                });
-                match next {
-                    Ok(None) => {}
-                    Ok(Some(frame)) => break frame,
-                    Err(error) => {
-                        self.end();
-                        return Err(error);
-                    }
-                }
-            };
-            self.hand_over(reader)?;
-            if let Err(error) = self.reply(&frame) {
-                self.end();
-                return Err(error);
-            }
-        }
-    }
-
-    /// The reader, once nobody else reads; `None` if the connection has ended.
-    fn wait_for_turn(&self) -> Option<FrameReader> {
-        let mut turns = self.turns.lock();
-        loop {
-            if turns.ended {
-                return None;
-            }
-            if let Some(reader) = turns.reader.take() {
-                return Some(reader);
-            }
-            turns.idle += 1;
-            self.handed_over.wait(&mut turns);
-            turns.idle -= 1;
-        }
-    }
-
-    /// Lets another thread read.
-    fn hand_over(self: &Arc<Self>, reader: FrameReader) -> io::Result<()> {
-        let mut turns = self.turns.lock();
-        if turns.ended {
-            return Ok(());
-        }
-        turns.reader = Some(reader);
-        if turns.idle > 0 {
-            self.handed_over.notify_one();
-        } else if turns.helpers.len() < CALLS_MAX - 1 {
-            let connection = self.clone();
-            let helper = move || {
-                if let Err(error) = connection.take_turns() {
-                    tracing::debug!(%error, "connection ended");
-                }
-            };
-            turns.helpers.push(std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper)?);
-        }
-        // Else nothing more is read from this connection before a call of it is answered.
-        Ok(())
-    }
-
-    /// Lets all its threads go, also the one that reads. Calls under way are of no use to anyone, unless it is the server
-    /// that ends.
-    fn end(&self) {
-        self.turns.lock().ended = true;
-        self.handed_over.notify_all();
-        if !self.shared.stopping.load(Ordering::SeqCst) {
-            self.session.end();
-            drop(self.writer.lock().shut_down());
-        }
-    }
-
-    fn receive(&self, reader: &mut FrameReader) -> io::Result<Frame> {
-        let timeout = self.shared.options.handshake_timeout;
-        let deadline = (!self.session.is_greeted()).then(|| Instant::now() + timeout);
-        reader.receive(deadline).map_err(io::Error::other)
-    }
-
-    fn reply(&self, frame: &Frame) -> io::Result<()> {
-        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(frame)));
-        let Answer { flags, mut body, descriptor } = answered.unwrap_or_else(|_| {
-            Answer::error(&Error::internal("the call panicked; others are not affected"))
-        });
-        if frame.flags.contains(Flags::QUIET) {
-            return Ok(());
-        }
-        let answer = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
-        let mut writer = self.writer.lock();
-        // Long answers go in parts.
-        while body.len() > FRAME_BODY_MAX {
-            let rest = body.split_off(FRAME_BODY_MAX);
-            let more = Flags::from_bits(flags.bits() | Flags::MORE.bits());
-            writer.send(&answer(more, std::mem::replace(&mut body, rest)))?;
-        }
-        match descriptor {
-            Some(descriptor) => writer.send_with(&answer(flags, body), descriptor.as_fd()),
-            None => writer.send(&answer(flags, body)),
-        }
-    }
+fn say_no(stream: UnixStream, error: &Error) -> io::Result<()> {
+    stream.set_write_timeout(Some(REFUSAL_TIMEOUT))?;
+    let hello = FrameReader::new(stream.try_clone()?).receive(Some(Instant::now() + REFUSAL_TIMEOUT));
+    let Frame { call, request, .. } = hello.map_err(io::Error::other)?;
+    let body = encode(&ErrorMessage::new(error)).map_err(io::Error::other)?;
+    FrameWriter::new(stream).send(&Frame { call, flags: Flags::ERROR, request, body })
 }

@@ -9,6 +9,8 @@
 
 mod support;
 
+#[cfg(feature = "sidecar")]
+mod access;
 #[cfg(all(feature = "parquet", feature = "csv"))]
 mod bad_input;
 mod conformance;

@@ -9,13 +9,13 @@ use crate::support::{Dir, Outcome, items, write_parquet};
 fn help_is_on_standard_output_and_lists_the_exit_codes() {
     let dir = Dir::empty();
     let help = dir.answer(&["--help"]);
-    for text in ["sql", "status", "export", "load", "PILLION_URL", "Exit codes:"] {
+    for text in ["sql", "status", "export", "load", "serve", "config", "PILLION_URL", "Exit codes:"] {
         assert!(help.contains(text), "{text}");
     }
     for code in 0..=5 {
         assert!(help.contains(&format!("\n  {code}  ")), "exit code {code}");
     }
-    for command in ["sql", "status", "export", "load"] {
+    for command in ["sql", "status", "export", "load", "serve"] {
         assert!(dir.answer(&[command, "--help"]).contains("Examples:"), "{command}");
     }
     assert_eq!(dir.answer(&["--version"]), concat!("pillion ", env!("CARGO_PKG_VERSION"), "\n"));

@@ -6,10 +6,14 @@
     reason = "helpers say what they expect as tests do: by failing"
 )]
 
+mod config;
 mod errors;
 mod export;
+mod kubernetes;
 mod load;
 mod pipes;
+mod serve;
+mod sidecar;
 mod splitter;
 mod sql;
 mod status;

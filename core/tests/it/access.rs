@@ -1,0 +1,94 @@
+//! Who may use a server: users that are not named are told so, and so is the one connection too many.
+
+use std::time::Duration;
+
+use pillion::{Cache, ErrorCode, ErrorKind, Server, ServerOptions};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server of an empty cache.
+struct Served {
+    dir: TempDir,
+    _cache: Cache,
+    server: Server,
+}
+
+impl Served {
+    fn new(options: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        let server = cache.serve(options(ServerOptions::new(dir.path().join("sock")))).unwrap();
+        Self { dir, _cache: cache, server }
+    }
+
+    fn connect(&self) -> pillion::Result<Cache> {
+        Cache::connect(self.dir.path().join("sock"), PATIENCE)
+    }
+}
+
+fn me() -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    // A file of this process has its user and its group.
+    let found = tempfile::tempdir().unwrap().path().metadata().unwrap();
+    (found.uid(), found.gid())
+}
+
+#[test]
+fn who_is_not_named_is_told_and_counted() {
+    let (uid, gid) = me();
+    let served = Served::new(|options| options.allow_uids([uid + 1]).allow_gids([gid + 1]));
+    for denied in 1..=3 {
+        let error = served.connect().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::PermissionDenied, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Request);
+        assert!(error.message().contains(&format!("user {uid}")), "{error}");
+        assert_eq!(served.server.denied(), denied);
+    }
+    assert_eq!(served.server.connections(), 0);
+}
+
+#[test]
+fn a_user_or_a_group_that_is_named_is_let_in() {
+    let (uid, gid) = me();
+    for served in [
+        Served::new(|options| options),
+        Served::new(|options| options.allow_uids([uid])),
+        Served::new(|options| options.allow_uids([uid + 1]).allow_gids([gid])),
+    ] {
+        served.connect().unwrap().version().unwrap();
+        assert_eq!(served.server.denied(), 0);
+    }
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let served = Served::new(|options| options.connections_max(1));
+    let first = served.connect().unwrap();
+    let error = served.connect().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TooMany, "{error:?}");
+    first.version().unwrap();
+}
+
+/// Clients that are refused and say nothing hold up neither others nor the end.
+#[test]
+fn silent_clients_that_are_refused_hold_nothing_up() {
+    let (uid, _) = me();
+    let served = Served::new(|options| options.allow_uids([uid + 1]));
+    let connect = || std::os::unix::net::UnixStream::connect(served.dir.path().join("sock")).unwrap();
+    let silent: Vec<_> = (0..100).map(|_| connect()).collect();
+    while served.server.denied() < 100 {
+        std::thread::yield_now();
+    }
+    let Served { server, .. } = served;
+    server.stop();
+    drop(silent);
+}
+
+/// The server does not need its path to end.
+#[test]
+fn a_server_whose_socket_was_removed_stops() {
+    let served = Served::new(|options| options);
+    std::fs::remove_file(served.dir.path().join("sock")).unwrap();
+    served.server.stop();
+}

@@ -1,0 +1,250 @@
+//! `pillion config check`: everything that can be known before a start.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use pillion::Cache;
+use pillion_ipc::{BindError, Listener};
+use rustix::fs::Access as May;
+
+use super::{Config, Reload, TableConfig, files};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::format::Format;
+use crate::output::target::Target;
+use crate::output::units;
+
+/// An owner that lives shows it every second.
+const OWNER_IS_ALIVE: Duration = Duration::from_secs(10);
+
+/// Arguments of `pillion config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Look whether a sidecar could start with it, without starting one
+    ///
+    /// Reads the configuration and looks at what it names: the files of tables and the columns of Parquet files, the
+    /// directory and what is in it, the socket. Writes and creates nothing. Does not read rows, so what is wrong with
+    /// those is found by the start.
+    #[command(after_long_help = AFTER_HELP)]
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  pillion config check --config pillion.toml
+
+Exit codes:
+  0  a sidecar could start
+  1  a table does not fit its files, or the table of its name that is there
+  2  the configuration is wrong
+  3  the configuration or a file of a table is not there
+  5  the directory or the socket cannot be used";
+
+/// Looks at a configuration.
+///
+/// # Errors
+/// Everything that was found wrong, with the exit code of the first.
+pub fn config(args: &ConfigArgs) -> Result<(), Failure> {
+    let ConfigCommand::Check { config: path } = &args.command;
+    let config = Config::read(path)?;
+    let mut found = Found::default();
+    found.say("configuration", path.display());
+    found.look_at_directory(&config);
+    found.look_at_socket(&config);
+    for table in &config.tables {
+        found.look_at_table(table);
+    }
+    let target = Target::stdout(Format::Table)?;
+    let mut out = target.sink().clone();
+    found
+        .lines
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))
+        .map_err(|error| target.explain(&error))?;
+    target.finish()?;
+    match found.problems.first() {
+        None => Ok(()),
+        Some((exit, _)) => {
+            let messages: Vec<&str> = found.problems.iter().map(|(_, message)| message.as_str()).collect();
+            Err(Failure::new(*exit, messages.join("\n")))
+        }
+    }
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    lines: Vec<String>,
+    problems: Vec<(Exit, String)>,
+}
+
+impl Found {
+    fn say(&mut self, what: &str, text: impl std::fmt::Display) {
+        self.lines.push(format!("{what:13}  {text}"));
+    }
+
+    fn wrong(&mut self, exit: Exit, message: impl Into<String>) {
+        self.problems.push((exit, message.into()));
+    }
+
+    fn look_at_directory(&mut self, config: &Config) {
+        if let Some(Err(message)) = config.spill_dir.as_deref().map(creatable) {
+            self.wrong(Exit::Report, format!("`spill_dir` cannot be used: {message}"));
+        }
+        let dir = &config.dir;
+        let name = dir.display();
+        let is_empty = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        if !dir.exists() || is_empty {
+            match creatable(dir) {
+                Ok(()) => self.say("directory", format_args!("{name}, a new cache")),
+                Err(message) => {
+                    self.wrong(Exit::Report, format!("the directory {name} cannot be made: {message}"));
+                }
+            }
+            return;
+        }
+        let cache = match Cache::open_read_only(dir) {
+            Ok(cache) => cache,
+            Err(error) => return self.wrong(Exit::of(&error), format!("the directory {name}: {error:#}")),
+        };
+        if let Err(error) = rustix::fs::access(dir, May::READ_OK | May::WRITE_OK | May::EXEC_OK) {
+            self.wrong(Exit::Report, format!("the directory {name} cannot be written: {error}"));
+        }
+        let status = match cache.status() {
+            Ok(status) => status,
+            Err(error) => return self.wrong(Exit::of(&error), format!("the directory {name}: {error:#}")),
+        };
+        let owner = status
+            .owner
+            .filter(|owner| !owner.closed && owner.at.elapsed().unwrap_or_default() < OWNER_IS_ALIVE);
+        let owned = if owner.is_some() { "; a process owns it now" } else { "" };
+        let tables = status.tables.len();
+        self.say("directory", format_args!("{name}, a cache with {tables} tables{owned}"));
+        for table in &config.tables {
+            let Some(there) = status.tables.iter().find(|there| there.name == table.name) else { continue };
+            let sort_by = if table.sort_by.is_empty() { &table.primary_key } else { &table.sort_by };
+            if there.primary_key != table.primary_key || there.sort_by != *sort_by {
+                let message = format!(
+                    "table `{}` is there with primary key ({}) and sort order ({}), not ({}) and ({})",
+                    table.name,
+                    there.primary_key.join(", "),
+                    there.sort_by.join(", "),
+                    table.primary_key.join(", "),
+                    sort_by.join(", ")
+                );
+                self.wrong(Exit::Failed, message);
+            }
+        }
+    }
+
+    fn look_at_socket(&mut self, config: &Config) {
+        let socket = &config.socket;
+        let name = socket.display();
+        let folder = socket.parent().unwrap_or_else(|| Path::new("/"));
+        if let Err(message) = creatable(folder) {
+            let message = format!("the socket {name} cannot be made in its folder: {message}");
+            return self.wrong(Exit::Report, message);
+        }
+        let state = match Listener::check(socket) {
+            Ok(()) if socket.symlink_metadata().is_ok() => {
+                "; nobody listens on what is there, so it is replaced"
+            }
+            Ok(()) => "",
+            // Not wrong: the sidecar that is looked at may be running.
+            Err(BindError::InUse(_)) => "; a process listens on it now",
+            Err(error @ BindError::Io(..)) => return self.wrong(Exit::Report, error.to_string()),
+            Err(error) => return self.wrong(Exit::Usage, error.to_string()),
+        };
+        self.say("socket", format_args!("{name}{state}"));
+        self.say("access", who(config));
+        for note in notes(config) {
+            self.say("note", note);
+        }
+    }
+
+    fn look_at_table(&mut self, table: &TableConfig) {
+        let name = &table.name;
+        let (mut count, mut bytes) = (0, 0);
+        for file in table.files.iter().flat_map(|pattern| files::look(table, pattern)) {
+            match file {
+                Ok(len) => (count, bytes) = (count + 1, bytes + len),
+                Err((exit, message)) => self.wrong(exit, format!("table `{name}`: {message}")),
+            }
+        }
+        let key = if table.primary_key.is_empty() {
+            "no key".to_owned()
+        } else {
+            format!("key {}", table.primary_key.join(", "))
+        };
+        let reload = if table.reload == Reload::Start { ", loaded again at every start" } else { "" };
+        let (bytes, plural) = (units::bytes(bytes), if count == 1 { "file" } else { "files" });
+        self.say("table", format_args!("{name}: {count} {plural} of {bytes}, {key}{reload}"));
+    }
+}
+
+/// Who is let in, in words.
+fn who(config: &Config) -> String {
+    let access = &config.access;
+    let mode = access.socket_mode.unwrap_or(pillion_ipc::SOCKET_MODE);
+    let list = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let who = match (access.allow_uids.as_slice(), access.allow_gids.as_slice()) {
+        ([], []) => "everyone whom it lets connect".to_owned(),
+        (uids, []) => format!("of those users {}", list(uids)),
+        ([], gids) => format!("of those members of groups {}", list(gids)),
+        (uids, gids) => format!("of those users {} and members of groups {}", list(uids), list(gids)),
+    };
+    let attach = if access.attach == Some(false) { "; clients are not told the directory" } else { "" };
+    format!("socket mode {mode:04o}, {who}{attach}")
+}
+
+/// What is allowed and easily not meant.
+pub(crate) fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    let access = &config.access;
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let is_limited = !access.allow_uids.is_empty() || !access.allow_gids.is_empty();
+    let mut groups = rustix::process::getgroups().unwrap_or_default();
+    groups.push(rustix::process::getegid());
+    let has_group = groups.iter().any(|group| access.allow_gids.contains(&group.as_raw()));
+    if is_limited && !access.allow_uids.contains(&uid) && !has_group {
+        notes.push(format!(
+            "this user ({uid}, group {gid}) is not let in: a probe that runs as it, such as `pillion status`, will fail"
+        ));
+    }
+    let folder = config.socket.parent().unwrap_or_else(|| Path::new("/"));
+    if let Ok(found) = folder.metadata()
+        && found.mode() & 0o1002 == 0o002
+    {
+        notes.push(format!(
+            "everyone may write {}, so everyone may put another socket there: use a folder of its own",
+            folder.display()
+        ));
+    }
+    notes
+}
+
+/// Whether a folder is there and may be written, or could be made.
+fn creatable(dir: &Path) -> Result<(), String> {
+    let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or_else(|| Path::new("/"));
+    if !there.is_dir() {
+        return Err(format!("{} is no directory", there.display()));
+    }
+    rustix::fs::access(there, May::WRITE_OK | May::EXEC_OK)
+        .map_err(|error| format!("{} cannot be written: {error}", there.display()))
+}

@@ -1,0 +1,57 @@
+//! The keys that a configuration may have. docs/configuration.md describes each; a test compares the two.
+
+/// A key and its default as the document writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name within its section.
+    pub name: &'static str,
+    /// What holds if it is not there, in the words of the document.
+    pub default: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str) -> Key {
+    Key { name, default }
+}
+
+/// Outside of all sections.
+pub(super) const TOP: &[Key] = &[
+    key("dir", "required"),
+    key("socket", "required"),
+    key("durability", "\"interval\""),
+    key("durability_interval", "\"1 s\""),
+    key("load_memory", "\"256 MiB\""),
+    key("query_memory", "\"1 GiB\""),
+    key("query_threads", "all processors"),
+    key("spill_dir", "the system's temporary folder"),
+    key("connections_max", "1024"),
+    key("handshake_timeout", "\"10 s\""),
+    key("stop_timeout", "\"20 s\""),
+    key("log", "\"info\""),
+    key("access", "a section"),
+    key("tables", "a section for each table"),
+];
+
+/// In `[access]`.
+pub(super) const ACCESS: &[Key] = &[
+    key("socket_mode", "\"0660\""),
+    key("allow_uids", "[]"),
+    key("allow_gids", "[]"),
+    key("attach", "true"),
+];
+
+/// In `[tables.NAME]`.
+pub(super) const TABLE: &[Key] = &[
+    key("files", "required"),
+    key("format", "by the ending"),
+    key("primary_key", "[]"),
+    key("sort_by", "the primary key"),
+    key("reload", "\"never\""),
+];
+
+/// Every key with its section in front, such as `access.attach` and `tables.NAME.files`.
+pub fn keys() -> impl Iterator<Item = (String, Key)> {
+    let in_section = |prefix: &'static str, keys: &'static [Key]| {
+        keys.iter().map(move |key| (format!("{prefix}{}", key.name), *key))
+    };
+    in_section("", TOP).chain(in_section("access.", ACCESS)).chain(in_section("tables.NAME.", TABLE))
+}

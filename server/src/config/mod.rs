@@ -1,0 +1,227 @@
+//! The configuration of a sidecar: one TOML file. docs/configuration.md describes every key.
+
+mod check;
+mod document;
+mod environment;
+mod files;
+mod keys;
+mod reader;
+mod section;
+mod units;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use document::{At, Document, Problems};
+
+pub(crate) use check::notes;
+pub use check::{ConfigArgs, ConfigCommand, config};
+pub use keys::{Key, keys};
+
+/// What a sidecar is to do. Fields that are `None` have the defaults of the cache.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The cache directory.
+    pub dir: PathBuf,
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// When commits survive a crash of the machine.
+    pub durability: Option<Durability>,
+    /// Memory in which one load sorts.
+    pub load_memory: Option<usize>,
+    /// Memory of all queries.
+    pub query_memory: Option<usize>,
+    /// Threads of queries.
+    pub query_threads: Option<usize>,
+    /// Where queries that outgrow their memory write.
+    pub spill_dir: Option<PathBuf>,
+    /// Connections at a time.
+    pub connections_max: Option<usize>,
+    /// Time for hello and for the rest of a frame.
+    pub handshake_timeout: Option<Duration>,
+    /// How long calls may go on when the sidecar stops.
+    pub stop_timeout: Duration,
+    /// How much is logged.
+    pub log: LogLevel,
+    /// Who may connect.
+    pub access: Access,
+    /// The tables, in the order of the file.
+    pub tables: Vec<TableConfig>,
+}
+
+/// Who may connect, and what they are told.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Access {
+    /// Mode of the socket.
+    pub socket_mode: Option<u32>,
+    /// Users that are let in.
+    pub allow_uids: Vec<u32>,
+    /// Groups whose members are let in.
+    pub allow_gids: Vec<u32>,
+    /// Whether clients are told the directory.
+    pub attach: Option<bool>,
+}
+
+/// A table and where its rows come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TableConfig {
+    /// Its name.
+    pub name: String,
+    /// Paths and patterns.
+    pub files: Vec<String>,
+    /// The format of the files, where their endings do not tell it.
+    pub format: Option<FileFormat>,
+    /// Columns that identify a row.
+    pub primary_key: Vec<String>,
+    /// Columns that rows are stored by.
+    pub sort_by: Vec<String>,
+    /// When a table that is there already is loaded again.
+    pub reload: Reload,
+}
+
+/// Formats of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Parquet.
+    Parquet,
+    /// CSV with a header line.
+    Csv,
+    /// Arrow IPC, files or streams.
+    Arrow,
+}
+
+/// When a table that is there already is loaded again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reload {
+    /// Never: the cache keeps what it has.
+    #[default]
+    Never,
+    /// Whenever the sidecar starts.
+    Start,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// And what may be wrong.
+    Warn,
+    /// And what the sidecar does.
+    #[default]
+    Info,
+    /// And every connection.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Config {
+    /// Reads a file. Paths in it are taken from its folder.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] if there is no such file; [`Exit::Usage`] with everything that is wrong in it, by line.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        let folder = std::path::absolute(path)
+            .map_err(|error| Failure::file("find", path, &error))?
+            .parent()
+            .map_or_else(PathBuf::new, Path::to_owned);
+        Self::parse(&text, &path.display().to_string(), &folder, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads a text as a file called `name` that lies in `folder`, with `variable` for the environment.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with everything that is wrong, by line.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        folder: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let problems = Problems::default();
+        let config = Document::new(text, variable, &problems)
+            .parse(keys::TOP)
+            .and_then(|mut file| Self::of(&mut file, folder));
+        let found = problems.into_sorted();
+        match config.filter(|_| found.is_empty()) {
+            Some(config) => Ok(config),
+            None => {
+                let lines: Vec<String> =
+                    found.into_iter().map(|At { line, value }| format!("{name}:{line}: {value}")).collect();
+                Err(Failure::new(Exit::Usage, lines.join("\n")).hint(
+                    "docs/configuration.md describes every key; `pillion config check` looks before a start",
+                ))
+            }
+        }
+    }
+
+    /// Settings of the cache.
+    pub fn cache_options(&self) -> CacheOptions {
+        let mut options = CacheOptions::new();
+        if let Some(durability) = self.durability {
+            options = options.durability(durability);
+        }
+        if let Some(bytes) = self.load_memory {
+            options = options.load_memory(bytes);
+        }
+        if let Some(bytes) = self.query_memory {
+            options = options.query_memory(bytes);
+        }
+        if let Some(threads) = self.query_threads {
+            options = options.query_threads(threads);
+        }
+        if let Some(dir) = &self.spill_dir {
+            options = options.spill_dir(dir);
+        }
+        options
+    }
+
+    /// Settings of the socket.
+    pub fn server_options(&self) -> ServerOptions {
+        let Access { socket_mode, allow_uids, allow_gids, attach } = &self.access;
+        let mut options = ServerOptions::new(&self.socket)
+            .allow_uids(allow_uids.iter().copied())
+            .allow_gids(allow_gids.iter().copied());
+        if let Some(connections) = self.connections_max {
+            options = options.connections_max(connections);
+        }
+        if let Some(timeout) = self.handshake_timeout {
+            options = options.handshake_timeout(timeout);
+        }
+        if let Some(mode) = socket_mode {
+            options = options.socket_mode(*mode);
+        }
+        if let Some(attach) = attach {
+            options = options.attach(*attach);
+        }
+        options
+    }
+}
+
+impl TableConfig {
+    /// What the cache is told to define; `observer` is called with the number of rows read.
+    pub fn definition(&self, observer: impl FnMut(u64) + Send + 'static) -> TableDefinition {
+        TableDefinition::new(self.input(observer)).primary_key(&self.primary_key).sort_by(&self.sort_by)
+    }
+
+    /// Its rows; `observer` is called with the number of those read.
+    pub fn input(&self, observer: impl FnMut(u64) + Send + 'static) -> Input {
+        let input = match (self.format, self.files.as_slice()) {
+            (Some(FileFormat::Parquet), [pattern]) => Input::parquet(pattern),
+            (Some(FileFormat::Csv), [pattern]) => Input::csv(pattern),
+            (Some(FileFormat::Arrow), [pattern]) => Input::arrow(pattern),
+            (_, files) => Input::files(files),
+        };
+        input.observe(observer)
+    }
+}

@@ -1,0 +1,131 @@
+//! What the keys of a file mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pillion::Durability;
+use pillion_ipc::SOCKET_PATH_MAX;
+
+use super::document::At;
+use super::section::Section;
+use super::{Access, Config, FileFormat, LogLevel, Reload, TableConfig, keys};
+
+/// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
+/// 90 s that systemd give a process.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the log is synced unless told otherwise.
+const DURABILITY_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Config {
+    /// Reads it; what is wrong is said to the document.
+    pub(super) fn of(file: &mut Section<'_>, folder: &Path) -> Option<Self> {
+        let path = |at: At<String>| folder.join(at.value);
+        let dir = file.required_text("dir").map(path);
+        let socket = file.required_text("socket").map(|At { line, value }| {
+            let socket = folder.join(value);
+            let len = socket.as_os_str().len();
+            if len > SOCKET_PATH_MAX {
+                let name = socket.display();
+                file.problem(line, format!("`socket` is {name}: {len} bytes, and a path of a socket has at most {SOCKET_PATH_MAX}"));
+            }
+            socket
+        });
+        let config = Self {
+            dir: dir.clone().unwrap_or_default(),
+            socket: socket.clone().unwrap_or_default(),
+            durability: durability(file),
+            load_memory: file.size("load_memory"),
+            query_memory: file.size("query_memory"),
+            query_threads: file.count("query_threads"),
+            spill_dir: file.text("spill_dir").map(path),
+            connections_max: file.count("connections_max"),
+            handshake_timeout: file.duration("handshake_timeout"),
+            stop_timeout: file.duration("stop_timeout").unwrap_or(STOP_TIMEOUT),
+            log: log(file),
+            access: file
+                .section("access", keys::ACCESS)
+                .map(|mut it| Access::of(&mut it))
+                .unwrap_or_default(),
+            tables: file
+                .sections("tables", keys::TABLE)
+                .into_iter()
+                .map(|(name, mut section)| TableConfig::of(name, &mut section, folder))
+                .collect(),
+        };
+        dir.and(socket).map(|_| config)
+    }
+}
+
+impl Access {
+    /// Reads it; what is wrong is said to the document.
+    pub(super) fn of(section: &mut Section<'_>) -> Self {
+        Self {
+            socket_mode: section.mode("socket_mode"),
+            allow_uids: section.ids("allow_uids"),
+            allow_gids: section.ids("allow_gids"),
+            attach: section.boolean("attach"),
+        }
+    }
+}
+
+impl TableConfig {
+    /// Reads it; what is wrong is said to the document.
+    pub(super) fn of(name: String, section: &mut Section<'_>, folder: &Path) -> Self {
+        if name.is_empty() {
+            section.problem(section.line(), "a table needs a name");
+        }
+        let format_line = section.line_of("format");
+        let files = section.required_texts("files");
+        let formats =
+            [("parquet", FileFormat::Parquet), ("csv", FileFormat::Csv), ("arrow", FileFormat::Arrow)];
+        let format = section.choice("format", &formats);
+        if let Some(line) = format_line
+            && files.len() > 1
+        {
+            let message =
+                "`format` is for one path or pattern; of several, each file's ending tells its format";
+            section.problem(line, message);
+        }
+        let columns = |columns: Vec<At<String>>| columns.into_iter().map(|column| column.value).collect();
+        Self {
+            name,
+            files: files
+                .into_iter()
+                .map(|file| folder.join(file.value).to_string_lossy().into_owned())
+                .collect(),
+            format,
+            primary_key: columns(section.texts("primary_key")),
+            sort_by: columns(section.texts("sort_by")),
+            reload: section
+                .choice("reload", &[("never", Reload::Never), ("start", Reload::Start)])
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn durability(file: &mut Section<'_>) -> Option<Durability> {
+    let line = file.line_of("durability_interval");
+    let interval = file.duration("durability_interval");
+    let every = Durability::Interval(interval.unwrap_or(DURABILITY_INTERVAL));
+    let choices = [("interval", every), ("always", Durability::Always), ("never", Durability::Never)];
+    let chosen = file.choice("durability", &choices);
+    match (line, chosen) {
+        (Some(line), Some(Durability::Always | Durability::Never)) => {
+            file.problem(line, "`durability_interval` is for `durability = \"interval\"` only");
+            chosen
+        }
+        (Some(_), None) => Some(every),
+        _ => chosen,
+    }
+}
+
+fn log(file: &mut Section<'_>) -> LogLevel {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    file.choice("log", &levels).unwrap_or_default()
+}

@@ -1,0 +1,201 @@
+//! `pillion serve`: the sidecar.
+
+mod log;
+mod signals;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use pillion::{Cache, Server};
+use pillion_ipc::{BindError, Listener};
+
+use crate::config::{Config, notes};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long a start that is under way may take to end when the process is asked to; then it ends with the process.
+const START_GRACE: Duration = Duration::from_secs(1);
+
+/// Arguments of `pillion serve`.
+#[derive(Args, Debug)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct ServeArgs {
+    /// The configuration; docs/configuration.md describes every key
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+const AFTER_HELP: &str = "\
+The smallest configuration:
+  dir = \"/var/lib/pillion\"
+  socket = \"/run/pillion/pillion.sock\"
+
+  [tables.flights]
+  files = \"flights-*.parquet\"
+  primary_key = [\"time_hour\", \"carrier\", \"flight\"]
+
+Examples:
+  pillion config check --config pillion.toml
+  pillion serve --config pillion.toml
+  pillion status --url unix:/run/pillion/pillion.sock";
+
+/// What the thread that runs the sidecar waits for.
+enum Event {
+    /// The system asks the process to end.
+    Signal,
+    /// The tables are there and clients are served, or that failed, or it was given up because of a signal.
+    Started(Result<Option<Server>, Failure>),
+    /// Every call has ended.
+    Stopped,
+}
+
+/// Reads a configuration and runs a sidecar until the process is asked to end; logs to standard error.
+///
+/// # Errors
+/// Those of [`Config::read`] and [`serve_with`].
+pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let config = Config::read(&args.config)?;
+    log::begin(config.log);
+    serve_with(&config)
+}
+
+/// Runs a sidecar until the process gets SIGTERM or SIGINT: opens the cache, loads its tables, listens. What it does is
+/// said by `tracing`.
+///
+/// Clients that connect while tables are loaded wait, because there is no socket yet: whoever is connected sees all
+/// tables. At the signal it stops accepting, lets calls finish for as long as the configuration says, and closes the
+/// cache. If the signal comes while tables are loaded, what is loaded stays and the rest ends with the process. A second
+/// signal ends the process at once; every commit that was acknowledged is there also then.
+///
+/// # Errors
+/// Of opening the cache, of loading a table, of the socket, and of closing the cache.
+pub fn serve_with(config: &Config) -> Result<(), Failure> {
+    let (sender, events) = mpsc::channel();
+    let signals = signals::watch(&sender)?;
+    let outcome = run(config, &sender, &events);
+    signals.close();
+    outcome
+}
+
+fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
+    // Now, although it is bound later: nobody wants to be told after long loads.
+    Listener::check(&config.socket).map_err(|error| {
+        let exit = match &error {
+            BindError::InUse(_) => Exit::Retry,
+            BindError::Io(..) => Exit::Report,
+            _ => Exit::Usage,
+        };
+        Failure::new(exit, error.to_string())
+    })?;
+    let cache = config.cache_options().open(&config.dir)?;
+    tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
+    // On a thread of its own, so that a signal ends the process also while a large table is loaded.
+    let stopping = Arc::new(AtomicBool::new(false));
+    spawn("pillion-start", {
+        let (config, cache, sender, stopping) =
+            (config.clone(), cache.clone(), sender.clone(), stopping.clone());
+        move || {
+            // Nobody waits for it if a signal came first.
+            let _ = sender.send(Event::Started(start(&config, &cache, &stopping)));
+        }
+    })?;
+    let server = match next(events)? {
+        Event::Started(started) => started,
+        _ => {
+            tracing::info!("asked to end while tables are loaded");
+            stopping.store(true, Ordering::SeqCst);
+            let Ok(Event::Started(started)) = events.recv_timeout(START_GRACE) else {
+                // Not closed: the load under way would go on writing after the directory's lock was given free.
+                cache.sync()?;
+                return Ok(());
+            };
+            started
+        }
+    };
+    match server {
+        Err(failure) => {
+            // What this says is less than why there was no start.
+            if let Err(error) = cache.close() {
+                tracing::error!(%error, "the cache could not be closed");
+            }
+            return Err(failure);
+        }
+        Ok(Some(server)) => {
+            if !stopping.load(Ordering::SeqCst) {
+                tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
+                next(events)?;
+            }
+            tracing::info!(connections = server.connections(), "asked to end");
+            stop(config, server, sender, events)?;
+        }
+        Ok(None) => {}
+    }
+    cache.close()?;
+    tracing::info!("closed");
+    Ok(())
+}
+
+/// Loads the tables and listens; gives up between two tables if it is to stop.
+fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option<Server>, Failure> {
+    for table in &config.tables {
+        tables::load(cache, table)?;
+        if stopping.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+    }
+    tables::name_others(cache, config)?;
+    let server = cache.serve(config.server_options())?;
+    // After the socket is bound, because binding makes its folder.
+    for note in notes(config) {
+        tracing::warn!("{note}");
+    }
+    Ok(Some(server))
+}
+
+/// Lets calls finish, for as long as they may.
+fn stop(
+    config: &Config,
+    server: Server,
+    sender: &Sender<Event>,
+    events: &Receiver<Event>,
+) -> Result<(), Failure> {
+    let stopped = sender.clone();
+    spawn("pillion-stop", move || {
+        server.stop();
+        let _ = stopped.send(Event::Stopped);
+    })?;
+    loop {
+        match events.recv_timeout(config.stop_timeout) {
+            Ok(Event::Stopped) => return Ok(()),
+            // A second signal ends the process by itself.
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!(after = ?config.stop_timeout, "calls that still run are given up");
+                return Ok(());
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+        }
+    }
+}
+
+fn next(events: &Receiver<Event>) -> Result<Event, Failure> {
+    events.recv().map_err(|_| defect())
+}
+
+fn defect() -> Failure {
+    Failure::new(Exit::Report, "a thread of the sidecar ended without a word; this is a defect")
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| Failure::new(Exit::Report, "cannot start a thread").because(&error))
+}

@@ -1,0 +1,75 @@
+//! The tables of the configuration, brought into the cache at a start.
+
+use std::time::{Duration, Instant};
+
+use pillion::{Cache, ErrorCode, ErrorKind};
+
+use crate::config::{Config, Reload, TableConfig};
+use crate::failure::Failure;
+
+/// How often a long load says how far it is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Defines a table, or keeps the one that is there, or loads that anew if the configuration says so.
+///
+/// # Errors
+/// Of defining and loading. A table that is there goes on serving when its files cannot be read: that is logged.
+pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
+    let name = table.name.as_str();
+    let failed = |error: pillion::Error| Failure::from(error).context(format_args!("table `{name}`"));
+    let is_there = match cache.table(name) {
+        Ok(_) => true,
+        Err(error) if error.code() == ErrorCode::TableNotFound => false,
+        Err(error) => return Err(failed(error)),
+    };
+    let started = Instant::now();
+    // Also if it is there: then nothing is read, and a table with another key or order is refused.
+    let handle = cache.define_table(name, table.definition(reporter(name))).map_err(failed)?;
+    let what = match (is_there, table.reload) {
+        (false, _) => "table loaded",
+        (true, Reload::Never) => "table kept",
+        (true, Reload::Start) => match handle.replace(table.input(reporter(name))) {
+            Ok(_) => "table loaded again",
+            Err(error) if error.kind() == ErrorKind::Source => {
+                tracing::error!(
+                    table = name,
+                    error = format!("{error:#}"),
+                    "not loaded again; the rows stay as they are"
+                );
+                "table kept"
+            }
+            Err(error) => return Err(failed(error)),
+        },
+    };
+    let info = handle.info().map_err(failed)?;
+    tracing::info!(table = name, rows = info.rows, bytes = info.bytes, elapsed = ?started.elapsed(), "{what}");
+    Ok(())
+}
+
+/// Says which tables are served that the configuration does not name.
+///
+/// # Errors
+/// Those of listing the tables.
+pub(super) fn name_others(cache: &Cache, config: &Config) -> Result<(), Failure> {
+    for there in cache.tables()? {
+        if config.tables.iter().all(|table| table.name != there.name) {
+            tracing::info!(
+                table = there.name,
+                rows = there.rows,
+                "table kept that the configuration does not name"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn reporter(table: &str) -> impl FnMut(u64) + Send + 'static {
+    let table = table.to_owned();
+    let mut reported = Instant::now();
+    move |rows| {
+        if reported.elapsed() >= REPORT_INTERVAL {
+            reported = Instant::now();
+            tracing::info!(table, rows, "loading");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A configuration that is wrong is refused with line and reason, and every key is documented.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pillion::{CacheOptions, ServerOptions};
+use pillion_server::Config;
+use pillion_server::config::keys;
+
+use crate::sidecar::config;
+use crate::support::{Dir, items, write_parquet};
+
+/// The document of all keys.
+fn document() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md")).unwrap()
+}
+
+fn parse(text: &str) -> Config {
+    let variable = |name: &str| (name == "DATA").then(|| "/data".to_owned());
+    Config::parse(text, "pillion.toml", Path::new("/etc"), &variable).unwrap()
+}
+
+/// Checks that a configuration is refused with exactly these complaints, in the order of their lines.
+#[track_caller]
+fn refused(text: &str, complaints: &[&str]) {
+    let dir = Dir::empty();
+    let path = dir.write("pillion.toml", text);
+    for command in [&["config", "check", "--config"], &["serve", "--config"][..]] {
+        let outcome = dir.run(&[command, &[path.to_str().unwrap()]].concat());
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        let said: Vec<&str> = outcome.errors.lines().collect();
+        let (hint, said) = said.split_last().unwrap();
+        assert!(hint.contains("docs/configuration.md"), "{hint}");
+        assert_eq!(said.len(), complaints.len(), "{}", outcome.errors);
+        for (said, complaint) in said.iter().zip(complaints) {
+            let place = format!("{}:", path.display());
+            let said = said.trim_start_matches("error: ").trim().strip_prefix(&place).unwrap();
+            assert_eq!(said, *complaint);
+        }
+    }
+    assert_eq!(dir.files(), ["pillion.toml"], "nothing was made");
+}
+
+#[test]
+fn every_key_is_documented_with_its_default_and_no_other_is() {
+    let documented: BTreeSet<String> = document()
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|');
+            let name = cells.next()?.trim().strip_suffix('`')?;
+            let default = cells.next()?.trim().trim_matches('`');
+            assert!(cells.next()?.trim().len() > 20, "`{name}` has no reason");
+            Some(format!("{name} = {default}"))
+        })
+        .collect();
+    let known: BTreeSet<String> = keys().map(|(name, key)| format!("{name} = {}", key.default)).collect();
+    assert_eq!(documented, known);
+}
+
+/// The example of the document is a configuration, and it has every key.
+#[test]
+fn the_example_of_the_document_has_every_key() {
+    let document = document();
+    let (_, rest) = document.split_once("```toml\n# Every key").unwrap();
+    let example = rest.split_once("```").unwrap().0;
+    let config = parse(&format!("# Every key{example}"));
+    assert_eq!(config.tables.len(), 2);
+    for (name, _) in keys() {
+        let key = name.rsplit('.').next().unwrap();
+        let is_there = example
+            .lines()
+            .any(|line| line.starts_with(&format!("{key} =")) || line.starts_with(&format!("[{key}")));
+        assert!(is_there, "the example lacks `{name}`");
+    }
+}
+
+/// The defaults that are documented are those of the cache.
+#[test]
+fn defaults_written_out_change_nothing() {
+    let mut text = "dir = \"cache\"\nsocket = \"sock\"\n".to_owned();
+    let mut access = "[access]\n".to_owned();
+    // Some defaults are described in words, and required keys have none.
+    let is_value = |default: &str| {
+        default.starts_with(['"', '[', '1', 't']) && !default.contains(' ') || default.starts_with('"')
+    };
+    for (name, key) in keys().filter(|(_, key)| is_value(key.default)) {
+        match name.split_once('.') {
+            None => text += &format!("{name} = {}\n", key.default),
+            Some(("access", name)) => access += &format!("{name} = {}\n", key.default),
+            Some(_) => {}
+        }
+    }
+    let (written, left_out) = (parse(&(text + &access)), parse("dir = \"cache\"\nsocket = \"sock\""));
+    assert!(written.load_memory.is_some() && written.access.socket_mode.is_some());
+    let plain = format!("{:?}", CacheOptions::new());
+    assert_eq!(format!("{:?}", written.cache_options()), plain);
+    assert_eq!(format!("{:?}", left_out.cache_options()), plain);
+    let plain = format!("{:?}", ServerOptions::new("/etc/sock"));
+    assert_eq!(format!("{:?}", written.server_options()), plain);
+    assert_eq!(format!("{:?}", left_out.server_options()), plain);
+    assert_eq!((written.stop_timeout, written.log), (left_out.stop_timeout, left_out.log));
+}
+
+#[test]
+fn settings_reach_the_cache_and_the_socket() {
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\ndurability_interval = \"250 ms\"\nload_memory = 1_048_576\n\
+         query_memory = \"2GiB\"\nquery_threads = 3\nspill_dir = \"/spill\"\nconnections_max = 7\n\
+         handshake_timeout = \"1 min\"\nstop_timeout = \"2 h\"\n[access]\nsocket_mode = 0o600\n\
+         allow_uids = [1, 2]\nallow_gids = [3]\nattach = false\n",
+    );
+    let cache = format!("{:?}", config.cache_options());
+    for part in [
+        "Interval(250ms)",
+        "load_memory: 1048576",
+        "query_memory: 2147483648",
+        "query_threads: 3",
+        "\"/spill\"",
+    ] {
+        assert!(cache.contains(part), "{part}: {cache}");
+    }
+    let server = format!("{:?}", config.server_options());
+    for part in
+        ["\"/etc/sock\"", "connections_max: 7", "60s", "socket_mode: 384", "[1, 2]", "[3]", "attach: false"]
+    {
+        assert!(server.contains(part), "{part}: {server}");
+    }
+    assert_eq!(config.stop_timeout.as_secs(), 7200);
+    for (word, shown) in [("always", "Always"), ("never", "Never"), ("interval", "Interval(1s)")] {
+        let config = parse(&format!("dir = \"a\"\nsocket = \"b\"\ndurability = \"{word}\""));
+        assert!(format!("{:?}", config.cache_options()).contains(shown), "{word}");
+    }
+}
+
+#[test]
+fn variables_are_put_into_texts() {
+    let config = parse(
+        "dir = \"${DATA}/cache\"\nsocket = \"sock\"\n\
+         [tables.a]\nfiles = [\"${DATA}/a.csv\", \"b-$${DATA}-${DATA}.csv\", \"$DATA.csv\"]\n",
+    );
+    assert_eq!(config.dir, Path::new("/data/cache"));
+    assert_eq!(config.tables[0].files, ["/data/a.csv", "/etc/b-${DATA}-/data.csv", "/etc/$DATA.csv"]);
+    refused(
+        "dir = \"${PILLION_NOT_SET}\"\nsocket = \"${\"\nspill_dir = \"${a b}\"",
+        &[
+            "1: the environment variable `PILLION_NOT_SET` is not set",
+            "2: `${` has no closing `}`; `$${` is a plain `${`",
+            "3: `${a b}` is no environment variable; `$${` is a plain `${`",
+        ],
+    );
+}
+
+#[test]
+fn unknown_keys_are_answered_with_the_nearest() {
+    refused(
+        "dir = \"cache\"\nsocket = \"sock\"\nload_memroy = 1\n[acess]\n",
+        &[
+            "3: `load_memroy` is no key of the file; did you mean `load_memory`?",
+            "4: `acess` is no key of the file; did you mean `access`?",
+        ],
+    );
+    refused(
+        "dir = \"cache\"\nsocket = \"sock\"\n[access]\nallow_uid = [1]\n[tables.a]\nfiles = \"a.csv\"\n\
+         primary-key = \"x\"\ncolour = \"red\"\n",
+        &[
+            "4: `allow_uid` is no key of [access]; did you mean `allow_uids`?",
+            "7: `primary-key` is no key of [tables.a]; did you mean `primary_key`?",
+            "8: `colour` is no key of [tables.a]; there are files, format, primary_key, sort_by, reload",
+        ],
+    );
+}
+
+#[test]
+fn what_must_be_there_is_asked_for() {
+    refused("", &["1: the file lacks `dir`", "1: the file lacks `socket`"]);
+    refused(
+        "dir = \"\"\nsocket = \"sock\"\n\n[tables.a]\nprimary_key = \"x\"\n[tables.b]\nfiles = []\n",
+        &["1: `dir` is empty", "4: [tables.a] lacks `files`", "7: `files` names nothing"],
+    );
+}
+
+#[test]
+fn wrong_types_and_values_are_refused_with_their_lines() {
+    refused(
+        "dir = 5\nsocket = [\"a\"]\ndurability = \"allways\"\ndurability_interval = 1\nload_memory = \"3 parsecs\"\n\
+         query_memory = 0\nquery_threads = \"four\"\nconnections_max = -1\nhandshake_timeout = \"10\"\n\
+         stop_timeout = \"0 s\"\nlog = \"loud\"\naccess = 1\ntables = [1]\n",
+        &[
+            "1: `dir` is the number 5, not a text in quotes",
+            "2: `socket` is a list, not a text in quotes",
+            "3: `durability` is \"allways\"; did you mean \"always\"?",
+            "4: `durability_interval` is the number 1, not a duration in quotes such as \"500 ms\"",
+            "5: `load_memory`: `3 parsecs`: sizes are in B, KiB, MiB, GiB, TiB, or kB, MB, GB, TB",
+            "6: `query_memory` is 0; it must be at least 1 byte",
+            "7: `query_threads` is the text \"four\", not a whole number",
+            "8: `connections_max` is -1; it must be a whole number of at least 1",
+            "9: `handshake_timeout`: `10`: durations are in ms, s, min or h",
+            "10: `stop_timeout` is 0 s; it must be longer",
+            "11: `log` is \"loud\"; choose of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            "12: `access` is the number 1, not a section, written as [access]",
+            "13: `tables` is a list, not a section, written as [tables]",
+        ],
+    );
+    refused(
+        "dir = \"a\"\nsocket = \"b\"\ndurability = \"always\"\ndurability_interval = \"1 s\"\n[access]\n\
+         socket_mode = 660\nallow_uids = \"root\"\nallow_gids = [\n  1,\n  -1,\n]\nattach = \"yes\"\n\
+         [tables.t]\nfiles = [\"a.csv\", \"b.csv\"]\nformat = \"csv\"\nreload = \"strat\"\nprimary_key = [1]\n\
+         [tables]\nu = 1\n",
+        &[
+            "4: `durability_interval` is for `durability = \"interval\"` only",
+            "6: `socket_mode` is the number 660, not a mode such as \"0660\"",
+            "7: `allow_uids` is the text \"root\", not a list of numbers such as [1000, 2000]",
+            "10: `allow_gids`: -1 is no user or group",
+            "12: `attach` is the text \"yes\", not true or false, without quotes",
+            "15: `format` is for one path or pattern; of several, each file's ending tells its format",
+            "16: `reload` is \"strat\"; did you mean \"start\"?",
+            "17: `primary_key` is the number 1, not a text in quotes, or a list of texts",
+            "19: [tables.u] is the number 1, not a section",
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_refused_with_its_line() {
+    let dir = Dir::empty();
+    let path = dir.write("pillion.toml", "dir = \"cache\"\nsocket = \"sock\n");
+    dir.run(&["config", "check", "--config", path.to_str().unwrap()]).fails(2, &["pillion.toml:2: "]);
+    dir.run(&["config", "check", "--config", "missing.toml"]).fails(3, &["cannot read `missing.toml`"]);
+    dir.run(&["serve"]).fails(2, &["--config"]);
+}
+
+#[test]
+fn check_says_what_it_found() {
+    let dir = Dir::empty();
+    write_parquet(&dir.path("items.parquet"), &items());
+    dir.write("a.csv", "x\n1\n");
+    dir.write("b.csv", "x\n2\n");
+    let tables = "[tables.items]\nfiles = \"items.parquet\"\nprimary_key = \"id\"\nreload = \"start\"\n\
+                  [tables.letters]\nfiles = \"*.csv\"\n";
+    let path = dir.write("pillion.toml", config(tables));
+    let check = ["config", "check", "--config", path.to_str().unwrap()];
+    let said = dir.answer(&check);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], format!("configuration  {}", path.display()));
+    assert_eq!(lines[1], format!("directory      {}, a new cache", dir.cache().display()));
+    assert_eq!(lines[2], format!("socket         {}", dir.path("run/pillion.sock").display()));
+    assert_eq!(lines[3], "access         socket mode 0660, everyone whom it lets connect");
+    assert!(lines[4].starts_with("table          items: 1 file of "), "{said}");
+    assert!(lines[4].ends_with(", key id, loaded again at every start"), "{said}");
+    assert_eq!(lines[5], "table          letters: 2 files of 8 B, no key");
+    assert_eq!(lines.len(), 6);
+    assert!(!dir.cache().exists() && !dir.path("run").exists(), "nothing is made");
+
+    let sidecar = crate::sidecar::Sidecar::ready(&dir, &config(tables));
+    let said = dir.answer(&check);
+    assert!(said.contains("a cache with 2 tables; a process owns it now"), "{said}");
+    assert!(said.contains("pillion.sock; a process listens on it now"), "{said}");
+    sidecar.kill();
+    let said = dir.answer(&check);
+    assert!(said.contains("nobody listens on what is there, so it is replaced"), "{said}");
+}
+
+#[test]
+fn check_finds_everything_that_would_keep_it_from_starting() {
+    let dir = Dir::new();
+    let check = |text: &str| {
+        let path = dir.write("pillion.toml", text);
+        dir.run(&["config", "check", "--config", path.to_str().unwrap()])
+    };
+    dir.write("a.txt", "x\n1\n");
+    let long = "x".repeat(120);
+    check(&format!("dir = \"cache\"\nsocket = \"/tmp/{long}\"")).fails(
+        2,
+        &["pillion.toml:2: `socket` is /tmp/x", "125 bytes, and a path of a socket has at most 107"],
+    );
+    write_parquet(&dir.path("items.parquet"), &items());
+    dir.write("torn.parquet", "PAR1 and no more");
+    let torn = "[tables.torn]\nfiles = \"torn.parquet\"\n\
+                [tables.new]\nfiles = \"items.parquet\"\nsort_by = \"nmae\"";
+    check(&config(torn)).fails(
+        1,
+        &[
+            "torn.parquet` is no readable Parquet file",
+            "items.parquet` has no column `nmae`; did you mean `name`?",
+        ],
+    );
+    check("dir = \"a.txt/cache\"\nsocket = \"a.txt/sock\"")
+        .fails(5, &["a.txt/cache cannot be made", "a.txt is no directory", "a.txt/sock cannot be made"]);
+    check(&config("spill_dir = \"a.txt/spill\""))
+        .fails(5, &["`spill_dir` cannot be used", "a.txt is no directory"]);
+    check("dir = \".\"\nsocket = \"sock\"").fails(3, &["the directory", "holds"]);
+    check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["a.txt exists and is no socket"]);
+    check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.feather\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(
+        3,
+        &[
+            "table `a`: cannot open",
+            "gone.csv",
+            "no file matches",
+            "table `b`: the ending of",
+            "names no format",
+        ],
+    );
+    check(&config("[tables.items]\nfiles = \"a.txt\"\nformat = \"csv\"\nprimary_key = \"name\"")).fails(
+        1,
+        &["table `items` is there with primary key (id) and sort order (id), not (name) and (name)"],
+    );
+}

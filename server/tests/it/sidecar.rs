@@ -1,0 +1,134 @@
+//! A sidecar as its users run it: the real binary with a configuration, ended by signals.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::Dir;
+
+/// A sidecar that takes longer for anything is taken for stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running sidecar; killed when dropped.
+pub(crate) struct Sidecar {
+    child: Child,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// What it said so far.
+#[derive(Default)]
+struct Log {
+    text: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+impl Sidecar {
+    /// Starts it with a configuration, which is written beside the cache.
+    pub(crate) fn start(dir: &Dir, config: &str) -> Self {
+        Self::start_named(dir, "pillion.toml", config)
+    }
+
+    /// Starts it with a configuration in a file of this name.
+    pub(crate) fn start_named(dir: &Dir, name: &str, config: &str) -> Self {
+        let path = dir.write(name, config);
+        let mut command = dir.command(&["serve", "--config", path.to_str().unwrap()]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reader = {
+            let log = log.clone();
+            let read = move || {
+                for line in lines.map_while(Result::ok) {
+                    let mut text = log.text.lock().unwrap();
+                    text.0.push_str(&line);
+                    text.0.push('\n');
+                    log.changed.notify_all();
+                }
+                log.text.lock().unwrap().1 = true;
+                log.changed.notify_all();
+            };
+            std::thread::Builder::new().name("log".into()).spawn(read).unwrap()
+        };
+        Self { child, log, reader: Some(reader) }
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn ready(dir: &Dir, config: &str) -> Self {
+        let sidecar = Self::start(dir, config);
+        sidecar.says(" ready ");
+        sidecar
+    }
+
+    /// Waits until it has said something.
+    #[track_caller]
+    pub(crate) fn says(&self, what: &str) {
+        let text = self.log.text.lock().unwrap();
+        let waits = |(text, ended): &mut (String, bool)| !text.contains(what) && !*ended;
+        let (text, _) = self.log.changed.wait_timeout_while(text, PATIENCE, waits).unwrap();
+        assert!(text.0.contains(what), "`{what}` was not said: {}", text.0);
+    }
+
+    /// All that it said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text.lock().unwrap().0.clone()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
+    }
+
+    /// Waits for its end: how it ended, and all that it said.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        (status, self.log())
+    }
+
+    /// Asks it to end and checks that it ended well.
+    #[track_caller]
+    pub(crate) fn end(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains(" closed"), "{log}");
+        log
+    }
+
+    /// Kills it with no chance to tidy up.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.wait();
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // It has ended already, or this ends it; either is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The socket of [`config`].
+pub(crate) fn socket(dir: &Dir) -> PathBuf {
+    dir.path("run/pillion.sock")
+}
+
+/// Its URL.
+pub(crate) fn url(dir: &Dir) -> String {
+    format!("unix:{}", socket(dir).display())
+}
+
+/// A configuration of the cache of a directory and its socket, with more lines below the first two.
+pub(crate) fn config(more: &str) -> String {
+    format!("dir = \"cache\"\nsocket = \"run/pillion.sock\"\n{more}\n")
+}
