@@ -184,5 +184,9 @@ pub fn a_small_range_reads_few_rows(session: &mut Session<'_>) -> Outcome {
             plan.contains(&format!("rows={expected},")) || (expected == 0 && !plan.contains("PillionScan"));
         assert!(is_read, "{condition} should read {expected} rows: {plan}");
     }
+    let text = "EXPLAIN ANALYZE SELECT id FROM t WHERE day BETWEEN 7000 AND 7009";
+    let plan = format!("{:?}", rows_of(&session.sql(text, &[])?));
+    let scan = plan.split("PillionScan").nth(1).unwrap_or_default();
+    assert!(scan.contains("output_rows=100"), "{plan}");
     Ok(())
 }

@@ -111,8 +111,8 @@ fn refuse_beyond(limit: usize, found: usize, what: &str) -> Result<()> {
         ErrorCode::InvalidSql,
         format!(
             "the statement has {found} {what}, and at most {limit} are planned; \
-             name many values in one IN list, pass values as parameters, \
-             or put them into a table and join it"
+             name many values in one IN list, put them into a table and join it, \
+             or split the statement"
         ),
     ))
 }

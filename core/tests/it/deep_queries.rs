@@ -14,6 +14,8 @@ use crate::support::child::{self, Process};
 use crate::support::random::Random;
 use crate::support::{define, files};
 
+/// One in so many statements is sent through a socket too.
+const REMOTE_STEP: usize = 4;
 /// Stack of the threads that call.
 const CALLER_STACK: usize = 512 << 10;
 
@@ -60,7 +62,7 @@ fn runs_remotely(cache: &Cache, dir: &Path, texts: &str) {
     let socket = dir.join("pillion.sock");
     let server = cache.serve(pillion::ServerOptions::new(&socket)).unwrap();
     let client = Cache::connect(&socket, std::time::Duration::from_secs(600)).unwrap();
-    for text in texts.lines() {
+    for text in texts.lines().step_by(REMOTE_STEP) {
         let answer = client.sql(text, &[]).and_then(Batches::concat);
         child::say(
             answer.map_or_else(|error| refusal(&error), |answer| format!("{} rows", answer.num_rows())),
@@ -79,14 +81,15 @@ fn outcomes(queries: &[(String, String)]) -> Vec<String> {
     files::write(&dir.path().join("queries"), texts.join("\n").as_bytes());
     let mut child = Process::start("deep_queries::runs_queries", dir.path());
     let mut outcomes = Vec::new();
-    let runs = if cfg!(feature = "sidecar") { 2 } else { 1 };
-    for (shape, _) in queries.iter().cycle().take(runs * queries.len()) {
-        let said = child.next();
-        outcomes.push(said.unwrap_or_else(|| panic!("the process ended at: {shape}")));
+    for (shape, _) in queries {
+        outcomes.push(child.next().unwrap_or_else(|| panic!("the process ended at: {shape}")));
+    }
+    if cfg!(feature = "sidecar") {
+        for ((shape, _), outcome) in queries.iter().zip(&outcomes).step_by(REMOTE_STEP) {
+            assert_eq!(child.next().as_ref(), Some(outcome), "through a socket: {shape}");
+        }
     }
     child.finish();
-    let remote = outcomes.split_off(queries.len());
-    assert!(remote.is_empty() || remote == outcomes, "{outcomes:?} and, remotely, {remote:?}");
     outcomes
 }
 
@@ -113,23 +116,23 @@ fn chain(count: usize, step: impl Fn(&str) -> String) -> String {
 
 #[test]
 fn what_is_within_the_limits_is_answered() {
-    let joins: String = (1..60).map(|n| format!(" JOIN t t{n} ON t{n}.id = t{}.id", n - 1)).collect();
-    let case: String = (0..300).map(|n| format!(" WHEN id = {n} THEN {n}")).collect();
+    let joins: String = (1..20).map(|n| format!(" JOIN t t{n} ON t{n}.id = t{}.id", n - 1)).collect();
+    let case: String = (0..100).map(|n| format!(" WHEN id = {n} THEN {n}")).collect();
     let numbers: Vec<String> = (0..10_000).map(|n: i64| (n - 5000).to_string()).collect();
     assert_outcomes(&[
         ("a sum", format!("SELECT id{} FROM t", " + 1".repeat(600)), "10 rows"),
-        ("a sum of columns", format!("SELECT id{} FROM t", " + id".repeat(600)), "10 rows"),
-        ("a concatenation", format!("SELECT name{} FROM t", " || 'x'".repeat(300)), "10 rows"),
+        ("a sum of columns", format!("SELECT id{} FROM t", " + id".repeat(200)), "10 rows"),
+        ("a concatenation", format!("SELECT name{} FROM t", " || 'x'".repeat(100)), "10 rows"),
         ("conditions", format!("SELECT id FROM t WHERE {}", conditions(700, " AND ")), "10 rows"),
-        ("alternatives", format!("SELECT id FROM t WHERE {}", conditions(400, " OR ")), "10 rows"),
-        ("a union", vec!["SELECT id FROM t"; 200].join(" UNION ALL "), "2000 rows"),
+        ("alternatives", format!("SELECT id FROM t WHERE {}", conditions(200, " OR ")), "10 rows"),
+        ("a union", vec!["SELECT id FROM t"; 100].join(" UNION ALL "), "1000 rows"),
         ("a chain", chain(300, |q| format!("SELECT * FROM {q}")), "1 rows"),
         (
             "a chain of sums",
             chain(40, |q| format!("SELECT id{} AS id FROM {q}", " + 1".repeat(20))),
             "1 rows",
         ),
-        ("a chain of groups", chain(60, |q| format!("SELECT id, count(*) FROM {q} GROUP BY id")), "1 rows"),
+        ("a chain of groups", chain(20, |q| format!("SELECT id, count(*) FROM {q} GROUP BY id")), "1 rows"),
         ("joins", format!("SELECT t0.id FROM t t0{joins}"), "10 rows"),
         ("branches", format!("SELECT CASE{case} END FROM t"), "10 rows"),
         ("parentheses", format!("SELECT {}1{}", "(".repeat(40), ")".repeat(40)), "1 rows"),
@@ -206,10 +209,10 @@ impl Maker {
                 self.condition(brackets - 1),
                 self.number(brackets - 1)
             ),
-            3 => format!("coalesce({}, 1)", self.number(brackets - 1)),
+            3 => format!("nullif({}, 1)", self.number(brackets - 1)),
             4 if brackets > 8 => format!("(SELECT max({}) FROM t)", self.number(brackets / 2)),
             _ => {
-                let terms = 1 + self.random.below(self.operators.clamp(1, 200));
+                let terms = 1 + self.random.below(self.operators.clamp(1, 400));
                 self.operators = self.operators.saturating_sub(terms);
                 let mut text = self.number(brackets - 1);
                 for _ in 0..terms {
@@ -273,9 +276,10 @@ impl Maker {
 fn nested_queries_made_at_random_never_end_the_process() {
     let mut random = Random::new(0xDEE9);
     let mut queries = Vec::new();
-    for (count, operators) in [(40, 60), (12, 400), (6, 1_200), (6, 5_000)] {
+    for (count, operators) in [(16, 40), (3, 300), (5, 12_000)] {
         for _ in 0..count {
-            let mut maker = Maker { random: Random::new(random.next()), operators };
+            random.next();
+            let mut maker = Maker { random: random.clone(), operators };
             let text = maker.query(14);
             queries.push((text.chars().take(2_000).collect(), text));
         }
@@ -285,7 +289,7 @@ fn nested_queries_made_at_random_never_end_the_process() {
     let refused =
         outcomes.iter().filter(|outcome| **outcome == format!("{:?}", ErrorCode::InvalidSql)).count();
     println!("{answered} answered, {refused} refused, of {}", outcomes.len());
-    assert!(answered >= 20 && refused >= 3, "both sides of the limits are tried: {outcomes:?}");
+    assert!(answered >= 10 && refused >= 2, "both sides of the limits are tried: {outcomes:?}");
     let known = ["rows", "InvalidSql", "Execution", "Unsupported", "MemoryLimit"];
     let unknown: Vec<_> =
         outcomes.iter().filter(|outcome| !known.iter().any(|known| outcome.ends_with(known))).collect();
