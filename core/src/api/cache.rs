@@ -110,6 +110,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers;
+    /// [`PermissionDenied`](ErrorCode::PermissionDenied) if it does not let this user in;
     /// [`Unsupported`](ErrorCode::Unsupported) if it speaks no protocol that this client does.
     #[cfg(feature = "sidecar")]
     pub fn connect(socket: impl AsRef<Path>, deadline: std::time::Duration) -> Result<Self> {

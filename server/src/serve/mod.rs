@@ -73,6 +73,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// cache. If the signal comes while tables are loaded, what is loaded stays and the rest ends with the process. A second
 /// signal ends the process at once; every commit that was acknowledged is there also then.
 ///
+/// Made for a process of its own: handlers of the two signals are installed, and stay.
+///
 /// # Errors
 /// Of opening the cache, of loading a table, of the socket, and of closing the cache.
 pub fn serve_with(config: &Config) -> Result<(), Failure> {

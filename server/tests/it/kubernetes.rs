@@ -14,6 +14,7 @@ use pillion_server::cli::Cli;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::sidecar::Sidecar;
 use crate::support::Outcome;
 
 /// What the volumes are mounted at.
@@ -119,20 +120,14 @@ fn the_users_of_the_pod_read_and_strangers_do_not() {
         return;
     }
     let pod = Pod::new();
-    let sidecar = pod
-        .user("initContainers")
-        .arg("serve")
-        .arg("--config")
-        .arg(&pod.config)
-        .stderr(Stdio::null())
-        .spawn();
-    let mut sidecar = sidecar.unwrap();
+    let sidecar = Sidecar::spawn(pod.user("initContainers").args(["serve", "--config"]).arg(&pod.config));
     let url = format!("unix:{}", pod.at(RUN, "sidecar/pillion.sock"));
     let dir = pod.at(DATA, "cache");
     let query = ["sql", "--format", "csv", "SELECT count(*) AS n FROM airlines"];
     let ask = |mut command: Command, url: &str| Outcome::of(command.args(query).args(["--url", url]), "");
     // The application waits for the sidecar, asks it, and reads the directory itself.
-    assert_eq!(ask(pod.user("containers"), &url).answer(), "n\n16\n");
+    let first = ask(pod.user("containers"), &url);
+    assert_eq!(first.text(), "n\n16\n", "{first:?}, {}", sidecar.log());
     assert_eq!(ask(pod.user("containers"), &dir).answer(), "n\n16\n");
     let probe = Outcome::of(pod.user("initContainers").args(["status", "--ready", "--url", &url]), "");
     assert_eq!(probe.answer(), "");
@@ -147,9 +142,7 @@ fn the_users_of_the_pod_read_and_strangers_do_not() {
     // A user of another pod: neither the folder nor the socket lets it connect.
     let stranger = |url: &str| ask(pod.command(10_003, "3000"), url);
     stranger(&format!("{url}?deadline=1")).fails(4, &["Permission denied"]);
-    rustix::process::kill_process(rustix::process::Pid::from_child(&sidecar), rustix::process::Signal::TERM)
-        .unwrap();
-    assert!(sidecar.wait().unwrap().success());
+    sidecar.end();
 }
 
 /// Folders like the volumes of a pod: everyone's, of root and the group of the pod, which new files get.
@@ -181,9 +174,11 @@ impl Pod {
             .iter()
             .fold(configuration(), |text, volume| text.replace(&format!("\"{volume}"), &there(volume)));
         write(&config, &text);
-        // A copy, because the folder that it was built in may be one that only its owner can enter.
+        // A copy, because the folder that it was built in may be one that only its owner can enter. Made by another
+        // process: a child of another test would hold the file open for writing for a moment, and it could not be run.
         let program = root.join("pillion");
-        fs::copy(env!("CARGO_BIN_EXE_pillion"), &program).unwrap();
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pillion")).arg(&program).status();
+        assert!(copied.unwrap().success());
         Self { temp, config, program }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,7 +37,11 @@ impl Sidecar {
     /// Starts it with a configuration in a file of this name.
     pub(crate) fn start_named(dir: &Dir, name: &str, config: &str) -> Self {
         let path = dir.write(name, config);
-        let mut command = dir.command(&["serve", "--config", path.to_str().unwrap()]);
+        Self::spawn(&mut dir.command(&["serve", "--config", path.to_str().unwrap()]))
+    }
+
+    /// Starts it by a command that was prepared.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
