@@ -26,7 +26,7 @@
 //!
 //! - [`Cache`] is the handle; [`TableDefinition`] says what a table is to be and [`Input`] where rows come from.
 //! - [`Table`] reads and writes at the newest version, [`Snapshot`] holds one; [`Row`] and [`Batches`] are answers.
-//! - [`Cache::prepare`] plans a query once.
+//! - [`Cache::prepare`] plans a query once; [`Cache::into_async`] gives the same handles to async code.
 //! - [`Error::kind`] says what to do about a failure.
 //!
 //! # Features
@@ -53,6 +53,8 @@ pub use api::connect::{Attach, ConnectOptions};
 pub use api::definition::TableDefinition;
 pub use api::error::{Error, ErrorCode, ErrorKind, Result};
 pub use api::key::{Key, KeyParts};
+#[cfg(feature = "sidecar")]
+pub use api::nonblocking::{AsyncCache, AsyncPrepared, AsyncSnapshot, AsyncTable, AsyncTableSnapshot};
 pub use api::options::{CacheOptions, Durability};
 pub use api::prepared::Prepared;
 pub use api::row::{ColumnIndex, FromCell, Row};

@@ -8,6 +8,8 @@ pub(crate) mod connect;
 pub(crate) mod definition;
 pub(crate) mod error;
 pub(crate) mod key;
+#[cfg(feature = "sidecar")]
+pub(crate) mod nonblocking;
 pub(crate) mod options;
 pub(crate) mod prepared;
 pub(crate) mod row;

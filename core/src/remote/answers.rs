@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use super::connection::{Connection, Link, Repeat};
 use crate::api::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
 use crate::api::error::Result;
+use crate::api::nonblocking::threads;
 use crate::api::version::Tier;
 use crate::protocol::{self, Call, CursorReply, Next, NextReply};
 
@@ -65,20 +66,23 @@ impl RemoteSource {
     }
 }
 
+impl RemoteSource {
+    /// Fetches portions until one has rows or is the last.
+    fn fetch_rows(&mut self) -> Result<()> {
+        while self.ready.is_empty() && !self.last {
+            self.fetch()?;
+        }
+        Ok(())
+    }
+}
+
 impl BatchSource for RemoteSource {
     fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
-        loop {
-            if let Some(batch) = self.ready.pop_front() {
-                return Some(Ok(batch));
-            }
-            if self.last {
-                return None;
-            }
-            if let Err(error) = self.fetch() {
-                self.last = true;
-                return Some(Err(error));
-            }
+        if let Err(error) = self.fetch_rows() {
+            self.last = true;
+            return Some(Err(error));
         }
+        self.ready.pop_front().map(Ok)
     }
 
     fn cancel_hook(&self) -> Option<CancelHook> {
@@ -90,13 +94,39 @@ impl BatchSource for RemoteSource {
     }
 
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        // A portion is one round trip on a local socket; the sidecar does the work.
+        // What is here already is given at once; asking for more blocks, so it is done elsewhere.
         Box::pin(futures::stream::unfold(Some(self), |source| async move {
             let mut source = source?;
-            let next = source.next_batch()?;
-            let rest = next.is_ok().then_some(source);
-            Some((next, rest))
+            if source.ready.is_empty() && !source.last {
+                let mut give_up = GiveUp { cancel: source.cancel_hook() };
+                let fetched;
+                (source, fetched) = threads::run(move || {
+                    let fetched = source.fetch_rows();
+                    (source, fetched)
+                })
+                .await;
+                give_up.cancel = None;
+                if let Err(error) = fetched {
+                    source.last = true;
+                    return Some((Err(error), None));
+                }
+            }
+            let batch = source.ready.pop_front()?;
+            Some((Ok(batch), Some(source)))
         }))
+    }
+}
+
+/// Ends the query of a portion that nobody waits for any more.
+struct GiveUp {
+    cancel: Option<CancelHook>,
+}
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            cancel();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use pillion_ipc::{CallError, Client, Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::scope::CallScope;
 use super::shared::{ArenaView, FilesView, Shared};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::protocol::{
@@ -190,10 +191,16 @@ impl Connection {
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
         let pending = link.client.begin()?;
+        let scope = CallScope::current();
+        if scope.as_ref().is_some_and(|scope| !scope.enter(&link.client, pending.request())) {
+            return Ok(Err(Error::new(ErrorCode::Cancelled, "the call was given up")));
+        }
         let answer = receive(&pending, call, body, deadline);
+        if let Some(scope) = scope {
+            scope.leave();
+        }
         if answer.as_ref().is_err_and(|error| *error == CallError::Timeout) {
-            // What the late answer gives would never be let go of.
-            tell(&link.client, Call::Cancel, &Cancel { request: pending.request() });
+            cancel(&link.client, pending.request());
         }
         answer
     }
@@ -210,6 +217,11 @@ impl Connection {
         };
         Error::new(code, format!("{socket}: {error}"))
     }
+}
+
+/// Nobody waits for the answer to a request: what it gives would never be let go of.
+pub(super) fn cancel(client: &Client, request: u64) {
+    tell(client, Call::Cancel, &Cancel { request });
 }
 
 /// Sends a call that is not answered. What the sidecar holds for a connection that breaks, it lets go of by itself.

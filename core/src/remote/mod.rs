@@ -2,6 +2,7 @@
 
 mod answers;
 mod connection;
+mod scope;
 mod shared;
 mod writes;
 
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use self::answers::begin_answer;
 use self::connection::{Connection, Link, Repeat};
+pub(crate) use self::scope::CallScope;
 use crate::api::backend::{Backend, Reader, Statement};
 use crate::api::batches::Batches;
 use crate::api::cache::{Status, Way};

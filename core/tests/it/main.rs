@@ -22,6 +22,8 @@ mod directories;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod lifetimes;
+#[cfg(feature = "sidecar")]
+mod nonblocking;
 #[cfg(target_os = "linux")]
 mod opening;
 #[cfg(feature = "parquet")]

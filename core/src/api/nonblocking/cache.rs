@@ -1,0 +1,238 @@
+//! Caches, held versions and planned queries.
+
+use std::path::Path;
+
+use super::unblock;
+use crate::api::batches::BatchStream;
+use crate::api::cache::{Cache, Status, Way};
+use crate::api::connect::ConnectOptions;
+use crate::api::definition::TableDefinition;
+use crate::api::error::Result;
+use crate::api::nonblocking::{AsyncTable, AsyncTableSnapshot};
+use crate::api::prepared::Prepared;
+use crate::api::snapshot::Snapshot;
+use crate::api::table::TableInfo;
+use crate::api::value::Value;
+use crate::api::version::Version;
+
+/// A [`Cache`] for async code, reached in any way; cloning is cheap. Made by [`Cache::into_async`].
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{Int64Array, RecordBatch};
+/// use pillion::{Cache, TableDefinition};
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let batch = RecordBatch::try_from_iter([
+/// #     ("id", Arc::new(Int64Array::from(vec![1, 2])) as arrow::array::ArrayRef),
+/// # ]).unwrap();
+///
+/// # futures::executor::block_on(async {
+/// let cache = Cache::open(dir.path())?.into_async();
+/// let numbers = cache.define_table("numbers", TableDefinition::new(batch).primary_key(["id"])).await?;
+/// assert!(numbers.get(2).await?.is_some());
+/// # Ok::<(), pillion::Error>(())
+/// # })?;
+/// # Ok::<(), pillion::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AsyncCache {
+    cache: Cache,
+}
+
+impl Cache {
+    /// The same cache for async code.
+    pub fn into_async(self) -> AsyncCache {
+        AsyncCache { cache: self }
+    }
+
+    /// Whether a lookup is a function call: nothing to wait for but memory, and the disk at a first touch.
+    fn is_local(&self) -> bool {
+        self.way() != Way::Remote
+    }
+}
+
+impl AsyncCache {
+    /// As [`ConnectOptions::connect`].
+    ///
+    /// # Errors
+    /// Those of [`ConnectOptions::connect`].
+    pub async fn connect(options: ConnectOptions, socket: impl AsRef<Path>) -> Result<Self> {
+        let socket = socket.as_ref().to_owned();
+        unblock(move || options.connect(socket)).await.map(Cache::into_async)
+    }
+
+    /// The same cache for code that may block.
+    pub fn blocking(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// As [`Cache::define_table`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::define_table`].
+    pub async fn define_table(&self, name: &str, definition: TableDefinition) -> Result<AsyncTable> {
+        let (cache, name) = (self.cache.clone(), name.to_owned());
+        let is_local = cache.is_local();
+        let table = unblock(move || cache.define_table(&name, definition)).await?;
+        Ok(AsyncTable::new(table, is_local))
+    }
+
+    /// As [`Cache::drop_table`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::drop_table`].
+    pub async fn drop_table(&self, name: &str) -> Result<Version> {
+        let (cache, name) = (self.cache.clone(), name.to_owned());
+        unblock(move || cache.drop_table(&name)).await
+    }
+
+    /// As [`Cache::table`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::table`].
+    pub async fn table(&self, name: &str) -> Result<AsyncTable> {
+        let (cache, name) = (self.cache.clone(), name.to_owned());
+        let is_local = cache.is_local();
+        let table = unblock(move || cache.table(&name)).await?;
+        Ok(AsyncTable::new(table, is_local))
+    }
+
+    /// As [`Cache::tables`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::tables`].
+    pub async fn tables(&self) -> Result<Vec<TableInfo>> {
+        let cache = self.cache.clone();
+        unblock(move || cache.tables()).await
+    }
+
+    /// As [`Cache::snapshot`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::snapshot`].
+    pub async fn snapshot(&self) -> Result<AsyncSnapshot> {
+        let cache = self.cache.clone();
+        let is_local = cache.is_local();
+        let snapshot = unblock(move || cache.snapshot()).await?;
+        Ok(AsyncSnapshot { snapshot, is_local })
+    }
+
+    /// As [`Cache::sql`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Cache::sql`].
+    pub async fn sql(&self, text: &str, parameters: &[Value]) -> Result<BatchStream> {
+        let (cache, text, parameters) = (self.cache.clone(), text.to_owned(), parameters.to_vec());
+        unblock(move || cache.sql(&text, &parameters).map(crate::Batches::into_stream)).await
+    }
+
+    /// As [`Cache::prepare`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::prepare`].
+    pub async fn prepare(&self, text: &str) -> Result<AsyncPrepared> {
+        let (cache, text) = (self.cache.clone(), text.to_owned());
+        unblock(move || cache.prepare(&text)).await.map(|prepared| AsyncPrepared { prepared })
+    }
+
+    /// As [`Cache::version`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::version`].
+    pub async fn version(&self) -> Result<Version> {
+        let cache = self.cache.clone();
+        unblock(move || cache.version()).await
+    }
+
+    /// As [`Cache::sync`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::sync`].
+    pub async fn sync(&self) -> Result<()> {
+        let cache = self.cache.clone();
+        unblock(move || cache.sync()).await
+    }
+
+    /// As [`Cache::status`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::status`].
+    pub async fn status(&self) -> Result<Status> {
+        let cache = self.cache.clone();
+        unblock(move || cache.status()).await
+    }
+
+    /// As [`Cache::close`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::close`].
+    pub async fn close(&self) -> Result<()> {
+        let cache = self.cache.clone();
+        unblock(move || cache.close()).await
+    }
+}
+
+/// A [`Snapshot`] for async code.
+#[derive(Clone, Debug)]
+pub struct AsyncSnapshot {
+    snapshot: Snapshot,
+    is_local: bool,
+}
+
+impl AsyncSnapshot {
+    /// As [`Snapshot::table`].
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::table`].
+    pub async fn table(&self, name: &str) -> Result<AsyncTableSnapshot> {
+        let (snapshot, name) = (self.snapshot.clone(), name.to_owned());
+        let table = unblock(move || snapshot.table(&name)).await?;
+        Ok(AsyncTableSnapshot::new(table, self.is_local))
+    }
+
+    /// As [`Snapshot::sql`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::sql`].
+    pub async fn sql(&self, text: &str, parameters: &[Value]) -> Result<BatchStream> {
+        let (snapshot, text, parameters) = (self.snapshot.clone(), text.to_owned(), parameters.to_vec());
+        unblock(move || snapshot.sql(&text, &parameters).map(crate::Batches::into_stream)).await
+    }
+
+    /// The same version for code that may block.
+    pub fn blocking(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+/// A [`Prepared`] query for async code.
+#[derive(Clone, Debug)]
+pub struct AsyncPrepared {
+    prepared: Prepared,
+}
+
+impl AsyncPrepared {
+    /// As [`Prepared::execute`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::execute`].
+    pub async fn execute(&self, parameters: &[Value]) -> Result<BatchStream> {
+        let (prepared, parameters) = (self.prepared.clone(), parameters.to_vec());
+        unblock(move || prepared.execute(&parameters).map(crate::Batches::into_stream)).await
+    }
+
+    /// As [`Prepared::execute_at`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::execute_at`].
+    pub async fn execute_at(&self, snapshot: &AsyncSnapshot, parameters: &[Value]) -> Result<BatchStream> {
+        let (prepared, parameters) = (self.prepared.clone(), parameters.to_vec());
+        let snapshot = snapshot.snapshot.clone();
+        unblock(move || prepared.execute_at(&snapshot, &parameters).map(crate::Batches::into_stream)).await
+    }
+
+    /// The same query for code that may block.
+    pub fn blocking(&self) -> &Prepared {
+        &self.prepared
+    }
+}

@@ -1,0 +1,35 @@
+//! The same handles for async code.
+//!
+//! Work that blocks is done on threads for that purpose, so it suits any async runtime. What is a function call in this
+//! process, such as a lookup in mapped files, is done at once. Dropping a future gives its call up: a query of a sidecar is
+//! ended, and what its answer gave is let go of. A write that was given up took effect or not.
+
+mod cache;
+mod table;
+pub(crate) mod threads;
+
+use super::error::Result;
+use crate::remote::CallScope;
+
+pub use cache::{AsyncCache, AsyncPrepared, AsyncSnapshot};
+pub use table::{AsyncTable, AsyncTableSnapshot};
+
+/// Does work that may block, elsewhere.
+async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    /// Gives the work up unless it is done.
+    struct GiveUp(Option<CallScope>);
+
+    impl Drop for GiveUp {
+        fn drop(&mut self) {
+            if let Some(scope) = self.0.take() {
+                scope.cancel();
+            }
+        }
+    }
+
+    let scope = CallScope::default();
+    let mut give_up = GiveUp(Some(scope.clone()));
+    let done = threads::run(move || scope.run(work)).await;
+    give_up.0 = None;
+    done
+}

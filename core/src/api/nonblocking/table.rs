@@ -1,0 +1,181 @@
+//! Tables.
+
+use arrow::datatypes::SchemaRef;
+
+use super::unblock;
+use crate::api::batches::{BatchStream, Batches};
+use crate::api::error::Result;
+use crate::api::key::{Key, KeyParts};
+use crate::api::row::Row;
+use crate::api::table::{Table, TableInfo, TableSnapshot};
+use crate::api::value::{Value, ValueRef};
+use crate::api::version::Version;
+use crate::source::Input;
+
+/// A [`Table`] for async code; cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct AsyncTable {
+    table: Table,
+    is_local: bool,
+}
+
+impl AsyncTable {
+    pub(super) fn new(table: Table, is_local: bool) -> Self {
+        Self { table, is_local }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.table.name()
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.table.schema()
+    }
+
+    /// The same table for code that may block.
+    pub fn blocking(&self) -> &Table {
+        &self.table
+    }
+
+    /// As [`Table::info`].
+    ///
+    /// # Errors
+    /// Those of [`Table::info`].
+    pub async fn info(&self) -> Result<TableInfo> {
+        let table = self.table.clone();
+        unblock(move || table.info()).await
+    }
+
+    /// As [`Table::get`].
+    ///
+    /// # Errors
+    /// Those of [`Table::get`].
+    pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
+        if self.is_local {
+            return self.table.get(key);
+        }
+        let (table, key) = (self.table.clone(), owned(&key)?);
+        unblock(move || table.get(key)).await
+    }
+
+    /// As [`Table::get_many`].
+    ///
+    /// # Errors
+    /// Those of [`Table::get_many`].
+    pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
+        if self.is_local {
+            return self.table.get_many(keys);
+        }
+        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
+        unblock(move || table.get_many(&keys)).await
+    }
+
+    /// As [`Table::scan`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Table::scan`].
+    pub async fn scan(&self) -> Result<BatchStream> {
+        let table = self.table.clone();
+        unblock(move || table.scan().map(Batches::into_stream)).await
+    }
+
+    /// As [`Table::scan_columns`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Table::scan_columns`].
+    pub async fn scan_columns<S: Into<String>>(
+        &self,
+        columns: impl IntoIterator<Item = S>,
+    ) -> Result<BatchStream> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        let table = self.table.clone();
+        unblock(move || table.scan_columns(columns).map(Batches::into_stream)).await
+    }
+
+    /// As [`Table::append`].
+    ///
+    /// # Errors
+    /// Those of [`Table::append`].
+    pub async fn append(&self, rows: impl Into<Input>) -> Result<Version> {
+        let (table, rows) = (self.table.clone(), rows.into());
+        unblock(move || table.append(rows)).await
+    }
+
+    /// As [`Table::replace`].
+    ///
+    /// # Errors
+    /// Those of [`Table::replace`].
+    pub async fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
+        let (table, rows) = (self.table.clone(), rows.into());
+        unblock(move || table.replace(rows)).await
+    }
+}
+
+/// A [`TableSnapshot`] for async code.
+#[derive(Clone, Debug)]
+pub struct AsyncTableSnapshot {
+    table: TableSnapshot,
+    is_local: bool,
+}
+
+impl AsyncTableSnapshot {
+    pub(super) fn new(table: TableSnapshot, is_local: bool) -> Self {
+        Self { table, is_local }
+    }
+
+    /// What there is to know of it.
+    pub fn info(&self) -> &TableInfo {
+        self.table.info()
+    }
+
+    /// As [`TableSnapshot::get`].
+    ///
+    /// # Errors
+    /// Those of [`TableSnapshot::get`].
+    pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
+        if self.is_local {
+            return self.table.get(key);
+        }
+        let (table, key) = (self.table.clone(), owned(&key)?);
+        unblock(move || table.get(key)).await
+    }
+
+    /// As [`TableSnapshot::get_many`].
+    ///
+    /// # Errors
+    /// Those of [`TableSnapshot::get_many`].
+    pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
+        if self.is_local {
+            return self.table.get_many(keys);
+        }
+        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
+        unblock(move || table.get_many(&keys)).await
+    }
+
+    /// As [`TableSnapshot::scan`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`TableSnapshot::scan`].
+    pub async fn scan(&self) -> Result<BatchStream> {
+        let table = self.table.clone();
+        unblock(move || table.scan().map(Batches::into_stream)).await
+    }
+}
+
+/// The parts of a key, for another thread.
+fn owned(key: &impl Key) -> Result<Vec<Value>> {
+    struct Collect(Vec<Value>);
+
+    impl KeyParts for Collect {
+        fn part(&mut self, value: ValueRef<'_>) -> Result<()> {
+            self.0.push(value.into_owned());
+            Ok(())
+        }
+    }
+
+    let mut parts = Collect(Vec::new());
+    key.write_to(&mut parts)?;
+    Ok(parts.0)
+}
