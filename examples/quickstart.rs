@@ -4,18 +4,22 @@
 //! cargo run --release -p pillion-examples --example quickstart [DIRECTORY]
 //! ```
 //!
-//! The first run loads five Parquet files into a cache directory. Every later run finds them there.
+//! The first run loads five Parquet files into a cache directory. Every later run finds them there. The same program then
+//! reads the same tables in all three ways: embedded in its own process; attached to a sidecar, whose files it maps; and
+//! remote, where the sidecar answers every call.
 
 use std::error::Error;
 use std::hint::black_box;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use pillion::{Cache, Row, Table, TableDefinition, Value};
+use pillion::{Attach, Cache, ConnectOptions, Row, ServerOptions, Table, TableDefinition, Value};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -25,16 +29,28 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 /// The key of a flight: its hour in universal time, its airline and its number.
 const FLIGHT: (&str, &str, i64) = ("2013-01-01T10:00:00", "UA", 1545);
 
+/// Tells this program that it is to be the sidecar; its value is the path of the socket.
+const SIDECAR: &str = "PILLION_QUICKSTART_SIDECAR";
+
 fn main() -> Result<()> {
     let default = || std::env::temp_dir().join("pillion-quickstart");
     let dir = std::env::args_os().nth(1).map_or_else(default, PathBuf::from);
+    if let Some(socket) = std::env::var_os(SIDECAR) {
+        return be_the_sidecar(&dir, socket.into());
+    }
 
     let cache = open(&dir)?;
     look_up(&cache)?;
     ask(&cache)?;
-    measure(&cache)?;
+    let embedded = measure(&cache)?;
     cache.close()?;
     drop(cache);
+
+    let sidecar = Sidecar::start(&dir)?;
+    let attached = measure(&sidecar.connect(Attach::Require)?)?;
+    let remote = measure(&sidecar.connect(Attach::Never)?)?;
+    drop(sidecar);
+    print_latencies(&embedded, &attached, &remote);
     open_again(&dir)
 }
 
@@ -134,16 +150,55 @@ fn ask(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-/// Measures what calls cost here and now, on keys from all over the table.
-fn measure(cache: &Cache) -> Result<()> {
-    let build = if cfg!(debug_assertions) {
-        "a debug build; see what it can do with --release"
-    } else {
-        "a release build"
-    };
-    println!("\nLatency of one call ({build}):");
-    println!("  {:42}{:>11}{:>11}{:>9}", "", "p50", "p99", "calls");
+/// This program once more, as the process that owns the directory and serves it.
+struct Sidecar {
+    process: Child,
+    socket: PathBuf,
+}
 
+impl Sidecar {
+    fn start(dir: &Path) -> Result<Self> {
+        let socket = std::env::temp_dir().join(format!("pillion-quickstart-{}.sock", std::process::id()));
+        let mut command = Command::new(std::env::current_exe()?);
+        // It ends when its input does, so that it never outlives this process.
+        let process = command.arg(dir).env(SIDECAR, &socket).stdin(Stdio::piped()).spawn()?;
+        Ok(Self { process, socket })
+    }
+
+    /// Connects; waits for a sidecar that is still starting.
+    fn connect(&self, attach: Attach) -> Result<Cache> {
+        Ok(ConnectOptions::new().attach(attach).connect(&self.socket)?)
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        if let Err(error) = self.process.wait() {
+            eprintln!("the sidecar did not end: {error}");
+        }
+    }
+}
+
+/// What the sidecar does: five lines.
+fn be_the_sidecar(dir: &Path, socket: PathBuf) -> Result<()> {
+    let cache = Cache::open(dir)?;
+    let server = cache.serve(ServerOptions::new(socket))?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    server.stop();
+    Ok(cache.close()?)
+}
+
+/// What a call costs: its name, the median and the 99th percentile.
+type Latency = (&'static str, Duration, Duration);
+
+/// Measures what calls cost here and now, on keys from all over the table.
+fn measure(cache: &Cache) -> Result<Vec<Latency>> {
+    let mut latencies = Vec::new();
+    let mut latency = |what, call: &dyn Fn(usize) -> Result<()>| -> Result<()> {
+        latencies.push(time_calls(what, call)?);
+        Ok(())
+    };
     let flights = cache.table("flights")?;
     let keys = some_keys(&flights)?;
     let key = |call: usize| &keys[call % keys.len()];
@@ -151,7 +206,7 @@ fn measure(cache: &Cache) -> Result<()> {
     // Columns by position: their names are looked up once, not in every row.
     let names = ["year", "month", "day", "dep_delay", "arr_delay"];
     let columns = names.iter().map(|name| flights.schema().index_of(name)).collect::<Result<Vec<_>, _>>()?;
-    latency("get by key and read five columns", |call| {
+    latency("get by key and read five columns", &|call| {
         if let Some(row) = flights.get(key(call))? {
             for column in &columns {
                 black_box(row.get::<Option<i64>>(column)?);
@@ -161,7 +216,7 @@ fn measure(cache: &Cache) -> Result<()> {
     })?;
 
     let bundles: Vec<&[[Value; 3]]> = keys.chunks(1000).collect();
-    latency("get_many of 1,000 keys", |call| {
+    latency("get_many of 1,000 keys", &|call| {
         black_box(flights.get_many(bundles[call % bundles.len()])?);
         Ok(())
     })?;
@@ -169,20 +224,46 @@ fn measure(cache: &Cache) -> Result<()> {
     let one_row = "SELECT year, month, day, dep_delay, arr_delay FROM flights
                    WHERE time_hour = $1 AND carrier = $2 AND flight = $3";
     let prepared = cache.prepare(one_row)?;
-    latency("SQL for one row, prepared once", |call| {
+    latency("SQL for one row, prepared once", &|call| {
         black_box(prepared.execute(key(call))?.concat()?);
         Ok(())
     })?;
-    latency("SQL for one row, planned each time", |call| {
+    latency("SQL for one row, planned each time", &|call| {
         black_box(cache.sql(one_row, key(call))?.concat()?);
         Ok(())
     })?;
 
     let groups = "SELECT carrier, count(*), avg(arr_delay) FROM flights GROUP BY carrier";
-    latency("SQL that groups all flights by carrier", |_| {
+    latency("SQL that groups all flights by carrier", &|_| {
         black_box(cache.sql(groups, &[])?.concat()?);
         Ok(())
-    })
+    })?;
+
+    latency("all flights, to the last batch", &|_| {
+        for batch in flights.scan()? {
+            black_box(batch?);
+        }
+        Ok(())
+    })?;
+    Ok(latencies)
+}
+
+/// Prints what the ways in cost, side by side.
+fn print_latencies(embedded: &[Latency], attached: &[Latency], remote: &[Latency]) {
+    let build = if cfg!(debug_assertions) {
+        "a debug build; see what it can do with --release"
+    } else {
+        "a release build"
+    };
+    println!("\nLatency of one call, median and 99th percentile ({build}):");
+    println!("  {:40}{:>19}{:>21}{:>21}", "", "embedded", "attached", "remote");
+    for (((what, p50, p99), attached), remote) in embedded.iter().zip(attached).zip(remote) {
+        print!("  {what:40}{:>10}{:>9}", time(*p50), time(*p99));
+        for (_, p50, p99) in [attached, remote] {
+            print!("{:>12}{:>9}", time(*p50), time(*p99));
+        }
+        println!();
+    }
 }
 
 /// Keys of 10,000 flights, in an order that jumps through the year.
@@ -199,11 +280,11 @@ fn some_keys(flights: &Table) -> Result<Vec<[Value; 3]>> {
     Ok(keys.collect())
 }
 
-/// Makes a call over and over, each timed on its own, and prints the median and the 99th percentile.
-fn latency(what: &str, call: impl Fn(usize) -> Result<()>) -> Result<()> {
+/// Makes a call over and over, each timed on its own.
+fn time_calls(what: &'static str, call: &dyn Fn(usize) -> Result<()>) -> Result<Latency> {
     // Enough calls for a percentile, but no longer than a reader waits gladly.
     const CALLS: RangeInclusive<usize> = 20..=100_000;
-    const TIME: Duration = Duration::from_millis(500);
+    const TIME: Duration = Duration::from_millis(300);
 
     let started = Instant::now();
     let mut times = Vec::new();
@@ -213,9 +294,8 @@ fn latency(what: &str, call: impl Fn(usize) -> Result<()>) -> Result<()> {
         times.push(called.elapsed());
     }
     times.sort_unstable();
-    let percentile = |percent: usize| time(times[(times.len() - 1) * percent / 100]);
-    println!("  {what:42}{:>11}{:>11}{:>9}", percentile(50), percentile(99), thousands(times.len() as u64));
-    Ok(())
+    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
+    Ok((what, percentile(50), percentile(99)))
 }
 
 /// Opens the cache once more, as the next start of a program would.

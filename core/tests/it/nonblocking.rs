@@ -1,23 +1,11 @@
 //! Async handles, in every way in.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
-
 use arrow::array::RecordBatch;
 use futures::executor::block_on;
 use futures::{StreamExt, TryStreamExt};
 use pillion::{AsyncCache, Attach, Cache, ConnectOptions, ErrorCode, ServerOptions, TableDefinition, Way};
 
 use crate::support::numbered;
-
-/// Runs for minutes if nobody ends it.
-#[cfg(feature = "sql")]
-const ENDLESS: &str = "SELECT count(*) FROM t a, t b, t c WHERE a.id + b.id + c.id = -1";
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<()> {
     let definition = TableDefinition::new(numbered(0..1000)).primary_key(["id"]);
@@ -88,63 +76,78 @@ fn every_call_in_every_way_in() {
     });
 }
 
-/// A future that is dropped ends its query in the sidecar: with room for a few calls at a time only, later ones would
-/// never be answered.
+/// Answers that nobody waits for.
 #[cfg(feature = "sql")]
-#[test]
-fn a_dropped_future_ends_its_query() {
-    let dir = tempfile::tempdir().unwrap();
-    let owner = Cache::open(dir.path().join("cache")).unwrap();
-    owner.define_table("t", TableDefinition::new(numbered(0..20_000)).primary_key(["id"])).unwrap();
-    let socket = dir.path().join("pillion.sock");
-    let server = owner.serve(ServerOptions::new(&socket)).unwrap();
-    let options = ConnectOptions::new().attach(Attach::Never).deadline(PATIENCE);
-    let remote = block_on(AsyncCache::connect(options, &socket)).unwrap();
-    for round in 0..40 {
-        let mut query = pin!(remote.sql(ENDLESS, &[]));
-        let mut context = Context::from_waker(Waker::noop());
-        let started = Instant::now();
-        // Some are dropped before they are sent, some while they run.
-        while started.elapsed() < Duration::from_millis(round) {
-            assert!(matches!(query.as_mut().poll(&mut context), Poll::Pending));
-            std::thread::yield_now();
-        }
-    }
-    let table = block_on(remote.table("t")).unwrap();
-    assert!(block_on(table.get(7)).unwrap().is_some());
-    // Would wait for the queries if they ran on.
-    let started = Instant::now();
-    server.stop();
-    assert!(started.elapsed() < PATIENCE, "a query ran on");
-}
+mod given_up {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::{Duration, Instant};
 
-/// A stream that is dropped while it waits ends its query too, and one that is cancelled says so.
-#[cfg(feature = "sql")]
-#[test]
-fn a_waiting_answer_can_be_cancelled() {
-    let dir = tempfile::tempdir().unwrap();
-    let owner = Cache::open(dir.path().join("cache")).unwrap();
-    owner.define_table("t", TableDefinition::new(numbered(0..20_000)).primary_key(["id"])).unwrap();
-    let socket = dir.path().join("pillion.sock");
-    let server = owner.serve(ServerOptions::new(&socket)).unwrap();
-    let mut batches = owner.sql(ENDLESS, &[]).unwrap();
-    let canceller = batches.canceller();
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(move || batches.next());
-        std::thread::sleep(Duration::from_millis(50));
+    use super::*;
+
+    /// Runs for minutes if nobody ends it.
+    const ENDLESS: &str = "SELECT count(*) FROM t a, t b, t c WHERE a.id + b.id + c.id = -1";
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    /// A future that is dropped ends its query in the sidecar: with room for a few calls at a time only, later ones would
+    /// never be answered.
+    #[test]
+    fn a_dropped_future_ends_its_query() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Cache::open(dir.path().join("cache")).unwrap();
+        owner.define_table("t", TableDefinition::new(numbered(0..20_000)).primary_key(["id"])).unwrap();
+        let socket = dir.path().join("pillion.sock");
+        let server = owner.serve(ServerOptions::new(&socket)).unwrap();
+        let options = ConnectOptions::new().attach(Attach::Never).deadline(PATIENCE);
+        let remote = block_on(AsyncCache::connect(options, &socket)).unwrap();
+        for round in 0..40 {
+            let mut query = pin!(remote.sql(ENDLESS, &[]));
+            let mut context = Context::from_waker(Waker::noop());
+            let started = Instant::now();
+            // Some are dropped before they are sent, some while they run.
+            while started.elapsed() < Duration::from_millis(round) {
+                assert!(matches!(query.as_mut().poll(&mut context), Poll::Pending));
+                std::thread::yield_now();
+            }
+        }
+        let table = block_on(remote.table("t")).unwrap();
+        assert!(block_on(table.get(7)).unwrap().is_some());
+        // Would wait for the queries if they ran on.
+        let started = Instant::now();
+        server.stop();
+        assert!(started.elapsed() < PATIENCE, "a query ran on");
+    }
+
+    /// A stream that is dropped while it waits ends its query too, and one that is cancelled says so.
+    #[test]
+    fn a_waiting_answer_can_be_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Cache::open(dir.path().join("cache")).unwrap();
+        owner.define_table("t", TableDefinition::new(numbered(0..20_000)).primary_key(["id"])).unwrap();
+        let socket = dir.path().join("pillion.sock");
+        let server = owner.serve(ServerOptions::new(&socket)).unwrap();
+        let mut batches = owner.sql(ENDLESS, &[]).unwrap();
+        let canceller = batches.canceller();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || batches.next());
+            std::thread::sleep(Duration::from_millis(50));
+            canceller.cancel();
+            let error = waiting.join().unwrap().unwrap().unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Cancelled);
+        });
+        let mut answer = block_on(owner.into_async().sql(ENDLESS, &[])).unwrap();
+        let canceller = answer.canceller();
         canceller.cancel();
-        let error = waiting.join().unwrap().unwrap().unwrap_err();
-        assert_eq!(error.code(), ErrorCode::Cancelled);
-    });
-    let mut answer = block_on(owner.clone().into_async().sql(ENDLESS, &[])).unwrap();
-    let canceller = answer.canceller();
-    canceller.cancel();
-    assert_eq!(block_on(answer.next()).unwrap().unwrap_err().code(), ErrorCode::Cancelled);
-    assert!(block_on(answer.next()).is_none());
-    // A deadline that passes ends the query in the sidecar.
-    let options = ConnectOptions::new().attach(Attach::Never).deadline(Duration::from_millis(200));
-    let impatient = options.connect(&socket).unwrap();
-    assert_eq!(impatient.sql(ENDLESS, &[]).unwrap_err().code(), ErrorCode::Timeout);
-    assert!(impatient.table("t").unwrap().get(1).unwrap().is_some());
-    server.stop();
+        assert_eq!(block_on(answer.next()).unwrap().unwrap_err().code(), ErrorCode::Cancelled);
+        assert!(block_on(answer.next()).is_none());
+        // A deadline that passes ends the query in the sidecar.
+        let options = ConnectOptions::new().attach(Attach::Never).deadline(Duration::from_millis(200));
+        let impatient = options.connect(&socket).unwrap();
+        assert_eq!(impatient.sql(ENDLESS, &[]).unwrap_err().code(), ErrorCode::Timeout);
+        assert!(impatient.table("t").unwrap().get(1).unwrap().is_some());
+        server.stop();
+    }
 }
