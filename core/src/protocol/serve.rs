@@ -53,13 +53,20 @@ impl ServerOptions {
         }
     }
 
-    /// Bytes of shared memory for the answers of one connection, and of all connections together; 32 MiB and 1 GiB unless
-    /// told otherwise. They cost memory when they are first written to, and are given free with the connection. An answer
-    /// that finds no room goes through the socket; 0 sends all of them that way.
+    /// Bytes of shared memory for the answers of all connections together; 1 GiB unless told otherwise. They cost memory
+    /// when they are first written to, and are given free with their connection. An answer that finds no room goes through
+    /// the socket; 0 sends all of them that way.
     #[must_use]
-    pub fn shared_memory(mut self, connection: usize, all: usize) -> Self {
-        self.arena_len = connection;
-        self.arenas_len = all;
+    pub fn shared_memory(mut self, bytes: usize) -> Self {
+        self.arenas_len = bytes;
+        self
+    }
+
+    /// Bytes of shared memory of one connection; 32 MiB unless told otherwise. A connection for which less is left of
+    /// [`shared_memory`](Self::shared_memory) gets none.
+    #[must_use]
+    pub fn shared_memory_per_connection(mut self, bytes: usize) -> Self {
+        self.arena_len = bytes;
         self
     }
 

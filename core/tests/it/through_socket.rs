@@ -54,7 +54,7 @@ impl ClientOpened {
         let owner = Cache::open(self.dir.path().join("cache")).unwrap();
         let socket = self.dir.path().join("pillion.sock");
         let options = ServerOptions::new(&socket);
-        let options = if self.client.shares { options } else { options.attach(false).shared_memory(0, 0) };
+        let options = if self.client.shares { options } else { options.attach(false).shared_memory(0) };
         self.server = Some(owner.serve(options).unwrap());
         self.owner = Some(owner);
         let connect = || ConnectOptions::new().attach(self.client.attach).connect(&socket).unwrap();

@@ -25,6 +25,8 @@ pub(super) const TOP: &[Key] = &[
     key("spill_dir", "the system's temporary folder"),
     key("connections_max", "1024"),
     key("handshake_timeout", "\"10 s\""),
+    key("shared_memory", "\"1 GiB\""),
+    key("shared_memory_per_connection", "\"32 MiB\""),
     key("stop_timeout", "\"20 s\""),
     key("log", "\"info\""),
     key("access", "a section"),

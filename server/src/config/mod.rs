@@ -45,6 +45,10 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// Time for hello and for the rest of a frame.
     pub handshake_timeout: Option<Duration>,
+    /// Memory for the answers of all connections.
+    pub shared_memory: Option<usize>,
+    /// Memory for the answers of one connection.
+    pub shared_memory_per_connection: Option<usize>,
     /// How long calls may go on when the sidecar stops.
     pub stop_timeout: Duration,
     /// How much is logged.
@@ -197,6 +201,12 @@ impl Config {
         }
         if let Some(timeout) = self.handshake_timeout {
             options = options.handshake_timeout(timeout);
+        }
+        if let Some(bytes) = self.shared_memory {
+            options = options.shared_memory(bytes);
+        }
+        if let Some(bytes) = self.shared_memory_per_connection {
+            options = options.shared_memory_per_connection(bytes);
         }
         if let Some(mode) = socket_mode {
             options = options.socket_mode(*mode);

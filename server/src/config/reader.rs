@@ -40,6 +40,8 @@ impl Config {
             spill_dir: file.text("spill_dir").map(path),
             connections_max: file.count("connections_max"),
             handshake_timeout: file.duration("handshake_timeout"),
+            shared_memory: file.size_or_none("shared_memory"),
+            shared_memory_per_connection: file.size("shared_memory_per_connection"),
             stop_timeout: file.duration("stop_timeout").unwrap_or(STOP_TIMEOUT),
             log: log(file),
             access: file

@@ -174,6 +174,16 @@ impl<'a> Section<'a> {
 
     /// A number of bytes, with a unit or without.
     pub(super) fn size(&mut self, name: &'static str) -> Option<usize> {
+        let line = self.line_of(name)?;
+        let bytes = self.size_or_none(name)?;
+        if bytes == 0 {
+            return self.refuse(line, format!("`{name}` is 0; it must be at least 1 byte"));
+        }
+        Some(bytes)
+    }
+
+    /// The same, where 0 means nothing at all.
+    pub(super) fn size_or_none(&mut self, name: &'static str) -> Option<usize> {
         let value = self.take(name)?;
         let text = match &value.value {
             DeValue::String(text) => self.substituted(value.line, text)?.value,
@@ -181,8 +191,10 @@ impl<'a> Section<'a> {
             other => return self.wrong(name, value.line, "a size such as \"256 MiB\"", other),
         };
         match units::size(&text).map(usize::try_from) {
-            Ok(Ok(bytes)) if bytes > 0 => Some(bytes),
-            Ok(_) => self.refuse(value.line, format!("`{name}` is {text}; it must be at least 1 byte")),
+            Ok(Ok(bytes)) => Some(bytes),
+            Ok(Err(_)) => {
+                self.refuse(value.line, format!("`{name}` is {text}; it is more than there can be"))
+            }
             Err(message) => self.refuse(value.line, format!("`{name}`: {message}")),
         }
     }
