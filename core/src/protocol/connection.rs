@@ -148,7 +148,9 @@ impl Connection {
     fn receive(&self, reader: &mut FrameReader) -> io::Result<Frame> {
         let timeout = self.shared.options.handshake_timeout;
         let deadline = (!self.session.is_greeted()).then(|| Instant::now() + timeout);
-        reader.receive(deadline).map_err(io::Error::other)
+        let frame = reader.receive(deadline).map_err(io::Error::other)?;
+        self.session.begin(&frame);
+        Ok(frame)
     }
 
     fn reply(&self, frame: &Frame) -> io::Result<()> {

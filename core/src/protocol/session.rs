@@ -92,9 +92,13 @@ impl Session {
         self.greeted.get().is_some()
     }
 
-    /// The answer to a request.
-    pub(super) fn answer(&self, frame: &Frame) -> Answer {
+    /// A request was read. Before anything more is read, so that it can be cancelled from then on.
+    pub(super) fn begin(&self, frame: &Frame) {
         self.held.lock().begin(frame.request);
+    }
+
+    /// The answer to a request that was begun.
+    pub(super) fn answer(&self, frame: &Frame) -> Answer {
         let mut descriptor = None;
         let outcome = self.dispatch(frame, &mut descriptor);
         let released = self.held.lock().end(frame.request);

@@ -14,8 +14,8 @@ use super::scope::CallScope;
 use super::shared::{ArenaView, FilesView, Shared};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::protocol::{
-    Call, Cancel, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Share, ShareReply, decode,
-    encode, version,
+    Call, Cancel, DirIdentity, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Share, ShareReply,
+    decode, encode, version,
 };
 
 /// How long to wait for a sidecar at least.
@@ -39,6 +39,8 @@ pub(super) struct Connection {
     /// How long a call may take, connecting included.
     deadline: Duration,
     current: Mutex<Link>,
+    /// What tells the sidecar's directory from others.
+    identity: Option<DirIdentity>,
     closed: AtomicBool,
     sent: AtomicU64,
 }
@@ -73,6 +75,7 @@ impl Connection {
             dir: dir.map(Path::to_owned),
             deadline,
             current: Mutex::new(Link { client, generation: 1, shared: Arc::new(shared) }),
+            identity: reply.identity,
             closed: AtomicBool::new(false),
             sent: AtomicU64::new(0),
         };
@@ -171,7 +174,15 @@ impl Connection {
         let mut current = self.current.lock();
         if current.client.is_broken() {
             let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
-            let (client, shared, _) = greet(&self.socket, self.dir.as_deref(), patience)?;
+            let (client, shared, reply) = greet(&self.socket, self.dir.as_deref(), patience)?;
+            if self.identity.is_some() && reply.identity.is_some() && self.identity != reply.identity {
+                // Its tables have the same numbers and are others.
+                let message = format!(
+                    "the sidecar on {} serves another directory than before; connect again",
+                    self.socket.display()
+                );
+                return Err(Error::new(ErrorCode::Closed, message));
+            }
             *current = Link { client, generation: current.generation + 1, shared: Arc::new(shared) };
         }
         Ok(current.clone())

@@ -11,6 +11,8 @@ mod support;
 
 #[cfg(feature = "sidecar")]
 mod access;
+#[cfg(feature = "sidecar")]
+mod attaching;
 #[cfg(all(feature = "parquet", feature = "csv"))]
 mod bad_input;
 mod conformance;
