@@ -5,14 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::backend::{Backend, Reader, Statement};
+use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
 use crate::api::cache::{OwnerSeen, Status, Way};
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::key::Key;
 use crate::api::options::CacheOptions;
-use crate::api::row::Row;
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::Version;
@@ -93,34 +91,7 @@ impl Attached {
 }
 
 impl Reader for Attached {
-    fn version(&self) -> Result<Version> {
-        self.local.version()
-    }
-
-    fn tables(&self) -> Result<Vec<TableInfo>> {
-        self.local.tables()
-    }
-
-    fn table(&self, name: &str) -> Result<TableInfo> {
-        self.local.table(name)
-    }
-
-    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
-        self.local.table_by_id(table)
-    }
-
-    #[inline]
-    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        self.local.get(table, key)
-    }
-
-    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        self.local.get_many(table, keys)
-    }
-
-    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        self.local.scan(table, columns)
-    }
+    delegate_reads!(local);
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         // What this build cannot do, the sidecar can.

@@ -102,3 +102,43 @@ pub(crate) trait Statement: Debug + Send + Sync {
     /// Runs it at a held version, or at the newest.
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;
 }
+
+/// The reads of a way in that has them from one of its fields; all but queries.
+macro_rules! delegate_reads {
+    ($field:ident) => {
+        fn version(&self) -> $crate::Result<$crate::Version> {
+            self.$field.version()
+        }
+
+        fn tables(&self) -> $crate::Result<Vec<$crate::TableInfo>> {
+            self.$field.tables()
+        }
+
+        fn table(&self, name: &str) -> $crate::Result<$crate::TableInfo> {
+            self.$field.table(name)
+        }
+
+        fn table_by_id(&self, table: u64) -> $crate::Result<$crate::TableInfo> {
+            self.$field.table_by_id(table)
+        }
+
+        #[inline]
+        fn get(&self, table: u64, key: &dyn $crate::Key) -> $crate::Result<Option<$crate::Row>> {
+            self.$field.get(table, key)
+        }
+
+        fn get_many(
+            &self,
+            table: u64,
+            keys: &mut dyn Iterator<Item = &dyn $crate::Key>,
+        ) -> $crate::Result<Vec<Option<$crate::Row>>> {
+            self.$field.get_many(table, keys)
+        }
+
+        fn scan(&self, table: u64, columns: Option<&[String]>) -> $crate::Result<$crate::Batches> {
+            self.$field.scan(table, columns)
+        }
+    };
+}
+
+pub(crate) use delegate_reads;

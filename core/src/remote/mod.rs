@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use self::answers::begin_answer;
 use self::connection::{Connection, Link, Repeat};
 pub(crate) use self::scope::CallScope;
-use crate::api::backend::{Backend, Reader, Statement};
+use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
 use crate::api::cache::{Status, Way};
 use crate::api::definition::TableDefinition;
@@ -229,33 +229,7 @@ impl View {
 }
 
 impl Reader for Remote {
-    fn version(&self) -> Result<Version> {
-        self.newest.version()
-    }
-
-    fn tables(&self) -> Result<Vec<TableInfo>> {
-        self.newest.tables()
-    }
-
-    fn table(&self, name: &str) -> Result<TableInfo> {
-        self.newest.table(name)
-    }
-
-    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
-        self.newest.table_by_id(table)
-    }
-
-    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        self.newest.get(table, key)
-    }
-
-    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        self.newest.get_many(table, keys)
-    }
-
-    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        self.newest.scan(table, columns)
-    }
+    delegate_reads!(newest);
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.newest.sql(text, parameters)
