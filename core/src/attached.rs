@@ -18,8 +18,6 @@ use crate::local::{self, Local};
 #[cfg(feature = "sidecar")]
 use crate::remote::Remote;
 use crate::source::Input;
-#[cfg(feature = "sidecar")]
-use crate::storage::Maps;
 use crate::storage::{Files, Follower};
 
 /// How long the files may take to show what the sidecar committed; it writes them before it answers.
@@ -70,16 +68,24 @@ impl Attached {
     }
 
     /// A version that the sidecar committed for this process, once this process reads it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutcomeUnknown`] if the files tell otherwise, or cannot be read: the sidecar said that it is there.
     fn follow(&self, written: Version) -> Result<Version> {
+        let unknown = |what: &str| {
+            let message =
+                format!("version {written} was committed, and {what}; look before you repeat the call");
+            Error::new(ErrorCode::OutcomeUnknown, message)
+        };
         let deadline = Instant::now() + FOLLOW_TIME;
-        while !self.local.source().newest()?.includes(written) {
-            if Instant::now() >= deadline {
-                let message = format!("version {written} was committed, and its files do not show it");
-                return Err(Error::new(ErrorCode::Internal, message));
+        loop {
+            match self.local.source().newest() {
+                Ok(state) if state.includes(written) => return Ok(written),
+                Err(error) => return Err(unknown("its files cannot be followed").with_source(error)),
+                Ok(_) if Instant::now() >= deadline => return Err(unknown("its files do not show it")),
+                Ok(_) => std::thread::sleep(FOLLOW_PAUSE),
             }
-            std::thread::sleep(FOLLOW_PAUSE);
         }
-        Ok(written)
     }
 
     fn read_only(&self) -> Error {
@@ -109,13 +115,13 @@ impl Backend for Attached {
     }
 
     #[cfg(feature = "sidecar")]
-    fn maps(&self) -> Option<Arc<Maps>> {
-        Some(self.files.maps.clone())
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.files.identity()
     }
 
     #[cfg(feature = "sidecar")]
-    fn identity(&self) -> Option<(u64, u64)> {
-        self.files.identity()
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.local.includes(version)
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {

@@ -90,6 +90,11 @@ impl Backend for Embedded {
         self.store().files().identity()
     }
 
+    #[cfg(feature = "sidecar")]
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.local.includes(version)
+    }
+
     fn pin(&self) -> Result<Arc<dyn Reader>> {
         self.local.pin()
     }

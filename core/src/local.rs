@@ -63,6 +63,15 @@ impl<S: Newest> Local<S> {
         &self.source
     }
 
+    /// Whether everything of a version is there; `None` if it is of another cache.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn includes(&self, version: Version) -> Result<Option<bool>> {
+        let state = self.source.newest()?;
+        // The first incarnation of a cache is in no list, and states tell of it all the same.
+        let included = state.includes(version);
+        Ok((included || state.knows(version)).then_some(included))
+    }
+
     /// The newest state, held.
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use memmap2::MmapRaw;
+use memmap2::{Advice, MmapRaw};
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -46,10 +46,23 @@ pub struct Lease {
 #[derive(Debug, Default)]
 struct Space {
     free: BTreeMap<usize, usize>,
-    leased: HashMap<u64, (usize, usize)>,
+    leased: HashMap<u64, Leased>,
     leased_len: usize,
+    /// Bytes from the start that have memory.
+    populated: usize,
     next_id: u64,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Leased {
+    offset: usize,
+    len: usize,
+    /// Whether its reader was told of it, and may give it back. Before, it is written.
+    published: bool,
+}
+
+/// Memory is asked of the system in steps of so many bytes.
+const POPULATE_STEP: usize = 1 << 20;
 
 impl Arena {
     /// Makes an arena of `len` bytes, which cost memory only once they are written.
@@ -85,35 +98,47 @@ impl Arena {
         self.space.lock().leased_len
     }
 
-    /// Leases `len` bytes; `None` if no free range is as long.
+    /// Leases `len` bytes to be written; `None` if no free range is as long, or the system has no memory for it.
     pub fn lease(&self, len: usize) -> Option<Lease> {
         let needed = len.max(1).checked_next_multiple_of(ARENA_ALIGNMENT)?;
         let mut space = self.space.lock();
         let (&offset, &free) = space.free.iter().find(|&(_, &free)| free >= needed)?;
+        let end = offset + needed;
+        if end > space.populated {
+            // Here, because a page that cannot be had when it is written is a signal.
+            let populated = end.next_multiple_of(POPULATE_STEP).min(self.map.len());
+            let wanted = populated - space.populated;
+            self.map.advise_range(Advice::PopulateWrite, space.populated, wanted).ok()?;
+            space.populated = populated;
+        }
         space.free.remove(&offset);
         if free > needed {
-            space.free.insert(offset + needed, free - needed);
+            space.free.insert(end, free - needed);
         }
         let id = space.next_id;
         space.next_id += 1;
-        space.leased.insert(id, (offset, needed));
+        space.leased.insert(id, Leased { offset, len: needed, published: false });
         space.leased_len += needed;
         Some(Lease { id, offset, len })
     }
 
-    /// Writes into a lease that was not given back. The reader must not have been told of the range yet.
+    /// Writes into a lease that was not published.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the range does not lie in the lease or the lease was given back.
+    /// [`io::ErrorKind::InvalidInput`] if the range does not lie in the lease, or the lease was published.
     pub fn write(&self, lease: &Lease, position: usize, bytes: &[u8]) -> io::Result<()> {
-        let space = self.space.lock();
-        let is_held = space.leased.get(&lease.id).is_some_and(|&(offset, _)| offset == lease.offset);
-        drop(space);
-        if !is_held || position.checked_add(bytes.len()).is_none_or(|end| end > lease.len) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a range of the lease"));
+        let held = self.space.lock().leased.get(&lease.id).copied();
+        let is_open =
+            held.is_some_and(|held| !held.published && held.offset == lease.offset && lease.len <= held.len);
+        if !is_open || position.checked_add(bytes.len()).is_none_or(|end| end > lease.len) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a range of a lease that can be written",
+            ));
         }
-        // SAFETY: the lease lies within the map, and the range within the lease. This process makes no reference to the
-        // map; the reader looks at a lease after it was told of it, which is after this.
+        // SAFETY: the lease lies within the map, and the range within the lease. The range is given to nobody else before
+        // the lease is given back, which takes publishing it, and who writes it has not done that. This process makes no
+        // reference to the map; the reader looks at a lease after it was told of it, which is after that.
         unsafe {
             let target = self.map.as_mut_ptr().add(lease.offset + position);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
@@ -121,10 +146,20 @@ impl Arena {
         Ok(())
     }
 
-    /// Takes back a lease; `false` if there is none of that number.
+    /// The lease is written; its reader may be told of it and can give it back from now on.
+    pub fn publish(&self, lease: &Lease) {
+        if let Some(held) = self.space.lock().leased.get_mut(&lease.id) {
+            held.published = true;
+        }
+    }
+
+    /// Takes back a published lease; `false` if there is none of that number.
     pub fn give_back(&self, id: u64) -> bool {
         let mut space = self.space.lock();
-        let Some((mut offset, mut len)) = space.leased.remove(&id) else { return false };
+        if !space.leased.get(&id).is_some_and(|held| held.published) {
+            return false;
+        }
+        let Some(Leased { mut offset, mut len, .. }) = space.leased.remove(&id) else { return false };
         space.leased_len -= len;
         let before = space.free.range(..offset).next_back().map(|(&offset, &len)| (offset, len));
         if let Some((start, free)) = before.filter(|(start, free)| start + free == offset) {
@@ -179,6 +214,8 @@ mod tests {
                         && other.offset < lease.offset + lease.len.max(1)
                 };
                 assert!(!held.iter().any(overlaps), "{lease:?} of {held:?}");
+                assert!(!arena.give_back(lease.id), "nobody was told of it");
+                arena.publish(&lease);
                 held.push(lease);
             }
         }
@@ -204,6 +241,8 @@ mod tests {
         file.set_len(0).unwrap_err();
         file.set_len(1 << 20).unwrap_err();
         MmapRaw::map_raw(&file).unwrap_err();
+        arena.publish(&lease);
+        arena.write(&lease, 0, b"hello").unwrap_err();
         assert!(arena.give_back(lease.id));
         arena.write(&lease, 0, b"hello").unwrap_err();
     }

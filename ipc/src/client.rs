@@ -43,6 +43,12 @@ struct Inbox {
     broken: Option<String>,
 }
 
+impl Inbox {
+    fn break_off(&mut self, cause: &str) {
+        self.broken.get_or_insert_with(|| cause.to_owned());
+    }
+}
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,9 +129,10 @@ impl Client {
         pending.receive(deadline)
     }
 
-    /// Whether the connection is broken for good.
+    /// Whether the connection is broken for good, or belongs to the process that this one is a fork of.
     pub fn is_broken(&self) -> bool {
-        self.shared.inbox.lock().broken.is_some()
+        // A lock may have been held when the process forked, and is then held for ever.
+        std::process::id() != self.shared.process || self.shared.inbox.lock().broken.is_some()
     }
 }
 
@@ -140,15 +147,20 @@ impl Call {
     /// Sends a frame of the request; blocks while the other end does not read.
     ///
     /// # Errors
-    /// [`CallError::Lost`].
+    /// [`CallError::NotSent`]: half a frame is none, and the other end does nothing with it.
     pub fn send(&self, call: u16, flags: Flags, body: Vec<u8>) -> Result<(), CallError> {
         let frame = Frame { call, flags, request: self.request, body };
-        let sent = self.shared.writer.lock().send(&frame);
-        sent.map_err(|error| {
+        let mut writer = self.shared.writer.lock();
+        // Behind half a frame nothing more can be sent.
+        if let Some(cause) = &self.shared.inbox.lock().broken {
+            return Err(CallError::NotSent(cause.clone()));
+        }
+        writer.send(&frame).map_err(|error| {
             let cause = error.to_string();
-            self.shared.inbox.lock().broken.get_or_insert_with(|| cause.clone());
+            self.shared.inbox.lock().break_off(&cause);
+            drop(writer.shut_down());
             self.shared.arrived.notify_all();
-            CallError::Lost(cause)
+            CallError::NotSent(cause)
         })
     }
 
@@ -203,7 +215,11 @@ impl Call {
                 }
                 Err(ReceiveError::Timeout) => Err(CallError::Timeout),
                 Err(error) => {
-                    inbox.broken.get_or_insert_with(|| error.to_string());
+                    inbox.break_off(&error.to_string());
+                    // The other end must not go on holding what nobody will ask for.
+                    if let Some(reader) = &inbox.reader {
+                        drop(reader.shut_down());
+                    }
                     Ok(())
                 }
             };

@@ -8,8 +8,12 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// Room for control messages of one read: more descriptors than any peer of ours sends at a time.
-const CONTROL_LEN: usize = 64;
+/// Room for control messages of one read: more descriptors than any peer of ours sends at a time. Aligned as they are.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// Descriptors that may wait for the frames that announce them.
+const WAITING_MAX: usize = 4;
 
 /// Sends bytes, the first of which carries a descriptor. Like `write`, it may send fewer than all.
 pub(crate) fn send(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
@@ -25,24 +29,33 @@ pub(crate) fn receive(
     bytes: &mut [u8],
     descriptors: Option<&mut VecDeque<OwnedFd>>,
 ) -> io::Result<usize> {
-    let mut control = [0; CONTROL_LEN];
-    let control = if descriptors.is_some() { Some(control.as_mut_slice()) } else { None };
+    let mut control = Control([0; 64]);
+    let room = descriptors.is_some().then_some(control.0.as_mut_slice());
     let mut parts = [IoSliceMut::new(bytes)];
-    let received = recvmsg::<()>(stream.as_raw_fd(), &mut parts, control, MsgFlags::MSG_CMSG_CLOEXEC)?;
-    if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+    let received = recvmsg::<()>(stream.as_raw_fd(), &mut parts, room, MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let is_cut = received.flags.contains(MsgFlags::MSG_CTRUNC);
+    let Some(descriptors) = descriptors else {
         // The kernel closed what there was no room for.
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the peer sent descriptors that nobody asked for",
+        return if is_cut { Err(unexpected()) } else { Ok(received.bytes) };
+    };
+    if is_cut {
+        return Err(io::Error::other(
+            "a descriptor could not be received: this process has too many files open, or the peer sent too many",
         ));
     }
-    if let Some(descriptors) = descriptors {
-        for message in received.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = message {
-                // SAFETY: the kernel made these descriptors for this message, so nobody else owns them.
-                descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-            }
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = message {
+            // SAFETY: the kernel made these descriptors for this message, so nobody else owns them.
+            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
         }
     }
+    if descriptors.len() > WAITING_MAX {
+        descriptors.clear();
+        return Err(unexpected());
+    }
     Ok(received.bytes)
+}
+
+fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the peer sent descriptors that nobody asked for")
 }

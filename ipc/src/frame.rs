@@ -87,6 +87,9 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
+/// Memory that a decoder keeps between frames.
+const KEPT_LEN: usize = 1 << 20;
+
 /// Takes bytes as they come and gives frames; does no I/O.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
@@ -100,6 +103,10 @@ impl FrameDecoder {
         // What was given out goes, so that at most one unfinished frame is kept.
         self.pending.drain(..self.start);
         self.start = 0;
+        if self.pending.is_empty() && self.pending.capacity() > KEPT_LEN {
+            // A long frame must not cost its memory for ever.
+            self.pending = Vec::new();
+        }
         self.pending.extend_from_slice(bytes);
     }
 

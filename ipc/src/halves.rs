@@ -109,6 +109,14 @@ impl FrameReader {
         }
     }
 
+    /// Ends the connection in both directions, whoever uses it.
+    ///
+    /// # Errors
+    /// Those of the socket, if it is not connected any more.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Both)
+    }
+
     /// From now on frames may bring descriptors; before, one that does breaks the connection.
     pub fn take_descriptors(&mut self) {
         self.descriptors.get_or_insert_default();

@@ -164,7 +164,7 @@ impl Listener {
         socket.shutdown(Shutdown::Both)
     }
 
-    /// Waits for a client. Running out of descriptors is waited out, not reported.
+    /// Waits for a client. Running out of descriptors or memory is waited out, not reported.
     ///
     /// # Errors
     /// Any other error of the operating system.
@@ -172,7 +172,7 @@ impl Listener {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => return Ok(stream),
-                Err(error) if is_out_of_descriptors(&error) => std::thread::sleep(CONNECT_PAUSE),
+                Err(error) if is_short_of_means(&error) => std::thread::sleep(CONNECT_PAUSE),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -190,8 +190,9 @@ impl Drop for Listener {
     }
 }
 
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+/// Descriptors and memory come back, so they are waited for.
+fn is_short_of_means(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Connects to a socket; until `deadline` it waits for one that is not there yet or not listening yet.

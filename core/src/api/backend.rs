@@ -49,7 +49,7 @@ pub(crate) trait Backend: Reader {
     /// Which one.
     fn way(&self) -> Way;
 
-    /// The mapped files, where this process maps them.
+    /// The mapped files, where this process decides how long they stay.
     #[cfg(feature = "sidecar")]
     fn maps(&self) -> Option<Arc<Maps>> {
         None
@@ -60,6 +60,10 @@ pub(crate) trait Backend: Reader {
     fn identity(&self) -> Option<(u64, u64)> {
         None
     }
+
+    /// Whether everything of a version is there; `None` if it is of another cache.
+    #[cfg(feature = "sidecar")]
+    fn includes(&self, version: Version) -> Result<Option<bool>>;
 
     /// Messages sent to a sidecar so far.
     fn messages_sent(&self) -> u64 {

@@ -87,7 +87,12 @@ impl ConnectOptions {
     /// process sees there.
     pub fn connect(self, socket: impl AsRef<Path>) -> Result<Cache> {
         self.attached.check()?;
-        let (remote, place) = Remote::connect(socket.as_ref(), self.dir.as_deref(), self.deadline)?;
+        let (remote, place) = Remote::connect(
+            socket.as_ref(),
+            self.dir.as_deref(),
+            self.attach != Attach::Never,
+            self.deadline,
+        )?;
         if self.attach == Attach::Never {
             return Ok(Cache { backend: Arc::new(remote) });
         }

@@ -1,5 +1,6 @@
 //! One connection and the threads that answer its calls.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,10 +15,16 @@ use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter};
 
 use super::serve::Shared;
 use super::session::{Answer, Session};
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorCode};
 
-/// Calls of one connection that are worked on at a time; further ones wait in the socket.
-const CALLS_MAX: usize = 32;
+/// Calls of one connection that are worked on at a time, in each lane; further ones wait.
+const CALLS_MAX: [usize; LANES] = [24, 16];
+/// Calls that wait in each lane, and the bytes of their requests; one more is refused.
+const WAITING_MAX: usize = 256;
+const WAITING_LEN: usize = 32 << 20;
+
+/// Kinds of calls that do not wait for each other: uploads make progress whatever is asked meanwhile.
+const LANES: usize = 2;
 
 /// Answers the calls of one connection until it ends.
 ///
@@ -56,7 +63,7 @@ struct Connection {
     handed_over: Condvar,
 }
 
-/// Who reads next.
+/// Who reads next, and what is worked on.
 #[derive(Default)]
 struct Turns {
     /// `None` while a thread reads.
@@ -64,36 +71,89 @@ struct Turns {
     /// Threads that wait to read.
     idle: usize,
     helpers: Vec<JoinHandle<()>>,
+    lanes: [Lane; LANES],
     ended: bool,
+}
+
+/// Calls of one kind.
+#[derive(Default)]
+struct Lane {
+    running: usize,
+    waiting: VecDeque<Frame>,
+    waiting_len: usize,
+}
+
+/// What becomes of a call that was read.
+enum Placed {
+    /// The thread that read it answers it; another one reads.
+    Here(Frame),
+    /// It waits.
+    Later,
+    /// There are too many.
+    Refused(Frame),
 }
 
 impl Connection {
     /// Reads and answers by turns until the connection ends.
     fn take_turns(self: &Arc<Self>) -> io::Result<()> {
-        loop {
-            let Some(mut reader) = self.wait_for_turn() else { return Ok(()) };
-            let frame = loop {
-                let next = self.receive(&mut reader).and_then(|frame| {
-                    if !Session::is_quick(&frame) {
-                        return Ok(Some(frame));
-                    }
-                    self.reply(&frame).map(|()| None)
-                });
-                match next {
-                    Ok(None) => {}
-                    Ok(Some(frame)) => break frame,
-                    Err(error) => {
-                        self.end();
-                        return Err(error);
-                    }
+        let outcome = self.work();
+        if outcome.is_err() {
+            self.end();
+        }
+        outcome
+    }
+
+    fn work(self: &Arc<Self>) -> io::Result<()> {
+        while let Some(mut reader) = self.wait_for_turn() {
+            let (lane, frame) = loop {
+                let frame = self.receive(&mut reader)?;
+                let Some(lane) = lane_of(&frame) else {
+                    self.reply(&frame)?;
+                    continue;
+                };
+                match self.place(lane, frame) {
+                    Placed::Here(frame) => break (lane, frame),
+                    Placed::Later => {}
+                    Placed::Refused(frame) => self.refuse(&frame)?,
                 }
             };
-            self.hand_over(reader)?;
-            if let Err(error) = self.reply(&frame) {
-                self.end();
-                return Err(error);
+            self.hand_over(reader);
+            let mut next = Some(frame);
+            while let Some(frame) = next {
+                self.reply(&frame)?;
+                next = self.next_waiting(lane);
             }
         }
+        Ok(())
+    }
+
+    /// Finds out who answers a call.
+    fn place(&self, lane: usize, frame: Frame) -> Placed {
+        let mut turns = self.turns.lock();
+        let place = &mut turns.lanes[lane];
+        if place.running < CALLS_MAX[lane] {
+            place.running += 1;
+            return Placed::Here(frame);
+        }
+        let len = place.waiting_len + frame.body.len();
+        if place.waiting.len() >= WAITING_MAX || len > WAITING_LEN {
+            return Placed::Refused(frame);
+        }
+        place.waiting_len = len;
+        place.waiting.push_back(frame);
+        Placed::Later
+    }
+
+    /// A call of a lane was answered: the next one that waits there.
+    fn next_waiting(&self, lane: usize) -> Option<Frame> {
+        let mut turns = self.turns.lock();
+        let place = &mut turns.lanes[lane];
+        let next = place.waiting.pop_front();
+        match &next {
+            Some(frame) => place.waiting_len -= frame.body.len(),
+            None => place.running -= 1,
+        }
+        next
     }
 
     /// The reader, once nobody else reads; `None` if the connection has ended.
@@ -113,31 +173,36 @@ impl Connection {
     }
 
     /// Lets another thread read.
-    fn hand_over(self: &Arc<Self>, reader: FrameReader) -> io::Result<()> {
+    fn hand_over(self: &Arc<Self>, reader: FrameReader) {
         let mut turns = self.turns.lock();
         if turns.ended {
-            return Ok(());
+            return;
         }
         turns.reader = Some(reader);
         if turns.idle > 0 {
             self.handed_over.notify_one();
-        } else if turns.helpers.len() < CALLS_MAX - 1 {
-            let connection = self.clone();
-            let helper = move || {
-                if let Err(error) = connection.take_turns() {
-                    tracing::debug!(%error, "connection ended");
-                }
-            };
-            turns.helpers.push(std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper)?);
+            return;
         }
-        // Else nothing more is read from this connection before a call of it is answered.
-        Ok(())
+        let connection = self.clone();
+        let helper = move || {
+            if let Err(error) = connection.take_turns() {
+                tracing::debug!(%error, "connection ended");
+            }
+        };
+        match std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper) {
+            Ok(helper) => turns.helpers.push(helper),
+            // This thread reads on when it has answered.
+            Err(error) => tracing::warn!(%error, "no thread for further calls of a connection; they wait"),
+        }
     }
 
     /// Lets all its threads go, also the one that reads. Calls under way are of no use to anyone, unless it is the server
     /// that ends.
     fn end(&self) {
-        self.turns.lock().ended = true;
+        let mut turns = self.turns.lock();
+        turns.ended = true;
+        turns.lanes = Default::default();
+        drop(turns);
         self.handed_over.notify_all();
         if !self.shared.stopping.load(Ordering::SeqCst) {
             self.session.end();
@@ -147,7 +212,7 @@ impl Connection {
 
     fn receive(&self, reader: &mut FrameReader) -> io::Result<Frame> {
         let timeout = self.shared.options.handshake_timeout;
-        let deadline = (!self.session.is_greeted()).then(|| Instant::now() + timeout);
+        let deadline = if self.session.is_greeted() { None } else { Instant::now().checked_add(timeout) };
         let frame = reader.receive(deadline).map_err(io::Error::other)?;
         self.session.begin(&frame);
         Ok(frame)
@@ -155,23 +220,48 @@ impl Connection {
 
     fn reply(&self, frame: &Frame) -> io::Result<()> {
         let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(frame)));
-        let Answer { flags, mut body, descriptor } = answered.unwrap_or_else(|_| {
+        let answer = answered.unwrap_or_else(|_| {
+            self.session.fail(frame);
             Answer::error(&Error::internal("the call panicked; others are not affected"))
         });
+        self.send(frame, answer)
+    }
+
+    /// Answers that there are too many calls.
+    fn refuse(&self, frame: &Frame) -> io::Result<()> {
+        self.session.fail(frame);
+        let message = format!("{WAITING_MAX} calls of the connection wait already; wait for some of them");
+        self.send(frame, Answer::error(&Error::new(ErrorCode::TooMany, message)))
+    }
+
+    fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {
+        let Answer { flags, body, descriptor } = answer;
         if frame.flags.contains(Flags::QUIET) {
             return Ok(());
         }
-        let answer = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
+        let framed = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
         let mut writer = self.writer.lock();
+        if body.len() <= FRAME_BODY_MAX {
+            return match descriptor {
+                Some(descriptor) => writer.send_with(&framed(flags, body), descriptor.as_fd()),
+                None => writer.send(&framed(flags, body)),
+            };
+        }
         // Long answers go in parts.
-        while body.len() > FRAME_BODY_MAX {
-            let rest = body.split_off(FRAME_BODY_MAX);
-            let more = Flags::from_bits(flags.bits() | Flags::MORE.bits());
-            writer.send(&answer(more, std::mem::replace(&mut body, rest)))?;
+        let parts = body.len().div_ceil(FRAME_BODY_MAX);
+        for (number, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
+            let more = if number + 1 < parts { Flags::MORE.bits() } else { 0 };
+            writer.send(&framed(Flags::from_bits(flags.bits() | more), part.to_vec()))?;
         }
-        match descriptor {
-            Some(descriptor) => writer.send_with(&answer(flags, body), descriptor.as_fd()),
-            None => writer.send(&answer(flags, body)),
-        }
+        Ok(())
+    }
+}
+
+/// The lane of a call; `None` if it is answered at once by the thread that reads.
+fn lane_of(frame: &Frame) -> Option<usize> {
+    match (Session::is_quick(frame), Session::is_upload(frame)) {
+        (true, _) => None,
+        (false, false) => Some(0),
+        (false, true) => Some(1),
     }
 }

@@ -100,7 +100,7 @@ impl Cursor {
 
     fn next_layout(&mut self, sharing: &Sharing) -> Result<Portion> {
         let started = Instant::now();
-        let mut description = Description::new(sharing.maps());
+        let mut description = Description::new(self.batches.schema().clone(), sharing.maps());
         loop {
             match self.next_batch(|batch| !description.is_by_file(batch)) {
                 Ok(Some(batch)) => description.push(&batch)?,

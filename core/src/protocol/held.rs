@@ -39,6 +39,7 @@ pub(super) struct Held {
     pub(super) statements: HashMap<u64, Arc<dyn Statement>>,
     pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
     pub(super) uploads: HashMap<u64, HeldUpload>,
+    reserved_uploads: usize,
     running: HashMap<u64, Running>,
     given: VecDeque<(u64, Vec<Gift>)>,
 }
@@ -97,8 +98,17 @@ impl Held {
         Ok(id)
     }
 
-    /// Holds an upload.
-    pub(super) fn hold_upload(&mut self, request: u64, upload: HeldUpload) -> Result<u64> {
+    /// Makes room for an upload before it begins: to begin it may take long.
+    pub(super) fn reserve_upload(&mut self) -> Result<()> {
+        self.next(self.uploads.len() + self.reserved_uploads, UPLOADS_MAX, "uploads")?;
+        self.reserved_uploads += 1;
+        Ok(())
+    }
+
+    /// Holds an upload that there was room made for, or gives the room free.
+    pub(super) fn hold_upload(&mut self, request: u64, upload: Result<HeldUpload>) -> Result<u64> {
+        self.reserved_uploads -= 1;
+        let upload = upload?;
         let id = self.next(self.uploads.len(), UPLOADS_MAX, "uploads")?;
         self.uploads.insert(id, upload);
         self.give(request, Gift::Upload(id));
@@ -135,10 +145,11 @@ impl Held {
         running.canceller = Some(canceller.clone());
     }
 
-    /// The answer to a request is ready. If it was cancelled, nobody will read it.
-    pub(super) fn end(&mut self, request: u64) -> Released {
+    /// The answer to a request is ready. If it was cancelled, nobody will read it; if it failed, it says nothing of what it
+    /// would have given.
+    pub(super) fn end(&mut self, request: u64, failed: bool) -> Released {
         let Some(running) = self.running.remove(&request) else { return Released::default() };
-        if running.is_cancelled {
+        if running.is_cancelled || failed {
             return self.release(&running.gifts);
         }
         if !running.gifts.is_empty() {
@@ -231,7 +242,7 @@ mod tests {
         held.begin(1);
         held.hold_statement(1, Arc::new(Nothing)).unwrap();
         held.give(1, Gift::Lease(7));
-        assert!(held.end(1).leases.is_empty());
+        assert!(held.end(1, false).leases.is_empty());
         assert_eq!(held.statements.len(), 1);
         assert_eq!(held.cancel(1).leases, [7]);
         assert!(held.statements.is_empty());
@@ -241,13 +252,19 @@ mod tests {
         assert!(held.cancel(2).leases.is_empty());
         held.hold_statement(2, Arc::new(Nothing)).unwrap();
         held.give(2, Gift::Lease(8));
-        assert_eq!(held.end(2).leases, [8]);
+        assert_eq!(held.end(2, false).leases, [8]);
         assert!(held.statements.is_empty());
         // Never.
         held.begin(3);
         held.hold_statement(3, Arc::new(Nothing)).unwrap();
-        assert!(held.end(3).leases.is_empty());
+        assert!(held.end(3, false).leases.is_empty());
         assert!(held.cancel(99).leases.is_empty(), "a request that never was");
+        assert_eq!(held.statements.len(), 1);
+        // By itself.
+        held.begin(4);
+        held.hold_statement(4, Arc::new(Nothing)).unwrap();
+        held.give(4, Gift::Lease(9));
+        assert_eq!(held.end(4, true).leases, [9]);
         assert_eq!(held.statements.len(), 1);
     }
 
@@ -265,7 +282,7 @@ mod tests {
         let other = Canceller::new(None);
         held.begin(2);
         held.can_cancel(2, &other);
-        drop(held.end(2));
+        drop(held.end(2, false));
         drop(held.cancel(2));
         assert!(!other.is_cancelled(), "its work was done");
         held.begin(3);

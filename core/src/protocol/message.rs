@@ -99,6 +99,9 @@ pub(crate) struct Empty {}
 pub(crate) struct Hello {
     pub(crate) protocol: u32,
     pub(crate) client: String,
+    /// The last version that the client saw on an earlier connection.
+    #[serde(default)]
+    pub(crate) seen: Option<Version>,
 }
 
 /// Who answers, the version that both will speak, and the cache directory if clients may read it.
@@ -109,6 +112,23 @@ pub(crate) struct HelloReply {
     pub(crate) dir: String,
     #[serde(default)]
     pub(crate) identity: Option<DirIdentity>,
+    /// The newest version.
+    #[serde(default)]
+    pub(crate) version: Option<Version>,
+    /// What the sidecar knows of the version that the client saw; `None` if it named none.
+    #[serde(default)]
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What a sidecar knows of a version that its client saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Seen {
+    /// Everything of it is there.
+    Included,
+    /// It was lost in a crash.
+    Lost,
+    /// It is of another cache, or of long ago.
+    Unknown,
 }
 
 /// Tells whether two processes see the same directory: device and inode of its `live/head`.

@@ -21,7 +21,7 @@ pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
     HelloReply, InfoMessage, Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
-    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness,
+    Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness,
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};

@@ -14,8 +14,8 @@ use super::held::{Gift, Held, HeldCursor};
 use super::layout::Description;
 use super::message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
-    HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Share,
-    ShareReply, Sql, StatusReply, Table, VersionMessage, Write, nanoseconds,
+    HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Seen,
+    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, nanoseconds,
 };
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, Written};
@@ -27,6 +27,7 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::row::Row;
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
+use crate::api::version::Version;
 
 /// Keys that one call may ask for.
 const KEYS_MAX: usize = 100_000;
@@ -87,6 +88,12 @@ impl Session {
         )
     }
 
+    /// Whether a call is part of an upload.
+    pub(super) fn is_upload(frame: &Frame) -> bool {
+        use Call as C;
+        matches!(Call::from_number(frame.call), Some(C::Begin | C::Write | C::Finish | C::Abandon))
+    }
+
     /// Whether the first call has been answered.
     pub(super) fn is_greeted(&self) -> bool {
         self.greeted.get().is_some()
@@ -101,12 +108,18 @@ impl Session {
     pub(super) fn answer(&self, frame: &Frame) -> Answer {
         let mut descriptor = None;
         let outcome = self.dispatch(frame, &mut descriptor);
-        let released = self.held.lock().end(frame.request);
+        let released = self.held.lock().end(frame.request, outcome.is_err());
         self.give_back(&released.leases);
         match outcome {
             Ok(body) => Answer { flags: Flags::default(), body, descriptor },
             Err(error) => Answer::error(&error),
         }
+    }
+
+    /// A request has no answer: what it gave is taken back.
+    pub(super) fn fail(&self, frame: &Frame) {
+        let released = self.held.lock().end(frame.request, true);
+        self.give_back(&released.leases);
     }
 
     /// The client is gone: ends its queries and lets go of what it held.
@@ -224,8 +237,10 @@ impl Session {
             }
             Call::Begin => {
                 let Begin { kind, schema } = decode(body)?;
-                let upload = Upload::begin(self.backend.clone(), kind, rows::decode_schema(&schema)?)?;
-                let upload = Arc::new(Mutex::new(Some(upload)));
+                let schema = rows::decode_schema(&schema)?;
+                self.held.lock().reserve_upload()?;
+                let upload = Upload::begin(self.backend.clone(), kind, schema);
+                let upload = upload.map(|upload| Arc::new(Mutex::new(Some(upload))));
                 encode(&Next { id: self.held.lock().hold_upload(request, upload)? })
             }
             Call::Write => {
@@ -263,7 +278,7 @@ impl Session {
             Call::Status => {
                 let status = self.backend.status()?;
                 encode(&StatusReply {
-                    dir: status.dir.display().to_string(),
+                    dir: if self.attach { status.dir.display().to_string() } else { String::new() },
                     version: status.version,
                     tables: infos(status.tables)?,
                     damage: status.damage,
@@ -300,6 +315,16 @@ impl Session {
             server: format!("pillion {}", env!("CARGO_PKG_VERSION")),
             dir,
             identity: identity.map(|(device, inode)| DirIdentity { device, inode }),
+            version: Some(self.backend.version()?),
+            seen: hello.seen.map(|version| self.seen(version)).transpose()?,
+        })
+    }
+
+    fn seen(&self, version: Version) -> Result<Seen> {
+        Ok(match self.backend.includes(version)? {
+            Some(true) => Seen::Included,
+            Some(false) => Seen::Lost,
+            None => Seen::Unknown,
         })
     }
 
@@ -308,15 +333,23 @@ impl Session {
         if self.sharing.get().is_some() {
             return Err(twice());
         }
+        // Without memory, or a descriptor to hand it out, answers go through the socket.
         let arena = if share.memory { self.arenas.take() } else { None };
+        let handed = arena.as_ref().map(|share| share.arena().descriptor().try_clone_to_owned());
+        let arena = match handed {
+            Some(Ok(handed)) => {
+                *descriptor = Some(handed);
+                arena
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "no shared memory for a connection; its answers go through the socket");
+                None
+            }
+            None => None,
+        };
         let maps = if share.files { self.backend.maps() } else { None };
         self.sharing.set(Sharing::new(arena, maps)).map_err(|_| twice())?;
         let arena = self.sharing.get().and_then(Sharing::arena);
-        if let Some(arena) = arena {
-            let handed = arena.descriptor().try_clone_to_owned();
-            let failed = |error| Error::new(ErrorCode::Io, "no descriptor for the memory").with_source(error);
-            *descriptor = Some(handed.map_err(failed)?);
-        }
         encode(&ShareReply { memory: arena.map_or(0, |arena| arena.capacity() as u64) })
     }
 
@@ -363,7 +396,7 @@ impl Session {
             let batch = Row::gather(&rows)?;
             match self.sharing_for(&batch) {
                 Some(sharing) => {
-                    let mut description = Description::new(None);
+                    let mut description = Description::new(batch.schema(), None);
                     description.push(&batch)?;
                     let described = description.finish(sharing.arena())?;
                     self.give(request, described.lease);

@@ -67,6 +67,12 @@ pub(super) struct ArenaShare {
     pool: Arc<ArenaPool>,
 }
 
+impl ArenaShare {
+    pub(super) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+}
+
 impl Drop for ArenaShare {
     fn drop(&mut self) {
         self.pool.left.fetch_add(self.len, Ordering::AcqRel);

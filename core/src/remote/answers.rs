@@ -16,6 +16,7 @@ use crate::protocol::{self, Call, CursorReply, Next, NextReply};
 
 /// The answer whose first rows came with `reply` on a connection.
 pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
+    connection.saw(reply.version);
     let schema = protocol::decode_schema(&reply.schema)?;
     let info =
         AnswerInfo { version: reply.version, freshness: protocol::freshness(reply.as_of), tier: Tier::Local };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{CallError, Client, Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,13 +13,17 @@ use serde::de::DeserializeOwned;
 use super::scope::CallScope;
 use super::shared::{ArenaView, FilesView, Shared};
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::version::Version;
 use crate::protocol::{
-    Call, Cancel, DirIdentity, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Share, ShareReply,
-    decode, encode, version,
+    Call, Cancel, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Seen, Share, ShareReply, decode,
+    encode, version,
 };
 
 /// How long to wait for a sidecar at least.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// Uploads of one client at a time; a sidecar takes no more of a connection.
+const UPLOADS_MAX: usize = 8;
 
 /// Whether a call whose answer was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +37,28 @@ pub(super) enum Repeat {
 /// A connection to a sidecar.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: PathBuf,
-    /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
-    dir: Option<PathBuf>,
+    /// A forked child must not use it, and not wait for its locks.
+    process: u32,
+    place: Place,
     /// How long a call may take, connecting included.
     deadline: Duration,
     current: Mutex<Link>,
-    /// What tells the sidecar's directory from others.
-    identity: Option<DirIdentity>,
+    /// The newest version that an answer was of: a later connection must not be to less.
+    seen: Mutex<Option<Version>>,
+    uploads: Semaphore,
     closed: AtomicBool,
     sent: AtomicU64,
+}
+
+/// Where a sidecar is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Its socket.
+    pub(super) socket: PathBuf,
+    /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
+    pub(super) dir: Option<PathBuf>,
+    /// Whether answers are wanted in shared memory; who attaches has no use for it.
+    pub(super) attach: bool,
 }
 
 /// One connection of those that were made one after another.
@@ -55,11 +71,6 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Whether both are the same connection.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.generation == other.generation
-    }
-
     /// What is shared over it.
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
@@ -68,18 +79,33 @@ impl Link {
 
 impl Connection {
     /// Connects, and learns where the sidecar's directory is.
-    pub(super) fn open(socket: &Path, dir: Option<&Path>, deadline: Duration) -> Result<(Self, HelloReply)> {
-        let (client, shared, reply) = greet(socket, dir, deadline)?;
+    pub(super) fn open(place: Place, deadline: Duration) -> Result<(Self, HelloReply)> {
+        let (client, shared, reply) = greet(&place, None, after(deadline), deadline)?;
         let connection = Self {
-            socket: socket.to_owned(),
-            dir: dir.map(Path::to_owned),
+            process: std::process::id(),
+            place,
             deadline,
             current: Mutex::new(Link { client, generation: 1, shared: Arc::new(shared) }),
-            identity: reply.identity,
+            seen: Mutex::new(reply.version),
+            uploads: Semaphore::new(UPLOADS_MAX),
             closed: AtomicBool::new(false),
             sent: AtomicU64::new(0),
         };
         Ok((connection, reply))
+    }
+
+    /// An answer was of this version.
+    pub(super) fn saw(&self, version: Version) {
+        let mut seen = self.seen.lock();
+        if seen.is_none_or(|seen| version.includes(seen) != Some(false)) {
+            *seen = Some(version);
+        }
+    }
+
+    /// Waits until this process has few uploads under way; more of them would be refused.
+    pub(super) fn permit_upload(&self) -> Result<Permit<'_>> {
+        let timeout = || Error::new(ErrorCode::Timeout, "other loads of this client are still under way");
+        self.uploads.acquire(after(self.deadline)).ok_or_else(timeout)
     }
 
     /// Whether this process finds the files of the sidecar.
@@ -109,16 +135,17 @@ impl Connection {
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<(T, Link)> {
+        self.check_process()?;
         let body = encode(request)?;
-        let deadline = Instant::now() + self.deadline;
+        let deadline = after(self.deadline);
         let mut attempts = 0;
         loop {
             attempts += 1;
             let link = self.connected(deadline)?;
             match self.exchange(&link, call, body.clone(), deadline) {
                 Ok(answer) => return Ok((answer.and_then(|body| decode(&body))?, link)),
-                Err(CallError::NotSent(_)) if attempts < 3 => {}
-                Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 3 => {}
+                Err(CallError::NotSent(_)) if attempts < 2 => {}
+                Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 2 => {}
                 Err(error) => return Err(self.lost(&error, repeat)),
             }
         }
@@ -132,13 +159,14 @@ impl Connection {
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<T> {
-        if !self.current.lock().is(link) {
+        self.check_process()?;
+        if link.client.is_broken() {
             return Err(Error::new(
                 ErrorCode::Unavailable,
                 "the connection broke before the answer was complete; ask again",
             ));
         }
-        let deadline = Instant::now() + self.deadline;
+        let deadline = after(self.deadline);
         let answer = self
             .exchange(link, call, encode(request)?, deadline)
             .map_err(|error| self.lost(&error, repeat))?;
@@ -171,21 +199,43 @@ impl Connection {
 
     /// The connection, made anew if it is broken.
     fn connected(&self, deadline: Instant) -> Result<Link> {
-        let mut current = self.current.lock();
+        let waiting = || {
+            let socket = self.place.socket.display();
+            Error::new(
+                ErrorCode::Timeout,
+                format!("{socket}: the deadline passed while another call connects"),
+            )
+        };
+        let mut current = self.current.try_lock_until(deadline).ok_or_else(waiting)?;
         if current.client.is_broken() {
-            let patience = deadline.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
-            let (client, shared, reply) = greet(&self.socket, self.dir.as_deref(), patience)?;
-            if self.identity.is_some() && reply.identity.is_some() && self.identity != reply.identity {
+            let seen = *self.seen.lock();
+            let patience = deadline.max(Instant::now() + PATIENCE_MIN);
+            let (client, shared, reply) = greet(&self.place, seen, patience, self.deadline)?;
+            if reply.seen == Some(Seen::Unknown) {
                 // Its tables have the same numbers and are others.
-                let message = format!(
-                    "the sidecar on {} serves another directory than before; connect again",
-                    self.socket.display()
-                );
+                let socket = self.place.socket.display();
+                let message =
+                    format!("the sidecar on {socket} serves another cache than before; connect again");
                 return Err(Error::new(ErrorCode::Closed, message));
             }
             *current = Link { client, generation: current.generation + 1, shared: Arc::new(shared) };
+            if let (Some(Seen::Lost), Some(lost)) = (reply.seen, seen) {
+                *self.seen.lock() = reply.version;
+                let message = format!(
+                    "version {lost} was lost in a crash of the cache's owner; the next call reads what there is"
+                );
+                return Err(Error::new(ErrorCode::WentBack, message));
+            }
         }
         Ok(current.clone())
+    }
+
+    /// Fails in a forked child, before it waits for anything.
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Closed, CallError::Forked.to_string()))
     }
 
     /// One request and its answer.
@@ -206,7 +256,16 @@ impl Connection {
         if scope.as_ref().is_some_and(|scope| !scope.enter(&link.client, pending.request())) {
             return Ok(Err(Error::new(ErrorCode::Cancelled, "the call was given up")));
         }
-        let answer = receive(&pending, call, body, deadline);
+        let answer = send(&pending, call, body).and_then(|sent| match sent {
+            Err(error) => Ok(Err(error)),
+            Ok(()) => {
+                // Given up between its begin and its sending: the sidecar did not know what to cancel.
+                if scope.as_ref().is_some_and(CallScope::is_cancelled) {
+                    cancel(&link.client, pending.request());
+                }
+                receive(&pending, deadline)
+            }
+        });
         if let Some(scope) = scope {
             scope.leave();
         }
@@ -218,7 +277,7 @@ impl Connection {
 
     /// What a call without an answer means to its caller: of a write, nobody knows whether it took effect.
     fn lost(&self, error: &CallError, repeat: Repeat) -> Error {
-        let socket = self.socket.display();
+        let socket = self.place.socket.display();
         let code = match (error, repeat) {
             (CallError::Forked, _) => ErrorCode::Closed,
             (CallError::NotSent(_), _) => ErrorCode::Unavailable,
@@ -243,24 +302,34 @@ fn tell(client: &Client, call: Call, request: &impl Serialize) {
 }
 
 /// Connects, agrees on a version of the protocol, and shares what can be shared.
-fn greet(socket: &Path, dir: Option<&Path>, patience: Duration) -> Result<(Client, Shared, HelloReply)> {
-    let deadline = Instant::now() + patience;
+fn greet(
+    place: &Place,
+    seen: Option<Version>,
+    deadline: Instant,
+    write_timeout: Duration,
+) -> Result<(Client, Shared, HelloReply)> {
+    let Place { socket, dir, attach } = place;
     let unavailable = |error: std::io::Error| {
         Error::new(ErrorCode::Unavailable, format!("no sidecar answers on {}: {error}", socket.display()))
             .with_source(error)
     };
     let stream = pillion_ipc::connect(socket, deadline).map_err(unavailable)?;
     // A sidecar that does not read is as good as gone.
-    stream.set_write_timeout(Some(patience)).map_err(unavailable)?;
+    stream.set_write_timeout(Some(write_timeout.max(PATIENCE_MIN))).map_err(unavailable)?;
     let client = Client::new(stream).map_err(unavailable)?;
     let refused = |error: CallError| {
         let code = if error == CallError::Timeout { ErrorCode::Timeout } else { ErrorCode::Unavailable };
         Error::new(code, format!("{}: {error}", socket.display()))
     };
-    let hello = Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")) };
-    let pending = client.begin().map_err(refused)?;
-    let answer = receive(&pending, Call::Hello, encode(&hello)?, deadline).map_err(refused)?;
-    let mut reply: HelloReply = decode(&answer?)?;
+    let call = |call, body| -> Result<(Vec<u8>, pillion_ipc::Call)> {
+        let pending = client.begin().map_err(refused)?;
+        send(&pending, call, body).map_err(refused)??;
+        let answer = receive(&pending, deadline).map_err(refused)??;
+        Ok((answer, pending))
+    };
+    let hello =
+        Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")), seen };
+    let mut reply: HelloReply = decode(&call(Call::Hello, encode(&hello)?)?.0)?;
     if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
         let message = format!(
             "{} answers in protocol {}, which this client does not speak",
@@ -272,10 +341,9 @@ fn greet(socket: &Path, dir: Option<&Path>, patience: Duration) -> Result<(Clien
         reply.dir = dir.display().to_string();
     }
     let files = reply.identity.and_then(|identity| FilesView::find(Path::new(&reply.dir), identity));
-    let share = Share { memory: true, files: files.is_some() };
-    let pending = client.begin().map_err(refused)?;
-    let answer = receive(&pending, Call::Share, encode(&share)?, deadline).map_err(refused)?;
-    let ShareReply { memory } = decode(&answer?)?;
+    let share = Share { memory: !(*attach && files.is_some()), files: files.is_some() };
+    let (answer, pending) = call(Call::Share, encode(&share)?)?;
+    let ShareReply { memory } = decode(&answer)?;
     let arena = match pending.take_descriptor() {
         Some(descriptor) if memory > 0 => {
             let sealed = pillion_ipc::check_sealed(descriptor).map_err(|error| {
@@ -286,21 +354,21 @@ fn greet(socket: &Path, dir: Option<&Path>, patience: Duration) -> Result<(Clien
         }
         _ => None,
     };
+    drop(pending);
     Ok((client, Shared::new(arena, files), reply))
 }
 
-/// Sends a request and receives its answer, which may come in several frames.
-fn receive(
-    pending: &pillion_ipc::Call,
-    call: Call,
-    body: Vec<u8>,
-    deadline: Instant,
-) -> Result<Result<Vec<u8>>, CallError> {
+/// Sends a request; an error of its own if it is too long to be one.
+fn send(pending: &pillion_ipc::Call, call: Call, body: Vec<u8>) -> Result<Result<()>, CallError> {
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
         let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
         return Ok(Err(Error::new(ErrorCode::TooMany, message)));
     }
-    pending.send(call as u16, Flags::default(), body)?;
+    pending.send(call as u16, Flags::default(), body).map(Ok)
+}
+
+/// Receives an answer, which may come in several frames.
+fn receive(pending: &pillion_ipc::Call, deadline: Instant) -> Result<Result<Vec<u8>>, CallError> {
     let Frame { mut flags, mut body, .. } = pending.receive(Some(deadline))?;
     while flags.contains(Flags::MORE) {
         let next = pending.receive(Some(deadline))?;
@@ -317,4 +385,45 @@ fn receive(
         return Ok(Err(decode::<ErrorMessage>(&body).map_or_else(|error| error, ErrorMessage::into_error)));
     }
     Ok(Ok(body))
+}
+
+/// When a time from now has passed; a time too long to be told is a year.
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))
+}
+
+/// Lets a number of threads in at a time.
+#[derive(Debug)]
+struct Semaphore {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// Room that is given free when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit<'a>(&'a Semaphore);
+
+impl Semaphore {
+    fn new(permits: usize) -> Self {
+        Self { free: Mutex::new(permits), freed: Condvar::new() }
+    }
+
+    fn acquire(&self, deadline: Instant) -> Option<Permit<'_>> {
+        let mut free = self.free.lock();
+        while *free == 0 {
+            if self.freed.wait_until(&mut free, deadline).timed_out() && *free == 0 {
+                return None;
+            }
+        }
+        *free -= 1;
+        Some(Permit(self))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.freed.notify_one();
+    }
 }

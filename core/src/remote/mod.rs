@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::answers::begin_answer;
-use self::connection::{Connection, Link, Repeat};
+use self::connection::{Connection, Link, Place, Repeat};
 pub(crate) use self::scope::CallScope;
 use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
@@ -68,13 +68,16 @@ impl Drop for HeldSnapshot {
 
 impl Remote {
     /// Connects to a sidecar, waiting for one that is still starting. Also says where this process finds the sidecar's
-    /// directory, if it does: at `dir`, or where the sidecar says.
+    /// directory, if it does: at `dir`, or where the sidecar says. `attach`: the directory will be mapped, and this way
+    /// in is for writing only.
     pub(crate) fn connect(
         socket: &Path,
         dir: Option<&Path>,
+        attach: bool,
         deadline: Duration,
     ) -> Result<(Self, Option<PathBuf>)> {
-        let (connection, greeting) = Connection::open(socket, dir, deadline)?;
+        let place = Place { socket: socket.to_owned(), dir: dir.map(Path::to_owned), attach };
+        let (connection, greeting) = Connection::open(place, deadline)?;
         let connection = Arc::new(connection);
         let newest = View { connection: connection.clone(), snapshot: None };
         let found = connection.shares_files().then(|| PathBuf::from(&greeting.dir));
@@ -121,6 +124,7 @@ impl View {
         } else {
             self.ask(Call::GetMany, &GetMany { snapshot, table, keys })?
         };
+        self.connection.saw(reply.version);
         let found = reply.found.iter().filter(|&&found| found).count();
         let freshness = protocol::freshness(reply.as_of);
         let batch = if !reply.layout.is_empty() {
@@ -166,6 +170,7 @@ fn learn(info: InfoMessage, link: &Link) -> Result<TableInfo> {
 impl Reader for View {
     fn version(&self) -> Result<Version> {
         let reply: VersionMessage = self.ask(Call::Version, &Pin { snapshot: self.snapshot() })?.0;
+        self.connection.saw(reply.version);
         Ok(reply.version)
     }
 
@@ -236,6 +241,16 @@ impl Reader for Remote {
     }
 }
 
+impl Remote {
+    /// Why a remote cache cannot be asked what it includes: only its sidecar can.
+    fn unserved() -> Error {
+        Error::new(
+            ErrorCode::Unsupported,
+            "a cache that is remote cannot be served; let clients connect to its sidecar",
+        )
+    }
+}
+
 impl Backend for Remote {
     fn way(&self) -> Way {
         Way::Remote
@@ -243,6 +258,10 @@ impl Backend for Remote {
 
     fn messages_sent(&self) -> u64 {
         self.connection.sent()
+    }
+
+    fn includes(&self, _: Version) -> Result<Option<bool>> {
+        Err(Self::unserved())
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {
@@ -272,19 +291,26 @@ impl Backend for Remote {
         self.connection.check_open()?;
         let request = Name { snapshot: None, name: name.to_owned() };
         let reply: VersionMessage = self.connection.call(Call::DropTable, &request, Repeat::Never)?;
+        self.connection.saw(reply.version);
         Ok(reply.version)
     }
 
     fn append(&self, table: u64, rows: Input) -> Result<Version> {
         let schema = self.table_by_id(table)?.schema;
         let reply = writes::upload(&self.connection, WriteKind::Append { table }, rows, Some(&schema));
-        reply.map(|reply: VersionMessage| reply.version)
+        reply.map(|reply: VersionMessage| {
+            self.connection.saw(reply.version);
+            reply.version
+        })
     }
 
     fn replace(&self, table: u64, rows: Input) -> Result<Version> {
         let schema = self.table_by_id(table)?.schema;
         let reply = writes::upload(&self.connection, WriteKind::Replace { table }, rows, Some(&schema));
-        reply.map(|reply: VersionMessage| reply.version)
+        reply.map(|reply: VersionMessage| {
+            self.connection.saw(reply.version);
+            reply.version
+        })
     }
 
     fn sync(&self) -> Result<()> {

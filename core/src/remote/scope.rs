@@ -56,6 +56,11 @@ impl CallScope {
         !state.cancelled
     }
 
+    /// Whether it was given up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.state.lock().cancelled
+    }
+
     /// A call has its answer.
     pub(super) fn leave(&self) {
         self.state.lock().running = None;

@@ -21,6 +21,7 @@ pub(super) fn upload<T: DeserializeOwned>(
     table: Option<&SchemaRef>,
 ) -> Result<T> {
     connection.check_open()?;
+    let _permit = connection.permit_upload()?;
     let input = input.open(table)?;
     let begin = Begin { kind, schema: protocol::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;

@@ -323,6 +323,13 @@ impl State {
         self.version = Version { incarnation, sequence: self.version.sequence + 1 };
     }
 
+    /// Whether this cache had the incarnation of `version`, as far back as it remembers.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn knows(&self, version: Version) -> bool {
+        version.incarnation == self.version.incarnation
+            || self.incarnations.iter().any(|&(incarnation, _)| incarnation == version.incarnation)
+    }
+
     /// Whether everything that was committed up to `version` is in this state.
     pub(crate) fn includes(&self, version: Version) -> bool {
         if version.incarnation == self.version.incarnation {

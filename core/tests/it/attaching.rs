@@ -133,18 +133,42 @@ fn the_directory_may_be_mounted_elsewhere_and_must_be_the_same() {
 
 /// The numbers of its tables mean other tables.
 #[test]
-fn a_sidecar_that_comes_back_with_another_directory_is_not_written_to() {
-    let mut served = Served::start();
-    let attached = served.connect(Attach::Require).unwrap();
-    let remote = served.connect(Attach::Never).unwrap();
-    let tables = [attached.table("t").unwrap(), remote.table("t").unwrap()];
-    served.stop();
-    served.go_on("another", true);
-    define(served.owner.as_ref().unwrap(), "stranger", 0..3).unwrap();
-    for table in &tables {
-        refused(table.append(numbered([10])), ErrorCode::Closed, &["another directory", "connect again"]);
+fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
+    for (attach, name) in [(true, "another"), (false, "another"), (true, "cache"), (false, "cache")] {
+        let mut served = Served::start();
+        let first = if attach { Attach::Require } else { Attach::Never };
+        let clients = [served.connect(first).unwrap(), served.connect(Attach::Never).unwrap()];
+        let tables = clients.each_ref().map(|cache| cache.table("t").unwrap());
+        served.stop();
+        if name == "cache" {
+            // A new cache in the same place may have the same inodes.
+            std::fs::remove_dir_all(served.path(name)).unwrap();
+        }
+        served.go_on(name, attach);
+        define(served.owner.as_ref().unwrap(), "stranger", 0..3).unwrap();
+        for table in &tables {
+            refused(table.replace(numbered([10])), ErrorCode::Closed, &["another cache", "connect again"]);
+        }
+        refused(clients[1].table("t"), ErrorCode::Closed, &["connect again"]);
+        assert_ids(&served.owner.as_ref().unwrap().table("stranger").unwrap(), 0..3);
+        assert_ids(&served.connect(Attach::Never).unwrap().table("stranger").unwrap(), 0..3);
     }
-    refused(remote.table("t"), ErrorCode::Closed, &["connect again"]);
-    assert_ids(&tables[0], 0..10);
-    assert_ids(&served.owner.as_ref().unwrap().table("stranger").unwrap(), 0..3);
+}
+
+/// Loads of one table wait for each other, and hold up nothing else of their connection.
+#[test]
+fn many_loads_at_once_over_one_connection() {
+    let served = Served::start();
+    let cache = served.connect(Attach::Never).unwrap();
+    let table = cache.table("t").unwrap();
+    std::thread::scope(|scope| {
+        for id in 100..140 {
+            let table = table.clone();
+            scope.spawn(move || table.append(numbered([id])).unwrap());
+        }
+        for _ in 0..100 {
+            assert!(table.get(7).unwrap().is_some());
+        }
+    });
+    assert_ids(&table, (0..10).chain(100..140));
 }

@@ -2,13 +2,12 @@
 //!
 //! They are started as needed and end when they are idle. No crate does this without an async runtime or a share of one.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
 use futures::channel::oneshot;
+use parking_lot::{Condvar, Mutex, const_mutex};
 
 /// Threads at most; further work waits. Each waits for a sidecar, so they are many for the processors there are.
 const THREADS_MAX: usize = 128;
@@ -17,37 +16,26 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// The threads of this process, which all async handles share.
+static POOL: Pool = Pool { state: const_mutex(None), arrived: Condvar::new() };
+
 struct Pool {
-    /// A forked child has none of the threads.
-    process: u32,
-    work: Sender<Work>,
-    waiting: Receiver<Work>,
-    threads: AtomicUsize,
-    idle: AtomicUsize,
+    state: Mutex<Option<State>>,
+    arrived: Condvar,
 }
 
-/// The pool of this process.
-fn pool() -> &'static Pool {
-    static POOL: OnceLock<Pool> = OnceLock::new();
-    POOL.get_or_init(|| {
-        let (work, waiting) = unbounded();
-        Pool {
-            process: std::process::id(),
-            work,
-            waiting,
-            threads: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-        }
-    })
+struct State {
+    /// A forked child has none of the threads.
+    process: u32,
+    waiting: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
 }
 
 /// Does work on a thread of the pool. If it panics, so does the future.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    if pool().process != std::process::id() {
-        return work();
-    }
     let (done, outcome) = oneshot::channel();
-    pool().submit(Box::new(move || {
+    POOL.submit(Box::new(move || {
         let outcome = catch_unwind(AssertUnwindSafe(work));
         // Whoever dropped the future needs no outcome.
         drop(done.send(outcome));
@@ -62,44 +50,55 @@ pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 
 impl Pool {
     fn submit(&'static self, work: Work) {
-        // Never fails: the receiver lives as long as the process.
-        drop(self.work.send(work));
-        let is_short = self.idle.load(Ordering::Acquire) < self.waiting.len();
-        if is_short && self.threads.fetch_add(1, Ordering::AcqRel) < THREADS_MAX {
-            let started =
-                std::thread::Builder::new().name("pillion-blocking".to_owned()).spawn(|| self.serve());
-            if let Err(error) = started {
-                self.threads.fetch_sub(1, Ordering::AcqRel);
+        let process = std::process::id();
+        let mut guard = self.state.lock();
+        let state =
+            guard.get_or_insert_with(|| State { process, waiting: VecDeque::new(), threads: 0, idle: 0 });
+        if state.process != process {
+            drop(guard);
+            return work();
+        }
+        state.waiting.push_back(work);
+        if state.idle >= state.waiting.len() {
+            self.arrived.notify_one();
+            return;
+        }
+        if state.threads == THREADS_MAX {
+            return;
+        }
+        let started = std::thread::Builder::new().name("pillion-blocking".to_owned()).spawn(|| self.serve());
+        match started {
+            Ok(_) => state.threads += 1,
+            Err(error) if state.threads > 0 => {
                 tracing::warn!(%error, "no thread for work that blocks; it waits for another one");
-                self.help_out();
             }
-        } else if is_short {
-            self.threads.fetch_sub(1, Ordering::AcqRel);
+            Err(error) => {
+                tracing::warn!(%error, "no thread for work that blocks; it is done here");
+                let work = state.waiting.pop_back();
+                drop(guard);
+                work.into_iter().for_each(|work| work());
+            }
         }
     }
 
     fn serve(&self) {
         loop {
-            self.idle.fetch_add(1, Ordering::AcqRel);
-            let next = self.waiting.recv_timeout(IDLE_TIME);
-            self.idle.fetch_sub(1, Ordering::AcqRel);
-            match next {
-                Ok(work) => work(),
-                Err(_) => {
-                    self.threads.fetch_sub(1, Ordering::AcqRel);
-                    // Work that came in between counted on this thread.
-                    self.help_out();
+            let mut guard = self.state.lock();
+            let work = loop {
+                let Some(state) = guard.as_mut() else { return };
+                if let Some(work) = state.waiting.pop_front() {
+                    break work;
+                }
+                state.idle += 1;
+                let timed_out = self.arrived.wait_for(&mut guard, IDLE_TIME).timed_out();
+                let Some(state) = guard.as_mut() else { return };
+                state.idle -= 1;
+                if timed_out && state.waiting.is_empty() {
+                    state.threads -= 1;
                     return;
                 }
-            }
-        }
-    }
-
-    /// Does what waits if no thread is left to do it.
-    fn help_out(&self) {
-        while self.threads.load(Ordering::Acquire) == 0
-            && let Ok(work) = self.waiting.try_recv()
-        {
+            };
+            drop(guard);
             work();
         }
     }
@@ -116,16 +115,18 @@ mod tests {
 
     #[test]
     fn work_is_done_side_by_side_and_its_value_comes_back() {
-        // None of them ends before all have begun.
-        let barrier = Arc::new(Barrier::new(16));
-        let works = (0..16).map(|number| {
-            let barrier = barrier.clone();
-            run(move || {
-                barrier.wait();
-                number * 2
-            })
-        });
-        assert_eq!(block_on(join_all(works)), (0..16).map(|number| number * 2).collect::<Vec<_>>());
+        for _ in 0..200 {
+            // None of them ends before all have begun.
+            let barrier = Arc::new(Barrier::new(16));
+            let works = (0..16).map(|number| {
+                let barrier = barrier.clone();
+                run(move || {
+                    barrier.wait();
+                    number * 2
+                })
+            });
+            assert_eq!(block_on(join_all(works)), (0..16).map(|number| number * 2).collect::<Vec<_>>());
+        }
         let many = (0..1000).map(|number| run(move || number));
         assert_eq!(block_on(join_all(many)), (0..1000).collect::<Vec<_>>());
     }

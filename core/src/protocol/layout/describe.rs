@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{Buffer, ScalarBuffer};
-use arrow::datatypes::{ArrowNativeType, DataType, Schema};
+use arrow::datatypes::{ArrowNativeType, DataType, Schema, SchemaRef};
 use pillion_ipc::Arena;
 
 use super::{
@@ -22,6 +22,7 @@ const BY_FILE_ROWS: usize = 4096;
 
 /// Batches that will be sent together.
 pub(crate) struct Description<'a> {
+    schema: SchemaRef,
     maps: Option<&'a Maps>,
     files: Vec<FileId>,
     places: HashMap<FileId, u32>,
@@ -38,9 +39,10 @@ impl<'a> Description<'a> {
         schema.fields().iter().all(|field| can_assemble(field.data_type()))
     }
 
-    /// A description that names files of `maps`; without them everything is copied.
-    pub(crate) fn new(maps: Option<&'a Maps>) -> Self {
+    /// A description of batches with these columns that names files of `maps`; without them everything is copied.
+    pub(crate) fn new(schema: SchemaRef, maps: Option<&'a Maps>) -> Self {
         Self {
+            schema,
             maps,
             files: Vec::new(),
             places: HashMap::new(),
@@ -77,8 +79,13 @@ impl<'a> Description<'a> {
     /// Adds a batch.
     ///
     /// # Errors
-    /// [`Internal`](crate::ErrorCode::Internal) for columns that do not [suit](Self::suits).
+    /// [`Internal`](crate::ErrorCode::Internal) for columns that do not [suit](Self::suits), or are others than those of
+    /// the description: their reader takes the bytes for what the description says.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let types = batch.columns().iter().map(|column| column.data_type());
+        if !types.eq(self.schema.fields().iter().map(|field| field.data_type())) {
+            return Err(Error::internal("a batch has other columns than its answer"));
+        }
         let by_file =
             self.maps.is_some() && (batch.num_rows() >= BY_FILE_ROWS || batch_len(batch) >= BY_FILE_LEN);
         self.rows.push(batch.num_rows() as u64);
@@ -138,6 +145,7 @@ impl<'a> Description<'a> {
                         .write(&lease, *offset, copy)
                         .map_err(|error| Error::internal("cannot write shared memory").with_source(error))?;
                 }
+                arena.publish(&lease);
             }
             None => {
                 let start = bytes.len();

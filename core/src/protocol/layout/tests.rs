@@ -81,7 +81,7 @@ fn batch(rows: i32) -> RecordBatch {
 }
 
 fn describe(batches: &[RecordBatch], maps: Option<&Maps>, arena: Option<&Arena>) -> (Vec<u8>, bool) {
-    let mut description = Description::new(maps);
+    let mut description = Description::new(batches[0].schema(), maps);
     batches.iter().for_each(|batch| description.push(batch).unwrap());
     let names_files = description.names_files();
     (description.finish(arena).unwrap().bytes, names_files)
