@@ -23,18 +23,25 @@ const ROWS: u64 = 1_000_000;
 const ROWS_QUICK: u64 = 20_000;
 /// Rows of the large table.
 const ROWS_LARGE: u64 = 10_000_000;
-/// How long rows of short calls run.
+/// How long rows of short calls run: rounds are short, because the kernel may place the two ends of a socket otherwise
+/// from one moment to the next.
 const CALLS: Plan = Plan {
     checked_calls: 1_000,
-    warm_up_rounds: 1,
-    rounds: 10,
-    round_time: Duration::from_millis(200),
+    warm_up_rounds: 2,
+    rounds: 40,
+    round_time: Duration::from_millis(50),
     round_calls_min: 5,
 };
 /// How long rows of longer calls run, which are also checked less often.
 const MANY_CALLS: Plan = Plan { checked_calls: 5, ..CALLS };
 /// How long rows of calls that always do the same run.
-const SCANS: Plan = Plan { checked_calls: 1, ..CALLS };
+const SCANS: Plan = Plan {
+    checked_calls: 1,
+    warm_up_rounds: 1,
+    rounds: 10,
+    round_time: Duration::from_millis(200),
+    round_calls_min: 5,
+};
 /// How long rows of first calls run; what comes before each takes longer than the call.
 const FIRSTS: Plan = Plan { rounds: 15, round_time: Duration::ZERO, round_calls_min: 1, ..SCANS };
 /// How long rows of loads run.
@@ -67,11 +74,15 @@ fn main() -> Result<()> {
     let echo = Echo::start()?;
     lookups_and_queries(&mut bench, Points::new(rows), Trips::new(rows), dir.path(), &echo)?;
     whole_appended(&mut bench, Points::new(rows))?;
-    whole_first(&mut bench, workload::WHOLE_FIRST, Points::new(rows))?;
+    whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], Points::new(rows))?;
     if large {
         bench.set("rows of the large table", &rows_large);
         large_table(&mut bench, Points::new(rows_large), dir.path(), &echo)?;
-        whole_first(&mut bench, workload::WHOLE_FIRST_LARGE, Points::new(rows_large))?;
+        whole_first(
+            &mut bench,
+            [workload::WHOLE_FIRST_LARGE, workload::WHOLE_COLD_LARGE],
+            Points::new(rows_large),
+        )?;
     }
     open(&mut bench, Points::new(rows), dir.path())?;
     loads(&mut bench, Points::new(rows), dir.path())?;
@@ -229,15 +240,19 @@ fn whole_appended(bench: &mut Bench, points: Points) -> Result<()> {
     ways.end()
 }
 
-fn whole_first(bench: &mut Bench, subject: Subject, points: Points) -> Result<()> {
-    if !bench.wants(&[subject]) {
+fn whole_first(bench: &mut Bench, [first, cold]: [Subject; 2], points: Points) -> Result<()> {
+    if !bench.wants(&[first, cold]) {
         return Ok(());
     }
     let stored = Stored::create()?;
     stored.load_points(points.batches()?)?;
     let dir = stored.close()?;
-    bench.row(subject, FIRSTS, |row| {
+    bench.row(first, FIRSTS, |row| {
         let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::new(dir.path(), opened));
+        Ok(Opened::ALL.into_iter().fold(row, with))
+    })?;
+    bench.row(cold, FIRSTS, |row| {
+        let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::cold(dir.path(), opened));
         Ok(Opened::ALL.into_iter().fold(row, with))
     })
 }

@@ -149,12 +149,16 @@ impl Row {
         let goal = match entry.goal {
             None => None,
             Some(Goal::Time { at_most }) => {
-                Some(Reached { to: None, value: entry.p50_ns() as f64, at_most: at_most.as_nanos() as f64 })
+                let (low, high) = range(entry.round_p50s.iter().map(|&p50| p50 as f64));
+                let (value, at_most) = (entry.p50_ns() as f64, at_most.as_nanos() as f64);
+                Some(Reached { to: None, value, low, high, at_most })
             }
             Some(Goal::Ratio { to, at_most }) => {
                 let base = self.entries.iter().find(|entry| entry.name == to && entry.histogram.count() > 0);
                 let base = base.ok_or_else(|| format!("{}: {to} was not measured", self.subject.name))?;
-                Some(Reached { to: Some(to), value: ratio(entry.p50_ns(), base.p50_ns()), at_most })
+                let (low, high) = entry.round_ratios(base);
+                let value = ratio(entry.p50_ns(), base.p50_ns());
+                Some(Reached { to: Some(to), value, low, high, at_most })
             }
         };
         Ok(Measurement { name: entry.name, latency: Some(entry.latency(first)), goal })
@@ -193,11 +197,14 @@ impl Entry {
         self.histogram.percentile(50.0)
     }
 
+    /// The lowest and the highest ratio to another contestant within a round.
+    fn round_ratios(&self, to: &Self) -> (f64, f64) {
+        range(self.round_p50s.iter().zip(&to.round_p50s).map(|(&p50, &other)| ratio(p50, other)))
+    }
+
     fn latency(&self, first: &Self) -> Latency {
         let histogram = &self.histogram;
-        let each = self.round_p50s.iter().zip(&first.round_p50s).map(|(&p50, &first)| ratio(p50, first));
-        let (ratio_low, ratio_high) = each
-            .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), ratio| (low.min(ratio), high.max(ratio)));
+        let (ratio_low, ratio_high) = self.round_ratios(first);
         Latency {
             p50_ns: self.p50_ns(),
             p99_ns: histogram.percentile(99.0),
@@ -236,6 +243,10 @@ pub struct Reached {
     pub to: Option<&'static str>,
     /// Its p50 by that of the other, or in nanoseconds.
     pub value: f64,
+    /// The lowest such value within a round.
+    pub low: f64,
+    /// The highest such value within a round.
+    pub high: f64,
     /// The most that this may be.
     pub at_most: f64,
 }
@@ -329,6 +340,10 @@ impl<C: Contestant> Runner for C {
 #[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^53")]
 fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to.max(1) as f64
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)))
 }
 
 fn first_difference<'a>(here: &'a [String], there: &'a [String]) -> (usize, &'a str, &'a str) {
@@ -431,6 +446,7 @@ mod tests {
         assert!(!floor.is_met() && floor.to == Some("one"), "{floor:?}");
         let ratio = measured.contestants[1].latency.unwrap().ratio;
         assert!((floor.value - ratio).abs() < 1e-9, "{floor:?} and {ratio}");
+        assert!(one.low <= one.high && floor.low <= floor.high, "{one:?} {floor:?}");
         let message = row("nobody").run(&PLAN).unwrap_err().to_string();
         assert_eq!(message, "count: nobody was not measured");
     }

@@ -114,7 +114,13 @@ pub(crate) mod tests {
                 Measurement {
                     name: "<theirs>",
                     latency: Some(latency(6_120, 15.3)),
-                    goal: Some(Reached { to: Some("ours"), value: 15.3, at_most: 10.0 }),
+                    goal: Some(Reached {
+                        to: Some("ours"),
+                        value: 15.3,
+                        low: 13.8,
+                        high: 16.8,
+                        at_most: 10.0,
+                    }),
                 },
                 Measurement { name: "neither", latency: None, goal: None },
             ],

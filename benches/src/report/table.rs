@@ -27,7 +27,7 @@ pub(super) fn render(report: &Report) -> String {
                 ],
                 None => [contestant.name, "-", "-", "-", "-", "-"].map(str::to_owned),
             };
-            (cells, contestant.goal.as_ref().map(goal).unwrap_or_default())
+            (cells, contestant.goal.as_ref().map(goal_with_range).unwrap_or_default())
         });
         groups.push((format!("{}: {}", subject.title(), subject.state), lines.collect::<Vec<_>>()));
     }
@@ -84,6 +84,16 @@ fn ratio(ratio: f64, low: f64, high: f64) -> String {
     text
 }
 
+/// How a contestant did by its goal, and its range over the rounds.
+fn goal_with_range(reached: &Reached) -> String {
+    match reached.to {
+        Some(_) if reached.low < reached.high => {
+            format!("{} ({}-{})", goal(reached), three_digits(reached.low), three_digits(reached.high))
+        }
+        _ => goal(reached),
+    }
+}
+
 /// How a contestant did by its goal.
 pub(super) fn goal(reached: &Reached) -> String {
     let judged = if reached.is_met() { "met" } else { "missed" };
@@ -132,7 +142,7 @@ mod tests {
                 "                p50      p99      rate             ratio  calls  goal",
                 "P1 get: warm, \"random\" keys",
                 "  ours       400 ns   800 ns  2.50 M/s  1.00 (0.90-1.10)   1000",
-                "  <theirs>  6.12 µs  12.2 µs  2.50 M/s  15.3 (13.8-16.8)   1000  missed: 15.3 × ours, at most 10.0",
+                "  <theirs>  6.12 µs  12.2 µs  2.50 M/s  15.3 (13.8-16.8)   1000  missed: 15.3 × ours, at most 10.0 (13.8-16.8)",
                 "  neither         -        -         -                 -      -",
             ]
         );
@@ -141,11 +151,11 @@ mod tests {
     #[test]
     fn goals_are_written_out() {
         assert_eq!(
-            goal(&Reached { to: None, value: 912_345.0, at_most: 1e6 }),
+            goal(&Reached { to: None, value: 912_345.0, low: 8e5, high: 1e6, at_most: 1e6 }),
             "met: 912 µs, at most 1.00 ms"
         );
         assert_eq!(
-            goal(&Reached { to: Some("x"), value: 1.1, at_most: 1.15 }),
+            goal(&Reached { to: Some("x"), value: 1.1, low: 1.0, high: 1.2, at_most: 1.15 }),
             "met: 1.10 × x, at most 1.15"
         );
     }

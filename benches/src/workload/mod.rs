@@ -98,6 +98,12 @@ pub const WHOLE_FIRST: Subject = Subject {
     name: "whole table, first",
     state: "scan to the last batch, just opened: files are mapped and every page is checked; page cache warm",
 };
+/// A whole table that is not in memory.
+pub const WHOLE_COLD: Subject = Subject {
+    figure: "P6",
+    name: "whole table, cold",
+    state: "as whole table, first, and its files out of the page cache",
+};
 /// A whole table of ten times the rows.
 pub const WHOLE_LARGE: Subject =
     Subject { figure: "P6", name: "whole table, large", state: "as whole table, 10,000,000 rows" };
@@ -112,6 +118,12 @@ pub const WHOLE_FIRST_LARGE: Subject = Subject {
     figure: "P6",
     name: "whole table, first, large",
     state: "as whole table, first, 10,000,000 rows",
+};
+/// A whole table of ten times the rows that is not in memory.
+pub const WHOLE_COLD_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, cold, large",
+    state: "as whole table, cold, 10,000,000 rows",
 };
 /// Opening a cache.
 pub const OPEN: Subject = Subject {

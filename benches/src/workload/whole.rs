@@ -1,11 +1,13 @@
 //! Reading whole tables.
 
+use std::fs::File;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayData, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use pillion::{Cache, Table};
+use rustix::fs::{Advice, fadvise};
 
 use super::{ATTACHED, EMBEDDED, REMOTE};
 use crate::Result;
@@ -110,6 +112,7 @@ impl Opened {
 pub struct WholeFirst {
     dir: PathBuf,
     opened: Opened,
+    is_cold: bool,
     taken: Vec<RecordBatch>,
     table: Option<Table>,
     cache: Option<Cache>,
@@ -119,12 +122,21 @@ pub struct WholeFirst {
 impl WholeFirst {
     /// Takes the table of the cache in `dir`, which nobody owns.
     pub fn new(dir: impl Into<PathBuf>, opened: Opened) -> Self {
-        Self { dir: dir.into(), opened, taken: Vec::new(), table: None, cache: None, sidecar: None }
+        let dir = dir.into();
+        Self { dir, opened, is_cold: false, taken: Vec::new(), table: None, cache: None, sidecar: None }
+    }
+
+    /// As [`new`](Self::new), with nothing of the cache's files in memory.
+    pub fn cold(dir: impl Into<PathBuf>, opened: Opened) -> Self {
+        Self { is_cold: true, ..Self::new(dir, opened) }
     }
 }
 
 impl Contestant for WholeFirst {
     fn prepare(&mut self, _: u64) -> Result<()> {
+        if self.is_cold {
+            evict(&self.dir)?;
+        }
         let cache = match self.opened {
             Opened::Embedded => Cache::open(&self.dir)?,
             Opened::Attached => self.sidecar.insert(Sidecar::start(&self.dir)?).attached()?,
@@ -154,6 +166,22 @@ impl Contestant for WholeFirst {
         self.call(call, &mut crate::harness::Forget)?;
         digest(&self.taken, sink)
     }
+}
+
+/// Takes the files below a folder out of the page cache, which goes as far as nobody has them mapped.
+fn evict(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            evict(&path)?;
+        } else if path.is_file() {
+            let file = File::open(path)?;
+            // Pages that are not written yet stay.
+            file.sync_all()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }
 
 fn take(table: &Table) -> Result<Vec<RecordBatch>> {
