@@ -54,13 +54,13 @@ impl Bench {
     ///
     /// # Errors
     /// No row was asked for, or a file cannot be written.
-    pub fn finish(self, name: &str) -> Result<[PathBuf; 2]> {
+    pub fn finish(self, name: &str) -> Result<[PathBuf; 3]> {
         if self.report.rows.is_empty() {
             return Err("there is no such row".into());
         }
         println!("{}", self.report.to_table());
         let paths = self.report.write(&self.options.out, name)?;
-        println!("written: {} and {}", paths[0].display(), paths[1].display());
+        println!("written: {}, and the same as .svg and .txt", paths[0].display());
         Ok(paths)
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         let absent =
             bench.row(workload::GET_ABSENT, PLAN, |row| Ok(row.with("get", GetAbsent::new(table, keys))));
         absent.unwrap();
-        let [json, _] = bench.finish("test").unwrap();
+        let [json, ..] = bench.finish("test").unwrap();
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         assert_eq!(report["rows"].as_array().unwrap().len(), 3);
         assert_eq!(report["rows"][0]["contestants"][2]["latency"]["calls"], 5);

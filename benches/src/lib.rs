@@ -9,6 +9,7 @@
 //! - [`harness`]: contestants, rounds, latencies.
 //! - [`report`]: the machine, the table, the JSON, the chart.
 //! - [`data`]: the rows that are stored and the keys that are asked for.
+//! - [`process`]: the sidecar and the bare socket, which are processes of their own.
 //! - [`workload`]: what Pillion does in each row of the report; the rivals' side is in a crate of its own.
 //!
 //! `cargo bench -p pillion-benches` measures Pillion alone, `cargo run --release -p pillion-benches-rivals`
@@ -18,6 +19,7 @@ pub mod bench;
 pub mod data;
 pub mod harness;
 pub mod options;
+pub mod process;
 pub mod report;
 pub mod workload;
 

@@ -12,7 +12,7 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use pillion_benches::Result;
 use pillion_benches::data::{Keys, Points, read_batches};
 use pillion_benches::harness::{Contestant, Sink};
-use pillion_benches::workload::{GROUPS_SQL, POINT_SQL, RANGE_ROWS, RANGE_SQL, point_text};
+use pillion_benches::workload::{COMPUTED_SQL, GROUPS_SQL, POINT_SQL, RANGE_ROWS, RANGE_SQL, point_text};
 use tokio::runtime::Runtime;
 
 /// Version of DataFusion.
@@ -148,5 +148,23 @@ impl Groups {
 impl Contestant for Groups {
     fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
         self.engine.run_text(GROUPS_SQL, sink)
+    }
+}
+
+/// A query of which the answer is a tenth of the rows, computed, as text.
+pub struct Computed {
+    engine: Engine,
+}
+
+impl Computed {
+    /// Queries of `engine`.
+    pub fn new(engine: &Engine) -> Self {
+        Self { engine: engine.clone() }
+    }
+}
+
+impl Contestant for Computed {
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        self.engine.run_text(COMPUTED_SQL, sink)
     }
 }

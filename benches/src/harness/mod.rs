@@ -6,7 +6,7 @@ mod row;
 
 pub use clock::Clock;
 pub use histogram::Histogram;
-pub use row::{Latency, Measured, Measurement, Plan, Row, Subject};
+pub use row::{Goal, Latency, Measured, Measurement, Plan, Reached, Row, Subject};
 
 use std::hint::black_box;
 

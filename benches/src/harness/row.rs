@@ -65,6 +65,9 @@ struct Entry {
     name: &'static str,
     /// `None`: it has no such thing.
     runner: Option<Box<dyn Runner>>,
+    /// Whether its answers must be those of the others.
+    is_compared: bool,
+    goal: Option<Goal>,
     histogram: Histogram,
     round_p50s: Vec<u64>,
     next_call: u64,
@@ -79,18 +82,39 @@ impl Row {
     /// Adds a contestant. The others are compared with the first.
     #[must_use]
     pub fn with(self, name: &'static str, contestant: impl Contestant + 'static) -> Self {
-        self.add(name, Some(Box::new(contestant)))
+        self.add(name, Some(Box::new(contestant)), true)
+    }
+
+    /// Adds one that answers nothing, such as a floor that the others are to come near to.
+    #[must_use]
+    pub fn beside(self, name: &'static str, contestant: impl Contestant + 'static) -> Self {
+        self.add(name, Some(Box::new(contestant)), false)
     }
 
     /// Adds one that has no such thing: its cells stay empty.
     #[must_use]
     pub fn without(self, name: &'static str) -> Self {
-        self.add(name, None)
+        self.add(name, None, false)
     }
 
-    fn add(mut self, name: &'static str, runner: Option<Box<dyn Runner>>) -> Self {
+    /// Says how fast the contestant of this name is to be.
+    #[must_use]
+    pub fn goal(mut self, name: &str, goal: Goal) -> Self {
+        self.entries.iter_mut().filter(|entry| entry.name == name).for_each(|entry| entry.goal = Some(goal));
+        self
+    }
+
+    fn add(mut self, name: &'static str, runner: Option<Box<dyn Runner>>, is_compared: bool) -> Self {
         let (histogram, round_p50s) = (Histogram::new(), Vec::new());
-        self.entries.push(Entry { name, runner, histogram, round_p50s, next_call: 0 });
+        self.entries.push(Entry {
+            name,
+            runner,
+            is_compared,
+            goal: None,
+            histogram,
+            round_p50s,
+            next_call: 0,
+        });
         self
     }
 
@@ -114,10 +138,30 @@ impl Row {
                 }
             }
         }
-        let first_p50s = self.entries.first().map(|entry| entry.round_p50s.clone()).unwrap_or_default();
-        let first_p50 = self.entries.first().map_or(0, |entry| entry.histogram.percentile(50.0));
-        let contestants = self.entries.iter().map(|entry| entry.result(first_p50, &first_p50s)).collect();
+        let contestants = self.entries.iter().map(|entry| self.result(entry)).collect::<Result<_>>()?;
         Ok(Measured { subject: self.subject, plan: *plan, contestants })
+    }
+
+    fn result(&self, entry: &Entry) -> Result<Measurement> {
+        let Some(first) = self.entries.first().filter(|_| entry.histogram.count() > 0) else {
+            return Ok(Measurement { name: entry.name, latency: None, goal: None });
+        };
+        let goal = match entry.goal {
+            None => None,
+            Some(Goal::Time { at_most }) => {
+                let (low, high) = range(entry.round_p50s.iter().map(|&p50| p50 as f64));
+                let (value, at_most) = (entry.p50_ns() as f64, at_most.as_nanos() as f64);
+                Some(Reached { to: None, value, low, high, at_most })
+            }
+            Some(Goal::Ratio { to, at_most }) => {
+                let base = self.entries.iter().find(|entry| entry.name == to && entry.histogram.count() > 0);
+                let base = base.ok_or_else(|| format!("{}: {to} was not measured", self.subject.name))?;
+                let (low, high) = entry.round_ratios(base);
+                let value = ratio(entry.p50_ns(), base.p50_ns());
+                Some(Reached { to: Some(to), value, low, high, at_most })
+            }
+        };
+        Ok(Measurement { name: entry.name, latency: Some(entry.latency(first)), goal })
     }
 
     fn compare_answers(&mut self, calls: u64) -> Result<()> {
@@ -125,7 +169,7 @@ impl Row {
         for call in 0..calls {
             let mut expected: Option<(&str, Vec<String>)> = None;
             for entry in &mut self.entries {
-                let Some(runner) = &mut entry.runner else { continue };
+                let Some(runner) = entry.runner.as_mut().filter(|_| entry.is_compared) else { continue };
                 let rows = runner.answer(call).map_err(|error| format!("{name}, {}: {error}", entry.name))?;
                 match &expected {
                     None if rows.is_empty() => {
@@ -149,29 +193,68 @@ impl Row {
 }
 
 impl Entry {
-    fn result(&self, first_p50: u64, first_p50s: &[u64]) -> Measurement {
+    fn p50_ns(&self) -> u64 {
+        self.histogram.percentile(50.0)
+    }
+
+    /// The lowest and the highest ratio to another contestant within a round.
+    fn round_ratios(&self, to: &Self) -> (f64, f64) {
+        range(self.round_p50s.iter().zip(&to.round_p50s).map(|(&p50, &other)| ratio(p50, other)))
+    }
+
+    fn latency(&self, first: &Self) -> Latency {
         let histogram = &self.histogram;
-        if histogram.count() == 0 {
-            return Measurement { name: self.name, latency: None };
+        let (ratio_low, ratio_high) = self.round_ratios(first);
+        Latency {
+            p50_ns: self.p50_ns(),
+            p99_ns: histogram.percentile(99.0),
+            min_ns: histogram.min(),
+            max_ns: histogram.max(),
+            calls: histogram.count(),
+            calls_per_second: ratio(histogram.count(), histogram.sum()) * 1e9,
+            ratio: ratio(self.p50_ns(), first.p50_ns()),
+            ratio_low,
+            ratio_high,
         }
-        let each = self.round_p50s.iter().zip(first_p50s).map(|(&p50, &first)| ratio(p50, first));
-        let (ratio_low, ratio_high) = each
-            .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), ratio| (low.min(ratio), high.max(ratio)));
-        let p50_ns = histogram.percentile(50.0);
-        Measurement {
-            name: self.name,
-            latency: Some(Latency {
-                p50_ns,
-                p99_ns: histogram.percentile(99.0),
-                min_ns: histogram.min(),
-                max_ns: histogram.max(),
-                calls: histogram.count(),
-                calls_per_second: ratio(histogram.count(), histogram.sum()) * 1e9,
-                ratio: ratio(p50_ns, first_p50),
-                ratio_low,
-                ratio_high,
-            }),
-        }
+    }
+}
+
+/// How fast a contestant is to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal {
+    /// In proportion to another contestant of its row.
+    Ratio {
+        /// The other's name.
+        to: &'static str,
+        /// The most that its p50 may be, by the p50 of the other.
+        at_most: f64,
+    },
+    /// In time.
+    Time {
+        /// The most that its p50 may be.
+        at_most: Duration,
+    },
+}
+
+/// How a contestant did by its [`Goal`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reached {
+    /// What it was compared with; `None`: with a time.
+    pub to: Option<&'static str>,
+    /// Its p50 by that of the other, or in nanoseconds.
+    pub value: f64,
+    /// The lowest such value within a round.
+    pub low: f64,
+    /// The highest such value within a round.
+    pub high: f64,
+    /// The most that this may be.
+    pub at_most: f64,
+}
+
+impl Reached {
+    /// Whether it is as fast as it is to be.
+    pub fn is_met(&self) -> bool {
+        self.value <= self.at_most
     }
 }
 
@@ -194,6 +277,8 @@ pub struct Measurement {
     pub name: &'static str,
     /// `None` if it has no such thing.
     pub latency: Option<Latency>,
+    /// How it did by its goal; `None` if it has none.
+    pub goal: Option<Reached>,
 }
 
 /// Latencies of the calls of a contestant; each includes one reading of the clock.
@@ -255,6 +340,10 @@ impl<C: Contestant> Runner for C {
 #[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^53")]
 fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to.max(1) as f64
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)))
 }
 
 fn first_difference<'a>(here: &'a [String], there: &'a [String]) -> (usize, &'a str, &'a str) {
@@ -334,9 +423,32 @@ mod tests {
             panic!("{latencies:?}");
         };
         assert_eq!((one.calls, two.calls), (60, 60));
+        assert!(measured.contestants.iter().all(|contestant| contestant.goal.is_none()));
         assert!(one.min_ns <= one.p50_ns && one.p50_ns <= one.p99_ns && one.p99_ns <= one.max_ns);
         assert!((one.ratio - 1.0).abs() < 1e-9 && one.ratio_low <= one.ratio_high);
         assert!(two.ratio_low <= two.ratio_high && two.calls_per_second > 0.0);
+    }
+
+    #[test]
+    fn goals_are_judged_by_what_was_measured() {
+        let order = Arc::new(AtomicU64::new(0));
+        let row = |to| {
+            Row::new(SUBJECT)
+                .with("one", Count::new(0, 1, &order))
+                // It would answer differently.
+                .beside("floor", Count::new(5, 2, &order))
+                .goal("one", Goal::Time { at_most: Duration::from_secs(3600) })
+                .goal("floor", Goal::Ratio { to, at_most: 1e-9 })
+        };
+        let measured = row("one").run(&PLAN).unwrap();
+        let [one, floor] = [0, 1].map(|at| measured.contestants[at].goal.unwrap());
+        assert!(one.is_met() && one.to.is_none() && one.value >= 0.0, "{one:?}");
+        assert!(!floor.is_met() && floor.to == Some("one"), "{floor:?}");
+        let ratio = measured.contestants[1].latency.unwrap().ratio;
+        assert!((floor.value - ratio).abs() < 1e-9, "{floor:?} and {ratio}");
+        assert!(one.low <= one.high && floor.low <= floor.high, "{one:?} {floor:?}");
+        let message = row("nobody").run(&PLAN).unwrap_err().to_string();
+        assert_eq!(message, "count: nobody was not measured");
     }
 
     #[test]

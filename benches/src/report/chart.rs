@@ -3,18 +3,20 @@
 use std::fmt::Write;
 
 use super::Report;
-use super::table::describe;
+use super::table::{describe, goal};
 use super::units::{three_digits, time};
 use crate::harness::Latency;
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1000.0;
 const MARGIN: f64 = 16.0;
 /// Where the scale begins and ends: names stand left of it, figures right of it.
 const SCALE_LEFT: f64 = 230.0;
-const SCALE_RIGHT: f64 = 760.0;
+const SCALE_RIGHT: f64 = 560.0;
 /// Where the figures end.
-const TIME_RIGHT: f64 = 850.0;
-const RATIO_RIGHT: f64 = WIDTH - MARGIN;
+const TIME_RIGHT: f64 = 640.0;
+const RATIO_RIGHT: f64 = 720.0;
+/// Where goals begin.
+const GOAL_LEFT: f64 = 736.0;
 const BAR_HEIGHT: f64 = 12.0;
 const LINE_HEIGHT: f64 = 18.0;
 const HEADING_HEIGHT: f64 = 26.0;
@@ -24,7 +26,8 @@ const FOOT_LINE_HEIGHT: f64 = 14.0;
 const FOOT_CHARACTERS: usize = 150;
 
 /// Colours of contestants in the order in which they appear; as far apart for readers who confuse red and green.
-const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#cc79a7", "#009e73", "#56b4e9", "#d55e00"];
+const COLOURS: [&str; 8] =
+    ["#0072b2", "#56b4e9", "#009e73", "#999999", "#e69f00", "#d55e00", "#cc79a7", "#c9b900"];
 
 /// Colours that follow the reader's theme.
 const STYLE: &str = "
@@ -64,7 +67,7 @@ pub(super) fn render(report: &Report) -> String {
         MARGIN,
         44.0,
         "start",
-        "bar: p50, line: p99; shorter is faster; the scale is logarithmic; at the right p50 and its ratio to the first bar",
+        "bar: p50, line: p99; shorter is faster; the scale is logarithmic; at the right p50, its ratio to the first bar, and goals",
     );
     for power in scale.low..=scale.high {
         let (x, label) = (scale.x(10_f64.powi(power)), power_of_ten(power));
@@ -87,7 +90,12 @@ pub(super) fn render(report: &Report) -> String {
             let middle = y + LINE_HEIGHT / 2.0;
             svg.text("name", SCALE_LEFT - 8.0, middle + 4.0, "end", contestant.name);
             match contestant.latency {
-                Some(latency) => svg.bar(&scale, middle, COLOURS[colour % COLOURS.len()], latency),
+                Some(latency) => {
+                    svg.bar(&scale, middle, COLOURS[colour % COLOURS.len()], latency);
+                    if let Some(reached) = &contestant.goal {
+                        svg.text("faint", GOAL_LEFT, middle + 4.0, "start", &goal(reached));
+                    }
+                }
                 None => svg.text("faint", SCALE_LEFT + 4.0, middle + 4.0, "start", "no such operation"),
             }
             y += LINE_HEIGHT;
@@ -262,6 +270,7 @@ mod tests {
     fn a_bar_says_its_time_and_ratio_and_an_empty_cell_has_no_bar() {
         let svg = render(&sample());
         assert!(svg.contains(">6.12 µs</text>") && svg.contains(">× 15.3</text>"));
+        assert!(svg.contains(">missed: 15.3 × ours, at most 10.0</text>"));
         assert_eq!(svg.matches("rx=\"2\"").count(), 2);
         assert!(svg.contains("no such operation"));
     }

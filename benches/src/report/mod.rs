@@ -61,19 +61,20 @@ impl Report {
         chart::render(self)
     }
 
-    /// Writes `NAME.json` and `NAME.svg` into a folder, which is created, and returns their paths.
+    /// Writes `NAME.json`, `NAME.svg` and `NAME.txt` into a folder, which is created, and returns their paths.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
-    pub fn write(&self, dir: &Path, name: &str) -> Result<[PathBuf; 2]> {
+    pub fn write(&self, dir: &Path, name: &str) -> Result<[PathBuf; 3]> {
         create_dir_all(dir)?;
-        let (json, svg) = (dir.join(name).with_extension("json"), dir.join(name).with_extension("svg"));
+        let [json, svg, txt] = ["json", "svg", "txt"].map(|form| dir.join(name).with_extension(form));
         let mut file = BufWriter::new(File::create(&json)?);
         serde_json::to_writer_pretty(&mut file, self)?;
         file.write_all(b"\n")?;
         file.flush()?;
         File::create(&svg)?.write_all(self.to_svg().as_bytes())?;
-        Ok([json, svg])
+        File::create(&txt)?.write_all(self.to_table().as_bytes())?;
+        Ok([json, svg, txt])
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::harness::{Latency, Measurement, Plan, Subject};
+    use crate::harness::{Latency, Measurement, Plan, Reached, Subject};
 
     /// A report with numbers that are easy to find again.
     pub(crate) fn sample() -> Report {
@@ -109,25 +110,37 @@ pub(crate) mod tests {
                 round_calls_min: 1,
             },
             contestants: vec![
-                Measurement { name: "ours", latency: Some(latency(400, 1.0)) },
-                Measurement { name: "<theirs>", latency: Some(latency(6_120, 15.3)) },
-                Measurement { name: "neither", latency: None },
+                Measurement { name: "ours", latency: Some(latency(400, 1.0)), goal: None },
+                Measurement {
+                    name: "<theirs>",
+                    latency: Some(latency(6_120, 15.3)),
+                    goal: Some(Reached {
+                        to: Some("ours"),
+                        value: 15.3,
+                        low: 13.8,
+                        high: 16.8,
+                        at_most: 10.0,
+                    }),
+                },
+                Measurement { name: "neither", latency: None, goal: None },
             ],
         });
         report
     }
 
     #[test]
-    fn a_report_is_written_as_json_and_as_a_chart() {
+    fn a_report_is_written_in_all_forms() {
         let dir = tempfile::tempdir().unwrap();
         let report = sample();
-        let [json, svg] = report.write(&dir.path().join("new"), "sample").unwrap();
+        let [json, svg, txt] = report.write(&dir.path().join("new"), "sample").unwrap();
         let value: serde_json::Value = serde_json::from_reader(File::open(json).unwrap()).unwrap();
         let row = &value["rows"][0];
         assert_eq!((row["figure"].as_str(), row["name"].as_str()), (Some("P1"), Some("get")));
         assert_eq!(row["contestants"][1]["latency"]["p50_ns"], 6120);
         assert!(row["contestants"][2]["latency"].is_null());
         assert!(value["machine"]["cores"].as_u64().unwrap() > 0);
+        assert_eq!(row["contestants"][1]["goal"]["to"], "ours");
         assert_eq!(std::fs::read_to_string(svg).unwrap(), report.to_svg());
+        assert_eq!(std::fs::read_to_string(txt).unwrap(), report.to_table());
     }
 }

@@ -4,11 +4,18 @@ mod bulk;
 mod lookup;
 mod query;
 mod stored;
+mod ways;
+mod whole;
 
 pub use bulk::{OpenAndGet, Replace};
 pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
-pub use query::{Groups, PointText, PreparedPoint, PreparedRange};
+pub use query::{Computed, Groups, PointText, PreparedPoint, PreparedRange};
 pub use stored::Stored;
+pub use ways::{
+    ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_GOAL, REMOTE_MANY_GOAL,
+    REMOTE_WHOLE_GOAL, ROUND_TRIP, Ways, lookup_goals,
+};
+pub use whole::{Opened, Whole, WholeFirst, WholePass};
 
 use crate::harness::Subject;
 
@@ -61,6 +68,63 @@ pub const GROUPS: Subject = Subject {
     name: "group-by",
     state: "text: sum, avg and count of all rows by a text column of 100 values",
 };
+/// A query of which the answer is a tenth of the rows, computed.
+pub const COMPUTED: Subject = Subject {
+    figure: "P7",
+    name: "computed 10 %",
+    state: "text: SELECT of 2 sums and 2 texts of the rows whose amount is in the lowest tenth; every value read",
+};
+/// A whole table.
+pub const WHOLE: Subject = Subject {
+    figure: "P6",
+    name: "whole table",
+    state: "scan to the last batch, warm, untouched; no byte of the rows is looked at",
+};
+/// A whole table, and its bytes.
+pub const WHOLE_PASS: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte",
+    state: "as above, and one pass over every byte",
+};
+/// A whole table that grew a little.
+pub const WHOLE_APPENDED: Subject = Subject {
+    figure: "P6",
+    name: "whole table, 1 % appended",
+    state: "scan to the last batch, warm; the last 1 % of the rows appended by 10 commits",
+};
+/// A whole table that nobody has read yet.
+pub const WHOLE_FIRST: Subject = Subject {
+    figure: "P6",
+    name: "whole table, first",
+    state: "scan to the last batch, just opened: files are mapped and every page is checked; page cache warm",
+};
+/// A whole table that is not in memory.
+pub const WHOLE_COLD: Subject = Subject {
+    figure: "P6",
+    name: "whole table, cold",
+    state: "as whole table, first, and its files out of the page cache",
+};
+/// A whole table of ten times the rows.
+pub const WHOLE_LARGE: Subject =
+    Subject { figure: "P6", name: "whole table, large", state: "as whole table, 10,000,000 rows" };
+/// A whole table of ten times the rows, and its bytes.
+pub const WHOLE_PASS_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte, large",
+    state: "as whole table, every byte, 10,000,000 rows",
+};
+/// A whole table of ten times the rows that nobody has read yet.
+pub const WHOLE_FIRST_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, first, large",
+    state: "as whole table, first, 10,000,000 rows",
+};
+/// A whole table of ten times the rows that is not in memory.
+pub const WHOLE_COLD_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, cold, large",
+    state: "as whole table, cold, 10,000,000 rows",
+};
 /// Opening a cache.
 pub const OPEN: Subject = Subject {
     figure: "P8",
@@ -92,6 +156,9 @@ pub const POINT_SQL: &str = "SELECT id, amount, price, city, code FROM points WH
 pub const RANGE_SQL: &str = "SELECT id, amount, price, city, code FROM points WHERE id >= $1 AND id < $2";
 /// The query of [`GROUPS`].
 pub const GROUPS_SQL: &str = "SELECT city, sum(amount), avg(price), count(*) FROM points GROUP BY city";
+/// The query of [`COMPUTED`].
+pub const COMPUTED_SQL: &str =
+    "SELECT id + amount, price * 0.5, city, code FROM points WHERE amount < -800000";
 /// The query that shows what was loaded.
 pub const LOADED_SQL: &str = "SELECT count(*), sum(id), sum(amount), sum(price), max(code) FROM points";
 

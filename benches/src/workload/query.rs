@@ -2,7 +2,7 @@
 
 use pillion::{Batches, Cache, Prepared, Value};
 
-use super::{GROUPS_SQL, POINT_SQL, RANGE_ROWS, RANGE_SQL, point_text};
+use super::{COMPUTED_SQL, GROUPS_SQL, POINT_SQL, RANGE_ROWS, RANGE_SQL, point_text};
 use crate::Result;
 use crate::data::{Keys, read_batches};
 use crate::harness::{Contestant, Sink};
@@ -96,6 +96,25 @@ impl Groups {
 impl Contestant for Groups {
     fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
         read(self.cache.sql(GROUPS_SQL, &[])?, sink)
+    }
+}
+
+/// A query whose answer is computed from a tenth of the rows, as text.
+#[derive(Debug)]
+pub struct Computed {
+    cache: Cache,
+}
+
+impl Computed {
+    /// Queries of `cache`.
+    pub fn new(cache: &Cache) -> Self {
+        Self { cache: cache.clone() }
+    }
+}
+
+impl Contestant for Computed {
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        read(self.cache.sql(COMPUTED_SQL, &[])?, sink)
     }
 }
 

@@ -54,6 +54,23 @@ impl Stored {
     pub fn load_points_in_commits(&self, batches: &[RecordBatch], commits: usize) -> Result<Table> {
         let all = arrow::compute::concat_batches(&Points::schema(), batches)?;
         let bounds: Vec<usize> = (0..=commits).map(|number| all.num_rows() * number / commits).collect();
+        self.load_points_in_parts(&all, &bounds)
+    }
+
+    /// Loads batches of [`Points`] in one commit, but for their last hundredth, which is appended in ten more, and warms the
+    /// table up.
+    ///
+    /// # Errors
+    /// The cache refuses.
+    pub fn load_points_and_append(&self, batches: &[RecordBatch]) -> Result<Table> {
+        let all = arrow::compute::concat_batches(&Points::schema(), batches)?;
+        let loaded = all.num_rows() / 100 * 99;
+        let bounds = (0..=10).map(|number| loaded + (all.num_rows() - loaded) * number / 10);
+        let bounds: Vec<usize> = std::iter::once(0).chain(bounds).collect();
+        self.load_points_in_parts(&all, &bounds)
+    }
+
+    fn load_points_in_parts(&self, all: &RecordBatch, bounds: &[usize]) -> Result<Table> {
         let mut parts = bounds.windows(2).map(|bounds| all.slice(bounds[0], bounds[1] - bounds[0]));
         let first = TableDefinition::new(parts.next().ok_or("no commits")?).primary_key(["id"]);
         let table = self.cache.define_table(Points::NAME, first)?;
@@ -87,7 +104,7 @@ impl Stored {
 
 /// Reads every row, which maps and checks the pages that hold rows; those of the key index follow with the first
 /// lookups.
-fn warm_up(table: &Table) -> Result<()> {
+pub(super) fn warm_up(table: &Table) -> Result<()> {
     for batch in table.scan()? {
         batch?;
     }

@@ -11,7 +11,7 @@ mod query;
 
 pub use bulk::{Load, OpenAndGet};
 pub use lookup::{GetAbsent, GetMany, GetPoint, GetTrip};
-pub use query::{Groups, PointText, Range};
+pub use query::{Computed, Groups, PointText, Range};
 
 use std::path::Path;
 

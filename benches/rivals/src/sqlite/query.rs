@@ -5,7 +5,7 @@ use std::path::Path;
 use pillion_benches::Result;
 use pillion_benches::data::Keys;
 use pillion_benches::harness::{Contestant, Sink};
-use pillion_benches::workload::{GROUPS_SQL, RANGE_ROWS, RANGE_SQL, point_text};
+use pillion_benches::workload::{COMPUTED_SQL, GROUPS_SQL, RANGE_ROWS, RANGE_SQL, point_text};
 use rusqlite::{Connection, Statement};
 
 use super::{keep_open, read_point};
@@ -95,6 +95,37 @@ impl Contestant for Groups {
             sink.int(row.get_ref(1)?.as_i64()?);
             sink.float(row.get_ref(2)?.as_f64()?);
             sink.int(row.get_ref(3)?.as_i64()?);
+            sink.end_row();
+        }
+        Ok(())
+    }
+}
+
+/// A query of which the answer is a tenth of the rows, computed, as text.
+#[derive(Debug)]
+pub struct Computed {
+    connection: &'static Connection,
+}
+
+impl Computed {
+    /// Each query at the newest version.
+    ///
+    /// # Errors
+    /// SQLite refuses.
+    pub fn new(file: &Path) -> Result<Self> {
+        Ok(Self { connection: keep_open(file)? })
+    }
+}
+
+impl Contestant for Computed {
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        let mut statement = self.connection.prepare(COMPUTED_SQL)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            sink.int(row.get_ref(0)?.as_i64()?);
+            sink.float(row.get_ref(1)?.as_f64()?);
+            sink.text(row.get_ref(2)?.as_str()?);
+            sink.text(row.get_ref(3)?.as_str()?);
             sink.end_row();
         }
         Ok(())

@@ -1,0 +1,126 @@
+//! The three ways in, side by side.
+
+use std::time::Duration;
+
+use pillion::Cache;
+use tempfile::TempDir;
+
+use super::stored::{Stored, warm_up};
+use crate::Result;
+use crate::harness::{Contestant, Goal, Row};
+use crate::process::{Echo, RoundTrip, Sidecar, Sizes};
+
+/// The cache runs in the process of the bench.
+pub const EMBEDDED: &str = "embedded";
+/// A sidecar owns the cache; the process of the bench maps its files.
+pub const ATTACHED: &str = "attached";
+/// A sidecar owns the cache and is sent every call.
+pub const REMOTE: &str = "remote";
+/// What a socket between two processes costs.
+pub const ROUND_TRIP: &str = "socket round trip";
+
+/// The goals of lookups beside a round trip.
+pub fn lookup_goals(row: Row) -> Row {
+    row.goal(ATTACHED, ATTACHED_GOAL).goal(REMOTE, REMOTE_GOAL)
+}
+
+/// An attached lookup is to take no longer than this, by an embedded one.
+pub const ATTACHED_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.15 };
+/// A remote lookup is to take no longer than this, by a bare round trip.
+pub const REMOTE_GOAL: Goal = Goal::Ratio { to: ROUND_TRIP, at_most: 1.25 };
+/// Many lookups in a remote call are to take no longer than this, by an embedded call.
+pub const REMOTE_MANY_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.6 };
+/// A remote answer that was computed is to take no longer than this, by an embedded one.
+pub const REMOTE_COMPUTED_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.3 };
+/// A whole table is to be there remotely after this time, whatever its size.
+pub const REMOTE_WHOLE_GOAL: Goal = Goal::Time { at_most: Duration::from_millis(1) };
+
+/// A cache that this process owns, and another with the same tables that a sidecar owns, reached in two ways: a directory
+/// has one owner at a time.
+#[derive(Debug)]
+pub struct Ways {
+    attached: Cache,
+    remote: Cache,
+    // After its clients.
+    sidecar: Sidecar,
+    // After the sidecar, whose files are in it.
+    _served: TempDir,
+    embedded: Stored,
+}
+
+impl Ways {
+    /// Loads both caches, and starts the sidecar. Every table is read once in every way, so that its files are mapped and
+    /// checked.
+    ///
+    /// # Errors
+    /// A cache refuses, or the sidecar does not serve.
+    pub fn create(load: impl Fn(&Stored) -> Result<()>) -> Result<Self> {
+        let served = Stored::create()?;
+        load(&served)?;
+        let served = served.close()?;
+        let embedded = Stored::create()?;
+        load(&embedded)?;
+        let sidecar = Sidecar::start(served.path())?;
+        let ways = Self {
+            attached: sidecar.attached()?,
+            remote: sidecar.remote()?,
+            sidecar,
+            _served: served,
+            embedded,
+        };
+        for cache in [ways.embedded(), &ways.attached, &ways.remote] {
+            for info in cache.tables()? {
+                warm_up(&cache.table(&info.name)?)?;
+            }
+        }
+        Ok(ways)
+    }
+
+    /// The cache that this process owns.
+    pub fn embedded(&self) -> &Cache {
+        self.embedded.cache()
+    }
+
+    /// Adds a contestant for each way to a row.
+    ///
+    /// # Errors
+    /// A contestant cannot be made.
+    pub fn enter<C: Contestant + 'static>(
+        &self,
+        row: Row,
+        make: impl Fn(&Cache) -> Result<C>,
+    ) -> Result<Row> {
+        Ok(row
+            .with(EMBEDDED, make(self.embedded())?)
+            .with(ATTACHED, make(&self.attached)?)
+            .with(REMOTE, make(&self.remote)?))
+    }
+
+    /// As [`enter`](Self::enter), and a bare round trip of as many bytes as the remote call sends and receives.
+    ///
+    /// # Errors
+    /// A contestant cannot be made.
+    pub fn enter_with_round_trip<C: Contestant + 'static>(
+        &self,
+        row: Row,
+        echo: &Echo,
+        make: impl Fn(&Cache) -> Result<C>,
+    ) -> Result<Row> {
+        let round_trip = RoundTrip::new(echo, Sizes::of(&self.sidecar, &make)?)?;
+        Ok(self.enter(row, make)?.beside(ROUND_TRIP, round_trip))
+    }
+
+    /// Checks that the attached client sent nothing, and ends the sidecar.
+    ///
+    /// # Errors
+    /// It did, or the sidecar failed.
+    pub fn end(self) -> Result<()> {
+        let Self { attached, remote, sidecar, _served, embedded } = self;
+        let sent = attached.messages_sent();
+        if sent > 0 {
+            return Err(format!("the attached client sent {sent} messages; it only read").into());
+        }
+        drop((attached, remote, embedded));
+        sidecar.stop()
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading whole tables.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, ArrayData, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use pillion::{Cache, Table};
+use rustix::fs::{Advice, fadvise};
+
+use super::{ATTACHED, EMBEDDED, REMOTE};
+use crate::Result;
+use crate::data::{Points, mix};
+use crate::harness::{Contestant, Sink};
+use crate::process::Sidecar;
+
+/// Takes a whole table, to the last batch. What is in the batches is not looked at, and letting them go is not timed.
+#[derive(Debug)]
+pub struct Whole {
+    table: Table,
+    taken: Vec<RecordBatch>,
+}
+
+impl Whole {
+    /// Takes `table`.
+    pub fn new(table: Table) -> Self {
+        Self { table, taken: Vec::new() }
+    }
+}
+
+impl Contestant for Whole {
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        self.taken = take(&self.table)?;
+        sink.int(rows(&self.taken));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.taken = Vec::new();
+        Ok(())
+    }
+
+    fn check(&mut self, call: u64, sink: &mut impl Sink) -> Result<()> {
+        self.call(call, &mut crate::harness::Forget)?;
+        digest(&self.taken, sink)
+    }
+}
+
+/// Takes a whole table and passes over every byte of it, once.
+#[derive(Debug)]
+pub struct WholePass {
+    table: Table,
+    taken: Vec<RecordBatch>,
+}
+
+impl WholePass {
+    /// Takes `table`.
+    pub fn new(table: Table) -> Self {
+        Self { table, taken: Vec::new() }
+    }
+}
+
+impl Contestant for WholePass {
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        self.taken = take(&self.table)?;
+        let passed = pass(&self.taken);
+        sink.int(black_box(passed.sum).cast_signed());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.taken = Vec::new();
+        Ok(())
+    }
+
+    fn check(&mut self, call: u64, sink: &mut impl Sink) -> Result<()> {
+        self.call(call, &mut crate::harness::Forget)?;
+        sink.int(pass(&self.taken).len.cast_signed());
+        digest(&self.taken, sink)
+    }
+}
+
+/// How a cache that nobody has open is reached for a [`WholeFirst`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// This process opens it.
+    Embedded,
+    /// A new sidecar opens it, and this process attaches.
+    Attached,
+    /// A new sidecar opens it, and is asked.
+    Remote,
+}
+
+impl Opened {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::Attached, Self::Remote];
+
+    /// The name of the contestant.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => EMBEDDED,
+            Self::Attached => ATTACHED,
+            Self::Remote => REMOTE,
+        }
+    }
+}
+
+/// Takes a whole table of a cache that was just opened: its files are mapped and every page is checked on the way. Opening
+/// it is not timed.
+#[derive(Debug)]
+pub struct WholeFirst {
+    dir: PathBuf,
+    opened: Opened,
+    is_cold: bool,
+    taken: Vec<RecordBatch>,
+    table: Option<Table>,
+    cache: Option<Cache>,
+    sidecar: Option<Sidecar>,
+}
+
+impl WholeFirst {
+    /// Takes the table of the cache in `dir`, which nobody owns.
+    pub fn new(dir: impl Into<PathBuf>, opened: Opened) -> Self {
+        let dir = dir.into();
+        Self { dir, opened, is_cold: false, taken: Vec::new(), table: None, cache: None, sidecar: None }
+    }
+
+    /// As [`new`](Self::new), with nothing of the cache's files in memory.
+    pub fn cold(dir: impl Into<PathBuf>, opened: Opened) -> Self {
+        Self { is_cold: true, ..Self::new(dir, opened) }
+    }
+}
+
+impl Contestant for WholeFirst {
+    fn prepare(&mut self, _: u64) -> Result<()> {
+        if self.is_cold {
+            evict(&self.dir)?;
+        }
+        let cache = match self.opened {
+            Opened::Embedded => Cache::open(&self.dir)?,
+            Opened::Attached => self.sidecar.insert(Sidecar::start(&self.dir)?).attached()?,
+            Opened::Remote => self.sidecar.insert(Sidecar::start(&self.dir)?).remote()?,
+        };
+        self.table = Some(cache.table(Points::NAME)?);
+        self.cache = Some(cache);
+        Ok(())
+    }
+
+    fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
+        self.taken = take(self.table.as_ref().ok_or("nothing is open")?)?;
+        sink.int(rows(&self.taken));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.taken = Vec::new();
+        self.table = None;
+        if let Some(cache) = self.cache.take() {
+            cache.close()?;
+        }
+        self.sidecar.take().map_or(Ok(()), Sidecar::stop)
+    }
+
+    fn check(&mut self, call: u64, sink: &mut impl Sink) -> Result<()> {
+        self.call(call, &mut crate::harness::Forget)?;
+        digest(&self.taken, sink)
+    }
+}
+
+/// Takes the files below a folder out of the page cache, which goes as far as nobody has them mapped.
+fn evict(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            evict(&path)?;
+        } else if path.is_file() {
+            let file = File::open(path)?;
+            // Pages that are not written yet stay.
+            file.sync_all()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
+
+fn take(table: &Table) -> Result<Vec<RecordBatch>> {
+    Ok(table.scan()?.collect::<pillion::Result<_>>()?)
+}
+
+fn rows(batches: &[RecordBatch]) -> i64 {
+    batches.iter().map(RecordBatch::num_rows).sum::<usize>().cast_signed() as i64
+}
+
+/// What a pass over bytes leaves.
+#[derive(Default)]
+struct Passed {
+    sum: u64,
+    len: u64,
+}
+
+fn pass(batches: &[RecordBatch]) -> Passed {
+    let mut passed = Passed::default();
+    for column in batches.iter().flat_map(RecordBatch::columns) {
+        pass_array(&column.to_data(), &mut passed);
+    }
+    passed
+}
+
+fn pass_array(data: &ArrayData, passed: &mut Passed) {
+    let validity = data.nulls().map(|nulls| nulls.buffer());
+    for buffer in data.buffers().iter().chain(validity) {
+        let (words, rest) = buffer.as_slice().as_chunks::<8>();
+        let sum = words.iter().fold(0, |sum: u64, &word| sum.wrapping_add(u64::from_le_bytes(word)));
+        let rest = rest.iter().fold(0, |sum: u64, &byte| sum.wrapping_add(byte.into()));
+        passed.sum = passed.sum.wrapping_add(sum).wrapping_add(rest);
+        passed.len += buffer.len() as u64;
+    }
+    data.child_data().iter().for_each(|child| pass_array(child, passed));
+}
+
+/// One row that stands for all rows of [`Points`], in whatever order and batches: their number, and for each column a sum
+/// of what its values are mixed to.
+fn digest(batches: &[RecordBatch], sink: &mut impl Sink) -> Result<()> {
+    sink.int(rows(batches));
+    for column in 0..Points::schema().fields().len() {
+        let mut sum = 0_u64;
+        for array in batches.iter().map(|batch| batch.column(column)) {
+            let mut add = |value: u64| sum = sum.wrapping_add(mix(value));
+            match array.data_type() {
+                DataType::Int64 => array
+                    .as_primitive::<Int64Type>()
+                    .iter()
+                    .flatten()
+                    .for_each(|value| add(value.cast_unsigned())),
+                DataType::Float64 => {
+                    array
+                        .as_primitive::<Float64Type>()
+                        .iter()
+                        .flatten()
+                        .for_each(|value| add(value.to_bits()));
+                }
+                DataType::Utf8 => array
+                    .as_string::<i32>()
+                    .iter()
+                    .flatten()
+                    .for_each(|text| add(text.bytes().fold(0, |hash, byte| mix(hash ^ u64::from(byte))))),
+                other => return Err(format!("a column of type {other}").into()),
+            }
+        }
+        sink.int(sum.cast_signed());
+    }
+    sink.end_row();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Collect;
+
+    fn digested(batches: &[RecordBatch]) -> Vec<String> {
+        let mut sink = Collect::default();
+        digest(batches, &mut sink).unwrap();
+        sink.into_rows()
+    }
+
+    #[test]
+    fn a_digest_is_of_the_rows_and_not_of_their_order_or_batches() {
+        let points = Points::new(20_000);
+        let (random, sorted) = (points.batches().unwrap(), points.sorted_batches().unwrap());
+        let parts: Vec<RecordBatch> = random
+            .iter()
+            .flat_map(|batch| [batch.slice(0, 7), batch.slice(7, batch.num_rows() - 7)])
+            .collect();
+        assert_eq!(digested(&random), digested(&sorted));
+        assert_eq!(digested(&random), digested(&parts));
+        assert_ne!(digested(&random), digested(&random[1..]));
+        // As many rows, some of which are there twice.
+        let (mut twice, last) = (sorted.clone(), sorted.len() - 1);
+        twice[1] = sorted[0].clone();
+        assert_ne!(digested(&twice), digested(&sorted));
+        twice[1] = sorted[last].slice(0, 1);
+        assert_ne!(digested(&twice), digested(&sorted));
+    }
+
+    #[test]
+    fn a_pass_reads_every_buffer() {
+        let batches = Points::new(100).batches().unwrap();
+        let passed = pass(&batches);
+        // Three columns of 8 bytes, two of offsets with texts of 7 and 8 bytes.
+        assert!(passed.len >= 100 * (3 * 8 + 2 * 4 + 7 + 8), "{}", passed.len);
+        assert_ne!(passed.sum, 0);
+    }
+}
