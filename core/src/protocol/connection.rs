@@ -1,5 +1,6 @@
 //! One connection and the threads that answer its calls.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,15 +15,20 @@ use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter};
 
 use super::serve::Shared;
 use super::session::{Answer, Session};
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorCode};
 
-/// Calls of one connection that are worked on at a time; further ones wait in the socket.
+/// Calls of one connection that are worked on at a time; further ones wait.
 const CALLS_MAX: usize = 32;
+/// Calls that wait, and their bytes; further ones are refused. They are not left in the socket, where they would hide that
+/// the client cancels a call or is gone.
+const WAITING_MAX: usize = 1024;
+const WAITING_LEN_MAX: usize = 4 * FRAME_BODY_MAX;
 
 /// Answers the calls of one connection until it ends.
 ///
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
-/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next.
+/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
+/// is one thread more than there are calls worked on, so somebody always reads.
 pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
@@ -56,7 +62,7 @@ struct Connection {
     handed_over: Condvar,
 }
 
-/// Who reads next.
+/// Who reads next, and what waits.
 #[derive(Default)]
 struct Turns {
     /// `None` while a thread reads.
@@ -65,46 +71,61 @@ struct Turns {
     idle: usize,
     helpers: Vec<JoinHandle<()>>,
     ended: bool,
+    /// Calls that are worked on.
+    working: usize,
+    waiting: VecDeque<Task>,
+    waiting_len: usize,
+}
+
+/// A request, and the number by which the session knows it.
+struct Task {
+    number: u64,
+    frame: Frame,
+}
+
+/// What a thread does next.
+enum Turn {
+    Read(FrameReader),
+    Answer(Task),
 }
 
 impl Connection {
     /// Reads and answers by turns until the connection ends.
     fn take_turns(self: &Arc<Self>) -> io::Result<()> {
-        loop {
-            let Some(mut reader) = self.wait_for_turn() else { return Ok(()) };
-            let frame = loop {
-                let next = self.receive(&mut reader).and_then(|frame| {
-                    if !Session::is_quick(&frame) {
-                        return Ok(Some(frame));
-                    }
-                    self.reply(&frame).map(|()| None)
-                });
-                match next {
-                    Ok(None) => {}
-                    Ok(Some(frame)) => break frame,
-                    Err(error) => {
-                        self.end();
-                        return Err(error);
-                    }
-                }
+        while let Some(turn) = self.wait_for_turn() {
+            let task = match turn {
+                Turn::Answer(task) => Ok(task),
+                Turn::Read(reader) => self.read(reader),
             };
-            self.hand_over(reader)?;
-            if let Err(error) = self.reply(&frame) {
+            let replied = task.and_then(|task| {
+                let replied = self.reply(&task);
+                self.turns.lock().working -= 1;
+                replied
+            });
+            if let Err(error) = replied {
                 self.end();
                 return Err(error);
             }
         }
+        Ok(())
     }
 
-    /// The reader, once nobody else reads; `None` if the connection has ended.
-    fn wait_for_turn(&self) -> Option<FrameReader> {
+    /// What this thread is to do, once there is something; `None` if the connection has ended.
+    fn wait_for_turn(&self) -> Option<Turn> {
         let mut turns = self.turns.lock();
         loop {
             if turns.ended {
                 return None;
             }
+            if turns.working < CALLS_MAX
+                && let Some(task) = turns.waiting.pop_front()
+            {
+                turns.working += 1;
+                turns.waiting_len -= task.frame.body.len();
+                return Some(Turn::Answer(task));
+            }
             if let Some(reader) = turns.reader.take() {
-                return Some(reader);
+                return Some(Turn::Read(reader));
             }
             turns.idle += 1;
             self.handed_over.wait(&mut turns);
@@ -112,16 +133,42 @@ impl Connection {
         }
     }
 
-    /// Lets another thread read.
-    fn hand_over(self: &Arc<Self>, reader: FrameReader) -> io::Result<()> {
-        let mut turns = self.turns.lock();
-        if turns.ended {
-            return Ok(());
+    /// Reads until there is a call to be worked on, and lets another thread read on.
+    fn read(self: &Arc<Self>, mut reader: FrameReader) -> io::Result<Task> {
+        loop {
+            let frame = self.receive(&mut reader)?;
+            let is_quick = Session::is_quick(&frame);
+            let task = Task { number: self.session.begin(&frame), frame };
+            if is_quick {
+                self.reply(&task)?;
+                continue;
+            }
+            let mut turns = self.turns.lock();
+            if turns.working < CALLS_MAX {
+                self.hand_over(&mut turns, reader)?;
+                turns.working += 1;
+                return Ok(task);
+            }
+            let len = turns.waiting_len + task.frame.body.len();
+            if turns.waiting.len() < WAITING_MAX && len <= WAITING_LEN_MAX {
+                turns.waiting_len = len;
+                turns.waiting.push_back(task);
+                continue;
+            }
+            drop(turns);
+            let message =
+                format!("{CALLS_MAX} calls of the connection are worked on, and as many wait as may");
+            let refused = self.session.refuse(task.number, &Error::new(ErrorCode::TooMany, message));
+            self.send(&task.frame, refused)?;
         }
+    }
+
+    /// Lets another thread read.
+    fn hand_over(self: &Arc<Self>, turns: &mut Turns, reader: FrameReader) -> io::Result<()> {
         turns.reader = Some(reader);
         if turns.idle > 0 {
             self.handed_over.notify_one();
-        } else if turns.helpers.len() < CALLS_MAX - 1 {
+        } else if turns.helpers.len() < CALLS_MAX {
             let connection = self.clone();
             let helper = move || {
                 if let Err(error) = connection.take_turns() {
@@ -130,7 +177,6 @@ impl Connection {
             };
             turns.helpers.push(std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper)?);
         }
-        // Else nothing more is read from this connection before a call of it is answered.
         Ok(())
     }
 
@@ -151,14 +197,20 @@ impl Connection {
         reader.receive(deadline).map_err(io::Error::other)
     }
 
-    fn reply(&self, frame: &Frame) -> io::Result<()> {
-        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(frame)));
-        let Answer { flags, mut body, descriptor } = answered.unwrap_or_else(|_| {
-            Answer::error(&Error::internal("the call panicked; others are not affected"))
+    fn reply(&self, task: &Task) -> io::Result<()> {
+        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(task.number, &task.frame)));
+        let answer = answered.unwrap_or_else(|_| {
+            let error = Error::internal("the call panicked; others are not affected");
+            self.session.refuse(task.number, &error)
         });
+        self.send(&task.frame, answer)
+    }
+
+    fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {
         if frame.flags.contains(Flags::QUIET) {
             return Ok(());
         }
+        let Answer { flags, mut body, descriptor } = answer;
         let answer = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
         let mut writer = self.writer.lock();
         // Long answers go in parts.
