@@ -66,9 +66,14 @@ pub use api::version::{Freshness, Tier, Version};
 pub use protocol::{Server, ServerOptions};
 pub use source::Input;
 
+/// Entry points for fuzzing.
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use storage::fuzzing;
+pub mod fuzzing {
+    #[cfg(feature = "sidecar")]
+    pub use crate::protocol::fuzzing::*;
+    pub use crate::storage::fuzzing::*;
+}
 
 #[cfg(target_endian = "big")]
 compile_error!("the files of a cache are little-endian and read in place");

@@ -29,7 +29,8 @@ const LANES: usize = 2;
 /// Answers the calls of one connection until it ends.
 ///
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
-/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next.
+/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
+/// is one thread more than there are calls worked on, so somebody always reads.
 pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
@@ -75,22 +76,28 @@ struct Turns {
     ended: bool,
 }
 
+/// A request, and the number by which the session knows it.
+struct Task {
+    number: u64,
+    frame: Frame,
+}
+
 /// Calls of one kind.
 #[derive(Default)]
 struct Lane {
     running: usize,
-    waiting: VecDeque<Frame>,
+    waiting: VecDeque<Task>,
     waiting_len: usize,
 }
 
 /// What becomes of a call that was read.
 enum Placed {
     /// The thread that read it answers it; another one reads.
-    Here(Frame),
+    Here(Task),
     /// It waits.
     Later,
     /// There are too many.
-    Refused(Frame),
+    Refused(Task),
 }
 
 impl Connection {
@@ -105,22 +112,22 @@ impl Connection {
 
     fn work(self: &Arc<Self>) -> io::Result<()> {
         while let Some(mut reader) = self.wait_for_turn() {
-            let (lane, frame) = loop {
-                let frame = self.receive(&mut reader)?;
-                let Some(lane) = lane_of(&frame) else {
-                    self.reply(&frame)?;
+            let (lane, task) = loop {
+                let task = self.receive(&mut reader)?;
+                let Some(lane) = lane_of(&task.frame) else {
+                    self.reply(&task)?;
                     continue;
                 };
-                match self.place(lane, frame) {
-                    Placed::Here(frame) => break (lane, frame),
+                match self.place(lane, task) {
+                    Placed::Here(task) => break (lane, task),
                     Placed::Later => {}
-                    Placed::Refused(frame) => self.refuse(&frame)?,
+                    Placed::Refused(task) => self.refuse(&task)?,
                 }
             };
             self.hand_over(reader);
-            let mut next = Some(frame);
-            while let Some(frame) = next {
-                self.reply(&frame)?;
+            let mut next = Some(task);
+            while let Some(task) = next {
+                self.reply(&task)?;
                 next = self.next_waiting(lane);
             }
         }
@@ -128,29 +135,29 @@ impl Connection {
     }
 
     /// Finds out who answers a call.
-    fn place(&self, lane: usize, frame: Frame) -> Placed {
+    fn place(&self, lane: usize, task: Task) -> Placed {
         let mut turns = self.turns.lock();
         let place = &mut turns.lanes[lane];
         if place.running < CALLS_MAX[lane] {
             place.running += 1;
-            return Placed::Here(frame);
+            return Placed::Here(task);
         }
-        let len = place.waiting_len + frame.body.len();
+        let len = place.waiting_len + task.frame.body.len();
         if place.waiting.len() >= WAITING_MAX || len > WAITING_LEN {
-            return Placed::Refused(frame);
+            return Placed::Refused(task);
         }
         place.waiting_len = len;
-        place.waiting.push_back(frame);
+        place.waiting.push_back(task);
         Placed::Later
     }
 
     /// A call of a lane was answered: the next one that waits there.
-    fn next_waiting(&self, lane: usize) -> Option<Frame> {
+    fn next_waiting(&self, lane: usize) -> Option<Task> {
         let mut turns = self.turns.lock();
         let place = &mut turns.lanes[lane];
         let next = place.waiting.pop_front();
         match &next {
-            Some(frame) => place.waiting_len -= frame.body.len(),
+            Some(task) => place.waiting_len -= task.frame.body.len(),
             None => place.running -= 1,
         }
         next
@@ -210,28 +217,27 @@ impl Connection {
         }
     }
 
-    fn receive(&self, reader: &mut FrameReader) -> io::Result<Frame> {
+    fn receive(&self, reader: &mut FrameReader) -> io::Result<Task> {
         let timeout = self.shared.options.handshake_timeout;
         let deadline = if self.session.is_greeted() { None } else { Instant::now().checked_add(timeout) };
         let frame = reader.receive(deadline).map_err(io::Error::other)?;
-        self.session.begin(&frame);
-        Ok(frame)
+        Ok(Task { number: self.session.begin(&frame), frame })
     }
 
-    fn reply(&self, frame: &Frame) -> io::Result<()> {
-        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(frame)));
+    fn reply(&self, task: &Task) -> io::Result<()> {
+        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(task.number, &task.frame)));
         let answer = answered.unwrap_or_else(|_| {
-            self.session.fail(frame);
-            Answer::error(&Error::internal("the call panicked; others are not affected"))
+            let error = Error::internal("the call panicked; others are not affected");
+            self.session.refuse(task.number, &error)
         });
-        self.send(frame, answer)
+        self.send(&task.frame, answer)
     }
 
     /// Answers that there are too many calls.
-    fn refuse(&self, frame: &Frame) -> io::Result<()> {
-        self.session.fail(frame);
+    fn refuse(&self, task: &Task) -> io::Result<()> {
         let message = format!("{WAITING_MAX} calls of the connection wait already; wait for some of them");
-        self.send(frame, Answer::error(&Error::new(ErrorCode::TooMany, message)))
+        let error = Error::new(ErrorCode::TooMany, message);
+        self.send(&task.frame, self.session.refuse(task.number, &error))
     }
 
     fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {

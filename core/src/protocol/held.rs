@@ -40,13 +40,16 @@ pub(super) struct Held {
     pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
     pub(super) uploads: HashMap<u64, HeldUpload>,
     reserved_uploads: usize,
+    /// By numbers of our own: a client may give one number to many requests.
     running: HashMap<u64, Running>,
+    next_task: u64,
     given: VecDeque<(u64, Vec<Gift>)>,
 }
 
-/// A request that is worked on.
+/// A request that is worked on, or waits for it.
 #[derive(Default)]
 struct Running {
+    request: u64,
     is_cancelled: bool,
     canceller: Option<Canceller>,
     gifts: Vec<Gift>,
@@ -74,27 +77,27 @@ pub(super) struct Released {
 }
 
 impl Held {
-    /// Holds a snapshot for the client that made a request.
-    pub(super) fn hold_snapshot(&mut self, request: u64, snapshot: Arc<dyn Reader>) -> Result<u64> {
+    /// Holds a snapshot for the answer to a request that was [begun](Self::begin).
+    pub(super) fn hold_snapshot(&mut self, task: u64, snapshot: Arc<dyn Reader>) -> Result<u64> {
         let id = self.next(self.snapshots.len(), HELD_MAX, "snapshots")?;
         self.snapshots.insert(id, snapshot);
-        self.give(request, Gift::Snapshot(id));
+        self.give(task, Gift::Snapshot(id));
         Ok(id)
     }
 
     /// Holds a planned query.
-    pub(super) fn hold_statement(&mut self, request: u64, statement: Arc<dyn Statement>) -> Result<u64> {
+    pub(super) fn hold_statement(&mut self, task: u64, statement: Arc<dyn Statement>) -> Result<u64> {
         let id = self.next(self.statements.len(), HELD_MAX, "statements")?;
         self.statements.insert(id, statement);
-        self.give(request, Gift::Statement(id));
+        self.give(task, Gift::Statement(id));
         Ok(id)
     }
 
     /// Holds the rest of an answer.
-    pub(super) fn hold_cursor(&mut self, request: u64, cursor: Arc<HeldCursor>) -> Result<u64> {
+    pub(super) fn hold_cursor(&mut self, task: u64, cursor: Arc<HeldCursor>) -> Result<u64> {
         let id = self.next(self.cursors.len(), HELD_MAX, "cursors")?;
         self.cursors.insert(id, cursor);
-        self.give(request, Gift::Cursor(id));
+        self.give(task, Gift::Cursor(id));
         Ok(id)
     }
 
@@ -106,12 +109,12 @@ impl Held {
     }
 
     /// Holds an upload that there was room made for, or gives the room free.
-    pub(super) fn hold_upload(&mut self, request: u64, upload: Result<HeldUpload>) -> Result<u64> {
+    pub(super) fn hold_upload(&mut self, task: u64, upload: Result<HeldUpload>) -> Result<u64> {
         self.reserved_uploads -= 1;
         let upload = upload?;
         let id = self.next(self.uploads.len(), UPLOADS_MAX, "uploads")?;
         self.uploads.insert(id, upload);
-        self.give(request, Gift::Upload(id));
+        self.give(task, Gift::Upload(id));
         Ok(id)
     }
 
@@ -125,35 +128,36 @@ impl Held {
     }
 
     /// Remembers what the answer to a request gives.
-    pub(super) fn give(&mut self, request: u64, gift: Gift) {
-        if let Some(running) = self.running.get_mut(&request) {
+    pub(super) fn give(&mut self, task: u64, gift: Gift) {
+        if let Some(running) = self.running.get_mut(&task) {
             running.gifts.push(gift);
         }
     }
 
-    /// A request is worked on from now.
-    pub(super) fn begin(&mut self, request: u64) {
-        self.running.insert(request, Running::default());
+    /// A request is worked on from now; gives the number by which all others here know it.
+    pub(super) fn begin(&mut self, request: u64) -> u64 {
+        self.next_task += 1;
+        self.running.insert(self.next_task, Running { request, ..Running::default() });
+        self.next_task
     }
 
     /// What ends the work on a request, if it is cancelled from now on; ended at once if it was before.
-    pub(super) fn can_cancel(&mut self, request: u64, canceller: &Canceller) {
-        let Some(running) = self.running.get_mut(&request) else { return };
+    pub(super) fn can_cancel(&mut self, task: u64, canceller: &Canceller) {
+        let Some(running) = self.running.get_mut(&task) else { return };
         if running.is_cancelled {
             canceller.cancel();
         }
         running.canceller = Some(canceller.clone());
     }
 
-    /// The answer to a request is ready. If it was cancelled, nobody will read it; if it failed, it says nothing of what it
-    /// would have given.
-    pub(super) fn end(&mut self, request: u64, failed: bool) -> Released {
-        let Some(running) = self.running.remove(&request) else { return Released::default() };
-        if running.is_cancelled || failed {
+    /// The answer to a request is ready. If it is an error, or the request was cancelled, nobody learns what it gave.
+    pub(super) fn end(&mut self, task: u64, is_error: bool) -> Released {
+        let Some(running) = self.running.remove(&task) else { return Released::default() };
+        if running.is_cancelled || is_error {
             return self.release(&running.gifts);
         }
         if !running.gifts.is_empty() {
-            self.given.push_back((request, running.gifts));
+            self.given.push_back((running.request, running.gifts));
             if self.given.len() > GIVEN_MAX {
                 self.given.pop_front();
             }
@@ -163,26 +167,21 @@ impl Held {
 
     /// Nobody waits for the answer to a request.
     pub(super) fn cancel(&mut self, request: u64) -> Released {
-        if let Some(running) = self.running.get_mut(&request) {
-            running.is_cancelled = true;
-            if let Some(canceller) = &running.canceller {
-                canceller.cancel();
+        self.running.values_mut().filter(|running| running.request == request).for_each(Running::cancel);
+        let mut gifts = Vec::new();
+        self.given.retain(|(given, with)| {
+            let stays = *given != request;
+            if !stays {
+                gifts.extend_from_slice(with);
             }
-            return Released::default();
-        }
-        let Some(position) = self.given.iter().position(|(given, _)| *given == request) else {
-            return Released::default();
-        };
-        let gifts = self.given.remove(position).map(|(_, gifts)| gifts).unwrap_or_default();
+            stays
+        });
         self.release(&gifts)
     }
 
     /// The client is gone: ends all queries and lets go of everything.
     pub(super) fn clear(&mut self) -> Released {
-        let requests: Vec<u64> = self.running.keys().copied().collect();
-        for request in requests {
-            drop(self.cancel(request));
-        }
+        self.running.values_mut().for_each(Running::cancel);
         let mut released = Released::default();
         released.snapshots.extend(self.snapshots.drain().map(|(_, held)| held));
         released.statements.extend(self.statements.drain().map(|(_, held)| held));
@@ -205,6 +204,15 @@ impl Held {
         }
         released.cancel();
         released
+    }
+}
+
+impl Running {
+    fn cancel(&mut self) {
+        self.is_cancelled = true;
+        if let Some(canceller) = &self.canceller {
+            canceller.cancel();
+        }
     }
 }
 
@@ -239,55 +247,74 @@ mod tests {
     fn what_a_cancelled_request_gave_is_taken_back_whenever_it_is_cancelled() {
         let mut held = Held::default();
         // After the answer.
-        held.begin(1);
-        held.hold_statement(1, Arc::new(Nothing)).unwrap();
-        held.give(1, Gift::Lease(7));
-        assert!(held.end(1, false).leases.is_empty());
+        let task = held.begin(1);
+        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.give(task, Gift::Lease(7));
+        assert!(held.end(task, false).leases.is_empty());
         assert_eq!(held.statements.len(), 1);
         assert_eq!(held.cancel(1).leases, [7]);
         assert!(held.statements.is_empty());
         assert!(held.cancel(1).leases.is_empty(), "once");
         // Before it.
-        held.begin(2);
+        let task = held.begin(2);
         assert!(held.cancel(2).leases.is_empty());
-        held.hold_statement(2, Arc::new(Nothing)).unwrap();
-        held.give(2, Gift::Lease(8));
-        assert_eq!(held.end(2, false).leases, [8]);
+        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.give(task, Gift::Lease(8));
+        assert_eq!(held.end(task, false).leases, [8]);
         assert!(held.statements.is_empty());
         // Never.
-        held.begin(3);
-        held.hold_statement(3, Arc::new(Nothing)).unwrap();
-        assert!(held.end(3, false).leases.is_empty());
+        let task = held.begin(3);
+        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        assert!(held.end(task, false).leases.is_empty());
         assert!(held.cancel(99).leases.is_empty(), "a request that never was");
         assert_eq!(held.statements.len(), 1);
-        // By itself.
-        held.begin(4);
-        held.hold_statement(4, Arc::new(Nothing)).unwrap();
-        held.give(4, Gift::Lease(9));
-        assert_eq!(held.end(4, true).leases, [9]);
-        assert_eq!(held.statements.len(), 1);
+    }
+
+    #[test]
+    fn what_an_error_would_have_given_is_taken_back() {
+        let mut held = Held::default();
+        let task = held.begin(1);
+        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.give(task, Gift::Lease(7));
+        assert_eq!(held.end(task, true).leases, [7]);
+        assert!(held.statements.is_empty());
     }
 
     #[test]
     fn work_on_a_cancelled_request_is_ended() {
         let mut held = Held::default();
         let early = Canceller::new(None);
-        held.begin(1);
-        held.can_cancel(1, &early);
+        let task = held.begin(1);
+        held.can_cancel(task, &early);
         drop(held.cancel(1));
         assert!(early.is_cancelled());
         let late = Canceller::new(None);
-        held.can_cancel(1, &late);
+        held.can_cancel(task, &late);
         assert!(late.is_cancelled(), "cancelled before it could be ended");
         let other = Canceller::new(None);
-        held.begin(2);
-        held.can_cancel(2, &other);
-        drop(held.end(2, false));
+        let task = held.begin(2);
+        held.can_cancel(task, &other);
+        drop(held.end(task, false));
         drop(held.cancel(2));
         assert!(!other.is_cancelled(), "its work was done");
-        held.begin(3);
-        held.can_cancel(3, &other);
+        let task = held.begin(3);
+        held.can_cancel(task, &other);
         drop(held.clear());
         assert!(other.is_cancelled(), "the client is gone");
+    }
+
+    #[test]
+    fn requests_of_one_number_are_ended_together() {
+        let mut held = Held::default();
+        let cancellers = [Canceller::new(None), Canceller::new(None), Canceller::new(None)];
+        let tasks: Vec<u64> = cancellers.iter().map(|_| held.begin(5)).collect();
+        for (task, canceller) in tasks.iter().zip(&cancellers) {
+            held.can_cancel(*task, canceller);
+        }
+        held.give(tasks[0], Gift::Lease(1));
+        drop(held.end(tasks[0], false));
+        assert_eq!(held.cancel(5).leases, [1]);
+        assert!(!cancellers[0].is_cancelled(), "its work was done");
+        assert!(cancellers[1].is_cancelled() && cancellers[2].is_cancelled());
     }
 }

@@ -7,6 +7,8 @@
 mod access;
 mod connection;
 mod cursor;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod held;
 mod layout;
 mod message;

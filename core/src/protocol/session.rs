@@ -32,6 +32,9 @@ use crate::api::version::Version;
 /// Keys that one call may ask for.
 const KEYS_MAX: usize = 100_000;
 
+/// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
+const DEPTH_MAX: usize = 64;
+
 /// One connection's side of a cache. Its calls may come from several threads.
 pub(super) struct Session {
     backend: Arc<dyn Backend>,
@@ -99,16 +102,16 @@ impl Session {
         self.greeted.get().is_some()
     }
 
-    /// A request was read. Before anything more is read, so that it can be cancelled from then on.
-    pub(super) fn begin(&self, frame: &Frame) {
-        self.held.lock().begin(frame.request);
+    /// A request has come: from now on it can be cancelled. Gives the number with which it is answered.
+    pub(super) fn begin(&self, frame: &Frame) -> u64 {
+        self.held.lock().begin(frame.request)
     }
 
     /// The answer to a request that was begun.
-    pub(super) fn answer(&self, frame: &Frame) -> Answer {
+    pub(super) fn answer(&self, task: u64, frame: &Frame) -> Answer {
         let mut descriptor = None;
-        let outcome = self.dispatch(frame, &mut descriptor);
-        let released = self.held.lock().end(frame.request, outcome.is_err());
+        let outcome = self.dispatch(task, frame, &mut descriptor);
+        let released = self.held.lock().end(task, outcome.is_err());
         self.give_back(&released.leases);
         match outcome {
             Ok(body) => Answer { flags: Flags::default(), body, descriptor },
@@ -116,10 +119,11 @@ impl Session {
         }
     }
 
-    /// A request has no answer: what it gave is taken back.
-    pub(super) fn fail(&self, frame: &Frame) {
-        let released = self.held.lock().end(frame.request, true);
+    /// The answer to a request that was begun and will not be worked on any further.
+    pub(super) fn refuse(&self, task: u64, error: &Error) -> Answer {
+        let released = self.held.lock().end(task, true);
         self.give_back(&released.leases);
+        Answer::error(error)
     }
 
     /// The client is gone: ends its queries and lets go of what it held.
@@ -137,7 +141,7 @@ impl Session {
         }
     }
 
-    fn dispatch(&self, frame: &Frame, descriptor: &mut Option<OwnedFd>) -> Result<Vec<u8>> {
+    fn dispatch(&self, task: u64, frame: &Frame, descriptor: &mut Option<OwnedFd>) -> Result<Vec<u8>> {
         let Some(call) = Call::from_number(frame.call) else {
             let message = format!("call {} is of a newer protocol than {}", frame.call, version::NEWEST);
             return Err(Error::new(ErrorCode::Unsupported, message));
@@ -145,7 +149,6 @@ impl Session {
         if call != Call::Hello && !self.is_greeted() {
             return Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"));
         }
-        let request = frame.request;
         let body = frame.body.as_slice();
         match call {
             Call::Hello => self.hello(&decode(body)?),
@@ -167,15 +170,15 @@ impl Session {
             }
             Call::Get => {
                 let Get { snapshot, table, key } = decode(body)?;
-                self.get_many(request, snapshot, table, vec![key])
+                self.get_many(task, snapshot, table, vec![key])
             }
             Call::GetMany => {
                 let GetMany { snapshot, table, keys } = decode(body)?;
-                self.get_many(request, snapshot, table, keys)
+                self.get_many(task, snapshot, table, keys)
             }
             Call::Snapshot => {
                 let snapshot = self.backend.pin()?;
-                let id = self.held.lock().hold_snapshot(request, snapshot)?;
+                let id = self.held.lock().hold_snapshot(task, snapshot)?;
                 encode(&Pin { snapshot: Some(id) })
             }
             Call::Release => {
@@ -186,18 +189,18 @@ impl Session {
             Call::Scan => {
                 let Scan { snapshot, table, columns } = decode(body)?;
                 let (reader, pin) = self.reader_of_cursor(snapshot)?;
-                self.begin_cursor(request, reader.scan(table, columns.as_deref())?, pin)
+                self.begin_cursor(task, reader.scan(table, columns.as_deref())?, pin)
             }
             Call::Sql => {
                 let Sql { snapshot, text, parameters } = decode(body)?;
                 let (reader, pin) = self.reader_of_cursor(snapshot)?;
-                self.begin_cursor(request, reader.sql(&text, &values(parameters)?)?, pin)
+                self.begin_cursor(task, reader.sql(&text, &values(parameters)?)?, pin)
             }
             Call::Prepare => {
                 let Prepare { text } = decode(body)?;
                 let statement = self.backend.clone().prepare(&text)?;
                 let parameters = statement.parameters() as u64;
-                let id = self.held.lock().hold_statement(request, statement)?;
+                let id = self.held.lock().hold_statement(task, statement)?;
                 encode(&PrepareReply { id, parameters })
             }
             Call::Execute => {
@@ -205,7 +208,7 @@ impl Session {
                 let statement = find(&self.held.lock().statements, id, "statement")?;
                 let (_, pin) = self.reader_of_cursor(snapshot)?;
                 let batches = statement.execute(pin.as_deref(), &values(parameters)?)?;
-                self.begin_cursor(request, batches, pin)
+                self.begin_cursor(task, batches, pin)
             }
             Call::Forget => {
                 let Next { id } = decode(body)?;
@@ -215,7 +218,7 @@ impl Session {
             Call::Next => {
                 let Next { id } = decode(body)?;
                 let held = find(&self.held.lock().cursors, id, "cursor")?;
-                self.held.lock().can_cancel(request, &held.canceller);
+                self.held.lock().can_cancel(task, &held.canceller);
                 let mut cursor = held.cursor.lock();
                 let next = cursor.next(self.sharing.get());
                 let is_done = cursor.is_done();
@@ -224,7 +227,7 @@ impl Session {
                     self.held.lock().cursors.remove(&id);
                 }
                 let next = next?;
-                self.give(request, next.lease);
+                self.give(task, next.lease);
                 encode(&next.reply)
             }
             Call::Close => {
@@ -241,7 +244,7 @@ impl Session {
                 self.held.lock().reserve_upload()?;
                 let upload = Upload::begin(self.backend.clone(), kind, schema);
                 let upload = upload.map(|upload| Arc::new(Mutex::new(Some(upload))));
-                encode(&Next { id: self.held.lock().hold_upload(request, upload)? })
+                encode(&Next { id: self.held.lock().hold_upload(task, upload)? })
             }
             Call::Write => {
                 let Write { id, rows } = decode(body)?;
@@ -376,7 +379,7 @@ impl Session {
         Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
     }
 
-    fn get_many(&self, request: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
+    fn get_many(&self, task: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
         if keys.len() > KEYS_MAX {
             let message = format!("{} keys in one call; at most {KEYS_MAX}", keys.len());
             return Err(Error::new(ErrorCode::TooMany, message));
@@ -399,7 +402,7 @@ impl Session {
                     let mut description = Description::new(batch.schema(), None);
                     description.push(&batch)?;
                     let described = description.finish(sharing.arena())?;
-                    self.give(request, described.lease);
+                    self.give(task, described.lease);
                     reply.layout = described.bytes;
                 }
                 None => reply.rows = rows::encode_batch(&batch)?,
@@ -412,18 +415,18 @@ impl Session {
         self.sharing.get().filter(|_| Description::suits(batch.schema_ref()))
     }
 
-    fn give(&self, request: u64, lease: Option<u64>) {
+    fn give(&self, task: u64, lease: Option<u64>) {
         if let Some(lease) = lease {
-            self.held.lock().give(request, Gift::Lease(lease));
+            self.held.lock().give(task, Gift::Lease(lease));
         }
     }
 
-    fn begin_cursor(&self, request: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {
+    fn begin_cursor(&self, task: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {
         let canceller = batches.canceller();
-        self.held.lock().can_cancel(request, &canceller);
+        self.held.lock().can_cancel(task, &canceller);
         let mut cursor = Cursor::new(batches, pin);
         let first = cursor.first(self.sharing.get())?;
-        self.give(request, first.lease);
+        self.give(task, first.lease);
         let (schema, version, as_of) = {
             let batches = cursor.batches();
             (rows::encode_schema(batches.schema())?, batches.version(), batches.freshness().map(nanoseconds))
@@ -432,7 +435,7 @@ impl Session {
             true => 0,
             false => {
                 let held = HeldCursor { cursor: Mutex::new(cursor), canceller };
-                self.held.lock().hold_cursor(request, Arc::new(held))?
+                self.held.lock().hold_cursor(task, Arc::new(held))?
             }
         };
         encode(&CursorReply { id, schema, version, as_of, first: first.reply })
@@ -458,7 +461,9 @@ pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorCode::InvalidArgument`].
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    rmp_serde::from_slice(body).map_err(|error| {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+    deserializer.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut deserializer).map_err(|error| {
         Error::new(ErrorCode::InvalidArgument, "the body is not the message of its call").with_source(error)
     })
 }

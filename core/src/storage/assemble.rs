@@ -91,8 +91,9 @@ fn array_data(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayData,
         let buffer = parts.buffer()?;
         match spec {
             BufferSpec::FixedWidth { byte_width, alignment } => {
-                let values = if has_offsets(data_type) && len > 0 { len + 1 } else { len };
-                need(&buffer, values.checked_mul(*byte_width).ok_or("an array is too long")?, *alignment)?;
+                let values = if has_offsets(data_type) && len > 0 { len.checked_add(1) } else { Some(len) };
+                let needed = values.and_then(|values| values.checked_mul(*byte_width));
+                need(&buffer, needed.ok_or("an array is too long")?, *alignment)?;
             }
             BufferSpec::BitMap => need(&buffer, bytes_of_bits(first_bit, len)?, 1)?,
             BufferSpec::VariableWidth | BufferSpec::AlwaysNull => {}

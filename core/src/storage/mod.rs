@@ -10,7 +10,7 @@ mod edit;
 mod follower;
 mod format;
 #[cfg(fuzzing)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod index;
 pub(crate) mod key;
 mod live;

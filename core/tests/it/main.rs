@@ -23,13 +23,23 @@ mod deep_queries;
 mod directories;
 #[cfg(target_os = "linux")]
 mod full_disk;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod hostile;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod killed;
 mod lifetimes;
 #[cfg(feature = "sidecar")]
 mod nonblocking;
 #[cfg(target_os = "linux")]
 mod opening;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod raw;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod raw_client;
 #[cfg(feature = "parquet")]
 mod real_data;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod recorded;
 mod recovery;
 mod small_memory;
 #[cfg(feature = "sidecar")]

@@ -15,6 +15,9 @@ use super::{
 use crate::api::error::{Error, Result};
 use crate::storage::{FileId, Node, Parts, Region, assemble, u32_at, u64_at};
 
+/// Values of one array: more than any memory holds, and few enough to count with.
+const VALUES_MAX: usize = usize::MAX >> 8;
+
 /// Where the bytes of a layout are found.
 pub(crate) trait Memory {
     /// The memory of a lease, and what keeps the lease as long as it lives.
@@ -44,7 +47,7 @@ pub(crate) fn rebuild(bytes: &[u8], schema: &SchemaRef, memory: &dyn Memory) -> 
         }
     };
     let files: Vec<Region> = parsed.files.iter().map(|&file| memory.file(file)).collect::<Result<_>>()?;
-    let mut parts = DescribedParts { layout: &parsed, files, copied, node: 0, buffer: 0 };
+    let mut parts = DescribedParts { layout: &parsed, files, copied, node: 0, buffer: 0, is_empty: false };
     let mut batches = Vec::with_capacity(parsed.rows.len());
     for &rows in &parsed.rows {
         let columns = schema.fields().iter().map(|field| assemble(field.data_type(), &mut parts));
@@ -120,6 +123,8 @@ struct DescribedParts<'a> {
     copied: Copied,
     node: usize,
     buffer: usize,
+    /// Whether the array that was told last has no values.
+    is_empty: bool,
 }
 
 impl Parts for DescribedParts<'_> {
@@ -127,10 +132,15 @@ impl Parts for DescribedParts<'_> {
         let bytes = self.layout.nodes.get(self.node).ok_or("it lacks arrays of its columns")?;
         self.node += 1;
         let large = |offset| u64_at(bytes, offset).and_then(usize_of).ok_or("an array is too long");
+        let len = large(0)?;
+        if len > VALUES_MAX {
+            return Err("an array is too long".to_owned());
+        }
+        self.is_empty = len == 0;
         Ok(Node {
-            len: large(0)?,
+            len,
             nulls: large(8)?,
-            first_bit: bytes[20].into(),
+            first_bit: if self.is_empty { 0 } else { bytes[20].into() },
             first_validity_bit: bytes[21].into(),
             data_buffers: u32_at(bytes, 16).and_then(|count| count.try_into().ok()).unwrap_or_default(),
         })
@@ -148,6 +158,10 @@ impl Parts for DescribedParts<'_> {
         let offset = u64_at(bytes, 8).and_then(usize_of).ok_or_else(outside)?;
         let len = u64_at(bytes, 16).and_then(usize_of).ok_or_else(outside)?;
         let end = offset.checked_add(len).ok_or_else(outside)?;
+        if self.is_empty {
+            // Nobody checks what it is and whether it is aligned, and Arrow needs none.
+            return Ok(Buffer::default());
+        }
         match place {
             PLACE_NONE if len == 0 => Ok(Buffer::default()),
             PLACE_COPIED => match &self.copied {

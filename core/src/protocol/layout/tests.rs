@@ -14,7 +14,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Int32Type, SchemaRef};
 use pillion_ipc::{Arena, Lease, check_sealed};
 
-use super::{Description, Memory, rebuild};
+use super::{BATCH_LEN, Description, HEADER_LEN, Memory, NODE_LEN, rebuild};
 use crate::api::error::{Error, Result};
 use crate::storage::{FileId, Maps, Region};
 
@@ -179,4 +179,44 @@ fn garbage_is_an_error() {
     }
     let back = rebuild(&bytes, &schema, &client).unwrap();
     assert_eq!(concat_batches(&schema, &back).unwrap(), whole);
+}
+
+/// Lengths with which sums and products of them do not fit into a word.
+#[test]
+fn arrays_longer_than_memory_are_errors() {
+    let whole = batch(300);
+    let client = Client::new(None, None);
+    for column in 0..whole.num_columns() {
+        let one = whole.project(&[column]).unwrap();
+        let (bytes, _) = describe(from_ref(&one), None, None);
+        let nodes = HEADER_LEN + BATCH_LEN;
+        for len in [u64::MAX, u64::MAX - 1, u64::MAX / 2, u64::MAX / 4, u64::MAX / 8, u64::MAX / 16] {
+            let mut changed = bytes.clone();
+            changed[nodes..nodes + 8].copy_from_slice(&len.to_le_bytes());
+            rebuild(&changed, &one.schema(), &client).unwrap_err();
+            // An array without a buffer has nothing that its length could be checked against.
+            changed[HEADER_LEN..nodes].copy_from_slice(&len.to_le_bytes());
+            rebuild(&changed, &one.schema(), &client).unwrap_err();
+        }
+    }
+}
+
+/// An array without values needs no buffers, and what stands in their place is not looked at.
+#[test]
+fn empty_arrays_need_no_buffers() {
+    for column in [0, 2, 3, 4, 5] {
+        let none = batch(0).project(&[column]).unwrap();
+        let some = batch(2).slice(1, 1).project(&[column]).unwrap();
+        let (mut bytes, _) = describe(from_ref(&some), None, None);
+        let (position, node) = (HEADER_LEN, HEADER_LEN + BATCH_LEN);
+        bytes[position..position + 8].fill(0);
+        bytes[node..node + 16].fill(0);
+        // An odd number of bytes, where no value can stand.
+        let nodes = usize::try_from(u32::from_le_bytes(*bytes[8..].first_chunk().unwrap())).unwrap();
+        let buffer = node + nodes * NODE_LEN;
+        bytes[buffer + 8] = 1;
+        bytes[buffer + 16] = 2;
+        let back = rebuild(&bytes, &none.schema(), &Client::new(None, None)).unwrap();
+        assert_eq!(back, [none]);
+    }
 }

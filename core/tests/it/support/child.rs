@@ -43,6 +43,15 @@ impl Process {
         })
     }
 
+    /// Asks it something, and waits for what it says.
+    #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+    pub(crate) fn ask(&mut self, what: &str) -> String {
+        use std::io::Write;
+        let questions = self.child.stdin.as_mut().unwrap();
+        questions.write_all(format!("{what}\n").as_bytes()).unwrap();
+        self.next().expect("the child ended instead of answering")
+    }
+
     /// Kills it as the kernel does, with no chance to tidy up, and returns what it had said before that was not read.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
@@ -78,6 +87,12 @@ pub(crate) fn say(what: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     // A parent that is gone hears nothing; the child then ends by itself.
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
+}
+
+/// In a child: what the parent asks, one question after another.
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+pub(crate) fn questions() -> impl Iterator<Item = String> {
+    std::io::stdin().lines().map_while(Result::ok)
 }
 
 /// In a child: waits until the parent lets it end, or is gone.

@@ -2,7 +2,11 @@
 
 pub(crate) mod child;
 pub(crate) mod files;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+pub(crate) mod fork;
 pub(crate) mod random;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+pub(crate) mod serving;
 
 use std::sync::Arc;
 
