@@ -66,6 +66,8 @@ pub struct FrameReader {
     decoder: FrameDecoder,
     chunk: Vec<u8>,
     frame_time_max: Option<Duration>,
+    /// How long the socket waits, if that was told; changing it is a system call.
+    read_timeout: Option<Option<Duration>>,
     /// Descriptors that came and were not taken; `None` if none may come.
     descriptors: Option<VecDeque<OwnedFd>>,
 }
@@ -105,6 +107,7 @@ impl FrameReader {
             decoder: FrameDecoder::default(),
             chunk: vec![0; READ_LEN],
             frame_time_max: None,
+            read_timeout: None,
             descriptors: None,
         }
     }
@@ -143,7 +146,7 @@ impl FrameReader {
                 return Ok(frame);
             }
             if self.decoder.is_mid_frame() && frame_deadline.is_none() {
-                frame_deadline = self.frame_time_max.map(|limit| Instant::now() + limit);
+                frame_deadline = self.frame_time_max.and_then(|limit| Instant::now().checked_add(limit));
             }
             let timeout = match deadline.into_iter().chain(frame_deadline).min() {
                 None => None,
@@ -152,13 +155,16 @@ impl FrameReader {
                     Some(Some(left).filter(|left| *left > Duration::ZERO).ok_or(ReceiveError::Timeout)?)
                 }
             };
-            self.stream.set_read_timeout(timeout).map_err(ReceiveError::Io)?;
+            if !self.read_timeout.is_some_and(|set| suits(set, timeout)) {
+                self.stream.set_read_timeout(timeout).map_err(ReceiveError::Io)?;
+                self.read_timeout = Some(timeout);
+            }
             match descriptors::receive(&self.stream, &mut self.chunk, self.descriptors.as_mut()) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(read) => self.decoder.push(&self.chunk[..read]),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Err(ReceiveError::Timeout),
+                    // Whether the deadline has passed is looked at above.
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
                     io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                         return Err(ReceiveError::Closed);
                     }
@@ -166,5 +172,15 @@ impl FrameReader {
                 },
             }
         }
+    }
+}
+
+/// Whether a socket that waits for `set` at a time serves who wants to wait for `wanted`: it must not wait longer, and not
+/// wake too often.
+fn suits(set: Option<Duration>, wanted: Option<Duration>) -> bool {
+    match (set, wanted) {
+        (None, None) => true,
+        (Some(set), Some(wanted)) => set <= wanted && (set >= wanted / 2 || set >= Duration::from_secs(1)),
+        _ => false,
     }
 }

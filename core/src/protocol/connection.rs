@@ -208,7 +208,10 @@ impl Connection {
     fn end(&self) {
         let mut turns = self.turns.lock();
         turns.ended = true;
-        turns.lanes = Default::default();
+        for lane in &mut turns.lanes {
+            lane.waiting.clear();
+            lane.waiting_len = 0;
+        }
         drop(turns);
         self.handed_over.notify_all();
         if !self.shared.stopping.load(Ordering::SeqCst) {

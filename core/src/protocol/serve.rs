@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -293,8 +294,11 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
     };
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
-        if let Err(error) = serve(&connection, &stream) {
-            tracing::debug!(number, %error, "connection ended");
+        // Whatever happens in it, the connection is forgotten afterwards.
+        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(number, %error, "connection ended"),
+            Err(_) => tracing::error!(number, "the thread of a connection panicked"),
         }
         drop(stream.shutdown(Shutdown::Both));
         ended(&connection);

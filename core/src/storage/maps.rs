@@ -36,14 +36,30 @@ impl Maps {
         self.by_address.write().remove(&region.address());
     }
 
-    /// The file that a buffer lies in, and where in it. The buffer keeps its bytes mapped, so that nothing else can be
-    /// at its address.
+    /// Where a buffer lies. The buffer keeps its bytes mapped, so that nothing else can be at its address.
     #[cfg(feature = "sidecar")]
-    pub(crate) fn find(&self, buffer: &Buffer) -> Option<(FileId, usize)> {
-        let address = buffer.as_ptr() as usize;
+    pub(crate) fn find(&self, buffer: &Buffer) -> Option<MappedFile> {
         let by_address = self.by_address.read();
-        let (&start, &(len, file)) = by_address.range(..=address).next_back()?;
-        let offset = address - start;
-        (offset.checked_add(buffer.len())? <= len).then_some((file, offset))
+        let (&address, &(len, file)) = by_address.range(..=buffer.as_ptr() as usize).next_back()?;
+        Some(MappedFile { address, len, file }).filter(|found| found.offset_of(buffer).is_some())
+    }
+}
+
+/// A mapped file.
+#[cfg(feature = "sidecar")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MappedFile {
+    address: usize,
+    len: usize,
+    /// Which one.
+    pub(crate) file: FileId,
+}
+
+#[cfg(feature = "sidecar")]
+impl MappedFile {
+    /// Where in it a buffer lies, if it does.
+    pub(crate) fn offset_of(&self, buffer: &Buffer) -> Option<usize> {
+        let offset = (buffer.as_ptr() as usize).checked_sub(self.address)?;
+        (offset.checked_add(buffer.len())? <= self.len).then_some(offset)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use follower::Follower;
 #[cfg(feature = "sidecar")]
 pub(crate) use format::{u32_at, u64_at};
 #[cfg(feature = "sidecar")]
-pub(crate) use maps::{FileId, Maps};
+pub(crate) use maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]
 pub(crate) use region::Region;
 pub(crate) use segment::{Segment, ZoneMaps, check_storable};

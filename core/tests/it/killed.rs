@@ -227,9 +227,10 @@ fn a_write_whose_answer_was_lost_says_that_its_outcome_is_unknown() {
     let version = client.version().unwrap();
     let killed = with_an_end(ROWS..ROWS + 5, move || serving.kill());
     let error = table.append(killed).unwrap_err();
-    assert_eq!(
-        (error.code(), error.kind()),
-        (ErrorCode::OutcomeUnknown, ErrorKind::OutcomeUnknown),
+    // If the client knows of the death before it asks for the commit, it knows that there is none.
+    assert!(
+        [(ErrorCode::OutcomeUnknown, ErrorKind::OutcomeUnknown), (ErrorCode::Unavailable, ErrorKind::Retry)]
+            .contains(&(error.code(), error.kind())),
         "{error:?}"
     );
     let serving = Arc::new(Serving::start(dir.path(), Settings::default()));

@@ -1,5 +1,6 @@
 //! Record batches as layouts.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch};
@@ -11,7 +12,7 @@ use super::{
     ALIGNMENT, BUFFER_LEN, HEADER_LEN, LAYOUT_VERSION, NODE_LEN, PLACE_COPIED, PLACE_FILES, PLACE_NONE,
 };
 use crate::api::error::{Error, Result};
-use crate::storage::{FileId, Maps, batch_len, can_assemble, compact_views, has_offsets};
+use crate::storage::{FileId, MappedFile, Maps, batch_len, can_assemble, compact_views, has_offsets};
 
 /// Copied bytes of up to this many travel in the message: a lease costs its return.
 const BODY_LEN: usize = 16 << 10;
@@ -24,6 +25,8 @@ const BY_FILE_ROWS: usize = 4096;
 pub(crate) struct Description<'a> {
     schema: SchemaRef,
     maps: Option<&'a Maps>,
+    /// Where the last buffer was found: the next one is mostly beside it.
+    last: Cell<Option<MappedFile>>,
     files: Vec<FileId>,
     places: HashMap<FileId, u32>,
     rows: Vec<u64>,
@@ -44,6 +47,7 @@ impl<'a> Description<'a> {
         Self {
             schema,
             maps,
+            last: Cell::new(None),
             files: Vec::new(),
             places: HashMap::new(),
             rows: Vec::new(),
@@ -267,7 +271,11 @@ impl<'a> Description<'a> {
     }
 
     fn place_of(&self, buffer: &Buffer) -> Option<(FileId, usize)> {
-        self.maps?.find(buffer)
+        let maps = self.maps?;
+        let beside = self.last.get().filter(|last| last.offset_of(buffer).is_some());
+        let found = beside.or_else(|| maps.find(buffer))?;
+        self.last.set(Some(found));
+        Some((found.file, found.offset_of(buffer)?))
     }
 
     fn buffer(&mut self, buffer: Buffer) {
