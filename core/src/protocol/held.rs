@@ -103,7 +103,7 @@ impl Held {
 
     /// Makes room for an upload before it begins: to begin it may take long.
     pub(super) fn reserve_upload(&mut self) -> Result<()> {
-        self.next(self.uploads.len() + self.reserved_uploads, UPLOADS_MAX, "uploads")?;
+        check_room(self.uploads.len() + self.reserved_uploads, UPLOADS_MAX, "uploads")?;
         self.reserved_uploads += 1;
         Ok(())
     }
@@ -119,10 +119,7 @@ impl Held {
     }
 
     fn next(&mut self, held: usize, most: usize, what: &str) -> Result<u64> {
-        if held >= most {
-            let message = format!("the connection holds {most} {what}; let go of some");
-            return Err(Error::new(ErrorCode::TooMany, message));
-        }
+        check_room(held, most, what)?;
         self.next_id += 1;
         Ok(self.next_id)
     }
@@ -214,6 +211,14 @@ impl Running {
             canceller.cancel();
         }
     }
+}
+
+fn check_room(held: usize, most: usize, what: &str) -> Result<()> {
+    if held < most {
+        return Ok(());
+    }
+    let message = format!("the connection holds {most} {what}; let go of some");
+    Err(Error::new(ErrorCode::TooMany, message))
 }
 
 impl Released {

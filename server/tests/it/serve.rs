@@ -48,6 +48,9 @@ fn it_loads_its_tables_and_answers() {
     let answer =
         dir.answer(&["sql", "--url", &url(&dir), "--format", "csv", "SELECT y FROM letters ORDER BY x"]);
     assert_eq!(answer, "y\none\ntwo\n");
+    // Who can read the directory is attached; who does not want to be asks.
+    let status = dir.answer(&["status", "--url", &format!("unix:{}", socket(&dir).display())]);
+    assert!(status.contains("way        attached\nowner      seen "), "{status}");
     let status = dir.answer(&["status", "--url", &url(&dir)]);
     assert!(status.contains("way        remote\nowner      the sidecar\n"), "{status}");
     assert_eq!(dir.answer(&["status", "--url", &url(&dir), "--ready"]), "");

@@ -129,7 +129,7 @@ pub(crate) fn socket(dir: &Dir) -> PathBuf {
 
 /// Its URL.
 pub(crate) fn url(dir: &Dir) -> String {
-    format!("unix:{}", socket(dir).display())
+    format!("unix:{}?attach=never", socket(dir).display())
 }
 
 /// A configuration of the cache of a directory and its socket, with more lines below the first two.
