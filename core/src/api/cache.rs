@@ -99,7 +99,8 @@ impl Cache {
         CacheOptions::new().open_read_only(dir)
     }
 
-    /// Connects to a sidecar on a Unix socket with the default [`ConnectOptions`]; waits for one that is still starting.
+    /// Connects to a sidecar on a Unix socket with the default
+    /// [`ConnectOptions`](crate::ConnectOptions); waits for one that is still starting.
     ///
     /// A client that can read the sidecar's directory is [`Attached`](Way::Attached): it maps the files and reads them
     /// without a message, also while the sidecar is stopped, as [`open_read_only`](Self::open_read_only) does; writes
