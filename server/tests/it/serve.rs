@@ -172,7 +172,7 @@ fn a_client_waits_for_one_that_is_still_starting() {
 #[test]
 fn without_one_a_client_gives_up_at_its_deadline() {
     let dir = Dir::empty();
-    let url = format!("{}?deadline=1", url(&dir));
+    let url = format!("{}&deadline=1", url(&dir));
     dir.run(&["status", "--url", &url, "--ready"]).fails(4, &["no sidecar answers on", "pillion.sock"]);
 }
 
