@@ -302,7 +302,10 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         }
         25 => (Call::Cancel, encode(&Cancel { request: table })),
         26 => return (u16::from(input.next()), input.rest()),
-        _ => (Call::Hello, encode(&Hello { protocol: u32::from(input.next()), client: input.name() })),
+        _ => (
+            Call::Hello,
+            encode(&Hello { protocol: u32::from(input.next()), client: input.name(), seen: None }),
+        ),
     };
     (call as u16, body.unwrap_or_default())
 }
