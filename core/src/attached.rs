@@ -40,10 +40,13 @@ impl Attached {
         let files = Files::below(dir)?;
         let (follower, damage) = Follower::open(files.clone())?;
         let local = Arc::new(Local::new(follower, options)?);
-        #[cfg(feature = "sidecar")]
-        return Ok(Self { files, damage, local, writer: None });
-        #[cfg(not(feature = "sidecar"))]
-        return Ok(Self { files, damage, local });
+        Ok(Self {
+            files,
+            damage,
+            local,
+            #[cfg(feature = "sidecar")]
+            writer: None,
+        })
     }
 
     /// The same, with a sidecar that writes.
@@ -57,13 +60,11 @@ impl Attached {
     ///
     /// # Errors
     /// [`ErrorCode::ReadOnly`] if nobody does for this process.
-    #[cfg(feature = "sidecar")]
-    fn writer(&self) -> Result<&Arc<Remote>> {
-        self.writer.as_ref().ok_or_else(|| self.read_only())
-    }
-
-    #[cfg(not(feature = "sidecar"))]
-    fn writer(&self) -> Result<&crate::embedded::Embedded> {
+    fn writer(&self) -> Result<&dyn Backend> {
+        #[cfg(feature = "sidecar")]
+        if let Some(writer) = &self.writer {
+            return Ok(writer.as_ref());
+        }
         Err(self.read_only())
     }
 
@@ -80,7 +81,7 @@ impl Attached {
         let deadline = Instant::now() + FOLLOW_TIME;
         loop {
             match self.local.source().newest() {
-                Ok(state) if state.includes(written) => return Ok(written),
+                Ok(state) if state.includes(written) == Some(true) => return Ok(written),
                 Err(error) => return Err(unknown("its files cannot be followed").with_source(error)),
                 Ok(_) if Instant::now() >= deadline => return Err(unknown("its files do not show it")),
                 Ok(_) => std::thread::sleep(FOLLOW_PAUSE),
@@ -158,9 +159,8 @@ impl Backend for Attached {
         self.writer()?.sync()
     }
 
-    #[cfg(feature = "sidecar")]
     fn messages_sent(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.messages_sent())
+        self.writer().map_or(0, |writer| writer.messages_sent())
     }
 
     fn status(&self) -> Result<Status> {

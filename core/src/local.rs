@@ -66,10 +66,7 @@ impl<S: Newest> Local<S> {
     /// Whether everything of a version is there; `None` if it is of another cache.
     #[cfg(feature = "sidecar")]
     pub(crate) fn includes(&self, version: Version) -> Result<Option<bool>> {
-        let state = self.source.newest()?;
-        // The first incarnation of a cache is in no list, and states tell of it all the same.
-        let included = state.includes(version);
-        Ok((included || state.knows(version)).then_some(included))
+        Ok(self.source.newest()?.includes(version))
     }
 
     /// The newest state, held.

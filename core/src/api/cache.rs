@@ -13,8 +13,6 @@ use super::prepared::Prepared;
 use super::snapshot::Snapshot;
 use super::table::{Table, TableInfo};
 use super::url::Url;
-#[cfg(feature = "sidecar")]
-use super::url::UrlAttach;
 use super::value::Value;
 use super::version::Version;
 use crate::attached::Attached;
@@ -133,23 +131,7 @@ impl Cache {
             Url::Directory { dir, read_only: false } => Self::open(dir),
             Url::Directory { dir, read_only: true } => Self::open_read_only(dir),
             #[cfg(feature = "sidecar")]
-            Url::Socket { socket, attach, dir, deadline } => {
-                use super::connect::{Attach, ConnectOptions};
-                let options = ConnectOptions::new().deadline(deadline).attach(match attach {
-                    UrlAttach::IfPossible => Attach::IfPossible,
-                    UrlAttach::Require => Attach::Require,
-                    UrlAttach::Never => Attach::Never,
-                });
-                match dir {
-                    Some(dir) => options.dir(dir).connect(socket),
-                    None => options.connect(socket),
-                }
-            }
-            #[cfg(not(feature = "sidecar"))]
-            Url::Socket { .. } => Err(Error::new(
-                ErrorCode::Unsupported,
-                "this build has no sidecar: enable the feature `sidecar` of the crate `pillion`",
-            )),
+            Url::Socket { socket, options } => options.connect(socket),
         }
     }
 
@@ -161,7 +143,8 @@ impl Cache {
     pub fn from_url_to_read(url: &str) -> Result<Self> {
         match Url::parse(url)? {
             Url::Directory { dir, .. } => Self::open_read_only(dir),
-            Url::Socket { .. } => Self::from_url(url),
+            #[cfg(feature = "sidecar")]
+            Url::Socket { socket, options } => options.connect(socket),
         }
     }
 

@@ -32,6 +32,7 @@ pub enum Attach {
 /// # Ok::<(), pillion::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct ConnectOptions {
     attach: Attach,
     dir: Option<PathBuf>,

@@ -31,6 +31,7 @@ pub enum Durability {
 /// # Ok::<(), pillion::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct CacheOptions {
     pub(crate) durability: Durability,
     pub(crate) load_memory: usize,

@@ -41,7 +41,7 @@ enum Place {
     Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
     /// In an answer that was sent here.
     #[cfg(feature = "sidecar")]
-    Batch { rows: RecordBatch, index: usize },
+    Batch { rows: Arc<RecordBatch>, index: usize },
 }
 
 impl Row {
@@ -60,7 +60,7 @@ impl Row {
 
     #[cfg(feature = "sidecar")]
     pub(crate) fn of_batch(
-        rows: RecordBatch,
+        rows: Arc<RecordBatch>,
         index: usize,
         version: Version,
         freshness: Option<Freshness>,

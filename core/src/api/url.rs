@@ -1,27 +1,21 @@
 //! URLs of caches.
 
+#[cfg(feature = "sidecar")]
 use std::time::Duration;
 
+#[cfg(feature = "sidecar")]
+use super::connect::{Attach, ConnectOptions};
 use super::error::{Error, ErrorCode, Result, suggestion};
 
-/// Limit of a remote call unless the URL says otherwise.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// What a URL names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum Url<'a> {
     /// A directory.
     Directory { dir: &'a str, read_only: bool },
     /// The socket of a sidecar.
-    Socket { socket: &'a str, attach: UrlAttach, dir: Option<&'a str>, deadline: Duration },
-}
-
-/// What a URL says of attaching.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UrlAttach {
-    IfPossible,
-    Require,
-    Never,
+    #[cfg(feature = "sidecar")]
+    Socket { socket: &'a str, options: ConnectOptions },
 }
 
 impl<'a> Url<'a> {
@@ -36,11 +30,11 @@ impl<'a> Url<'a> {
             _ => ("file", rest),
         };
         let path = path.strip_prefix("//").unwrap_or(path);
-        let options = query.split('&').filter(|option| !option.is_empty());
+        let mut options = query.split('&').filter(|option| !option.is_empty());
         match scheme {
             "file" => {
                 let mut read_only = false;
-                for option in options {
+                for option in options.by_ref() {
                     match option {
                         "mode=ro" => read_only = true,
                         "mode=rw" => read_only = false,
@@ -49,26 +43,16 @@ impl<'a> Url<'a> {
                 }
                 Ok(Self::Directory { dir: path, read_only })
             }
+            #[cfg(feature = "sidecar")]
             "unix" => {
-                let (mut attach, mut dir, mut deadline) = (UrlAttach::IfPossible, None, DEADLINE);
-                for option in options {
-                    match option.split_once('=') {
-                        Some(("attach", "require")) => attach = UrlAttach::Require,
-                        Some(("attach", "never")) => attach = UrlAttach::Never,
-                        Some(("dir", path)) if !path.is_empty() => dir = Some(path),
-                        Some(("deadline", seconds))
-                            if seconds.parse().is_ok_and(|seconds: u64| seconds > 0) =>
-                        {
-                            deadline = Duration::from_secs(seconds.parse().unwrap_or(u64::MAX));
-                        }
-                        _ => {
-                            let usage = "`attach=require`, `attach=never`, `dir=DIR` or `deadline=SECONDS`";
-                            return Err(unknown_option(option, &["attach", "dir", "deadline"], usage));
-                        }
-                    }
-                }
-                Ok(Self::Socket { socket: path, attach, dir, deadline })
+                let connect = options.try_fold(ConnectOptions::new(), connect_option)?;
+                Ok(Self::Socket { socket: path, options: connect })
             }
+            #[cfg(not(feature = "sidecar"))]
+            "unix" => Err(Error::new(
+                ErrorCode::Unsupported,
+                "this build has no sidecar: enable the feature `sidecar` of the crate `pillion`",
+            )),
             _ => Err(Error::new(
                 ErrorCode::InvalidArgument,
                 format!(
@@ -78,6 +62,25 @@ impl<'a> Url<'a> {
             )),
         }
     }
+}
+
+/// The settings of a connection with an option of its URL.
+#[cfg(feature = "sidecar")]
+fn connect_option(options: ConnectOptions, option: &str) -> Result<ConnectOptions> {
+    let unknown = || {
+        let usage = "`attach=require`, `attach=never`, `dir=DIR` or `deadline=SECONDS`";
+        unknown_option(option, &["attach", "dir", "deadline"], usage)
+    };
+    Ok(match option.split_once('=') {
+        Some(("attach", "require")) => options.attach(Attach::Require),
+        Some(("attach", "never")) => options.attach(Attach::Never),
+        Some(("dir", path)) if !path.is_empty() => options.dir(path),
+        Some(("deadline", seconds)) => match seconds.parse() {
+            Ok(seconds @ 1..) => options.deadline(Duration::from_secs(seconds)),
+            _ => return Err(unknown()),
+        },
+        _ => return Err(unknown()),
+    })
 }
 
 fn unknown_option(option: &str, known: &[&str], usage: &str) -> Error {
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_names_a_directory_or_a_socket() {
+    fn a_url_names_a_directory() {
         for (url, dir, read_only) in [
             ("cache", "cache", false),
             ("/var/lib/pillion", "/var/lib/pillion", false),
@@ -104,22 +107,26 @@ mod tests {
         ] {
             assert_eq!(Url::parse(url).unwrap(), Url::Directory { dir, read_only }, "{url}");
         }
-        let socket = |attach, dir, seconds| Url::Socket {
-            socket: "/run/pillion.sock",
-            attach,
-            dir,
-            deadline: Duration::from_secs(seconds),
-        };
-        for (url, expected) in [
-            ("unix:/run/pillion.sock", socket(UrlAttach::IfPossible, None, 60)),
-            ("unix:///run/pillion.sock?deadline=5", socket(UrlAttach::IfPossible, None, 5)),
-            ("unix:/run/pillion.sock?attach=never", socket(UrlAttach::Never, None, 60)),
+    }
+
+    #[cfg(feature = "sidecar")]
+    #[test]
+    fn a_url_names_a_socket_and_how_to_connect() {
+        let plain = ConnectOptions::new();
+        for (url, options) in [
+            ("unix:/run/pillion.sock", plain.clone()),
+            ("unix:///run/pillion.sock?deadline=5", plain.clone().deadline(Duration::from_secs(5))),
+            ("unix:/run/pillion.sock?attach=never", plain.clone().attach(Attach::Never)),
             (
                 "unix:/run/pillion.sock?attach=require&dir=/data&deadline=1",
-                socket(UrlAttach::Require, Some("/data"), 1),
+                plain.attach(Attach::Require).dir("/data").deadline(Duration::from_secs(1)),
             ),
         ] {
-            assert_eq!(Url::parse(url).unwrap(), expected, "{url}");
+            assert_eq!(
+                Url::parse(url).unwrap(),
+                Url::Socket { socket: "/run/pillion.sock", options },
+                "{url}"
+            );
         }
     }
 
@@ -130,8 +137,13 @@ mod tests {
             ("http:cache", "`http` is not a scheme"),
             ("cache?mod=ro", "did you mean `mode`?"),
             ("cache?mode=readonly", "use `mode=ro` or `mode=rw`"),
+            #[cfg(feature = "sidecar")]
             ("unix:x?deadline=soon", "or `deadline=SECONDS`"),
+            #[cfg(feature = "sidecar")]
             ("unix:x?atach=never", "did you mean `attach`?"),
+            #[cfg(feature = "sidecar")]
+            ("unix:x?deadline=0", "or `deadline=SECONDS`"),
+            #[cfg(feature = "sidecar")]
             ("unix:x?attach=maybe", "use `attach=require`, `attach=never`"),
         ] {
             let error = Url::parse(url).unwrap_err();

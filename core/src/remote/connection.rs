@@ -57,7 +57,7 @@ pub(super) struct Place {
     pub(super) socket: PathBuf,
     /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
     pub(super) dir: Option<PathBuf>,
-    /// Whether answers are wanted in shared memory; who attaches has no use for it.
+    /// Whether this process maps the directory where it finds it, and so has no use for answers in shared memory.
     pub(super) attach: bool,
 }
 

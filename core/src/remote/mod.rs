@@ -138,6 +138,7 @@ impl View {
         if reply.found.len() != wanted || received != found {
             return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
         }
+        let batch = batch.map(Arc::new);
         let mut next = 0;
         rows.extend(reply.found.iter().map(|&is_found| {
             let batch = batch.as_ref().filter(|_| is_found)?;
@@ -241,16 +242,6 @@ impl Reader for Remote {
     }
 }
 
-impl Remote {
-    /// Why a remote cache cannot be asked what it includes: only its sidecar can.
-    fn unserved() -> Error {
-        Error::new(
-            ErrorCode::Unsupported,
-            "a cache that is remote cannot be served; let clients connect to its sidecar",
-        )
-    }
-}
-
 impl Backend for Remote {
     fn way(&self) -> Way {
         Way::Remote
@@ -260,8 +251,8 @@ impl Backend for Remote {
         self.connection.sent()
     }
 
-    fn includes(&self, _: Version) -> Result<Option<bool>> {
-        Err(Self::unserved())
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        Ok(self.version()?.includes(version))
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {

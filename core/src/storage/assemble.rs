@@ -130,11 +130,12 @@ fn array_data(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayData,
         _ if !can_assemble(data_type) => return Err(format!("{data_type} is not shared")),
         _ => {}
     }
-    // SAFETY: an array needs buffers of sufficient length and alignment, which were checked above, and children of
-    // its length. It needs valid contents (offsets in order and in bounds, UTF-8, views and dictionary keys in
-    // bounds): who tells the parts vouches for them. For segments that is their writer, which encoded a valid array,
-    // and the checksums that are verified before a reader is given the array. For answers it is the sidecar, which
-    // describes arrays of its own, in memory that only it can write.
+    // The contents (offsets in order and in bounds, UTF-8, views and dictionary keys in bounds) are vouched for by who
+    // tells the parts. For segments that is their writer, which encoded a valid array, and the checksums that are verified
+    // before a reader is given the array. For answers it is the sidecar, which describes arrays of its own, in memory that
+    // only it can write.
+    // SAFETY: buffers of sufficient length and alignment, and children of its length, were checked above; the contents
+    // are valid before anyone reads them, as `assemble` demands.
     Ok(unsafe { data.build_unchecked() })
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct SegmentRecord {
 pub(crate) struct CatalogRecord {
     /// Number of the log file whose records follow.
     pub(crate) log: u64,
-    /// The newest incarnations and the sequence of the last commit before each, oldest first.
+    /// The newest incarnations, this one among them, and the sequence of the last commit before each, oldest first.
     pub(crate) incarnations: Vec<(u64, u64)>,
     /// Number of the next table.
     pub(crate) next_table: u64,

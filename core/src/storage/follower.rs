@@ -140,7 +140,8 @@ impl Follower {
                 ),
             ));
         }
-        let lost = (!state.includes(current.version)).then_some((current.version, state.version));
+        let lost =
+            (state.includes(current.version) != Some(true)).then_some((current.version, state.version));
         *position = end;
         self.state.store(Arc::new(state));
         self.seen.store(counter, Ordering::Release);

@@ -262,8 +262,8 @@ impl TableState {
 pub(crate) struct State {
     /// Its version.
     pub(crate) version: Version,
-    /// The newest incarnations and the sequence of the last commit before each, oldest first: it tells a reader of
-    /// an earlier one whether commits that it saw were lost.
+    /// The newest incarnations, this one among them, and the sequence of the last commit before each, oldest first: it
+    /// tells a reader of an earlier one whether commits that it saw were lost.
     pub(crate) incarnations: Vec<(u64, u64)>,
     /// Tables by number.
     pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
@@ -323,27 +323,14 @@ impl State {
         self.version = Version { incarnation, sequence: self.version.sequence + 1 };
     }
 
-    /// Whether this cache had the incarnation of `version`, as far back as it remembers.
-    #[cfg(feature = "sidecar")]
-    pub(crate) fn knows(&self, version: Version) -> bool {
-        version.incarnation == self.version.incarnation
-            || self.incarnations.iter().any(|&(incarnation, _)| incarnation == version.incarnation)
-    }
-
-    /// Whether everything that was committed up to `version` is in this state.
-    pub(crate) fn includes(&self, version: Version) -> bool {
-        if version.incarnation == self.version.incarnation {
-            return version.sequence <= self.version.sequence;
-        }
+    /// Whether everything that was committed up to `version` is in this state; `None` if it is of another cache, or of an
+    /// incarnation that was forgotten.
+    pub(crate) fn includes(&self, version: Version) -> Option<bool> {
         let position =
-            self.incarnations.iter().position(|&(incarnation, _)| incarnation == version.incarnation);
-        // The first incarnation of a cache is not listed; one that was forgotten cannot be vouched for.
-        let successor = match position {
-            Some(position) => self.incarnations.get(position + 1),
-            None if self.incarnations.len() < INCARNATIONS_KEPT => self.incarnations.first(),
-            None => None,
-        };
-        successor.is_some_and(|&(_, ended_at)| version.sequence <= ended_at)
+            self.incarnations.iter().position(|&(incarnation, _)| incarnation == version.incarnation)?;
+        let ended_at =
+            self.incarnations.get(position + 1).map_or(self.version.sequence, |&(_, ended_at)| ended_at);
+        Some(version.sequence <= ended_at)
     }
 
     /// Applies one edit of a commit.

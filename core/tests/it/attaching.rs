@@ -6,7 +6,7 @@ use std::time::Duration;
 use pillion::{Attach, Cache, ConnectOptions, ErrorCode, Server, ServerOptions, Way};
 use tempfile::TempDir;
 
-use crate::support::{assert_ids, define, numbered, refused};
+use crate::support::{assert_ids, define, files, numbered, refused};
 
 /// A served cache with a table `t`.
 struct Served {
@@ -134,7 +134,14 @@ fn the_directory_may_be_mounted_elsewhere_and_must_be_the_same() {
 /// The numbers of its tables mean other tables.
 #[test]
 fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
-    for (attach, name) in [(true, "another"), (false, "another"), (true, "cache"), (false, "cache")] {
+    for (attach, name, was_killed) in [
+        (true, "another", false),
+        (false, "another", false),
+        (true, "another", true),
+        (false, "another", true),
+        (true, "cache", false),
+        (false, "cache", false),
+    ] {
         let mut served = Served::start();
         let first = if attach { Attach::Require } else { Attach::Never };
         let clients = [served.connect(first).unwrap(), served.connect(Attach::Never).unwrap()];
@@ -143,6 +150,12 @@ fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
         if name == "cache" {
             // A new cache in the same place may have the same inodes.
             std::fs::remove_dir_all(served.path(name)).unwrap();
+        }
+        if was_killed {
+            // Another incarnation follows its first.
+            let living = Cache::open(served.path("living")).unwrap();
+            files::copy(&served.path("living"), &served.path(name));
+            living.close().unwrap();
         }
         served.go_on(name, attach);
         define(served.owner.as_ref().unwrap(), "stranger", 0..3).unwrap();

@@ -240,7 +240,7 @@ fn a_write_whose_answer_was_lost_says_that_its_outcome_is_unknown() {
 
     // Stopped, so that the deadline passes: it takes effect when the server goes on.
     let stopped = serving.clone();
-    let error = table.append(with_an_end(ROWS..ROWS + 5, move || stopped.signal(Signal::STOP))).unwrap_err();
+    let error = table.append(with_an_end(ROWS..ROWS + 5, move || stopped.stop())).unwrap_err();
     assert_eq!(error.code(), ErrorCode::OutcomeUnknown, "{error:?}");
     serving.signal(Signal::CONT);
     let rows = || client.table("t").and_then(|table| table.info()).map_or(0, |info| info.rows);
@@ -324,7 +324,7 @@ fn a_stopped_server_lets_deadlines_pass_and_goes_on_later() {
     let mut raw = RawClient::connect(&serving.socket());
     client.version().unwrap();
     let before = serving.descriptors();
-    serving.signal(Signal::STOP);
+    serving.stop();
     // More than a connection may hold, given up before they were answered.
     let given_up = |request: u64| {
         let snapshot = RawClient::frame(8, 0, request, &map! {}.encode());

@@ -4,6 +4,7 @@ mod log;
 mod signals;
 mod tables;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,8 +104,9 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
         let (config, cache, sender, stopping) =
             (config.clone(), cache.clone(), sender.clone(), stopping.clone());
         move || {
+            let started = catch_unwind(AssertUnwindSafe(|| start(&config, &cache, &stopping)));
             // Nobody waits for it if a signal came first.
-            let _ = sender.send(Event::Started(start(&config, &cache, &stopping)));
+            let _ = sender.send(Event::Started(started.unwrap_or_else(|_| Err(defect()))));
         }
     })?;
     let server = match next(events)? {

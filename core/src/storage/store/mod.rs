@@ -80,8 +80,9 @@ impl Store {
                 vfs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
             }
             let version = Version { incarnation: random_incarnation()?, sequence: 0 };
-            Manifest { version, catalog: CatalogRecord { log: 1, ..CatalogRecord::default() } }
-                .write(vfs, dir)?;
+            let incarnations = vec![(version.incarnation, version.sequence)];
+            let catalog = CatalogRecord { log: 1, incarnations, ..CatalogRecord::default() };
+            Manifest { version, catalog }.write(vfs, dir)?;
         }
         for dir in [files.log_dir(), dir.join("tables"), files.live_dir()] {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;

@@ -159,6 +159,17 @@ impl Serving {
         kill_process(process, signal).unwrap();
     }
 
+    /// Stops it, and waits until none of its threads runs: a busy machine takes its time.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        let tasks = || fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        eventually(|| tasks().all(|task| is_stopped(task.unwrap())), || "it does not stop".to_owned());
+    }
+
     /// Kills it with no chance to tidy up.
     pub(crate) fn kill(self) {
         self.process.kill();
