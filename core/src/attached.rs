@@ -12,12 +12,12 @@ use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::CacheOptions;
 use crate::api::table::TableInfo;
+use crate::api::transaction::Change;
 use crate::api::value::Value;
 use crate::api::version::Version;
 use crate::local::{self, Local};
 #[cfg(feature = "sidecar")]
 use crate::remote::Remote;
-use crate::source::Input;
 use crate::storage::{Files, Follower};
 
 /// How long the files may take to show what the sidecar committed; it writes them before it answers.
@@ -147,12 +147,16 @@ impl Backend for Attached {
         self.follow(self.writer()?.drop_table(name)?)
     }
 
-    fn append(&self, table: u64, rows: Input) -> Result<Version> {
-        self.follow(self.writer()?.append(table, rows)?)
+    fn write(&self, changes: Vec<Change>) -> Result<Version> {
+        self.follow(self.writer()?.write(changes)?)
     }
 
-    fn replace(&self, table: u64, rows: Input) -> Result<Version> {
-        self.follow(self.writer()?.replace(table, rows)?)
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.local.source_position(source)
+    }
+
+    fn compact(&self) -> Result<()> {
+        self.writer()?.compact()
     }
 
     fn sync(&self) -> Result<()> {

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use parking_lot::{Condvar, Mutex};
 
 use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
@@ -16,21 +14,20 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::{CacheOptions, Durability};
 use crate::api::row::ColumnIndex;
 use crate::api::table::TableInfo;
+use crate::api::transaction::Change;
 use crate::api::value::Value;
 use crate::api::version::Version;
+use crate::background::Background;
 use crate::local::{self, Local};
-use crate::source::Input;
+use crate::source::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
-use crate::storage::{Files, Store, Sync, TableShape, check_storable, key};
-
-/// How often the background thread looks for work that has no clock of its own, and says that it lives.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+use crate::storage::{self, Files, Incoming, KeyColumn, Store, Sync, TableShape, check_storable, key};
 
 /// The cache in this process.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    upkeep: Option<Upkeep>,
+    background: Option<Background>,
     local: Arc<Local<Arc<Store>>>,
 }
 
@@ -41,8 +38,8 @@ impl Embedded {
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
         let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory)?);
-        let upkeep = Upkeep::start(store.clone(), options.durability)?;
-        Ok(Self { upkeep: Some(upkeep), local: Arc::new(Local::new(store, options)?) })
+        let background = Background::start(&store, options.durability)?;
+        Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
     }
 
     fn store(&self) -> &Store {
@@ -50,15 +47,73 @@ impl Embedded {
     }
 }
 
+/// A change whose rows can be read now.
+enum Opened {
+    Rows { rows: OpenInput, change: for<'a> fn(u64, Incoming<'a>) -> storage::Change<'a>, table: u64 },
+    Delete { table: u64, keys: KeyColumn },
+    Truncate { table: u64 },
+    Position { source: String, position: Vec<u8> },
+}
+
+impl Opened {
+    fn change(&mut self) -> storage::Change<'_> {
+        match self {
+            Self::Rows { rows, change, table } => change(*table, &mut rows.batches),
+            Self::Delete { table, keys } => {
+                storage::Change::Delete { table: *table, keys: std::mem::take(keys) }
+            }
+            Self::Truncate { table } => storage::Change::Truncate { table: *table },
+            Self::Position { source, position } => storage::Change::Position {
+                source: std::mem::take(source),
+                position: std::mem::take(position),
+            },
+        }
+    }
+}
+
+impl Embedded {
+    fn open_change(&self, change: Change) -> Result<Opened> {
+        let opened = |table: u64, rows: Input, change| -> Result<Opened> {
+            let schema = self.table_by_id(table)?.schema;
+            Ok(Opened::Rows { rows: rows.open(Some(&schema))?, change, table })
+        };
+        match change {
+            Change::Append { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Append { table, rows })
+            }
+            Change::Upsert { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Upsert { table, rows })
+            }
+            Change::Replace { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Replace { table, rows })
+            }
+            Change::Delete { table, keys } => {
+                let state = self.store().state();
+                let shape = &local::table_of(&state, table)?.shape;
+                if shape.primary_key.is_empty() {
+                    return Err(shape.no_primary_key());
+                }
+                let mut column = KeyColumn::default();
+                for key in &keys {
+                    column.push(&key::encode_key(&shape.schema, &shape.primary_key, key)?);
+                }
+                Ok(Opened::Delete { table, keys: column })
+            }
+            Change::Truncate { table } => Ok(Opened::Truncate { table }),
+            Change::Position { source, position } => Ok(Opened::Position { source, position }),
+        }
+    }
+}
+
 impl Drop for Embedded {
     fn drop(&mut self) {
         if self.store().is_forked() {
-            // The parent has the thread and goes on with the files.
-            self.upkeep.take().map(std::mem::ManuallyDrop::new);
+            // The parent has the threads and goes on with the files.
+            self.background.take().map(std::mem::ManuallyDrop::new);
             return;
         }
-        // The thread must not find the store closed and take that for a failure.
-        drop(self.upkeep.take());
+        // The threads must not find the store closed and take that for a failure.
+        drop(self.background.take());
         // Snapshots hold the engine and may outlive this handle.
         let is_shared = Arc::strong_count(&self.local) > 1 || Arc::strong_count(&self.store().state()) > 1;
         if let Err(error) = self.store().close(is_shared) {
@@ -132,21 +187,25 @@ impl Backend for Embedded {
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
-        self.store().drop_table(name)
+        let table = self.store().state().table(name)?.shape.id;
+        self.store().write(vec![storage::Change::Drop { table }], SystemTime::now())
     }
 
-    fn append(&self, table: u64, rows: Input) -> Result<Version> {
-        self.store().refuse_unless_writable()?;
+    fn write(&self, changes: Vec<Change>) -> Result<Version> {
+        let store = self.store();
+        store.refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        let schema = self.table_by_id(table)?.schema;
-        self.store().append(table, as_of, &mut rows.open(Some(&schema))?.batches)
+        let mut opened: Vec<Opened> =
+            changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
+        store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
     }
 
-    fn replace(&self, table: u64, rows: Input) -> Result<Version> {
-        self.store().refuse_unless_writable()?;
-        let as_of = SystemTime::now();
-        let schema = self.table_by_id(table)?.schema;
-        self.store().replace(table, as_of, &mut rows.open(Some(&schema))?.batches)
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.local.source_position(source)
+    }
+
+    fn compact(&self) -> Result<()> {
+        self.store().fold()
     }
 
     fn sync(&self) -> Result<()> {
@@ -216,63 +275,4 @@ fn table_shape(
         }
     }
     Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by })
-}
-
-/// The background thread: makes commits durable and writes checkpoints.
-#[derive(Debug)]
-struct Upkeep {
-    stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Upkeep {
-    fn start(store: Arc<Store>, durability: Durability) -> Result<Self> {
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let signal = stop.clone();
-        let sync_interval = match durability {
-            Durability::Interval(interval) => Some(interval),
-            Durability::Always | Durability::Never => None,
-        };
-        let thread = std::thread::Builder::new()
-            .name("pillion-upkeep".to_owned())
-            .spawn(move || {
-                let (stopped, condition) = &*signal;
-                let mut stopped = stopped.lock();
-                let mut synced_at = Instant::now();
-                while !*stopped {
-                    condition.wait_for(
-                        &mut stopped,
-                        sync_interval.unwrap_or(UPKEEP_INTERVAL).min(UPKEEP_INTERVAL),
-                    );
-                    if *stopped {
-                        return;
-                    }
-                    let mut result = store.upkeep();
-                    if let Some(interval) = sync_interval
-                        && synced_at.elapsed() >= interval
-                    {
-                        result = result.and_then(|()| store.sync());
-                        synced_at = Instant::now();
-                    }
-                    // The store is closed or poisoned, which it logged; the next writer is told.
-                    if result.is_err() {
-                        return;
-                    }
-                }
-            })
-            .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Upkeep {
-    fn drop(&mut self) {
-        *self.stop.0.lock() = true;
-        self.stop.1.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the background thread of the cache panicked");
-        }
-    }
 }

@@ -35,6 +35,7 @@
 
 mod api;
 mod attached;
+mod background;
 mod embedded;
 mod local;
 #[cfg(feature = "sidecar")]
@@ -60,6 +61,7 @@ pub use api::prepared::Prepared;
 pub use api::row::{ColumnIndex, FromCell, Row};
 pub use api::snapshot::Snapshot;
 pub use api::table::{Table, TableInfo, TableSnapshot};
+pub use api::transaction::Transaction;
 pub use api::value::{AnyValue, Value, ValueRef};
 pub use api::version::{Freshness, Tier, Version};
 #[cfg(feature = "sidecar")]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::Guard;
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::api::backend::{Reader, Statement};
@@ -17,7 +16,7 @@ use crate::api::row::{ColumnIndex, Row};
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier, Version};
-use crate::storage::{Follower, State, Store, TableState, key};
+use crate::storage::{Follower, Found, State, Store, TableState, key};
 
 /// Where the newest state comes from.
 pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
@@ -73,6 +72,11 @@ impl<S: Newest> Local<S> {
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);
         Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
+    }
+
+    /// What a source told up to last.
+    pub(crate) fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.source.newest()?.positions.get(source).map(|position| position.to_vec()))
     }
 
     /// Plans a query once.
@@ -198,7 +202,11 @@ mod without_sql {
     }
 }
 
-fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
+/// A table by its number.
+///
+/// # Errors
+/// [`ErrorCode::TableNotFound`] if it was dropped.
+pub(crate) fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
     state.tables.get(&id).ok_or_else(|| {
         Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name")
     })
@@ -209,16 +217,17 @@ fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
     let table = table_of(state, id)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
-        return Err(Error::new(
-            ErrorCode::NoPrimaryKey,
-            format!("table `{}` has no primary key; define it with one, or use SQL", shape.name),
-        ));
+        return Err(shape.no_primary_key());
     }
     let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
-    match table.find(&key)? {
-        Some((segment, row)) => Row::new(segment.clone(), row, state.version, freshness(table)).map(Some),
-        None => Ok(None),
-    }
+    let (version, freshness) = (state.version, freshness(table));
+    Ok(match table.find(&key, version.sequence)? {
+        Some(Found::Segment(segment, row)) => Some(Row::new(segment.clone(), row, version, freshness)?),
+        Some(Found::Tail(batch, row)) => {
+            Some(Row::of_batch(batch.rows.clone(), row as usize, version, freshness))
+        }
+        None => None,
+    })
 }
 
 fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
@@ -238,14 +247,22 @@ fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
         None => full.clone(),
     };
     let answer = schema.clone();
-    let segments = table.segments.clone().into_iter();
-    let batches = segments.flat_map(move |segment| -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
-        let count = match segment.open() {
-            Ok(open) => open.batch_count(),
-            Err(error) => return Box::new(std::iter::once(Err(error))),
-        };
-        let (projection, schema) = (projection.clone(), schema.clone());
-        Box::new((0..count).map(move |batch| segment.open()?.read_batch(batch, &projection, &schema)))
+    let (table_state, sequence) = (table.clone(), state.version.sequence);
+    // Segments are opened one after another, as they are reached.
+    let segments = (0..table.segments.len()).flat_map({
+        let table = table.clone();
+        move |number| match TableState::segment_parts(&table.segments[number]) {
+            Ok(parts) => parts.map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        }
+    });
+    let parts = segments.chain(table.tail_parts().into_iter().map(Ok));
+    let batches = parts.flat_map(move |part| {
+        let read = part.and_then(|part| table_state.read_part(&part, None, sequence, &projection, &schema));
+        match read {
+            Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        }
     });
     let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
     Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
@@ -269,9 +286,10 @@ pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
         schema: shape.schema.clone(),
         primary_key: names(&shape.primary_key),
         sort_by: names(&shape.sort_by),
-        rows: table.rows(),
+        rows: table.rows,
         bytes: table.bytes(),
         segments: table.segments.len(),
+        logged_rows: table.tails.iter().map(|tail| tail.rows as u64).sum(),
         freshness: freshness(table),
         version: state.version,
     }

@@ -152,12 +152,37 @@ macro_rules! __behaviours {
                 tables_of_several_openings
                 a_clean_close_leaves_no_damage
             }
+            deletes {
+                rows_are_deleted
+                absent_keys_are_no_error
+                deleted_keys_can_come_again
+                a_table_is_truncated
+                what_does_not_fit_is_refused
+            }
             replaces {
                 rows_are_replaced
                 the_same_keys_may_come_again
                 a_table_may_be_emptied
                 a_failed_replacement_changes_nothing
                 other_tables_stay
+            }
+            transactions {
+                tables_change_together
+                all_or_nothing
+                changes_are_made_in_order
+                a_replacement_with_upserts
+                positions_of_sources_are_kept
+            }
+            upserts {
+                rows_are_added_and_replaced
+                the_last_of_equal_keys_counts
+                many_rows_at_once
+                another_order
+                composite_keys
+                every_type_is_logged
+                what_does_not_fit_is_refused
+                a_snapshot_keeps_what_was_replaced
+                many_changes_in_a_row
             }
             rows {
                 by_name_and_by_position
@@ -208,6 +233,9 @@ macro_rules! __behaviours {
     };
     (sql, $callback:ident $arguments:tt) => {
         $crate::$callback! { $arguments
+            upserts {
+                queries_see_the_same
+            }
             column_queries {
                 null boolean
                 int8 int16 int32 int64

@@ -36,6 +36,7 @@ pub mod composite_keys;
 pub mod concurrency;
 pub mod conditions;
 pub mod definitions;
+pub mod deletes;
 pub mod errors;
 pub mod filters;
 pub mod float_keys;
@@ -58,6 +59,8 @@ pub mod sorted_ranges;
 pub mod statements;
 pub mod streams;
 pub mod tables;
+pub mod transactions;
+pub mod upserts;
 pub mod versions;
 
 pub use list::{Behaviour, all};

@@ -22,6 +22,9 @@ pub fn interleaved_keys(session: &mut Session<'_>) -> Outcome {
         let info = session.table("t")?.info()?;
         assert!(info.segments <= SEGMENTS_MAX, "{} segments after {append} appends", info.segments);
         assert_eq!(info.rows, u64::try_from(append * 5 + 6)?);
+        if append % 3 == 0 {
+            session.compact()?;
+        }
     }
     assert_numbered(&session.table("t")?, -1..5 * APPENDS);
     assert!(session.table("t")?.get(5 * APPENDS)?.is_none());
@@ -39,6 +42,9 @@ pub fn arrival_order_is_kept(session: &mut Session<'_>) -> Outcome {
         let ids: Vec<i64> = (0..=(append * 7 % 11)).map(|n| (append * 31 + n * 17) % 50).collect();
         session.append("t", numbered(ids.iter().copied()))?;
         expected.extend(ids);
+        if append % 2 == 0 {
+            session.compact()?;
+        }
         let table = session.table("t")?;
         assert!(table.info()?.segments <= SEGMENTS_MAX);
         assert_numbered(&table, expected.iter().copied());
@@ -53,6 +59,9 @@ pub fn duplicates_are_refused_throughout(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;
     for id in 1..20 {
         session.append("t", numbered([id]))?;
+        if id % 3 == 0 {
+            session.compact()?;
+        }
         for old in [0, id / 2, id] {
             let error = refused(session.append("t", numbered([100 + id, old])), ErrorCode::DuplicateKey);
             assert_names(&error, &[&format!("id={old}")]);
@@ -72,6 +81,7 @@ pub fn another_order_is_kept(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(rows(0)).primary_key(["id"]).sort_by(["place"]))?;
     for append in 1..APPENDS {
         session.append("t", rows(append))?;
+        session.compact()?;
     }
     let table = session.table("t")?;
     for id in 0..4 * APPENDS {
@@ -82,7 +92,8 @@ pub fn another_order_is_kept(session: &mut Session<'_>) -> Outcome {
         (0..4 * APPENDS).map(|id| vals![(id / 4 * 13 + id % 4 * 29) % 97, id]).collect();
     let found = collect(table.scan_columns(["place", "id"]));
     assert_rows_in_any_order(&found, &expected);
-    if table.info()?.segments == 1 {
+    let info = table.info()?;
+    if info.segments == 1 && info.logged_rows == 0 {
         assert!(rows_of(&found).is_sorted_by(|a, b| compare(&a[0], &b[0]).is_le()));
     }
     Ok(())

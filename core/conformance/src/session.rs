@@ -66,6 +66,16 @@ impl<'a> Session<'a> {
         self.writer().table(name)?.append(rows)
     }
 
+    /// Adds rows in the place of those with the same keys.
+    pub fn upsert(&self, name: &str, rows: impl Into<Input>) -> Result<Version> {
+        self.writer().table(name)?.upsert(rows)
+    }
+
+    /// Moves rows out of the log.
+    pub fn compact(&self) -> Result<()> {
+        self.writer().compact()
+    }
+
     /// Puts rows in the place of all rows.
     pub fn replace(&self, name: &str, rows: impl Into<Input>) -> Result<Version> {
         self.writer().table(name)?.replace(rows)

@@ -165,6 +165,7 @@ pub fn a_small_range_reads_few_rows(session: &mut Session<'_>) -> Outcome {
     };
     session.define("t", TableDefinition::new(rows(0..150_000)).sort_by(["day", "id"]))?;
     session.append("t", rows(50_000..50_100))?;
+    session.compact()?;
     for (condition, expected) in [
         ("day >= 7000 AND day <= 7009", 100),
         ("day BETWEEN 7000 AND 7009", 100),

@@ -11,9 +11,9 @@ use super::error::Result;
 use super::key::Key;
 use super::row::Row;
 use super::table::TableInfo;
+use super::transaction::Change;
 use super::value::Value;
 use super::version::Version;
-use crate::source::Input;
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
 
@@ -82,14 +82,17 @@ pub(crate) trait Backend: Reader {
     /// Removes a table.
     fn drop_table(&self, name: &str) -> Result<Version>;
 
-    /// Adds rows.
-    fn append(&self, table: u64, rows: Input) -> Result<Version>;
+    /// Makes changes in one commit.
+    fn write(&self, changes: Vec<Change>) -> Result<Version>;
 
-    /// Puts rows in the place of all rows.
-    fn replace(&self, table: u64, rows: Input) -> Result<Version>;
+    /// Moves rows out of the log.
+    fn compact(&self) -> Result<()>;
 
     /// Makes every commit durable.
     fn sync(&self) -> Result<()>;
+
+    /// What a source told up to last.
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>>;
 
     /// How it stands.
     fn status(&self) -> Result<Status>;

@@ -12,6 +12,7 @@ use super::options::CacheOptions;
 use super::prepared::Prepared;
 use super::snapshot::Snapshot;
 use super::table::{Table, TableInfo};
+use super::transaction::Transaction;
 use super::url::Url;
 use super::value::Value;
 use super::version::Version;
@@ -209,6 +210,20 @@ impl Cache {
         self.backend.drop_table(name)
     }
 
+    /// Begins a list of changes that one commit will make.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.backend.clone())
+    }
+
+    /// Up to where a source told everything, as the last transaction with a
+    /// [`source_position`](Transaction::source_position) said; `None` if none did.
+    ///
+    /// # Errors
+    /// None of an embedded cache.
+    pub fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.backend.source_position(source)
+    }
+
     /// A table by its exact name.
     ///
     /// # Errors
@@ -260,6 +275,17 @@ impl Cache {
     /// None of an embedded cache.
     pub fn version(&self) -> Result<Version> {
         self.backend.version()
+    }
+
+    /// Moves all rows that stand in the log into sorted segments now, which the cache otherwise does in the background when
+    /// they are many. Which rows there are does not change; versions go on counting. Blocks until it is done, commits go
+    /// on meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](ErrorCode::ReadOnly), [`DiskFull`](ErrorCode::DiskFull), [`Poisoned`](ErrorCode::Poisoned),
+    /// [`Io`](ErrorCode::Io), [`Corrupt`](ErrorCode::Corrupt). Nothing is lost.
+    pub fn compact(&self) -> Result<()> {
+        self.backend.compact()
     }
 
     /// Makes every commit so far durable; blocks on the disk.

@@ -68,6 +68,25 @@ impl<T: Key> Key for Vec<T> {
     }
 }
 
+/// The parts of a key, for another thread or a later call.
+///
+/// # Errors
+/// Those of the key itself.
+pub(crate) fn owned(key: &impl Key) -> Result<Vec<Value>> {
+    struct Collect(Vec<Value>);
+
+    impl KeyParts for Collect {
+        fn part(&mut self, value: ValueRef<'_>) -> Result<()> {
+            self.0.push(value.into_owned());
+            Ok(())
+        }
+    }
+
+    let mut parts = Collect(Vec::new());
+    key.write_to(&mut parts)?;
+    Ok(parts.0)
+}
+
 macro_rules! scalar_keys {
     ($($type:ty => |$v:ident| $value:expr;)+) => {
         $(

@@ -15,6 +15,7 @@ pub(crate) mod prepared;
 pub(crate) mod row;
 pub(crate) mod snapshot;
 pub(crate) mod table;
+pub(crate) mod transaction;
 pub(crate) mod url;
 pub(crate) mod value;
 pub(crate) mod version;

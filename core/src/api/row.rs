@@ -39,8 +39,7 @@ pub struct Row {
 enum Place {
     /// In a mapped file.
     Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
-    /// In an answer that was sent here.
-    #[cfg(feature = "sidecar")]
+    /// In the log, or in an answer that was sent here.
     Batch { rows: Arc<RecordBatch>, index: usize },
 }
 
@@ -58,7 +57,6 @@ impl Row {
         Ok(Self { place: Place::Segment { segment, batch, index }, version, freshness })
     }
 
-    #[cfg(feature = "sidecar")]
     pub(crate) fn of_batch(
         rows: Arc<RecordBatch>,
         index: usize,
@@ -72,7 +70,6 @@ impl Row {
     pub fn schema(&self) -> &SchemaRef {
         match &self.place {
             Place::Segment { segment, .. } => segment.schema(),
-            #[cfg(feature = "sidecar")]
             Place::Batch { rows, .. } => rows.schema_ref(),
         }
     }
@@ -157,7 +154,6 @@ impl Row {
                 let index = *index as usize;
                 Ok((segment.open()?.cell(*batch as usize, column, index)?, index))
             }
-            #[cfg(feature = "sidecar")]
             Place::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
         }
     }

@@ -7,8 +7,9 @@ use arrow::datatypes::SchemaRef;
 use super::backend::{Backend, Reader};
 use super::batches::Batches;
 use super::error::{Error, ErrorCode, Result};
-use super::key::Key;
+use super::key::{Key, owned};
 use super::row::Row;
+use super::transaction::Change;
 use super::version::{Freshness, Version};
 use crate::source::Input;
 
@@ -86,8 +87,9 @@ impl Table {
     /// Adds rows in one commit and returns its version. Columns are matched by name and must have the table's
     /// types.
     ///
-    /// Blocks until the rows are on disk. Made for batches of many rows: each call writes files. Rows become
-    /// visible together; how soon they survive a crash of the machine is [`Durability`](crate::Durability).
+    /// Up to about 2 MiB of rows are logged and nothing else is written; more are sorted into files first, in bounded
+    /// memory. Rows become visible together; how soon they survive a crash of the machine is
+    /// [`Durability`](crate::Durability).
     ///
     /// # Errors
     /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey) if a key comes twice or is there already;
@@ -95,7 +97,47 @@ impl Table {
     /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
     pub fn append(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.backend.append(self.id, rows.into())
+        self.write(Change::Append { table: self.id, rows: rows.into() })
+    }
+
+    /// Adds rows in the place of those with the same primary keys, in one commit, and returns its version; of rows with
+    /// the same key the last counts.
+    ///
+    /// Up to about 2 MiB of rows are logged and nothing else is written: a commit costs what its own rows cost, however
+    /// large the table is. More are written into files first, as [`append`](Self::append) does.
+    ///
+    /// # Errors
+    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey); as [`append`](Self::append), but for duplicate keys.
+    pub fn upsert(&self, rows: impl Into<Input>) -> Result<Version> {
+        self.write(Change::Upsert { table: self.id, rows: rows.into() })
+    }
+
+    /// Removes the row with a primary key, in one commit, and returns its version. That there is no such row is no error.
+    ///
+    /// # Errors
+    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey), [`InvalidKey`](crate::ErrorCode::InvalidKey),
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
+    /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
+    pub fn delete(&self, key: impl Key) -> Result<Version> {
+        self.delete_many(&[key])
+    }
+
+    /// Removes the rows with some primary keys, in one commit, and returns its version.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete), for the first key that fails.
+    pub fn delete_many<K: Key>(&self, keys: &[K]) -> Result<Version> {
+        let keys = keys.iter().map(owned).collect::<Result<_>>()?;
+        self.write(Change::Delete { table: self.id, keys })
+    }
+
+    /// Removes all rows, in one commit, and returns its version. Snapshots and rows taken before keep them.
+    ///
+    /// # Errors
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
+    /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
+    pub fn truncate(&self) -> Result<Version> {
+        self.write(Change::Truncate { table: self.id })
     }
 
     /// Puts rows in the place of all rows in one commit and returns its version; readers see the old rows until
@@ -104,7 +146,16 @@ impl Table {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.backend.replace(self.id, rows.into())
+        self.write(Change::Replace { table: self.id, rows: rows.into() })
+    }
+
+    fn write(&self, change: Change) -> Result<Version> {
+        self.backend.write(vec![change])
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 }
 
@@ -169,6 +220,8 @@ pub struct TableInfo {
     pub bytes: u64,
     /// Files that hold its rows.
     pub segments: usize,
+    /// Rows that stand in the log and in no such file yet, those included that others took the place of since.
+    pub logged_rows: u64,
     /// How fresh it is; `None` if nothing was ever loaded.
     pub freshness: Option<Freshness>,
     /// The version of the cache that all of this is of.

@@ -279,9 +279,10 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         15 => (Call::Close, encode(&Next { id: table })),
         16 => {
             let name = input.name();
-            let kind = match input.next() % 3 {
+            let kind = match input.next() % 4 {
                 0 => WriteKind::Define { name, primary_key: input.names(), sort_by: input.names() },
                 1 => WriteKind::Append { table },
+                2 => WriteKind::Upsert { table },
                 _ => WriteKind::Replace { table },
             };
             (Call::Begin, encode(&Begin { kind, schema: input.rows() }))

@@ -88,6 +88,12 @@ calls! {
     Return = 25;
     /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
     Cancel = 26;
+    /// [`Commit`](super::commit::Commit) → [`VersionMessage`].
+    Commit = 28;
+    /// [`Source`](super::commit::Source) → [`PositionReply`](super::commit::PositionReply).
+    SourcePosition = 29;
+    /// [`Empty`] → [`Empty`].
+    Compact = 30;
 }
 
 /// Nothing.
@@ -292,6 +298,8 @@ pub(crate) enum WriteKind {
     Append { table: u64 },
     /// Other rows of a table.
     Replace { table: u64 },
+    /// Rows of a table in the place of those with the same keys.
+    Upsert { table: u64 },
 }
 
 /// The begin of an upload.
@@ -328,6 +336,8 @@ pub(crate) struct InfoMessage {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
+    #[serde(default)]
+    pub(crate) logged_rows: u64,
     pub(crate) as_of: Option<i64>,
     pub(crate) version: Version,
 }
@@ -343,6 +353,7 @@ impl InfoMessage {
             rows: info.rows,
             bytes: info.bytes,
             segments: info.segments as u64,
+            logged_rows: info.logged_rows,
             as_of: info.freshness.map(nanoseconds),
             version: info.version,
         })
@@ -358,6 +369,7 @@ impl InfoMessage {
             rows: self.rows,
             bytes: self.bytes,
             segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
+            logged_rows: self.logged_rows,
             freshness: freshness(self.as_of),
             version: self.version,
         })

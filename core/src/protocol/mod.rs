@@ -5,6 +5,7 @@
 //! it for those who write a client.
 
 mod access;
+mod commit;
 mod connection;
 mod cursor;
 #[cfg(fuzzing)]
@@ -19,6 +20,7 @@ mod sharing;
 mod upload;
 mod value;
 
+pub(crate) use commit::{COMMIT_LEN_MAX, ChangeMessage, Commit, PositionReply, Source};
 pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,

@@ -9,6 +9,7 @@ use pillion_ipc::{Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::commit::{self, PositionReply, Source};
 use super::cursor::Cursor;
 use super::held::{Gift, Held, HeldCursor};
 use super::layout::Description;
@@ -274,6 +275,16 @@ impl Session {
                 let Name { name, .. } = decode(body)?;
                 encode(&VersionMessage { version: self.backend.drop_table(&name)? })
             }
+            Call::Commit => encode(&commit::commit(&*self.backend, decode(body)?)?),
+            Call::SourcePosition => {
+                let Source { source } = decode(body)?;
+                let position = self.backend.source_position(&source)?;
+                encode(&PositionReply { position: position.map(serde_bytes::ByteBuf::from) })
+            }
+            Call::Compact => {
+                self.backend.compact()?;
+                encode(&Empty {})
+            }
             Call::Sync => {
                 self.backend.sync()?;
                 encode(&Empty {})
@@ -468,7 +479,11 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     })
 }
 
-fn values(values: Vec<WireValue>) -> Result<Vec<Value>> {
+/// The values of a message.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`].
+pub(super) fn values(values: Vec<WireValue>) -> Result<Vec<Value>> {
     let wrong = || Error::new(ErrorCode::InvalidArgument, "a value is none that this version knows");
     values.into_iter().map(|value| value.into_value().ok_or_else(wrong)).collect()
 }

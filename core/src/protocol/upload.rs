@@ -12,6 +12,7 @@ use super::message::{InfoMessage, VersionMessage, WriteKind};
 use crate::api::backend::Backend;
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::transaction::Change;
 use crate::source::Input;
 
 /// How long a load waits for the next rows: it holds up other writers of its table meanwhile.
@@ -53,12 +54,9 @@ impl Upload {
                     let info = backend.define_table(&name, definition)?;
                     Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
                 }
-                WriteKind::Append { table } => {
-                    Ok(Written::Version(VersionMessage { version: backend.append(table, rows)? }))
-                }
-                WriteKind::Replace { table } => {
-                    Ok(Written::Version(VersionMessage { version: backend.replace(table, rows)? }))
-                }
+                WriteKind::Append { table } => written(&*backend, Change::Append { table, rows }),
+                WriteKind::Replace { table } => written(&*backend, Change::Replace { table, rows }),
+                WriteKind::Upsert { table } => written(&*backend, Change::Upsert { table, rows }),
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
         let mut upload = Self { sender: Some(sender), load: Some(Load::Running(load)) };
@@ -115,6 +113,10 @@ impl Upload {
             Load::Done(written) => Ok(*written),
         })
     }
+}
+
+fn written(backend: &dyn Backend, change: Change) -> Result<Written> {
+    Ok(Written::Version(VersionMessage { version: backend.write(vec![change])? }))
 }
 
 impl Drop for Upload {

@@ -26,6 +26,7 @@ use crate::storage::key::KeyBytes;
 #[derive(Debug)]
 pub(super) struct PointExec {
     table: Arc<TableState>,
+    sequence: u64,
     projection: Vec<usize>,
     keys: Vec<KeyBytes>,
     properties: Arc<PlanProperties>,
@@ -33,19 +34,23 @@ pub(super) struct PointExec {
 }
 
 impl PointExec {
-    pub(super) fn new(table: Arc<TableState>, projection: Vec<usize>, keys: Vec<KeyBytes>) -> Result<Self> {
+    pub(super) fn new(
+        table: Arc<TableState>,
+        sequence: u64,
+        projection: Vec<usize>,
+        keys: Vec<KeyBytes>,
+    ) -> Result<Self> {
         let schema = project(&table.shape.schema, &projection)?;
         let properties = properties(EquivalenceProperties::new(schema), 1);
-        Ok(Self { table, projection, keys, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self { table, sequence, projection, keys, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
     fn read(&self) -> Result<RecordBatch> {
         let schema = self.schema();
         let mut rows = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
-            let Some((segment, row)) = self.table.find(key).map_err(external)? else { continue };
-            let segment = segment.open().map_err(external)?;
-            rows.push(segment.read_row(row as usize, &self.projection, &schema).map_err(external)?);
+            let Some(found) = self.table.find(key, self.sequence).map_err(external)? else { continue };
+            rows.push(found.read(&self.projection, &schema).map_err(external)?);
         }
         match rows.as_slice() {
             [] => Ok(RecordBatch::new_empty(schema)),

@@ -14,9 +14,9 @@ use super::error::external;
 use super::key_filter::find_keys;
 use super::lookup::PointExec;
 use super::pruning::Pruning;
-use super::scan::{BatchRef, ScanExec};
+use super::scan::{PartRef, ScanExec};
 use super::sorted::SortedBounds;
-use crate::storage::{State, TableShape, TableState};
+use crate::storage::{Part, State, TableShape, TableState};
 
 /// The state that every scan of one execution reads: an extension of the session's configuration.
 #[derive(Debug)]
@@ -82,24 +82,29 @@ impl TableProvider for CacheTable {
         let projection = projection.cloned().unwrap_or(all);
         if let Some(filter) = find_keys(&self.shape, filters) {
             let keys = filter.map_err(external)?;
-            return Ok(Arc::new(PointExec::new(table, projection, keys)?));
+            return Ok(Arc::new(PointExec::new(table, state.version.sequence, projection, keys)?));
         }
         let pruning = Pruning::new(session, &self.shape.schema, filters)?;
         let bounds = SortedBounds::new(&self.shape, filters)?;
         let mut batches = Vec::new();
         let mut total = 0;
-        for segment in &table.segments {
+        for segment in table.segments.iter() {
             let open = segment.open().map_err(external)?;
             total += open.batch_count();
-            let kept = pruning.batches(open)?;
-            for batch in kept {
+            for batch in pruning.batches(open)? {
                 let rows = bounds.rows(open, batch)?;
                 if !rows.is_empty() {
-                    batches.push(BatchRef { segment: segment.clone(), batch, rows });
+                    batches.push(PartRef { part: Part::Segment { segment: segment.clone(), batch }, rows });
                 }
             }
         }
-        if let (Some(limit), true) = (limit, filters.is_empty()) {
+        for part in table.tail_parts() {
+            let len = table.part_len(&part).map_err(external)?;
+            total += 1;
+            batches.push(PartRef { part, rows: 0..len });
+        }
+        // Of parts with deleted rows it is not known how many are left.
+        if let (Some(limit), true) = (limit, filters.is_empty() && table.is_plain()) {
             let mut rows = 0;
             batches.retain(|batch| {
                 let needed = rows < limit;
@@ -108,7 +113,7 @@ impl TableProvider for CacheTable {
             });
         }
         let partitions = session.config().target_partitions();
-        let scan = ScanExec::new(state.version, &table, projection, batches, total, partitions)?;
+        let scan = ScanExec::new(state.version, table, projection, batches, total, partitions)?;
         Ok(Arc::new(scan))
     }
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
@@ -22,23 +22,22 @@ use futures::stream;
 
 use super::error::external;
 use crate::api::version::Version;
-use crate::storage::{ORDER, SegmentHandle, TableShape, TableState};
+use crate::storage::{ORDER, Part, TableState};
 
-/// Rows of a batch of a segment.
+/// Rows of a part of a table, deleted ones included.
 #[derive(Clone, Debug)]
-pub(super) struct BatchRef {
-    pub(super) segment: Arc<SegmentHandle>,
-    pub(super) batch: usize,
+pub(super) struct PartRef {
+    pub(super) part: Part,
     pub(super) rows: Range<usize>,
 }
 
-/// Reads batches of segments, as they are mapped.
+/// Reads parts of a table, as they are mapped where no rows are deleted.
 #[derive(Debug)]
 pub(super) struct ScanExec {
     version: Version,
-    shape: Arc<TableShape>,
+    table: Arc<TableState>,
     projection: Vec<usize>,
-    partitions: Vec<Vec<BatchRef>>,
+    partitions: Vec<Vec<PartRef>>,
     total_batches: usize,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -47,16 +46,16 @@ pub(super) struct ScanExec {
 impl ScanExec {
     pub(super) fn new(
         version: Version,
-        table: &TableState,
+        table: Arc<TableState>,
         projection: Vec<usize>,
-        batches: Vec<BatchRef>,
+        batches: Vec<PartRef>,
         total_batches: usize,
         target_partitions: usize,
     ) -> Result<Self> {
         let schema = project(&table.shape.schema, &projection)?;
         let partitions = distribute(batches, target_partitions);
         let mut equivalence = EquivalenceProperties::new(schema);
-        if is_one_run(table) {
+        if is_one_run(&table) {
             let order = table.shape.sort_by.iter().map_while(|column| {
                 let position = projection.iter().position(|projected| projected == column)?;
                 let name = table.shape.schema.field(*column).name();
@@ -69,18 +68,10 @@ impl ScanExec {
         }
         let properties = properties(equivalence, partitions.len());
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self {
-            version,
-            shape: table.shape.clone(),
-            projection,
-            partitions,
-            total_batches,
-            properties,
-            metrics,
-        })
+        Ok(Self { version, table, projection, partitions, total_batches, properties, metrics })
     }
 
-    fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &BatchRef> {
+    fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &PartRef> {
         let wanted = self
             .partitions
             .iter()
@@ -97,7 +88,7 @@ impl DisplayAs for ScanExec {
         write!(
             f,
             "PillionScan: table={}, tier=local, version={}, batches={read} of {}, rows={rows}, partitions={}",
-            self.shape.name,
+            self.table.shape.name,
             self.version,
             self.total_batches,
             self.partitions.len()
@@ -139,13 +130,14 @@ impl ExecutionPlan for ScanExec {
         let batch_rows = context.session_config().batch_size();
         let (projection, output) = (self.projection.clone(), schema.clone());
         let output_rows = MetricBuilder::new(&self.metrics).output_rows(partition);
-        let slices = batches.into_iter().flat_map(move |batch| {
-            let read = batch
-                .segment
-                .open()
-                .and_then(|segment| segment.read_batch(batch.batch, &projection, &schema));
-            let read = read.map(|read| read.slice(batch.rows.start, batch.rows.len()));
-            slices(read.map_err(external), batch_rows)
+        let (table, sequence) = (self.table.clone(), self.version.sequence);
+        let slices = batches.into_iter().flat_map(move |part| {
+            match table.read_part(&part.part, Some(part.rows), sequence, &projection, &schema) {
+                Ok(batches) => {
+                    batches.into_iter().flat_map(|batch| slices(&batch, batch_rows)).map(Ok).collect()
+                }
+                Err(error) => vec![Err(external(error))],
+            }
         });
         let slices = slices.inspect(move |slice| count(&output_rows, slice));
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
@@ -158,20 +150,30 @@ impl ExecutionPlan for ScanExec {
     ) -> Result<Arc<Statistics>> {
         let mut rows = 0;
         let mut columns: Vec<Bounds> = self.projection.iter().map(|_| Bounds::default()).collect();
-        for batch in self.batches(args.partition()) {
-            rows += batch.rows.len();
-            let open = batch.segment.open().map_err(external)?;
-            let batch_rows = open.batch_rows(batch.batch);
-            let whole = batch.rows.len() == batch_rows;
+        for part in self.batches(args.partition()) {
+            let Part::Segment { segment, batch } = &part.part else {
+                let live = self.table.part_live_rows(&part.part, self.version.sequence).map_err(external)?;
+                rows += live;
+                columns.iter_mut().for_each(|bounds| bounds.unknown = true);
+                continue;
+            };
+            let open = segment.open().map_err(external)?;
+            let batch_rows = open.batch_rows(*batch);
+            let live = self.table.live_rows(segment, *batch, self.version.sequence).map_err(external)?;
+            let is_whole = part.rows.len() == batch_rows && live.is_none();
+            match &live {
+                None => rows += part.rows.len(),
+                Some(live) => rows += live.slice(part.rows.start, part.rows.len()).count_set_bits(),
+            }
             let zones = open.zones().map_err(external)?;
             for (bounds, &column) in columns.iter_mut().zip(&self.projection) {
                 let zones = &zones.columns[column];
-                bounds.nulls += usize::try_from(zones.nulls.value(batch.batch)).unwrap_or(usize::MAX);
-                let all_null = zones.nulls.value(batch.batch) == batch_rows as u64;
-                bounds.inexact |= !whole;
-                let min = ScalarValue::try_from_array(&zones.min, batch.batch)?;
-                let max = ScalarValue::try_from_array(&zones.max, batch.batch)?;
-                bounds.extend(min, max, all_null);
+                let nulls = zones.nulls.value(*batch);
+                bounds.nulls += usize::try_from(nulls).unwrap_or(usize::MAX);
+                bounds.inexact |= !is_whole;
+                let min = ScalarValue::try_from_array(&zones.min, *batch)?;
+                let max = ScalarValue::try_from_array(&zones.max, *batch)?;
+                bounds.extend(min, max, nulls == batch_rows as u64);
             }
         }
         Ok(Arc::new(Statistics {
@@ -216,7 +218,7 @@ impl Bounds {
             _ => Precision::Absent,
         };
         let statistics = ColumnStatistics::new_unknown()
-            .with_null_count(Precision::Exact(self.nulls))
+            .with_null_count(if self.unknown { Precision::Absent } else { Precision::Exact(self.nulls) })
             .with_min_value(bound(self.min))
             .with_max_value(bound(self.max));
         if self.inexact { statistics.to_inexact() } else { statistics }
@@ -234,16 +236,19 @@ pub(super) fn project(schema: &SchemaRef, projection: &[usize]) -> Result<Schema
 
 /// Whether reading the segments in their order gives the table's sort order.
 fn is_one_run(table: &TableState) -> bool {
+    if !table.tails.is_empty() {
+        return false;
+    }
     let mut runs = table.segments.iter().map(|segment| segment.record().run);
     let first = runs.next();
     runs.all(|run| Some(run) == first)
 }
 
 /// Contiguous shares of about equal numbers of rows, so that every share keeps the order; at least one.
-fn distribute(batches: Vec<BatchRef>, partitions: usize) -> Vec<Vec<BatchRef>> {
+fn distribute(batches: Vec<PartRef>, partitions: usize) -> Vec<Vec<PartRef>> {
     let rows: usize = batches.iter().map(|batch| batch.rows.len()).sum();
     let share = rows.div_ceil(partitions.max(1)).max(1);
-    let mut shares: Vec<Vec<BatchRef>> = vec![Vec::new()];
+    let mut shares: Vec<Vec<PartRef>> = vec![Vec::new()];
     let mut filled = 0;
     for batch in batches {
         if filled >= share && shares.len() < partitions {
@@ -265,12 +270,7 @@ fn count(rows: &Count, batch: &Result<RecordBatch>) {
 }
 
 /// A batch in slices that stay in cache; nothing is copied.
-fn slices(batch: Result<RecordBatch>, rows: usize) -> Vec<Result<RecordBatch, DataFusionError>> {
-    match batch {
-        Err(error) => vec![Err(error)],
-        Ok(batch) => {
-            let starts = (0..batch.num_rows()).step_by(rows.max(1));
-            starts.map(|start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))).collect()
-        }
-    }
+fn slices(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
+    let starts = (0..batch.num_rows()).step_by(rows.max(1));
+    starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()
 }

@@ -26,13 +26,13 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::key::{Key, KeyParts};
 use crate::api::row::Row;
 use crate::api::table::TableInfo;
+use crate::api::transaction::Change;
 use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::protocol::{
-    self as protocol, Call, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, Prepare,
-    PrepareReply, RowsReply, Scan, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
+    self as protocol, Call, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, PositionReply,
+    Prepare, PrepareReply, RowsReply, Scan, Source, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
 };
-use crate::source::Input;
 
 /// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
@@ -286,22 +286,23 @@ impl Backend for Remote {
         Ok(reply.version)
     }
 
-    fn append(&self, table: u64, rows: Input) -> Result<Version> {
-        let schema = self.table_by_id(table)?.schema;
-        let reply = writes::upload(&self.connection, WriteKind::Append { table }, rows, Some(&schema));
-        reply.map(|reply: VersionMessage| {
-            self.connection.saw(reply.version);
-            reply.version
-        })
+    fn write(&self, changes: Vec<Change>) -> Result<Version> {
+        let schema = |table| Ok(self.table_by_id(table)?.schema);
+        let reply = writes::write(&self.connection, changes, &schema)?;
+        self.connection.saw(reply.version);
+        Ok(reply.version)
     }
 
-    fn replace(&self, table: u64, rows: Input) -> Result<Version> {
-        let schema = self.table_by_id(table)?.schema;
-        let reply = writes::upload(&self.connection, WriteKind::Replace { table }, rows, Some(&schema));
-        reply.map(|reply: VersionMessage| {
-            self.connection.saw(reply.version);
-            reply.version
-        })
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        let request = Source { source: source.to_owned() };
+        let reply: PositionReply = self.connection.call(Call::SourcePosition, &request, Repeat::Once)?;
+        Ok(reply.position.map(serde_bytes::ByteBuf::into_vec))
+    }
+
+    fn compact(&self) -> Result<()> {
+        self.connection.check_open()?;
+        let Empty {} = self.connection.call(Call::Compact, &Empty {}, Repeat::Once)?;
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {

@@ -1,13 +1,18 @@
-//! Rows that are sent to the sidecar batch by batch.
+//! Changes that are sent to the sidecar: in one message where their rows fit, else batch by batch.
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
 
 use super::connection::{Connection, Repeat};
-use crate::api::error::Result;
-use crate::protocol::{self, Begin, Call, Empty, Next, Write, WriteKind};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::transaction::Change;
+use crate::protocol::{
+    self, Begin, COMMIT_LEN_MAX, Call, ChangeMessage, Commit, Empty, Next, VersionMessage, Write, WriteKind,
+};
 use crate::source::Input;
-use crate::storage::row_len;
+use crate::storage::{batch_len, row_len};
 
 /// Rows are sent in portions of about this many bytes.
 const PORTION_LEN: usize = 4 << 20;
@@ -43,4 +48,99 @@ pub(super) fn upload<T: DeserializeOwned>(
             Err(error)
         }
     }
+}
+
+/// Sends changes and waits for their commit. `schema` gives the columns of a table.
+///
+/// # Errors
+/// Those of the commit; [`ErrorCode::InvalidArgument`] for several changes that do not fit into one message.
+pub(super) fn write(
+    connection: &Connection,
+    changes: Vec<Change>,
+    schema: &dyn Fn(u64) -> Result<SchemaRef>,
+) -> Result<VersionMessage> {
+    connection.check_open()?;
+    let is_one = changes.len() == 1;
+    let mut room = COMMIT_LEN_MAX;
+    let mut messages = Vec::with_capacity(changes.len());
+    for change in changes {
+        let (table, rows, upload, message) = match change {
+            Change::Append { table, rows } => {
+                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                    |table, rows| ChangeMessage::Append { table, rows };
+                (table, rows, WriteKind::Append { table }, message)
+            }
+            Change::Upsert { table, rows } => {
+                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                    |table, rows| ChangeMessage::Upsert { table, rows };
+                (table, rows, WriteKind::Upsert { table }, message)
+            }
+            Change::Replace { table, rows } => {
+                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                    |table, rows| ChangeMessage::Replace { table, rows };
+                (table, rows, WriteKind::Replace { table }, message)
+            }
+            Change::Delete { table, keys } => {
+                let keys = keys
+                    .into_iter()
+                    .map(|key| key.iter().map(|part| part.borrow().into()).collect())
+                    .collect();
+                messages.push(ChangeMessage::Delete { table, keys });
+                continue;
+            }
+            Change::Truncate { table } => {
+                messages.push(ChangeMessage::Truncate { table });
+                continue;
+            }
+            Change::Position { source, position } => {
+                messages.push(ChangeMessage::Position { source, position });
+                continue;
+            }
+        };
+        match gather(rows, &schema(table)?, room)? {
+            Gathered::All(batch, len) => {
+                room -= len;
+                messages.push(message(table, protocol::encode_batch(&batch)?));
+            }
+            Gathered::Part(rows) if is_one => {
+                return self::upload(connection, upload, rows, Some(&schema(table)?));
+            }
+            Gathered::Part(_) => {
+                return Err(Error::new(
+                    ErrorCode::InvalidArgument,
+                    format!(
+                        "rows of more than {COMMIT_LEN_MAX} bytes in a transaction of several changes; \
+                         through a sidecar they must come in a commit of their own"
+                    ),
+                ));
+            }
+        }
+    }
+    connection.call(Call::Commit, &Commit { changes: messages }, Repeat::Never)
+}
+
+/// Rows that were read to be sent.
+enum Gathered {
+    /// All of them, and their bytes.
+    All(RecordBatch, usize),
+    /// The first of them did not fit: all, to be read from the start.
+    Part(Input),
+}
+
+fn gather(rows: Input, schema: &SchemaRef, room: usize) -> Result<Gathered> {
+    let input = rows.open(Some(schema))?;
+    let (mut batches, mut len) = (Vec::new(), 0);
+    let mut rest = input.batches;
+    for batch in rest.by_ref() {
+        let batch = batch?;
+        len += batch_len(&batch);
+        batches.push(batch);
+        if len > room {
+            let all = batches.into_iter().map(Ok).chain(rest);
+            return Ok(Gathered::Part(Input::fallible(input.schema, all)));
+        }
+    }
+    let batch = concat_batches(&input.schema, &batches)
+        .map_err(|error| Error::internal("cannot join batches").with_source(error))?;
+    Ok(Gathered::All(batch, len))
 }

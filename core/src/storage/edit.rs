@@ -2,14 +2,20 @@
 //!
 //! Both are MessagePack with field names, so that a later version can add fields that this one skips.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// One change of the catalog; a commit is a list of them, applied whole or not at all.
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::deleted::DeletedRecord;
+use super::tail::RowsRecord;
+
+/// One change of the catalog or of rows; a commit is a list of them, applied in order, whole or not at all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Edit {
     /// A new, empty table.
     DefineTable(TableRecord),
-    /// A table and all its segments are gone.
+    /// A table and all its rows are gone.
     DropTable {
         /// Its number.
         table: u64,
@@ -20,13 +26,46 @@ pub(crate) enum Edit {
         table: u64,
         /// The segments, oldest first.
         segments: Vec<SegmentRecord>,
+        /// Rows of the table that rows with the same keys took the place of; with 0 there are no such.
+        replaced: u64,
+        /// Those of them that stand in segments.
+        deleted: Vec<DeletedRecord>,
     },
-    /// Segments no longer belong to a table.
-    DropSegments {
+    /// Rows that stand in the record's data now belong to a table, in the place of those with the same keys.
+    Insert {
         /// Its number.
         table: u64,
-        /// Numbers of the segments.
+        /// Where the rows stand.
+        rows: RowsRecord,
+        /// Rows that they took the place of.
+        replaced: u64,
+    },
+    /// The rows with some keys are gone.
+    Delete {
+        /// The table's number.
+        table: u64,
+        /// Where the encoded keys stand in the record's data, as one column of bytes.
+        keys: RowsRecord,
+        /// Rows that are gone: keys that were not there count for nothing.
+        deleted: u64,
+    },
+    /// All rows of a table are gone.
+    Truncate {
+        /// Its number.
+        table: u64,
+    },
+    /// Rows of a table stand somewhere else now. Which rows it has does not change.
+    Rewrite {
+        /// Its number.
+        table: u64,
+        /// Segments that no longer belong to it.
         segments: Vec<u64>,
+        /// Rows that stood in log files up to this number do not count any more; 0: none.
+        log: u64,
+        /// Complete, durable segment files that hold what was live in both.
+        into: Vec<SegmentRecord>,
+        /// Rows of those files that were deleted while they were written.
+        deleted: Vec<DeletedRecord>,
     },
     /// A table now holds everything that its source held at a moment.
     SetFreshness {
@@ -34,6 +73,14 @@ pub(crate) enum Edit {
         table: u64,
         /// Nanoseconds since 1970-01-01 UTC.
         as_of: i64,
+    },
+    /// Everything that a source told up to a position is in the cache.
+    SetPosition {
+        /// Name of the source.
+        source: String,
+        /// The position, as the source understands it; empty: none.
+        #[serde(with = "serde_bytes")]
+        position: Vec<u8>,
     },
 }
 
@@ -91,6 +138,8 @@ pub(crate) struct CatalogRecord {
     pub(crate) next_segment: u64,
     /// All tables.
     pub(crate) tables: Vec<TableContentRecord>,
+    /// See [`Edit::SetPosition`].
+    pub(crate) positions: BTreeMap<String, ByteBuf>,
 }
 
 /// A table and its segments in a manifest.
@@ -100,6 +149,8 @@ pub(crate) struct TableContentRecord {
     pub(crate) table: TableRecord,
     /// Its segments, oldest first.
     pub(crate) segments: Vec<SegmentRecord>,
+    /// Rows of them that are deleted.
+    pub(crate) deleted: Vec<DeletedRecord>,
     /// See [`Edit::SetFreshness`].
     pub(crate) as_of: Option<i64>,
 }

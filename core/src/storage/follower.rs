@@ -8,11 +8,15 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use super::edit::Edit;
+use super::files::Files;
 use super::format::LOG_HEADER_LEN;
-use super::live::{Head, HeadReader};
+use super::live::{Head, HeadReader, Indexes};
 use super::log::{self, Record, RecordKind};
 use super::recovery::{self, LogTail, Recovered};
-use super::state::{Files, State};
+use super::region::Region;
+use super::state::{RecordData, State};
+use super::table::Context;
+use super::vfs::boot;
 use crate::api::error::{Error, ErrorCode, Result};
 
 /// How often files may vanish under a reader because the owner moved on, before that is an error.
@@ -20,8 +24,6 @@ const ATTEMPTS: usize = 10;
 
 /// How often to look for an owner of a directory that never had one.
 const LOOK_INTERVAL_MS: u64 = 1000;
-/// More than a log file has; reading stops at its end.
-const LOG_READ_LEN: usize = 64 << 20;
 
 /// The newest state that a reader has followed the owner to.
 #[derive(Debug)]
@@ -40,10 +42,14 @@ pub(crate) struct Follower {
 }
 
 /// How far the log was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Position {
     log: u64,
-    end: u64,
+    end: usize,
+    /// The mapped file; not yet, if the directory has no log.
+    region: Option<Region>,
+    /// The owner that the log was read from.
+    owner: Option<u64>,
 }
 
 impl Follower {
@@ -56,12 +62,7 @@ impl Follower {
         if let Some(found) = open_head(&files)? {
             head.get_or_init(|| found);
         }
-        // Read before the log, so that what is published meanwhile is followed later and not missed.
-        let (seen, published) = match head.get().map(HeadReader::read) {
-            Some((counter, head)) => (counter, Some(head)),
-            None => (0, None),
-        };
-        let (state, position, damage) = reload(&files, None, published)?;
+        let Reloaded { state, position, seen, damage, .. } = reload(&files, None, head.get())?;
         let follower = Self {
             files,
             head,
@@ -122,11 +123,12 @@ impl Follower {
             return Ok(());
         }
         let current = self.state.load_full();
-        let (state, end) = match self.replay(&current, *position, &head) {
-            Some(followed) => followed,
+        let (state, end, counter, head) = match self.replay(&current, position.clone(), &head) {
+            Some((state, end)) => (state, end, counter, head),
             None => {
-                let (state, end, _) = reload(&self.files, Some(&current), Some(head))?;
-                (state, end)
+                let reloaded = reload(&self.files, Some(&current), Some(reader))?;
+                let head = reloaded.head.unwrap_or(head);
+                (reloaded.state, reloaded.position, reloaded.seen, head)
             }
         };
         if state.version.sequence < head.version.sequence {
@@ -160,7 +162,8 @@ impl Follower {
     /// The state after the records between `position` and the published end; `None` if they cannot be read one after
     /// another, and everything must be read anew.
     fn replay(&self, current: &State, mut position: Position, head: &Head) -> Option<(State, Position)> {
-        if head.version.incarnation != current.version.incarnation {
+        // Another owner made the indexes of tails anew.
+        if head.version.incarnation != current.version.incarnation || position.owner != Some(head.owner) {
             return None;
         }
         // Reading everything anew may have found commits that were not published yet.
@@ -169,73 +172,118 @@ impl Follower {
         }
         let mut state = current.clone();
         loop {
-            let path = self.files.log_dir().join(log::file_name(position.log));
             let is_last = position.log == head.log;
-            let len = if is_last {
-                usize::try_from(head.log_end.checked_sub(position.end)?).ok()?
-            } else {
-                LOG_READ_LEN
+            let region = match &position.region {
+                Some(region) => region.clone(),
+                None => self.files.vfs.map_log(&self.log_path(position.log)).ok()?.0,
             };
-            let bytes = self.files.vfs.read_at(&path, position.end, len).ok()?;
-            let mut offset = 0;
-            while let Some(record) = Record::decode(bytes.get(offset..)?) {
+            let end = match is_last {
+                true => usize::try_from(head.log_end).ok()?,
+                // Its last record is the last of the commits before the next file.
+                false => self.files.vfs.map_log(&self.log_path(position.log)).ok()?.1,
+            };
+            // Bytes that are not there, because somebody cut the file short, are an error here and no signal.
+            region.populate(position.end, end.checked_sub(position.end)?).ok()?;
+            let bytes = region.first(end);
+            while let Some(record) = Record::decode(bytes.get(position.end..)?) {
                 if record.kind == RecordKind::Commit {
                     if record.version.sequence != state.version.sequence + 1 {
                         return None;
                     }
-                    let edits: Vec<Edit> = rmp_serde::from_slice(record.body).ok()?;
-                    edits.iter().try_for_each(|edit| state.apply(edit, &self.files)).ok()?;
+                    let edits: Vec<Edit> = rmp_serde::from_slice(record.edits).ok()?;
+                    let data = RecordData { region: &region, offset: position.end + record.data_offset() };
+                    let context = Context {
+                        files: &self.files,
+                        indexes: Indexes::Followed(head.owner),
+                        log: position.log,
+                        sequence: record.version.sequence,
+                    };
+                    edits.iter().try_for_each(|edit| state.apply(edit, Some(data), &context)).ok()?;
                 }
                 state.version = record.version;
-                offset += record.encoded_len();
+                position.end += record.encoded_len();
             }
-            position.end += offset as u64;
             if is_last {
-                let complete = position.end == head.log_end && state.version == head.version;
+                position.region = Some(region);
+                let complete = position.end == end && state.version == head.version;
                 state.open_segments().ok()?;
                 return complete.then_some((state, position));
             }
-            position = Position { log: position.log + 1, end: LOG_HEADER_LEN as u64 };
+            position =
+                Position { log: position.log + 1, end: LOG_HEADER_LEN, region: None, owner: position.owner };
         }
+    }
+
+    fn log_path(&self, number: u64) -> std::path::PathBuf {
+        self.files.log_dir().join(log::file_name(number))
     }
 }
 
 fn open_head(files: &Files) -> Result<Option<HeadReader>> {
     let path = files.head_path();
-    files.vfs.read_head(&path).map_err(|error| Error::io("map", &path, error))
+    let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
+    Ok(words.and_then(|words| HeadReader::new(words, boot())))
+}
+
+/// What was read anew.
+struct Reloaded {
+    state: State,
+    position: Position,
+    /// The publication that it includes, and its counter.
+    head: Option<Head>,
+    seen: u64,
+    damage: Option<String>,
 }
 
 /// Reads manifest and log, and maps every segment now, because the owner may unlink files that later versions do not
 /// need.
-fn reload(
-    files: &Files,
-    known: Option<&State>,
-    published: Option<Head>,
-) -> Result<(State, Position, Option<String>)> {
-    // What the owner wrote and did not publish yet may still fail.
-    let until = published.map(|head| head.version.sequence);
+fn reload(files: &Files, known: Option<&State>, reader: Option<&HeadReader>) -> Result<Reloaded> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let recovered = recovery::recover(files, until).and_then(|mut recovered| {
-            if let Some(known) = known {
-                recovered.state.adopt(known);
-            }
-            match recovered.state.open_segments() {
-                // A file that stays away is missed by the reads that need it.
-                Err(error) if attempt < ATTEMPTS => Err(error),
-                _ => Ok(recovered),
-            }
-        });
-        match recovered {
+        match try_reload(files, known, reader, attempt < ATTEMPTS) {
             Err(error)
                 if [ErrorCode::Io, ErrorCode::NotACache].contains(&error.code()) && attempt < ATTEMPTS => {}
-            Err(error) => return Err(error),
-            Ok(Recovered { state, tail, damage, .. }) => {
-                let LogTail { number, end, .. } =
-                    tail.unwrap_or(LogTail { number: 0, end: 0, closed: false });
-                return Ok((state, Position { log: number, end }, damage));
-            }
+            result => return result,
         }
     }
+}
+
+/// With `all_segments`, a segment that cannot be mapped is an error; else it is missed by the reads that need it.
+fn try_reload(
+    files: &Files,
+    known: Option<&State>,
+    reader: Option<&HeadReader>,
+    all_segments: bool,
+) -> Result<Reloaded> {
+    // Read before the log, so that what is published meanwhile is followed later and not missed.
+    let (seen, head) = match reader.map(HeadReader::read) {
+        Some((counter, head)) => (counter, Some(head)),
+        None => (0, None),
+    };
+    // What the owner wrote and did not publish yet may still fail.
+    let until = head.map(|head| head.version.sequence);
+    // The indexes of the owner tell nothing of tails that ended meanwhile: all are made here first.
+    let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
+    if let Some(known) = known {
+        state.adopt(known);
+    }
+    if let Some(head) = head.filter(|head| !head.closed) {
+        state.follow_tails(files, head.owner)?;
+    }
+    let opened = state.open_segments();
+    if all_segments {
+        opened?;
+    }
+    let owner = head.map(|head| head.owner);
+    let position = match tail {
+        Some(LogTail { number, end, region, .. }) => Position {
+            log: number,
+            end: usize::try_from(end).unwrap_or(usize::MAX),
+            region: Some(region),
+            owner,
+        },
+        None => Position { log: 0, end: 0, region: None, owner },
+    };
+    Ok(Reloaded { state, position, head, seen, damage })
 }

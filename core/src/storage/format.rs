@@ -21,6 +21,8 @@ pub(crate) const MANIFEST_HEADER_LEN: usize = 64;
 pub(crate) const RECORD_ALIGNMENT: usize = 64;
 /// Largest body of a log record.
 pub(crate) const RECORD_BODY_MAX: usize = 8 << 20;
+/// A log file has at most this many bytes.
+pub(crate) const LOG_LEN_MAX: usize = 256 << 20;
 /// Largest body of a manifest.
 pub(crate) const MANIFEST_BODY_MAX: usize = 1 << 30;
 
@@ -81,7 +83,7 @@ mod tests {
         ];
         let numbers = numbers! {
             FORMAT_VERSION LOG_HEADER_LEN RECORD_HEADER_LEN MANIFEST_HEADER_LEN RECORD_ALIGNMENT RECORD_BODY_MAX
-            MANIFEST_BODY_MAX SEGMENT_ALIGNMENT PAGE_LEN BATCH_ROWS SEGMENT_ROWS_MAX SEGMENT_BYTES_TARGET BUCKET_LEN
+            MANIFEST_BODY_MAX LOG_LEN_MAX SEGMENT_ALIGNMENT PAGE_LEN BATCH_ROWS SEGMENT_ROWS_MAX SEGMENT_BYTES_TARGET BUCKET_LEN
             BUCKET_SLOTS
         };
         let mut stated: Vec<&str> = block.lines().collect();

@@ -8,11 +8,14 @@ use std::sync::{Arc, Once};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::edit::Edit;
+use super::files::Files;
+use super::live::Indexes;
 use super::log::LogFile;
 use super::manifest::Manifest;
 use super::region::Region;
 use super::segment::{Directory, map_columns};
-use super::state::{Files, State};
+use super::state::{RecordData, State};
+use super::table::Context;
 use super::vfs::OsVfs;
 
 /// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
@@ -27,10 +30,12 @@ fn files() -> Files {
 
 /// The content of a log file: every record is read, and its edits are applied.
 pub fn log_file(bytes: &[u8]) {
-    let Ok(Some(file)) = LogFile::parse(Path::new("fuzz.log"), bytes.to_vec()) else { return };
+    let Some(region) = mapped(bytes) else { return };
+    let Ok(Some(file)) = LogFile::parse(Path::new("fuzz.log"), &region, bytes.len()) else { return };
     let mut offset = file.start();
     while let Some((record, end)) = file.record_at(offset) {
-        edits(record.body);
+        let data = RecordData { region: file.region(), offset: offset + record.data_offset() };
+        apply(record.edits, Some(data));
         offset = end;
     }
     file.is_blank_from(offset);
@@ -40,13 +45,26 @@ pub fn log_file(bytes: &[u8]) {
 /// The body of a commit, behind its checksum.
 pub fn edits(bytes: &[u8]) {
     contained_panics_are_allowed();
-    let Ok(edits) = rmp_serde::from_slice::<Vec<Edit>>(bytes) else { return };
-    let Ok(mut state) = State::from_record(Default::default(), &Default::default(), &files()) else { return };
+    apply(bytes, None);
+}
+
+fn apply(edits: &[u8], data: Option<RecordData<'_>>) {
+    let files = files();
+    let Ok(edits) = rmp_serde::from_slice::<Vec<Edit>>(edits) else { return };
+    let Ok(mut state) = State::from_record(Default::default(), &Default::default(), &files) else { return };
+    let context = Context { files: &files, indexes: Indexes::Private, log: 1, sequence: 1 };
     for edit in &edits {
-        if state.apply(edit, &files()).is_err() {
+        if state.apply(edit, data, &context).is_err() {
             return;
         }
     }
+}
+
+/// The bytes as a mapped file.
+fn mapped(bytes: &[u8]) -> Option<Region> {
+    let mut file = tempfile::tempfile().ok()?;
+    file.write_all(bytes).ok()?;
+    Region::map_beyond(&file, bytes.len().max(1)).ok()
 }
 
 /// The content of a manifest, and its body behind the checksum.

@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
-use arrow::util::display::array_value_to_string;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 
 use super::batch::batch_len;
 use super::edit::SegmentRecord;
+use super::files::Files;
 use super::format::{BATCH_ROWS, SEGMENT_BYTES_TARGET, SEGMENT_ROWS_MAX};
 use super::key;
-use super::segment::{Segment, SegmentWriter};
+use super::segment::{Segment, SegmentHandle, SegmentWriter};
 use super::sort::{BATCH_BYTES_TARGET, Sorter};
-use super::state::{Files, SegmentHandle, TableShape, TableState};
-use crate::api::error::{Error, ErrorCode, Result, suggestion};
+use super::table::{TableShape, TableState};
+use super::tail::KeyColumn;
+use crate::api::error::{Error, Result};
 
 /// What a load needs to know.
 pub(crate) struct Load<'a> {
@@ -28,17 +28,26 @@ pub(crate) struct Load<'a> {
     pub(crate) next_segment: &'a AtomicU64,
     /// Bytes of rows that a sort keeps in memory.
     pub(crate) memory: usize,
-    /// How many of the rows come from the table itself, first, to be merged with new ones.
-    pub(crate) merged_rows: u64,
-    /// Rows that stay: their keys must not come again.
-    pub(crate) existing: Option<&'a TableState>,
+    /// What to do where a key comes more than once.
+    pub(crate) duplicates: Duplicates<'a>,
+}
+
+/// What a load does where a key comes more than once.
+#[derive(Clone, Copy)]
+pub(crate) enum Duplicates<'a> {
+    /// Refuses the rows, also if a key is in the table at a sequence.
+    Refuse(Option<(&'a TableState, u64)>),
+    /// Takes the row that comes last.
+    LastWins,
+    /// Nothing: the rows are from the table itself.
+    Unique,
 }
 
 /// Segments that were written and not committed yet; their files are removed unless
 /// [`keep`](Self::keep) is called.
 pub(crate) struct NewSegments {
     files: Files,
-    segments: Vec<SegmentHandle>,
+    segments: Vec<Arc<SegmentHandle>>,
     unfinished: Option<PathBuf>,
 }
 
@@ -46,6 +55,11 @@ impl NewSegments {
     /// The records to commit.
     pub(crate) fn records(&self) -> Vec<SegmentRecord> {
         self.segments.iter().map(|segment| segment.record().clone()).collect()
+    }
+
+    /// The segments.
+    pub(crate) fn segments(&self) -> &[Arc<SegmentHandle>] {
+        &self.segments
     }
 
     /// Rows in them.
@@ -61,7 +75,7 @@ impl NewSegments {
 
 impl Drop for NewSegments {
     fn drop(&mut self) {
-        let paths = self.segments.iter().map(SegmentHandle::path).chain(self.unfinished.take());
+        let paths = self.segments.iter().map(|segment| segment.path()).chain(self.unfinished.take());
         for path in paths {
             if let Err(error) = self.files.vfs.remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "cannot remove a segment that was not committed");
@@ -83,33 +97,43 @@ impl Load<'_> {
         let run = self.next_segment.load(Ordering::Relaxed);
         let new = NewSegments { files: self.files.clone(), segments: Vec::new(), unfinished: None };
         let mut output = Output { load: self, run, writer: None, new };
-        let mut seen = 0_u64;
-        let mut conform = |batch: Result<RecordBatch>| -> Result<RecordBatch> {
-            let batch = batch?;
-            self.refuse_null_keys(&batch, seen)?;
-            let batch = conform(&self.shape.schema, &batch)?;
-            seen += batch.num_rows() as u64;
-            Ok(batch)
-        };
-        if self.shape.sort_by.is_empty() {
-            let mut rebatch = Rebatch::default();
-            for batch in batches {
-                rebatch.push(conform(batch)?, &mut |batch| output.write(&batch))?;
+        let mut seen = 0;
+        let conformed = batches.map(|batch| self.shape.conform(&batch?, &mut seen));
+        let by_key = (!self.shape.primary_key.is_empty() && matches!(self.duplicates, Duplicates::LastWins))
+            .then_some(&self.shape.primary_key);
+        let scratch = Scratch::create(self.files, self.shape.id, run)?;
+        match by_key {
+            Some(key) if *key == self.shape.sort_by => {
+                let mut last = LastOfKey::new(self.shape);
+                self.sort(&scratch, key, conformed, &mut |batch| {
+                    last.push(&batch, &mut |batch| output.write(&batch))
+                })?;
+                last.finish(&mut |batch| output.write(&batch))?;
             }
-            rebatch.finish(&mut |batch| output.write(&batch))?;
-        } else {
-            let scratch = Scratch::create(self.files, self.shape.id, run)?;
-            let mut sorter = Sorter::new(
-                self.files.vfs.clone(),
-                scratch.dir.clone(),
-                self.shape.schema.clone(),
-                self.shape.sort_by.clone(),
-                self.memory,
-            )?;
-            for batch in batches {
-                sorter.push(conform(batch)?)?;
+            Some(key) => {
+                // Once by key, for the last of each, and once for the table's order.
+                let mut again = (!self.shape.sort_by.is_empty())
+                    .then(|| self.sorter(&scratch, "again", &self.shape.sort_by))
+                    .transpose()?;
+                let mut last = LastOfKey::new(self.shape);
+                let mut emit = |batch: RecordBatch| match &mut again {
+                    Some(again) => again.push(batch),
+                    None => output.write(&batch),
+                };
+                self.sort(&scratch, key, conformed, &mut |batch| last.push(&batch, &mut emit))?;
+                last.finish(&mut emit)?;
+                if let Some(again) = again {
+                    again.finish(&mut |batch| output.write(&batch))?;
+                }
             }
-            sorter.finish(&mut |batch| output.write(&batch))?;
+            None if self.shape.sort_by.is_empty() => {
+                let mut rebatch = Rebatch::default();
+                for batch in conformed {
+                    rebatch.push(batch?, &mut |batch| output.write(&batch))?;
+                }
+                rebatch.finish(&mut |batch| output.write(&batch))?;
+            }
+            None => self.sort(&scratch, &self.shape.sort_by, conformed, &mut |batch| output.write(&batch))?,
         }
         output.close_segment()?;
         // The folder of the table, and the folder of tables, which may have gained it.
@@ -120,25 +144,64 @@ impl Load<'_> {
         Ok(output.new)
     }
 
-    fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: u64) -> Result<()> {
-        for &column in &self.shape.primary_key {
-            let name = self.shape.schema.field(column).name();
-            // That it is there at all is checked with the other columns.
-            let Some(array) = batch.column_by_name(name) else { continue };
-            if array.logical_null_count() > 0 {
-                let row = (0..array.len()).find(|&row| array.is_null(row)).unwrap_or_default();
-                return Err(Error::new(
-                    ErrorCode::NullKey,
-                    format!(
-                        "row {} has no value in `{name}`, which is part of the primary key of `{}`; \
-                         fill it in, leave the row out, or choose another key",
-                        (rows_before + row as u64 + 1).saturating_sub(self.merged_rows),
-                        self.shape.name
-                    ),
-                ));
-            }
+    fn sorter(&self, scratch: &Scratch<'_>, name: &str, columns: &[usize]) -> Result<Sorter> {
+        Sorter::new(
+            self.files.vfs.clone(),
+            scratch.dir.clone(),
+            name,
+            self.shape.schema.clone(),
+            columns.to_vec(),
+            self.memory,
+        )
+    }
+
+    fn sort(
+        &self,
+        scratch: &Scratch<'_>,
+        columns: &[usize],
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let mut sorter = self.sorter(scratch, "run", columns)?;
+        for batch in batches {
+            sorter.push(batch?)?;
         }
-        Ok(())
+        sorter.finish(emit)
+    }
+}
+
+/// Passes on the last of neighbouring rows with the same key.
+struct LastOfKey<'a> {
+    shape: &'a TableShape,
+    /// The last row so far, and its key: the next one may have it too.
+    held: Option<(RecordBatch, Vec<u8>)>,
+}
+
+impl<'a> LastOfKey<'a> {
+    fn new(shape: &'a TableShape) -> Self {
+        Self { shape, held: None }
+    }
+
+    fn push(&mut self, batch: &RecordBatch, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let keys = KeyColumn::of(batch, &self.shape.primary_key)?;
+        let Some(last) = keys.len().checked_sub(1) else { return Ok(()) };
+        if let Some((row, key)) = self.held.take()
+            && key != keys.key(0)
+        {
+            emit(row)?;
+        }
+        let is_last: BooleanArray = (0..last).map(|row| Some(keys.key(row) != keys.key(row + 1))).collect();
+        let head = filter_record_batch(&batch.slice(0, last), &is_last)
+            .map_err(|error| Error::internal("cannot select rows").with_source(error))?;
+        self.held = Some((batch.slice(last, 1), keys.key(last).to_vec()));
+        emit(head)
+    }
+
+    fn finish(self, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        match self.held {
+            Some((row, _)) => emit(row),
+            None => Ok(()),
+        }
     }
 }
 
@@ -178,14 +241,32 @@ impl Output<'_> {
         let Some((id, writer)) = self.writer.take() else { return Ok(()) };
         let (record, hashes) = writer.finish(id, self.run)?;
         let handle = SegmentHandle::new(record, self.load.shape.clone(), self.load.files.clone());
-        self.new.segments.push(handle);
+        self.new.segments.push(Arc::new(handle));
         self.new.unfinished = None;
+        let Duplicates::Refuse(existing) = self.load.duplicates else { return Ok(()) };
         let Some((newest, earlier)) = self.new.segments.split_last() else { return Ok(()) };
         if !hashes.is_empty() {
             self.refuse_duplicates_within(newest.open()?, hashes)?;
-            let existing = self.load.existing.into_iter().flat_map(|table| &table.segments).map(Arc::as_ref);
-            for other in earlier.iter().chain(existing) {
-                self.refuse_duplicates_between(newest, other)?;
+            earlier.iter().try_for_each(|other| self.refuse_duplicates_between(newest, other))?;
+            if let Some((table, sequence)) = existing {
+                self.refuse_existing(newest, table, sequence)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_existing(&self, newest: &SegmentHandle, table: &TableState, sequence: u64) -> Result<()> {
+        let record = newest.record();
+        let overlaps = |other: &Arc<SegmentHandle>| {
+            record.max_key >= other.record().min_key && other.record().max_key >= record.min_key
+        };
+        if table.tails.is_empty() && !table.segments.iter().any(overlaps) {
+            return Ok(());
+        }
+        let segment = newest.open()?;
+        for row in 0..segment.rows() {
+            if table.find(&segment.key_at(row)?, sequence)?.is_some() {
+                return Err(self.duplicate(segment, row));
             }
         }
         Ok(())
@@ -223,26 +304,8 @@ impl Output<'_> {
     }
 
     fn duplicate(&self, segment: &Segment, row: usize) -> Error {
-        let shape = self.load.shape;
         let (batch, index) = segment.locate(row);
-        let values = shape.primary_key.iter().map(|&column| {
-            let array = segment.cell(batch, column, index)?;
-            let value = array_value_to_string(array, index)
-                .map_err(|error| Error::internal("cannot display a key").with_source(error))?;
-            Ok(format!("{}={value}", shape.schema.field(column).name()))
-        });
-        match values.collect::<Result<Vec<_>>>() {
-            Ok(values) => Error::new(
-                ErrorCode::DuplicateKey,
-                format!(
-                    "the primary key of `{}` is not unique: two rows have {}; \
-                     choose a key that is, or define the table without one",
-                    shape.name,
-                    values.join(", ")
-                ),
-            ),
-            Err(error) => error,
-        }
+        self.load.shape.duplicate_key(index, |column| segment.cell(batch, column, index))
     }
 }
 
@@ -317,38 +380,4 @@ impl Rebatch {
             .map_err(|error| Error::internal("cannot join batches").with_source(error))?;
         emit(batch)
     }
-}
-
-/// The batch with the columns of `schema` in its order.
-///
-/// # Errors
-/// [`ErrorCode::SchemaMismatch`], naming the first column that does not fit.
-fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
-    let mismatch = |what: String| Error::new(ErrorCode::SchemaMismatch, what);
-    let found = batch.schema();
-    for field in found.fields() {
-        if schema.index_of(field.name()).is_err() {
-            let hint = suggestion(field.name(), schema.fields().iter().map(|field| field.name().as_str()));
-            return Err(mismatch(format!("the table has no column `{}`{hint}", field.name())));
-        }
-    }
-    let columns = schema.fields().iter().map(|field| {
-        let Ok(column) = found.index_of(field.name()) else {
-            return Err(mismatch(format!("the rows lack the column `{}`", field.name())));
-        };
-        let array = batch.column(column);
-        if array.data_type() != field.data_type() {
-            let (name, is, wanted) = (field.name(), array.data_type(), field.data_type());
-            return Err(mismatch(format!("column `{name}` is {wanted} and the rows bring {is}; cast it")));
-        }
-        if !field.is_nullable() && array.logical_null_count() > 0 {
-            return Err(mismatch(format!(
-                "column `{}` must not be null and the rows bring nulls",
-                field.name()
-            )));
-        }
-        Ok(array.clone())
-    });
-    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)
-        .map_err(|error| mismatch("the rows do not fit the table".to_owned()).with_source(error))
 }

@@ -6,7 +6,9 @@
 
 mod assemble;
 mod batch;
+mod deleted;
 mod edit;
+mod files;
 mod follower;
 mod format;
 #[cfg(fuzzing)]
@@ -24,12 +26,15 @@ mod segment;
 mod sort;
 mod state;
 mod store;
+mod table;
+mod tail;
 mod vfs;
 
 #[cfg(feature = "sidecar")]
 pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
 #[cfg(feature = "sidecar")]
 pub(crate) use batch::{batch_len, compact_views, row_len};
+pub(crate) use files::Files;
 pub(crate) use follower::Follower;
 #[cfg(feature = "sidecar")]
 pub(crate) use format::{u32_at, u64_at};
@@ -37,7 +42,9 @@ pub(crate) use format::{u32_at, u64_at};
 pub(crate) use maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]
 pub(crate) use region::Region;
-pub(crate) use segment::{Segment, ZoneMaps, check_storable};
+pub(crate) use segment::{Segment, SegmentHandle, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;
-pub(crate) use state::{Files, SegmentHandle, State, TableShape, TableState};
-pub(crate) use store::{Store, Sync};
+pub(crate) use state::State;
+pub(crate) use store::{Change, Incoming, Store, Sync};
+pub(crate) use table::{Found, Part, TableShape, TableState};
+pub(crate) use tail::KeyColumn;

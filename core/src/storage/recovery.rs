@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::edit::Edit;
-use super::log::{self, LogFile, RecordKind};
+use super::files::Files;
+use super::live::Indexes;
+use super::log::{self, LogFile, Record, RecordKind};
 use super::manifest;
-use super::state::{Files, State};
+use super::region::Region;
+use super::state::{RecordData, State};
+use super::table::Context;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 
@@ -26,7 +30,7 @@ pub(crate) struct Recovered {
 }
 
 /// The end of the log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LogTail {
     /// Number of the file.
     pub(crate) number: u64,
@@ -34,14 +38,17 @@ pub(crate) struct LogTail {
     pub(crate) end: u64,
     /// Whether the last owner closed the cache: nothing was lost and the file can be continued.
     pub(crate) closed: bool,
+    /// The mapped file.
+    pub(crate) region: Region,
 }
 
-/// Reads manifest and log, up to the sequence `until` where it is given.
+/// Reads manifest and log, up to the sequence `until` where it is given. Tails get their indexes from `indexes`, which
+/// are written.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(files: &Files, until: Option<u64>) -> Result<Recovered> {
+pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
@@ -58,7 +65,7 @@ pub(crate) fn recover(files: &Files, until: Option<u64>) -> Result<Recovered> {
             Err(error) => return Err(error),
         }
     }
-    let mut replay = Replay { state, tail: None, damage, files };
+    let mut replay = Replay { state, tail: None, damage, files, indexes };
     // A file that begins behind what is asked for was begun after it was asked.
     let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));
     for (number, file) in wanted {
@@ -78,6 +85,7 @@ struct Replay<'a> {
     tail: Option<LogTail>,
     damage: Option<String>,
     files: &'a Files,
+    indexes: Indexes,
 }
 
 impl Replay<'_> {
@@ -93,12 +101,12 @@ impl Replay<'_> {
             let Version { sequence, .. } = record.version;
             if sequence > limit {
                 // Not damage: a later file, or what its owner published, ends here.
-                self.tail = Some(LogTail { number: file.number(), end: offset as u64, closed: false });
+                self.ends(file, offset, false);
                 return Ok(());
             }
             let current = self.state.version.sequence;
             match record.kind {
-                RecordKind::Commit if sequence == current + 1 => self.commit(record.body, file, offset)?,
+                RecordKind::Commit if sequence == current + 1 => self.commit(&record, file, offset)?,
                 RecordKind::Commit if sequence > current + 1 => break,
                 _ => {}
             }
@@ -122,14 +130,26 @@ impl Replay<'_> {
             }
             closed = false;
         }
-        self.tail = Some(LogTail { number: file.number(), end: offset as u64, closed });
+        self.ends(file, offset, closed);
         Ok(())
     }
 
-    fn commit(&mut self, body: &[u8], file: &LogFile, offset: usize) -> Result<()> {
-        let edits: Vec<Edit> = rmp_serde::from_slice(body).map_err(|error| {
+    fn ends(&mut self, file: &LogFile, offset: usize, closed: bool) {
+        let (number, region) = (file.number(), file.region().clone());
+        self.tail = Some(LogTail { number, end: offset as u64, closed, region });
+    }
+
+    fn commit(&mut self, record: &Record<'_>, file: &LogFile, offset: usize) -> Result<()> {
+        let edits: Vec<Edit> = rmp_serde::from_slice(record.edits).map_err(|error| {
             Error::corrupt(file.path(), offset as u64, "edits not understood").with_source(error)
         })?;
-        edits.iter().try_for_each(|edit| self.state.apply(edit, self.files))
+        let data = RecordData { region: file.region(), offset: offset + record.data_offset() };
+        let context = Context {
+            files: self.files,
+            indexes: self.indexes,
+            log: file.number(),
+            sequence: record.version.sequence,
+        };
+        edits.iter().try_for_each(|edit| self.state.apply(edit, Some(data), &context))
     }
 }

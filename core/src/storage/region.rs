@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::alloc::Allocation;
 use arrow::buffer::Buffer;
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapOptions};
 
 /// Read-only bytes with a fixed address. Cloning shares them.
 ///
@@ -35,9 +35,24 @@ impl Region {
         Ok(Self { map: Arc::new(map) })
     }
 
+    /// Maps `len` bytes of a file that may have fewer now. Bytes behind its end must not be touched before the file has
+    /// grown over them.
+    pub(crate) fn map_beyond(file: &File, len: usize) -> io::Result<Self> {
+        // SAFETY: as in `map`: bytes of a log are written once, before anyone is told of them, and a log never shrinks.
+        let map = unsafe { MmapOptions::new().len(len).map(file) }?;
+        Ok(Self { map: Arc::new(map) })
+    }
+
     /// All bytes; touching one may read its page from disk.
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.map
+    }
+
+    /// The first bytes, which must be in the file.
+    pub(crate) fn first(&self, len: usize) -> &[u8] {
+        assert!(len <= self.len(), "{len} bytes of {}", self.len());
+        // SAFETY: the map has at least `len` bytes and stays where it is as long as `self` lives; nobody changes them.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), len) }
     }
 
     /// Number of bytes.

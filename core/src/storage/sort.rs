@@ -33,6 +33,7 @@ pub(crate) const ORDER: SortOptions = SortOptions { descending: false, nulls_fir
 pub(crate) struct Sorter {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
+    name: String,
     schema: SchemaRef,
     columns: Vec<usize>,
     converter: RowConverter,
@@ -45,10 +46,12 @@ pub(crate) struct Sorter {
 }
 
 impl Sorter {
-    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir`.
+    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir` that begin with
+    /// `name`.
     pub(crate) fn new(
         vfs: Arc<dyn Vfs>,
         dir: PathBuf,
+        name: &str,
         schema: SchemaRef,
         columns: Vec<usize>,
         budget: usize,
@@ -60,6 +63,7 @@ impl Sorter {
         Ok(Self {
             vfs,
             dir,
+            name: name.to_owned(),
             schema,
             columns,
             converter,
@@ -109,7 +113,7 @@ impl Sorter {
         }
         let row_len = (self.bytes / self.rows.max(1)).max(1);
         let rows = (self.budget / SPILL_SHARE / row_len).clamp(1, SPILL_ROWS);
-        let path = self.dir.join(format!("run-{}", self.runs.len()));
+        let path = self.dir.join(format!("{}-{}", self.name, self.runs.len()));
         let mut writer = SpillWriter::create(self.vfs.as_ref(), &path, &self.schema)?;
         self.runs.push(SpillFile { vfs: self.vfs.clone(), path });
         self.sort_buffered(rows, &mut |batch| writer.write(&batch))?;
@@ -341,7 +345,8 @@ mod tests {
         ];
         let schema = Arc::new(Schema::new(fields));
         let mut sorter =
-            Sorter::new(Arc::new(OsVfs), dir.path().to_owned(), schema.clone(), vec![0], budget).unwrap();
+            Sorter::new(Arc::new(OsVfs), dir.path().to_owned(), "run", schema.clone(), vec![0], budget)
+                .unwrap();
         let keys: Vec<Option<i64>> = numbers(count).map(|n| (n % 7 != 0).then_some(n)).collect();
         for (start, chunk) in (0..).step_by(1000).zip(keys.chunks(1000)) {
             let end = start + i64::try_from(chunk.len()).unwrap();

@@ -1,260 +1,34 @@
-//! One committed state of the cache: which tables there are and which segments make them up.
+//! One committed state of the cache: which tables there are and what makes them up.
 //!
 //! States are immutable and share what did not change, so that a reader holds one for as long as it likes.
 
 use std::collections::{BTreeMap, HashMap};
-#[cfg(feature = "sidecar")]
-use std::os::unix::fs::MetadataExt;
-use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::MetadataVersion;
-use arrow::ipc::convert::try_schema_from_ipc_buffer;
-use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+use serde_bytes::ByteBuf;
 
-use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord, TableRecord};
-use super::format::SEGMENT_ALIGNMENT;
-use super::key;
-use super::maps::{FileId, Maps};
-use super::segment::Segment;
-use super::vfs::{OsVfs, Vfs};
+use super::deleted::DeletedRecord;
+use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord};
+use super::files::Files;
+use super::live::Indexes;
+use super::region::Region;
+use super::segment::SegmentHandle;
+use super::table::{Context, TableShape, TableState};
+use super::tail::{KeyColumn, RowsRecord, map_rows};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 
 /// How many incarnations a state remembers; a reader that slept through more is told that its version may be lost.
 const INCARNATIONS_KEPT: usize = 64;
 
-/// Where segments lie and how they are read.
-#[derive(Clone, Debug)]
-pub(crate) struct Files {
-    /// The cache directory.
-    pub(crate) dir: PathBuf,
-    /// Access to it.
-    pub(crate) vfs: Arc<dyn Vfs>,
-    /// Segments that are mapped now.
-    pub(crate) maps: Arc<Maps>,
-}
-
-impl Files {
-    /// A cache directory of the operating system's files.
-    pub(crate) fn below(dir: &Path) -> Result<Self> {
-        let dir = std::path::absolute(dir).map_err(|error| Error::io("find", dir, error))?;
-        Ok(Self::new(dir, Arc::new(OsVfs)))
-    }
-
-    /// A cache directory with other access to it; the path is absolute.
-    pub(crate) fn new(dir: PathBuf, vfs: Arc<dyn Vfs>) -> Self {
-        Self { dir, vfs, maps: Arc::default() }
-    }
-
-    /// Device and inode of the page that readers follow: two processes that find the same see the same directory, by
-    /// whatever path. `None` if it is not there.
-    #[cfg(feature = "sidecar")]
-    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
-        let metadata = self.head_path().metadata().ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    }
-
-    /// Folder of a table.
-    pub(crate) fn table_dir(&self, table: u64) -> PathBuf {
-        self.dir.join("tables").join(table.to_string())
-    }
-
-    /// Path of a segment.
-    pub(crate) fn segment_path(&self, table: u64, segment: u64) -> PathBuf {
-        self.table_dir(table).join(format!("{segment}.arrow"))
-    }
-
-    /// Folder of the log.
-    pub(crate) fn log_dir(&self) -> PathBuf {
-        self.dir.join("log")
-    }
-
-    /// Page that readers in other processes follow.
-    pub(crate) fn head_path(&self) -> PathBuf {
-        self.live_dir().join("head")
-    }
-
-    /// Folder of what is rebuilt at every open.
-    pub(crate) fn live_dir(&self) -> PathBuf {
-        self.dir.join("live")
-    }
-
-    /// Folder of files that are worth nothing after a crash.
-    pub(crate) fn tmp_dir(&self) -> PathBuf {
-        self.dir.join("tmp")
-    }
-}
-
-/// What of a table never changes.
-#[derive(Debug)]
-pub(crate) struct TableShape {
-    /// Its number.
-    pub(crate) id: u64,
-    /// Its name.
-    pub(crate) name: String,
-    /// Its columns.
-    pub(crate) schema: SchemaRef,
-    /// Columns of its primary key; none: no key.
-    pub(crate) primary_key: Vec<usize>,
-    /// Columns by which every segment is sorted; none: as they came.
-    pub(crate) sort_by: Vec<usize>,
-}
-
-impl TableShape {
-    fn from_record(record: &TableRecord) -> Result<Self> {
-        let damaged = |what: String| {
-            Error::new(ErrorCode::Corrupt, format!("definition of table `{}`: {what}", record.name))
-        };
-        // The bytes passed a checksum, but Arrow panics on a malformed schema and a panic must not leave here.
-        let schema = catch_unwind(|| try_schema_from_ipc_buffer(&record.schema))
-            .map_err(|_| damaged("schema not understood".to_owned()))?
-            .map_err(|error| damaged("schema not understood".to_owned()).with_source(error))?;
-        let columns = |names: &[String]| -> Result<Vec<usize>> {
-            names
-                .iter()
-                .map(|name| schema.index_of(name).map_err(|error| damaged(error.to_string())))
-                .collect()
-        };
-        Ok(Self {
-            id: record.id,
-            name: record.name.clone(),
-            primary_key: columns(&record.primary_key)?,
-            sort_by: columns(&record.sort_by)?,
-            schema: Arc::new(schema),
-        })
-    }
-
-    pub(crate) fn to_record(&self) -> Result<TableRecord> {
-        let names = |columns: &[usize]| {
-            columns.iter().map(|&column| self.schema.field(column).name().clone()).collect()
-        };
-        let internal = |error| Error::internal("cannot encode a schema").with_source(error);
-        let options =
-            IpcWriteOptions::try_new(SEGMENT_ALIGNMENT, false, MetadataVersion::V5).map_err(internal)?;
-        let message = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
-            &self.schema,
-            &mut DictionaryTracker::new(true),
-            &options,
-        );
-        let mut schema = Vec::new();
-        write_message(&mut schema, message, &options).map_err(internal)?;
-        Ok(TableRecord {
-            id: self.id,
-            name: self.name.clone(),
-            schema,
-            primary_key: names(&self.primary_key),
-            sort_by: names(&self.sort_by),
-        })
-    }
-}
-
-/// A segment that belongs to a table; its file is opened at first use.
-#[derive(Debug)]
-pub(crate) struct SegmentHandle {
-    record: SegmentRecord,
-    shape: Arc<TableShape>,
-    files: Files,
-    opened: OnceLock<Segment>,
-}
-
-impl SegmentHandle {
-    pub(crate) fn new(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
-        Self { record, shape, files, opened: OnceLock::new() }
-    }
-
-    /// What the catalog knows of it.
-    pub(crate) fn record(&self) -> &SegmentRecord {
-        &self.record
-    }
-
-    /// Columns of its table.
-    #[inline]
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.shape.schema
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.files.segment_path(self.shape.id, self.record.id)
-    }
-
-    /// The open segment.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`]; the next call tries again.
-    #[inline]
-    pub(crate) fn open(&self) -> Result<&Segment> {
-        match self.opened.get() {
-            Some(segment) => Ok(segment),
-            None => self.open_now(),
-        }
-    }
-
-    #[cold]
-    fn open_now(&self) -> Result<&Segment> {
-        let shape = &self.shape;
-        let vfs = self.files.vfs.as_ref();
-        let segment =
-            Segment::open(vfs, self.path(), shape.schema.clone(), shape.primary_key.clone(), &self.record)?;
-        Ok(self.opened.get_or_init(|| {
-            let file = FileId { table: shape.id, segment: self.record.id };
-            self.files.maps.insert(segment.region(), file);
-            segment
-        }))
-    }
-
-    /// Whether a key can be in it by its bounds.
-    #[inline]
-    pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
-        self.record.min_key.as_slice() <= key && key <= self.record.max_key.as_slice()
-    }
-}
-
-impl Drop for SegmentHandle {
-    fn drop(&mut self) {
-        // Whoever asks from now on may find the file removed.
-        if let Some(segment) = self.opened.get() {
-            self.files.maps.remove(segment.region());
-        }
-    }
-}
-
-/// A table at one version.
-#[derive(Clone, Debug)]
-pub(crate) struct TableState {
-    /// What of it never changes.
-    pub(crate) shape: Arc<TableShape>,
-    /// Its segments, oldest first.
-    pub(crate) segments: Vec<Arc<SegmentHandle>>,
-    /// See [`Edit::SetFreshness`].
-    pub(crate) as_of: Option<i64>,
-}
-
-impl TableState {
-    /// Rows of the table.
-    pub(crate) fn rows(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.record.rows).sum()
-    }
-
-    /// Bytes of its segments on disk.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.record.len).sum()
-    }
-
-    /// The segment and row that carry an encoded key.
-    #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
-        let hash = key::hash(key);
-        for segment in self.segments.iter().rev().filter(|segment| segment.may_hold(key)) {
-            if let Some(row) = segment.open()?.find(hash, key)? {
-                return Ok(Some((segment, row)));
-            }
-        }
-        Ok(None)
-    }
+/// Where the data of a record stands: a mapped log file, and the offset of the data in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordData<'a> {
+    /// The log file.
+    pub(crate) region: &'a Region,
+    /// Where the data starts.
+    pub(crate) offset: usize,
 }
 
 /// A committed state.
@@ -268,11 +42,13 @@ pub(crate) struct State {
     /// Tables by number.
     pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
     /// Numbers by name.
-    pub(crate) names: HashMap<String, u64>,
+    pub(crate) names: Arc<HashMap<String, u64>>,
     /// Number of the next table.
     pub(crate) next_table: u64,
     /// Number of the next segment, as far as commits tell.
     pub(crate) next_segment: u64,
+    /// See [`Edit::SetPosition`].
+    pub(crate) positions: Arc<BTreeMap<String, ByteBuf>>,
 }
 
 impl State {
@@ -282,27 +58,37 @@ impl State {
             version,
             incarnations: record.incarnations.clone(),
             tables: BTreeMap::new(),
-            names: HashMap::new(),
+            names: Arc::default(),
             next_table: record.next_table,
             next_segment: record.next_segment,
+            positions: Arc::new(record.positions.clone()),
         };
         for content in &record.tables {
-            let table = content.table.id;
-            state.apply(&Edit::DefineTable(content.table.clone()), files)?;
-            state.apply(&Edit::AddSegments { table, segments: content.segments.clone() }, files)?;
-            if let Some(as_of) = content.as_of {
-                state.apply(&Edit::SetFreshness { table, as_of }, files)?;
-            }
+            let id = content.table.id;
+            state.define(TableShape::from_record(&content.table)?);
+            let segments = state.open_records(id, &content.segments, files)?;
+            let table = state.table_mut(id)?;
+            table.add_segments(segments, 0, &[])?;
+            let deleted = table.add_deleted(&content.deleted)?;
+            table.rows = table.rows.saturating_sub(deleted);
+            table.as_of = content.as_of;
         }
         Ok(state)
     }
 
-    /// The description of this state in a manifest.
+    /// The description of this state in a manifest; there are no tails in it.
     pub(crate) fn to_record(&self, log: u64) -> Result<CatalogRecord> {
         let tables = self.tables.values().map(|table| {
+            if !table.tails.is_empty() {
+                return Err(Error::internal("a manifest cannot hold rows that stand in the log"));
+            }
+            let mut deleted: Vec<_> =
+                table.deleted.iter().map(|(&segment, rows)| DeletedRecord::new(segment, rows)).collect();
+            deleted.sort_unstable_by_key(|record| record.segment);
             Ok(TableContentRecord {
                 table: table.shape.to_record()?,
-                segments: table.segments.iter().map(|segment| segment.record.clone()).collect(),
+                segments: table.segments.iter().map(|segment| segment.record().clone()).collect(),
+                deleted,
                 as_of: table.as_of,
             })
         });
@@ -312,6 +98,7 @@ impl State {
             next_table: self.next_table,
             next_segment: self.next_segment,
             tables: tables.collect::<Result<_>>()?,
+            positions: (*self.positions).clone(),
         })
     }
 
@@ -333,39 +120,106 @@ impl State {
         Some(version.sequence <= ended_at)
     }
 
-    /// Applies one edit of a commit.
+    /// Applies one edit of a commit; `data` is that of its record.
     ///
     /// # Errors
-    /// [`ErrorCode::Corrupt`] if the edit does not fit the state.
-    pub(crate) fn apply(&mut self, edit: &Edit, files: &Files) -> Result<()> {
+    /// [`ErrorCode::Corrupt`] if the edit does not fit the state; [`ErrorCode::Io`], [`ErrorCode::DiskFull`] where
+    /// indexes of tails are kept in files.
+    pub(crate) fn apply(
+        &mut self,
+        edit: &Edit,
+        data: Option<RecordData<'_>>,
+        context: &Context<'_>,
+    ) -> Result<()> {
         match edit {
-            Edit::DefineTable(record) => {
-                let shape = Arc::new(TableShape::from_record(record)?);
-                self.next_table = self.next_table.max(record.id.saturating_add(1));
-                self.names.insert(record.name.clone(), record.id);
-                self.tables
-                    .insert(record.id, Arc::new(TableState { shape, segments: Vec::new(), as_of: None }));
-            }
+            Edit::DefineTable(record) => self.define(TableShape::from_record(record)?),
             Edit::DropTable { table } => {
-                if let Some(dropped) = self.tables.remove(table) {
-                    self.names.remove(&dropped.shape.name);
+                if let Some(mut dropped) = self.tables.remove(table) {
+                    Arc::make_mut(&mut self.names).remove(&dropped.shape.name);
+                    Arc::make_mut(&mut dropped).truncate(context);
                 }
             }
-            Edit::AddSegments { table, segments } => {
-                let last = segments.iter().map(|segment| segment.id.saturating_add(1)).max();
-                self.next_segment = self.next_segment.max(last.unwrap_or_default());
-                let state = self.table_mut(*table)?;
-                let shape = state.shape.clone();
-                state.segments.extend(segments.iter().map(|record| {
-                    Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))
-                }));
+            Edit::AddSegments { table, segments, replaced, deleted } => {
+                let segments = self.open_records(*table, segments, context.files)?;
+                let table = self.table_mut(*table)?;
+                if *replaced > 0 && context.indexes.are_written() {
+                    table.delete_replaced_tail_rows(&segments, context.sequence)?;
+                }
+                table.add_segments(segments, *replaced, deleted)?;
             }
-            Edit::DropSegments { table, segments } => {
-                self.table_mut(*table)?.segments.retain(|segment| !segments.contains(&segment.record.id));
+            Edit::Insert { table, rows, replaced } => {
+                let table = self.table_mut(*table)?;
+                let schema = table.shape.schema.clone();
+                let rows = read_rows(&schema, rows, data)?;
+                if !context.indexes.are_written() {
+                    table.begin_tail(context, rows.num_rows(), rows.num_rows())?;
+                    return table.insert(context, rows, None, *replaced);
+                }
+                let keys = KeyColumn::of(&rows, &table.shape.primary_key)?;
+                let under = if table.shape.primary_key.is_empty() {
+                    Vec::new()
+                } else {
+                    table.under(&keys, context.sequence)?
+                };
+                table.begin_tail(context, rows.num_rows(), rows.num_rows())?;
+                table.insert(context, rows, Some((&keys, &under)), *replaced)?;
+            }
+            Edit::Delete { table, keys, deleted } => {
+                let table = self.table_mut(*table)?;
+                let keys = KeyColumn::from_batch(&read_rows(&KeyColumn::schema(), keys, data)?);
+                table.begin_tail(context, 0, keys.len())?;
+                if !context.indexes.are_written() {
+                    return table.delete(context, None, *deleted);
+                }
+                let under = table.under(&keys, context.sequence)?;
+                table.delete(context, Some((&keys, &under)), *deleted)?;
+            }
+            Edit::Truncate { table } => self.table_mut(*table)?.truncate(context),
+            Edit::Rewrite { table, segments, log, into, deleted } => {
+                let handles = self.open_records(*table, into, context.files)?;
+                let table = self.table_mut(*table)?;
+                // A manifest that was written later says it already.
+                let is_done = into.iter().any(|new| table.segments.iter().any(|held| held.id() == new.id))
+                    || into.is_empty()
+                        && !table.segments.iter().any(|held| segments.contains(&held.id()))
+                        && !table.tails.iter().any(|tail| tail.tail.log <= *log);
+                if !is_done {
+                    table.rewrite(segments, *log, handles, deleted)?;
+                }
             }
             Edit::SetFreshness { table, as_of } => self.table_mut(*table)?.as_of = Some(*as_of),
+            Edit::SetPosition { source, position } => {
+                let positions = Arc::make_mut(&mut self.positions);
+                if position.is_empty() {
+                    positions.remove(source);
+                } else {
+                    positions.insert(source.clone(), ByteBuf::from(position.clone()));
+                }
+            }
         }
         Ok(())
+    }
+
+    fn define(&mut self, shape: TableShape) {
+        self.next_table = self.next_table.max(shape.id.saturating_add(1));
+        Arc::make_mut(&mut self.names).insert(shape.name.clone(), shape.id);
+        self.tables.insert(shape.id, Arc::new(TableState::empty(Arc::new(shape))));
+    }
+
+    /// Handles of segments that a table gets.
+    fn open_records(
+        &mut self,
+        table: u64,
+        records: &[SegmentRecord],
+        files: &Files,
+    ) -> Result<Vec<Arc<SegmentHandle>>> {
+        let last = records.iter().map(|segment| segment.id.saturating_add(1)).max();
+        self.next_segment = self.next_segment.max(last.unwrap_or_default());
+        let shape = self.table_mut(table)?.shape.clone();
+        let handle = |record: &SegmentRecord| {
+            Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))
+        };
+        Ok(records.iter().map(handle).collect())
     }
 
     /// A table by name.
@@ -386,12 +240,12 @@ impl State {
     pub(crate) fn adopt(&mut self, other: &Self) {
         for (id, table) in &mut self.tables {
             let Some(known) = other.tables.get(id) else { continue };
-            for segment in &mut Arc::make_mut(table).segments {
-                let wanted = (segment.record.id, segment.record.directory_checksum);
+            for segment in Arc::make_mut(&mut Arc::make_mut(table).segments) {
+                let wanted = (segment.record().id, segment.record().directory_checksum);
                 let held = known
                     .segments
                     .iter()
-                    .find(|held| (held.record.id, held.record.directory_checksum) == wanted);
+                    .find(|held| (held.record().id, held.record().directory_checksum) == wanted);
                 if let Some(held) = held {
                     *segment = held.clone();
                 }
@@ -399,12 +253,32 @@ impl State {
         }
     }
 
+    /// Takes the indexes of its tails from the files of an owner that made the same tails.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`] if the owner has moved on.
+    pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64) -> Result<()> {
+        for (&id, table) in &mut self.tables {
+            let is_indexed = table.tails.iter().any(|tail| tail.index.is_some());
+            if !is_indexed {
+                continue;
+            }
+            for tail in &mut Arc::make_mut(table).tails {
+                if tail.index.is_some() {
+                    let index = Indexes::Followed(owner).get(files, id, tail.tail.since, 0)?;
+                    tail.index = Some(Arc::new(index));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Maps every segment that is not mapped yet. A damaged one is left to the reads that need it.
     ///
     /// # Errors
     /// [`ErrorCode::Io`] if a file is not there or cannot be read.
     pub(crate) fn open_segments(&self) -> Result<()> {
-        let mut segments = self.tables.values().flat_map(|table| &table.segments);
+        let mut segments = self.tables.values().flat_map(|table| table.segments.iter());
         segments.try_for_each(|segment| match segment.open() {
             Err(error) if error.code() != ErrorCode::Corrupt => Err(error),
             _ => Ok(()),
@@ -416,10 +290,25 @@ impl State {
         self.tables.values().flat_map(|table| table.segments.iter().map(|segment| segment.path()))
     }
 
-    fn table_mut(&mut self, id: u64) -> Result<&mut TableState> {
+    /// A table by number, to be changed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] if there is none.
+    pub(crate) fn table_mut(&mut self, id: u64) -> Result<&mut TableState> {
         let table = self.tables.get_mut(&id);
         table.map(Arc::make_mut).ok_or_else(|| {
             Error::new(ErrorCode::Corrupt, format!("an edit names table {id}, which there is not"))
         })
     }
+}
+
+/// The rows that an edit names.
+fn read_rows(
+    schema: &arrow::datatypes::SchemaRef,
+    record: &RowsRecord,
+    data: Option<RecordData<'_>>,
+) -> Result<arrow::array::RecordBatch> {
+    let damaged = |what: String| Error::new(ErrorCode::Corrupt, format!("rows in the log: {what}"));
+    let data = data.ok_or_else(|| damaged("their record has no data".to_owned()))?;
+    map_rows(schema, record, data.region, data.offset).map_err(damaged)
 }

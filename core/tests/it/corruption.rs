@@ -277,6 +277,7 @@ fn exchanged_segments_are_found() {
     let rows = |from: i64| numbered((from..from + 1_000).map(|id| id + 10_000));
     let table = cache.define_table("mixed", TableDefinition::new(rows(0)).primary_key(["id"])).unwrap();
     table.append(rows(1_000)).unwrap();
+    cache.compact().unwrap();
     let [first, second] = files::segments(dir.path()).try_into().unwrap();
     define(&cache, "other", 0..100).unwrap();
     cache.close().unwrap();

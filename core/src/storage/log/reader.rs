@@ -5,39 +5,44 @@ use std::path::{Path, PathBuf};
 use super::record::{FileHeader, FileHeaderError, Record};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::format::{LOG_HEADER_LEN, RECORD_ALIGNMENT};
+use crate::storage::region::Region;
 use crate::storage::vfs::Vfs;
 
-/// A log file in memory.
+/// A mapped log file.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    region: Region,
+    /// Bytes of the file when it was opened; more are mapped.
+    len: usize,
     header: FileHeader,
 }
 
 impl LogFile {
-    /// Reads a file. `None` if its header is not whole and nothing follows it: its owner died while creating it.
+    /// Maps a file and reads it as a whole. `None` if its header is not whole and nothing follows it: its owner died
+    /// while creating it.
     ///
     /// # Errors
     /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Corrupt`] if commits follow a damaged header; [`ErrorCode::Io`].
     pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Self>> {
-        let bytes = vfs.read(path).map_err(|error| Error::io("read", path, error))?;
-        Self::parse(path, bytes)
+        let (region, len) = vfs.map_log(path).map_err(|error| Error::io("map", path, error))?;
+        region.populate(0, len).map_err(|error| Error::io("read", path, error))?;
+        Self::parse(path, &region, len)
     }
 
     /// The file with this content.
     ///
     /// # Errors
     /// [`ErrorCode::NewerFormat`].
-    pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Option<Self>> {
-        match FileHeader::decode(&bytes) {
-            Ok(header) => Ok(Some(Self { path: path.to_owned(), bytes, header })),
+    pub(crate) fn parse(path: &Path, region: &Region, len: usize) -> Result<Option<Self>> {
+        let file = |header| Self { path: path.to_owned(), region: region.clone(), len, header };
+        match FileHeader::decode(region.first(len)) {
+            Ok(header) => Ok(Some(file(header))),
             Err(FileHeaderError::Damaged) => {
                 let header = FileHeader { number: 0, base_sequence: 0 };
-                let records = Self { path: path.to_owned(), bytes, header }.records_behind(LOG_HEADER_LEN);
-                match records {
+                match file(header).records_behind(LOG_HEADER_LEN) {
                     0 => Ok(None),
-                    _ => Err(Error::corrupt(
+                    records => Err(Error::corrupt(
                         path,
                         0,
                         format_args!("the header before {records} records is damaged"),
@@ -46,6 +51,15 @@ impl LogFile {
             }
             Err(FileHeaderError::Newer(version)) => Err(newer_format(path, version)),
         }
+    }
+
+    /// The mapped bytes, which grow with the file.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.region.first(self.len)
     }
 
     /// Number of the file.
@@ -65,7 +79,7 @@ impl LogFile {
 
     /// The record at `offset` and the offset behind it; `None` at the end or at damage.
     pub(crate) fn record_at(&self, offset: usize) -> Option<(Record<'_>, usize)> {
-        let record = Record::decode(self.bytes.get(offset..)?)?;
+        let record = Record::decode(self.bytes().get(offset..)?)?;
         let end = offset + record.encoded_len();
         Some((record, end))
     }
@@ -77,13 +91,13 @@ impl LogFile {
 
     /// Whether only zeros stand from `offset` on, as behind a last record that was written whole.
     pub(crate) fn is_blank_from(&self, offset: usize) -> bool {
-        self.bytes.get(offset..).is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
+        self.bytes().get(offset..).is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
     /// How many whole records stand behind damage at `offset`, and can no longer be trusted.
     pub(crate) fn records_behind(&self, mut offset: usize) -> usize {
         let mut records = 0;
-        while offset < self.bytes.len() {
+        while offset < self.len {
             offset = match self.record_at(offset) {
                 Some((_, end)) => {
                     records += 1;

@@ -75,29 +75,54 @@ pub(crate) struct Record<'a> {
     pub(crate) kind: RecordKind,
     /// The version that it makes.
     pub(crate) version: Version,
-    /// Its body.
-    pub(crate) body: &'a [u8],
+    /// Its edits.
+    pub(crate) edits: &'a [u8],
+    /// The rows that they name.
+    pub(crate) data: &'a [u8],
 }
 
 impl<'a> Record<'a> {
-    /// Bytes of the record in the file, padded.
-    pub(crate) fn encoded_len(&self) -> usize {
-        align_up(RECORD_HEADER_LEN + self.body.len(), RECORD_ALIGNMENT)
+    /// A record without a body.
+    pub(crate) fn bare(kind: RecordKind, version: Version) -> Self {
+        Self { kind, version, edits: &[], data: &[] }
     }
 
-    /// magic 4 · kind 4 · incarnation 8 · sequence 8 · body length 8 · body checksum 8 · zero 16 ·
+    /// Where the data starts, from the start of the record.
+    pub(crate) fn data_offset(&self) -> usize {
+        RECORD_HEADER_LEN + align_up(self.edits.len(), RECORD_ALIGNMENT)
+    }
+
+    /// Bytes of the body: the edits, zeros up to a multiple of the alignment, and the data.
+    pub(crate) fn body_len(&self) -> usize {
+        match self.data.len() {
+            0 => self.edits.len(),
+            len => self.data_offset() - RECORD_HEADER_LEN + len,
+        }
+    }
+
+    /// Bytes of the record in the file, padded.
+    pub(crate) fn encoded_len(&self) -> usize {
+        align_up(RECORD_HEADER_LEN + self.body_len(), RECORD_ALIGNMENT)
+    }
+
+    /// magic 4 · kind 4 · incarnation 8 · sequence 8 · body length 8 · body checksum 8 · length of the edits 8 · zero 8 ·
     /// checksum of the header 8 · body, padded with zeros
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.encoded_len()];
+        bytes[RECORD_HEADER_LEN..][..self.edits.len()].copy_from_slice(self.edits);
+        if !self.data.is_empty() {
+            bytes[self.data_offset()..][..self.data.len()].copy_from_slice(self.data);
+        }
+        let body_sum = checksum(&bytes[RECORD_HEADER_LEN..][..self.body_len()]);
         bytes[..4].copy_from_slice(&RECORD_MAGIC);
         bytes[4..8].copy_from_slice(&(self.kind as u32).to_le_bytes());
         bytes[8..16].copy_from_slice(&self.version.incarnation.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.version.sequence.to_le_bytes());
-        bytes[24..32].copy_from_slice(&(self.body.len() as u64).to_le_bytes());
-        bytes[32..40].copy_from_slice(&checksum(self.body).to_le_bytes());
+        bytes[24..32].copy_from_slice(&(self.body_len() as u64).to_le_bytes());
+        bytes[32..40].copy_from_slice(&body_sum.to_le_bytes());
+        bytes[40..48].copy_from_slice(&(self.edits.len() as u64).to_le_bytes());
         let sum = checksum(&bytes[..56]);
         bytes[56..64].copy_from_slice(&sum.to_le_bytes());
-        bytes[RECORD_HEADER_LEN..RECORD_HEADER_LEN + self.body.len()].copy_from_slice(self.body);
         bytes
     }
 
@@ -116,6 +141,11 @@ impl<'a> Record<'a> {
         let version = Version { incarnation: u64_at(header, 8)?, sequence: u64_at(header, 16)? };
         let body_len = usize::try_from(u64_at(header, 24)?).ok().filter(|len| *len <= RECORD_BODY_MAX)?;
         let body = bytes.get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + body_len)?;
-        (u64_at(header, 32)? == checksum(body)).then_some(Self { kind, version, body })
+        if u64_at(header, 32)? != checksum(body) {
+            return None;
+        }
+        let edits = body.get(..usize::try_from(u64_at(header, 40)?).ok()?)?;
+        let data = body.get(align_up(edits.len(), RECORD_ALIGNMENT)..).unwrap_or_default();
+        Some(Self { kind, version, edits, data })
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::record::{FileHeader, Record};
 use crate::api::error::{Error, Result};
-use crate::storage::format::LOG_HEADER_LEN;
+use crate::storage::format::{LOG_HEADER_LEN, LOG_LEN_MAX};
+use crate::storage::region::Region;
 use crate::storage::vfs::{Vfs, VfsFile};
 
 /// Space is reserved in steps of this many bytes.
@@ -19,6 +20,8 @@ pub(crate) struct LogWriter {
     end: u64,
     allocated: u64,
     unsynced: bool,
+    /// What readers of this process read its rows from.
+    region: Region,
 }
 
 impl LogWriter {
@@ -42,14 +45,16 @@ impl LogWriter {
             return Err(error);
         }
         let end = LOG_HEADER_LEN as u64;
-        Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false })
+        let region = vfs.map_log(&path).map_err(|error| fail("map", error))?.0;
+        Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false, region })
     }
 
     /// Goes on behind the last record of an existing file.
     pub(crate) fn resume(vfs: &dyn Vfs, dir: &Path, number: u64, end: u64) -> Result<Self> {
         let path = dir.join(super::file_name(number));
         let file = vfs.open_write(&path).map_err(|error| Error::io("open", &path, error))?;
-        Ok(Self { path, file, number, end, allocated: 0, unsynced: false })
+        let region = vfs.map_log(&path).map_err(|error| Error::io("map", &path, error))?.0;
+        Ok(Self { path, file, number, end, allocated: 0, unsynced: false, region })
     }
 
     /// Number of the file.
@@ -60,6 +65,11 @@ impl LogWriter {
     /// Bytes in use.
     pub(crate) fn len(&self) -> u64 {
         self.end
+    }
+
+    /// The mapped file, which grows with it.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
     }
 
     /// Whether nothing was logged to the file yet.
@@ -78,6 +88,9 @@ impl LogWriter {
     /// [`DiskFull`](crate::ErrorCode::DiskFull); nothing was written and the log can be used on.
     pub(crate) fn reserve(&mut self, record: &Record<'_>) -> Result<()> {
         let needed = self.end + record.encoded_len() as u64;
+        if needed > LOG_LEN_MAX as u64 {
+            return Err(Error::internal("the log file is full and was not followed by another"));
+        }
         if needed > self.allocated {
             let target = needed.next_multiple_of(ALLOCATION_STEP);
             self.file.allocate(target).map_err(|error| Error::io("allocate", &self.path, error))?;

@@ -15,16 +15,18 @@
 
 mod arrays;
 mod directory;
+mod handle;
 mod pages;
 mod reader;
 mod writer;
 mod zones;
 
 pub(crate) use arrays::check_storable;
-#[cfg(fuzzing)]
 pub(crate) use arrays::map_columns;
+pub(crate) use directory::BatchPositions;
 #[cfg(fuzzing)]
 pub(crate) use directory::Directory;
+pub(crate) use handle::SegmentHandle;
 pub(crate) use reader::Segment;
-pub(crate) use writer::SegmentWriter;
+pub(crate) use writer::{SegmentWriter, positions};
 pub(crate) use zones::ZoneMaps;

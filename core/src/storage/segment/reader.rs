@@ -114,6 +114,11 @@ impl Segment {
         self.directory.batches.get(batch).map_or(0, |positions| to_usize(positions.rows))
     }
 
+    /// First row of a batch.
+    pub(crate) fn batch_start(&self, batch: usize) -> usize {
+        self.starts.get(batch).map_or(0, |&start| to_usize(start.into()))
+    }
+
     /// Columns of the rows.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema

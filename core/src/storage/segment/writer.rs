@@ -231,7 +231,7 @@ fn into_io(error: arrow::error::ArrowError) -> io::Error {
 
 /// Positions of the buffers of an encoded batch, relative to its body. The message was encoded a moment ago by
 /// Arrow in this process.
-fn positions(message: &[u8]) -> Result<BatchPositions> {
+pub(crate) fn positions(message: &[u8]) -> Result<BatchPositions> {
     let wrong = || Error::internal("Arrow encoded a batch that it cannot read");
     let message = ipc::root_as_message(message).map_err(|error| wrong().with_source(error))?;
     let batch = message.header_as_record_batch().ok_or_else(wrong)?;

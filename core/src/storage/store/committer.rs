@@ -5,16 +5,12 @@ use std::sync::{Arc, Weak};
 
 use super::opening::DirectoryLock;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::files::Files;
 use crate::storage::live::Head;
 use crate::storage::log::{self, LogWriter};
 use crate::storage::manifest::{self, Manifest};
-use crate::storage::state::{Files, SegmentHandle, State};
-
-/// A manifest is written when the log since the last one has this many bytes.
-const CHECKPOINT_LOG_BYTES: u64 = 4 << 20;
-
-/// ... or when segments of this many bytes wait for one to be removed.
-const CHECKPOINT_RETIRED_BYTES: u64 = 64 << 20;
+use crate::storage::segment::SegmentHandle;
+use crate::storage::state::State;
 
 /// Manifests kept; from each of them and the log follows the same state.
 pub(super) const MANIFESTS_KEPT: usize = 2;
@@ -31,6 +27,12 @@ pub(super) struct Committer {
     retired: Vec<Retired>,
     /// Whether the newest manifest lacks commits.
     pub(super) uncheckpointed: bool,
+    /// Rows and deletions in the log file.
+    pub(super) rows: usize,
+    /// Records in the log file.
+    pub(super) records: usize,
+    /// The owner's number.
+    owner: u64,
 }
 
 impl std::fmt::Debug for Committer {
@@ -58,6 +60,7 @@ impl Committer {
         log: LogWriter,
         manifests: Vec<u64>,
         uncheckpointed: bool,
+        owner: u64,
     ) -> Self {
         Self {
             process: std::process::id(),
@@ -67,6 +70,9 @@ impl Committer {
             manifests,
             retired: Vec::new(),
             uncheckpointed,
+            rows: 0,
+            records: 0,
+            owner,
         }
     }
 
@@ -76,6 +82,7 @@ impl Committer {
             log: self.log.number(),
             log_end: self.log.len(),
             closed: self.lock.is_none(),
+            owner: self.owner,
         }
     }
 
@@ -122,6 +129,16 @@ impl Committer {
         self.retired.iter().map(|retired| retired.bytes).sum()
     }
 
+    /// Removes files when no manifest that is kept is older than `sequence`.
+    pub(super) fn retire_files(&mut self, files: &Files, paths: Vec<PathBuf>, sequence: u64) {
+        self.retired.extend(paths.into_iter().map(|path| Retired {
+            bytes: files.vfs.len(&path).unwrap_or_default(),
+            path,
+            dropped_at: sequence,
+            readers: Weak::new(),
+        }));
+    }
+
     pub(super) fn retire(&mut self, segments: &[Arc<SegmentHandle>], dropped_at: u64) {
         self.retired.extend(segments.iter().map(|segment| Retired {
             path: segment.path(),
@@ -131,39 +148,37 @@ impl Committer {
         }));
     }
 
-    pub(super) fn checkpoint_if_due(&mut self, files: &Files, state: &State) {
-        if self.log.len() >= CHECKPOINT_LOG_BYTES || self.retired_bytes() >= CHECKPOINT_RETIRED_BYTES {
-            self.try_checkpoint(files, state);
-        }
-        self.remove_retired(files);
-    }
-
-    /// Without a checkpoint nothing is lost: the log only grows until the next attempt.
-    pub(super) fn try_checkpoint(&mut self, files: &Files, state: &State) {
-        if let Err(error) = self.checkpoint(files, state) {
-            tracing::warn!(%error, "no checkpoint could be written; it will be tried again");
-        }
-    }
-
-    /// Begins a new log file and writes a manifest that makes the ones before it unnecessary.
-    pub(super) fn checkpoint(&mut self, files: &Files, state: &State) -> Result<()> {
-        if self.manifests.first() == Some(&state.version.sequence) {
-            self.uncheckpointed = false;
-            return Ok(());
-        }
-        let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
+    /// Begins a new log file behind the last commit, unless nothing was logged to this one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::DiskFull`]; [`ErrorCode::Poisoned`] from then on for others.
+    pub(super) fn rotate(&mut self, files: &Files, state: &State) -> Result<()> {
         let synced = self.log.sync();
         self.poison_on_error(synced)?;
         // A file that an earlier attempt began and nothing was logged to will do.
         if !self.log.is_empty() {
-            let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence);
+            let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
+            let created = LogWriter::create(vfs, &dir, self.log.number() + 1, state.version.sequence);
             // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
             self.log = self.poison_unless_full(created)?;
+            (self.rows, self.records) = (0, 0);
         }
-        let manifest = Manifest { version: state.version, catalog: state.to_record(self.log.number())? };
+        Ok(())
+    }
+
+    /// Writes a manifest of a state whose rows all stand in segments, behind which the log goes on with file `log`, and
+    /// removes what it and the one before it do not need.
+    ///
+    /// # Errors
+    /// [`ErrorCode::DiskFull`]; [`ErrorCode::Poisoned`] from then on for others.
+    pub(super) fn write_manifest(&mut self, files: &Files, state: &State, log: u64) -> Result<()> {
+        let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
+        if self.manifests.first() == Some(&state.version.sequence) {
+            return Ok(());
+        }
+        let manifest = Manifest { version: state.version, catalog: state.to_record(log)? };
         let written = manifest.write(vfs, &files.dir);
         self.poison_unless_full(written)?;
-        self.uncheckpointed = false;
         self.manifests.insert(0, state.version.sequence);
         self.manifests.truncate(MANIFESTS_KEPT);
         // Those that are superseded, and those that were found damaged.
@@ -181,13 +196,14 @@ impl Committer {
                 remove(files, &log_dir.join(name));
             }
         }
+        self.remove_retired(files);
         Ok(())
     }
 
     /// Maps the segments that handles and snapshots of this process may still read: a later owner may remove their
     /// files. No data is read.
     pub(super) fn map_readable_segments(&self, state: &State) {
-        let current = state.tables.values().flat_map(|table| &table.segments).cloned();
+        let current = state.tables.values().flat_map(|table| table.segments.iter()).cloned();
         let retired = self.retired.iter().filter_map(|retired| retired.readers.upgrade());
         for segment in current.chain(retired) {
             if let Err(error) = segment.open() {

@@ -1,48 +1,55 @@
-//! Keeps the number of runs of a table bounded.
+//! Which segments are rewritten, so that a lookup and a scan stay cheap.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use crate::storage::segment::SegmentHandle;
+use crate::storage::table::TableState;
 
-use crate::api::error::Result;
-use crate::storage::state::{SegmentHandle, TableState};
-
-/// A table has at most this many runs that may overlap in key; an append beyond merges the newest.
+/// A table has at most this many runs, which may all overlap in a key.
 const RUNS_MAX: usize = 8;
+/// A segment of which more than one row in so many is deleted is written anew.
+const DELETED_SHARE: u64 = 2;
 
-/// Runs that the next append rewrites together with its rows, so that no more than [`RUNS_MAX`] may overlap: the
-/// newest, and older ones as long as they are not much larger than what is rewritten anyway.
-pub(super) fn runs_to_merge(table: &TableState) -> HashSet<u64> {
+/// The segments of a table that should become one run, together with new rows if there are `new_rows`: the newest runs
+/// as long as there are too many, older ones as long as they are not much larger than what is rewritten anyway, and
+/// segments with many deleted rows.
+pub(super) fn segments_to_rewrite(table: &TableState, new_rows: u64) -> Vec<Arc<SegmentHandle>> {
+    let mut deleted: HashMap<u64, u64> =
+        table.deleted.iter().map(|(&segment, rows)| (segment, rows.count())).collect();
+    for index in table.tails.iter().filter_map(|tail| tail.index.as_ref()) {
+        for (segment, _, _) in index.deleted_rows() {
+            *deleted.entry(segment).or_default() += 1;
+        }
+    }
+    let deleted_in = |segment: &SegmentHandle| deleted.get(&segment.id()).copied().unwrap_or_default();
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for record in table.segments.iter().map(|segment| segment.record()) {
-        match runs.last_mut() {
-            Some((run, rows)) if *run == record.run => *rows += record.rows,
-            _ => runs.push((record.run, record.rows)),
+        match runs.iter_mut().find(|(run, _)| *run == record.run) {
+            Some((_, rows)) => *rows += record.rows,
+            None => runs.push((record.run, record.rows)),
         }
     }
     let mut merged = HashSet::new();
-    let mut rows_merged = 0;
-    if runs.len() >= RUNS_MAX {
+    let mut rewritten = new_rows;
+    let added = usize::from(new_rows > 0);
+    if runs.len() + added > RUNS_MAX {
         while let Some(&(run, rows)) = runs.last()
-            && (runs.len() >= RUNS_MAX || rows <= 2 * rows_merged)
+            && (runs.len() + 1 > RUNS_MAX || rows <= 2 * rewritten)
         {
             merged.insert(run);
-            rows_merged += rows;
+            rewritten += rows;
             runs.pop();
         }
     }
-    merged
+    let is_rewritten = |segment: &&Arc<SegmentHandle>| {
+        merged.contains(&segment.record().run) || DELETED_SHARE * deleted_in(segment) > segment.record().rows
+    };
+    table.segments.iter().filter(is_rewritten).cloned().collect()
 }
 
-pub(super) fn segment_batches(
-    segment: &Arc<SegmentHandle>,
-) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_> {
-    match segment.open() {
-        Ok(open) => {
-            let all: Vec<usize> = (0..open.schema().fields().len()).collect();
-            Box::new((0..open.batch_count()).map(move |batch| open.read_batch(batch, &all, open.schema())))
-        }
-        Err(error) => Box::new(std::iter::once(Err(error))),
-    }
+/// Whether one more run would be too many.
+pub(super) fn is_full(table: &TableState) -> bool {
+    let runs: HashSet<u64> = table.segments.iter().map(|segment| segment.record().run).collect();
+    runs.len() >= RUNS_MAX
 }

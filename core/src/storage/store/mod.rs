@@ -1,34 +1,41 @@
 //! The owner of a directory: commits, checkpoints, removal of what nobody needs.
 
 mod committer;
+mod fold;
 mod merge;
 mod opening;
+mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use arrow::array::RecordBatch;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use self::committer::Committer;
-use self::merge::{runs_to_merge, segment_batches};
 use self::opening::{
-    begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, take_lock, whole_manifests,
+    begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, remove_other_indexes, take_lock,
+    whole_manifests,
 };
+pub(crate) use self::write::{Change, Incoming};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
-use crate::storage::edit::{CatalogRecord, Edit};
-use crate::storage::format::RECORD_BODY_MAX;
-use crate::storage::live::HeadWriter;
-use crate::storage::load::{Load, NewSegments};
+use crate::storage::edit::CatalogRecord;
+use crate::storage::files::Files;
+use crate::storage::live::{HEAD_WORDS, HeadWriter, Indexes};
+use crate::storage::load::{Duplicates, Load};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::recovery::{self, Recovered};
-use crate::storage::state::{Files, SegmentHandle, State, TableShape, TableState};
+use crate::storage::state::State;
+use crate::storage::table::{TableShape, TableState};
+use crate::storage::vfs::boot;
+
+/// A cache that is closed leaves up to so many rows and deletions in the log: the next owner has read them in no time.
+const LOGGED_ROWS_MAX: usize = 1 << 14;
 
 /// When a commit survives a crash of the machine. A crash of the process alone loses nothing in any setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,10 @@ pub(crate) struct Store {
     sync: Sync,
     load_memory: usize,
     committer: Mutex<Committer>,
+    /// Held by who moves rows that are there already: one at a time.
+    maintenance: Mutex<()>,
+    /// Whether rows should be moved soon, and who waits to be told.
+    due: (Mutex<bool>, Condvar),
     head: HeadWriter,
     damage: Option<String>,
 }
@@ -88,20 +99,26 @@ impl Store {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         }
         vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
-        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, None)?;
-        let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
-        let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
-        let manifests = whole_manifests(&files)?;
-        remove_orphans(&files, &state, &manifests)?;
-        let mut committer = Committer::new(lock, log, manifests, unclean);
-        if unclean {
-            committer.checkpoint(&files, &state)?;
-        }
         let path = files.head_path();
-        let head = vfs.open_head(&path).map_err(|error| Error::io("create", &path, error))?;
+        let words = vfs.open_words(&path, HEAD_WORDS).map_err(|error| Error::io("create", &path, error))?;
+        let head = HeadWriter::new(words, boot());
+        let indexes = Indexes::Owned(head.owner());
+        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, None, indexes)?;
+        let unclean = !is_new && tail.as_ref().is_none_or(|tail| !tail.closed);
+        let log = begin_log(&files, &mut state, tail.as_ref(), last_log, unclean)?;
+        let manifests = whole_manifests(&files)?;
+        let superseded = remove_orphans(&files, &state, &manifests)?;
+        let mut committer = Committer::new(lock, log, manifests, unclean, head.owner());
+        committer.retire_files(&files, superseded, state.version.sequence);
+        let current = |table: &Arc<TableState>| {
+            let tails = table.tails.iter().filter(|tail| tail.tail.log == committer.log.number());
+            tails.map(|tail| tail.rows).sum::<usize>()
+        };
+        committer.rows = state.tables.values().map(current).sum();
         head.beat(SystemTime::now());
         head.publish(committer.head(&state));
-        Ok(Self {
+        remove_other_indexes(&files, head.owner())?;
+        let store = Self {
             next_table: AtomicU64::new(state.next_table),
             next_segment: AtomicU64::new(state.next_segment),
             state: ArcSwap::from_pointee(state),
@@ -109,10 +126,24 @@ impl Store {
             sync,
             load_memory,
             committer: Mutex::new(committer),
+            maintenance: Mutex::default(),
+            due: (Mutex::new(false), Condvar::new()),
             head,
             damage,
             files,
-        })
+        };
+        // One crash after another must not add up. Rows that a crash left in the log are moved when there is time.
+        let has_tails = store.state.load().tables.values().any(|table| !table.tails.is_empty());
+        if has_tails {
+            store.wake();
+        } else if unclean && let Err(error) = store.fold() {
+            // On a full disk the cache serves, and takes writes when there is space.
+            if error.code() != ErrorCode::DiskFull {
+                return Err(error);
+            }
+            tracing::warn!(%error, "no checkpoint could be written when the cache was opened");
+        }
+        Ok(store)
     }
 
     /// The newest committed state.
@@ -135,101 +166,6 @@ impl Store {
     /// What recovery found damaged and left out.
     pub(crate) fn damage(&self) -> Option<&str> {
         self.damage.as_deref()
-    }
-
-    /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
-    ///
-    /// # Errors
-    /// [`ErrorCode::TableExists`], those of [`Load::run`] and of a commit; there is then no such table.
-    pub(crate) fn create_table(
-        &self,
-        shape: TableShape,
-        as_of: SystemTime,
-        batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Arc<State>> {
-        let table = self.next_table.fetch_add(1, Ordering::Relaxed);
-        let shape = Arc::new(TableShape { id: table, ..shape });
-        let empty = TableState { shape: shape.clone(), segments: Vec::new(), as_of: None };
-        let loaded =
-            self.load(&empty, None).run(batches).and_then(|new| self.commit_table(&shape, new, as_of));
-        if loaded.is_err() {
-            // Fails if files stayed, whose commit may be in the log.
-            drop(self.files.vfs.remove_dir(&self.files.table_dir(table)));
-        }
-        loaded
-    }
-
-    fn commit_table(&self, shape: &TableShape, new: NewSegments, as_of: SystemTime) -> Result<Arc<State>> {
-        let mut committer = self.committer.lock();
-        if self.state().names.contains_key(&shape.name) {
-            return Err(Error::new(
-                ErrorCode::TableExists,
-                format!("there is a table `{}` already", shape.name),
-            ));
-        }
-        let mut edits = vec![Edit::DefineTable(shape.to_record()?)];
-        edits.extend(content_edits(shape.id, &new, as_of));
-        self.commit_segments(&mut committer, &edits, new)
-    }
-
-    /// Adds rows to a table.
-    ///
-    /// # Errors
-    /// Those of [`Load::run`] and of a commit; the table is as before.
-    pub(crate) fn append(
-        &self,
-        table: u64,
-        as_of: SystemTime,
-        batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Version> {
-        let lock = self.load_lock(table);
-        let _loading = lock.lock();
-        let current = self.table(table)?;
-        let merged = runs_to_merge(&current);
-        let mut kept = (*current).clone();
-        kept.segments.retain(|segment| !merged.contains(&segment.record().run));
-        let old: Vec<_> = current
-            .segments
-            .iter()
-            .filter(|segment| merged.contains(&segment.record().run))
-            .cloned()
-            .collect();
-        let mut rows = old.iter().flat_map(|segment| segment_batches(segment)).chain(batches);
-        let merged_rows = old.iter().map(|segment| segment.record().rows).sum();
-        let new = Load { merged_rows, ..self.load(&current, Some(&kept)) }.run(&mut rows)?;
-        self.swap_segments(&current, &old, new, as_of)
-    }
-
-    /// Puts rows in the place of all rows of a table.
-    ///
-    /// # Errors
-    /// Those of [`Load::run`] and of a commit; the table is as before.
-    pub(crate) fn replace(
-        &self,
-        table: u64,
-        as_of: SystemTime,
-        batches: &mut dyn Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Version> {
-        let lock = self.load_lock(table);
-        let _loading = lock.lock();
-        let current = self.table(table)?;
-        let new = self.load(&current, None).run(batches)?;
-        self.swap_segments(&current, &current.segments, new, as_of)
-    }
-
-    /// Removes a table.
-    ///
-    /// # Errors
-    /// [`ErrorCode::TableNotFound`], and those of a commit.
-    pub(crate) fn drop_table(&self, name: &str) -> Result<Version> {
-        let id = self.state().table(name)?.shape.id;
-        let lock = self.load_lock(id);
-        let _loading = lock.lock();
-        let current = self.table(id)?;
-        let mut committer = self.committer.lock();
-        let state = self.commit(&mut committer, &[Edit::DropTable { table: id }])?;
-        committer.retire(&current.segments, state.version.sequence);
-        Ok(state.version)
     }
 
     /// Makes every commit durable. Blocks on the disk.
@@ -260,7 +196,10 @@ impl Store {
         let mut committer = self.committer.lock();
         committer.check()?;
         self.head.beat(SystemTime::now());
-        committer.checkpoint_if_due(&self.files, &self.state.load());
+        committer.remove_retired(&self.files);
+        if self.is_due(&committer) {
+            self.wake();
+        }
         Ok(())
     }
 
@@ -278,21 +217,30 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
     pub(crate) fn close(&self, map_segments: bool) -> Result<()> {
+        let is_worth_it = {
+            let committer = self.committer.lock();
+            if committer.lock.is_none() {
+                return Ok(());
+            }
+            committer.check()?;
+            let has_tails = self.state.load().tables.values().any(|table| !table.tails.is_empty());
+            committer.uncheckpointed && (!has_tails || committer.rows >= LOGGED_ROWS_MAX)
+        };
+        // Without a checkpoint nothing is lost: the next owner reads the log.
+        if is_worth_it && let Err(error) = self.fold() {
+            tracing::warn!(%error, "no checkpoint could be written when the cache was closed");
+        }
         let mut committer = self.committer.lock();
         if committer.lock.is_none() {
             return Ok(());
         }
         committer.check()?;
         let state = self.state.load_full();
-        if committer.uncheckpointed {
-            committer.try_checkpoint(&self.files, &state);
-            committer.check()?;
-        }
         if map_segments {
             committer.map_readable_segments(&state);
         }
         committer.remove_retired(&self.files);
-        let record = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
+        let record = Record::bare(RecordKind::Closed, state.version);
         committer.log.reserve(&record)?;
         let result = committer.log.append(&record).and_then(|()| committer.log.sync());
         committer.poison_on_error(result)?;
@@ -310,107 +258,21 @@ impl Store {
         self.state.load().tables.get(&id).cloned().ok_or_else(dropped)
     }
 
-    fn load<'a>(&'a self, table: &'a TableState, existing: Option<&'a TableState>) -> Load<'a> {
-        let next_segment = &self.next_segment;
-        Load {
-            merged_rows: 0,
-            files: &self.files,
-            shape: &table.shape,
-            next_segment,
-            memory: self.load_memory,
-            existing,
-        }
+    fn load<'a>(&'a self, shape: &'a Arc<TableShape>, duplicates: Duplicates<'a>) -> Load<'a> {
+        let (files, next_segment, memory) = (&self.files, &self.next_segment, self.load_memory);
+        Load { files, shape, next_segment, memory, duplicates }
     }
 
-    fn swap_segments(
-        &self,
-        current: &TableState,
-        old: &[Arc<SegmentHandle>],
-        new: NewSegments,
-        as_of: SystemTime,
-    ) -> Result<Version> {
-        let table = current.shape.id;
-        let mut edits = Vec::new();
-        if !old.is_empty() {
-            edits.push(Edit::DropSegments {
-                table,
-                segments: old.iter().map(|old| old.record().id).collect(),
-            });
-        }
-        edits.extend(content_edits(table, &new, as_of));
-        let mut committer = self.committer.lock();
-        let state = self.commit_segments(&mut committer, &edits, new)?;
-        committer.retire(old, state.version.sequence);
-        Ok(state.version)
+    fn indexes(&self) -> Indexes {
+        Indexes::Owned(self.head.owner())
     }
-
-    /// Commits edits that name new segments; their files stay if the commit is there, or may be.
-    fn commit_segments(
-        &self,
-        committer: &mut Committer,
-        edits: &[Edit],
-        new: NewSegments,
-    ) -> Result<Arc<State>> {
-        let result = self.commit(committer, edits);
-        if result.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
-            new.keep();
-        }
-        result
-    }
-
-    /// The one way to change anything: a record in the log, then the new state for all readers.
-    fn commit(&self, committer: &mut Committer, edits: &[Edit]) -> Result<Arc<State>> {
-        committer.check()?;
-        let mut state = (**self.state.load()).clone();
-        state.version.sequence += 1;
-        edits.iter().try_for_each(|edit| state.apply(edit, &self.files))?;
-        let body = rmp_serde::to_vec_named(edits)
-            .map_err(|error| Error::internal("cannot encode a commit").with_source(error))?;
-        if body.len() > RECORD_BODY_MAX {
-            return Err(Error::new(
-                ErrorCode::InvalidArgument,
-                format!("the commit's record has {} bytes; the limit is {RECORD_BODY_MAX}", body.len()),
-            ));
-        }
-        let record = Record { kind: RecordKind::Commit, version: state.version, body: &body };
-        committer.log.reserve(&record)?;
-        let result = committer.log.append(&record).and_then(|()| match self.sync {
-            Sync::Always => committer.log.sync(),
-            Sync::Later => Ok(()),
-        });
-        committer.poison_on_error(result).map_err(|error| {
-            Error::new(
-                ErrorCode::OutcomeUnknown,
-                "the disk failed while the commit was written; open the cache again and look whether it is there",
-            )
-            .with_source(error)
-        })?;
-        committer.uncheckpointed = true;
-        let state = Arc::new(state);
-        self.state.store(state.clone());
-        self.head.publish(committer.head(&state));
-        Ok(state)
-    }
-}
-
-/// The edits that give a table new rows.
-fn content_edits(table: u64, new: &NewSegments, as_of: SystemTime) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    if new.rows() > 0 {
-        edits.push(Edit::AddSegments { table, segments: new.records() });
-    }
-    edits.push(Edit::SetFreshness { table, as_of: nanoseconds(as_of) });
-    edits
 }
 
 fn dropped() -> Error {
     Error::new(ErrorCode::TableNotFound, "the table was dropped")
 }
 
-fn nanoseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

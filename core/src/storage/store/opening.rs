@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::edit::Edit;
+use crate::storage::files::Files;
 use crate::storage::load::remove_scratch;
-use crate::storage::log::{LogWriter, Record, RecordKind};
+use crate::storage::log::{self, LogFile, LogWriter, Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::recovery::LogTail;
-use crate::storage::state::{Files, State};
+use crate::storage::state::State;
 use crate::storage::vfs::LockOutcome;
 
 /// What may stand in a directory whose first manifest was never finished.
@@ -61,13 +63,13 @@ pub(super) fn take_lock(files: &Files) -> Result<DirectoryLock> {
 pub(super) fn begin_log(
     files: &Files,
     state: &mut State,
-    tail: Option<LogTail>,
+    tail: Option<&LogTail>,
     last_log: u64,
     unclean: bool,
 ) -> Result<LogWriter> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let mut log = match tail {
-        Some(LogTail { number, end, closed: true }) => LogWriter::resume(vfs, &dir, number, end)?,
+        Some(&LogTail { number, end, closed: true, .. }) => LogWriter::resume(vfs, &dir, number, end)?,
         _ => {
             let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
             if unclean {
@@ -76,7 +78,7 @@ pub(super) fn begin_log(
             log
         }
     };
-    let record = Record { kind: RecordKind::Opened, version: state.version, body: &[] };
+    let record = Record::bare(RecordKind::Opened, state.version);
     log.reserve(&record)?;
     log.append(&record)?;
     log.sync()?;
@@ -91,29 +93,72 @@ pub(super) fn whole_manifests(files: &Files) -> Result<Vec<u64>> {
     Ok(sequences)
 }
 
-/// Removes what a crash left behind: segments that neither the state nor a kept manifest names, and all
-/// temporary files.
-pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<()> {
+/// Removes what a crash left behind: segments that nothing names, and all temporary files. Returns the segments that the
+/// state does not need, but who recovers from a kept manifest: replaying the log reads what stood there in between.
+pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<Vec<PathBuf>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
-    let mut needed: HashSet<PathBuf> = state.segment_paths().collect();
+    let current: HashSet<PathBuf> = state.segment_paths().collect();
+    let mut named = logged_segments(files)?;
     for &sequence in manifests {
         let manifest = Manifest::read(vfs, &manifest::path(dir, sequence))?;
-        needed.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
+        named.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
     }
     let list = |dir: &Path| vfs.list(dir).map_err(|error| Error::io("list", dir, error));
     let tables = dir.join("tables");
+    let mut superseded = Vec::new();
     for table in list(&tables)? {
         let folder = tables.join(&table);
         let names = list(&folder)?;
-        let orphans: Vec<_> =
-            names.iter().map(|name| folder.join(name)).filter(|path| !needed.contains(path)).collect();
-        orphans.iter().for_each(|path| remove(files, path));
-        if orphans.len() == names.len() && vfs.remove_dir(&folder).is_err() {
+        let mut removed = 0;
+        for path in names.iter().map(|name| folder.join(name)).filter(|path| !current.contains(path)) {
+            if named.contains(&path) {
+                superseded.push(path);
+            } else {
+                remove(files, &path);
+                removed += 1;
+            }
+        }
+        if removed == names.len() && vfs.remove_dir(&folder).is_err() {
             tracing::warn!(folder = %folder.display(), "cannot remove the folder of a dropped table");
         }
     }
     for name in list(&files.tmp_dir())? {
         remove_scratch(files, &files.tmp_dir().join(name));
+    }
+    Ok(superseded)
+}
+
+/// Paths of all segments that the log files there are name.
+fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
+    let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
+    let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+    let mut paths = HashSet::new();
+    for name in names.iter().filter(|name| log::file_number(name).is_some()) {
+        // What cannot be read is nothing that anyone recovers from; recovery said so.
+        let Ok(Some(file)) = LogFile::read(vfs, &dir.join(name)) else { continue };
+        let mut offset = file.start();
+        while let Some((record, end)) = file.record_at(offset) {
+            offset = end;
+            let edits: Vec<Edit> = rmp_serde::from_slice(record.edits).unwrap_or_default();
+            for edit in &edits {
+                if let Edit::AddSegments { table, segments, .. }
+                | Edit::Rewrite { table, into: segments, .. } = edit
+                {
+                    paths.extend(segments.iter().map(|segment| files.segment_path(*table, segment.id)));
+                }
+            }
+        }
+    }
+    Ok(paths)
+}
+
+/// Removes the indexes of tails that an earlier owner left.
+pub(super) fn remove_other_indexes(files: &Files, owner: u64) -> Result<()> {
+    let dir = files.live_dir();
+    let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+    let own = format!("{owner}-");
+    for name in names.iter().filter(|name| name.contains('-') && !name.starts_with(&own)) {
+        remove(files, &dir.join(name));
     }
     Ok(())
 }

@@ -38,10 +38,24 @@ fn content(store: &Store) -> Option<BTreeSet<i64>> {
     let state = store.state();
     let table = state.table("numbers").ok()?;
     let mut ids = BTreeSet::new();
-    for batch in table.segments.iter().flat_map(segment_batches) {
-        ids.extend(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+    let mut parts = table.tail_parts();
+    parts.extend(table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap()));
+    for part in parts {
+        for batch in table.read_part(&part, None, state.version.sequence, &[0], &schema()).unwrap() {
+            let rows = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+            rows.into_iter().for_each(|id| assert!(ids.insert(id), "{id} comes twice"));
+        }
     }
+    assert_eq!(table.rows, ids.len() as u64);
     Some(ids)
+}
+
+fn append(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
+    store.write(vec![Change::Append { table, rows: &mut rows(ids) }], SystemTime::now())
+}
+
+fn replace(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
+    store.write(vec![Change::Replace { table, rows: &mut rows(ids) }], SystemTime::now())
 }
 
 /// The states that the workload goes through, in order.
@@ -62,10 +76,10 @@ fn workload(store: &Store) -> (usize, Result<()>) {
         acknowledged += 1;
         let table = store.state().table("numbers")?.shape.id;
         for step in 0..10 {
-            store.append(table, SystemTime::now(), &mut rows(100 + step..101 + step))?;
+            append(store, table, 100 + step..101 + step)?;
             acknowledged += 1;
         }
-        store.replace(table, SystemTime::now(), &mut rows(500..600))?;
+        replace(store, table, 500..600)?;
         acknowledged += 1;
         store.close(false)
     };
@@ -159,6 +173,10 @@ fn a_disk_that_stays_unreadable_loses_nothing() {
     fault_everywhere(true, EIO);
 }
 
+fn recover(dir: &Path) -> State {
+    recovery::recover(&Files::new(dir.to_owned(), Arc::new(OsVfs)), None, Indexes::Private).unwrap().state
+}
+
 #[test]
 fn both_manifests_give_the_same_state() {
     let dir = tempfile::tempdir().unwrap();
@@ -166,16 +184,15 @@ fn both_manifests_give_the_same_state() {
     store.create_table(shape(), SystemTime::now(), &mut rows(0..100)).unwrap();
     let table = store.state().table("numbers").unwrap().shape.id;
     for step in 0..20 {
-        store.append(table, SystemTime::now(), &mut rows(100 + step..101 + step)).unwrap();
-        let state = store.state.load_full();
-        store.committer.lock().checkpoint(&store.files, &state).unwrap();
+        append(&store, table, 100 + step..101 + step).unwrap();
+        store.fold().unwrap();
     }
     let sequences = manifest::list(&OsVfs, dir.path()).unwrap();
     assert_eq!(sequences.len(), MANIFESTS_KEPT);
     drop(store);
-    let newest = recovery::recover(&Files::new(dir.path().to_owned(), Arc::new(OsVfs)), None).unwrap().state;
+    let newest = recover(dir.path());
     OsVfs.remove(&manifest::path(dir.path(), sequences[0])).unwrap();
-    let older = recovery::recover(&Files::new(dir.path().to_owned(), Arc::new(OsVfs)), None).unwrap().state;
+    let older = recover(dir.path());
     assert_eq!(newest.version, older.version);
     let paths = |state: &State| state.segment_paths().collect::<BTreeSet<_>>();
     assert_eq!(paths(&newest), paths(&older));
@@ -189,20 +206,14 @@ fn files_of_replaced_rows_are_removed_when_nobody_needs_them() {
     store.create_table(shape(), SystemTime::now(), &mut rows(0..100)).unwrap();
     let table = store.state().table("numbers").unwrap().shape.id;
     let held = store.state.load_full();
-    let checkpoint = || {
-        let state = store.state.load_full();
-        let mut committer = store.committer.lock();
-        committer.checkpoint(&store.files, &state).unwrap();
-        committer.remove_retired(&store.files);
-    };
     for step in 0..5 {
-        store.replace(table, SystemTime::now(), &mut rows(step..step + 10)).unwrap();
-        checkpoint();
+        replace(&store, table, step..step + 10).unwrap();
+        store.fold().unwrap();
     }
     let held_path = held.segment_paths().next().unwrap();
     assert!(files_below(dir.path()).contains(&held_path), "a reader holds it");
     drop(held);
-    checkpoint();
+    store.upkeep().unwrap();
     let present = files_below(dir.path());
     assert!(!present.contains(&held_path));
     assert!(present.len() <= 1 + MANIFESTS_KEPT, "{present:?}");

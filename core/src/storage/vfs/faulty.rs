@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{LockOutcome, OsVfs, Vfs, VfsFile};
-use crate::storage::live::{HeadReader, HeadWriter};
+use crate::storage::live::Words;
 use crate::storage::region::Region;
 
 /// Fails the operation of a number, or that and every later one.
@@ -56,17 +56,26 @@ impl Vfs for FaultyVfs {
         Ok(Box::new(FaultyFile { file: OsVfs.open_write(path)?, plan: self.plan.clone() }))
     }
 
-    fn open_head(&self, path: &Path) -> io::Result<HeadWriter> {
+    fn open_words(&self, path: &Path, len: usize) -> io::Result<Words> {
         self.plan.step()?;
-        OsVfs.open_head(path)
+        OsVfs.open_words(path, len)
     }
 
-    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>> {
-        OsVfs.read_head(path)
+    fn create_words(&self, path: &Path, len: usize) -> io::Result<Words> {
+        self.plan.step()?;
+        OsVfs.create_words(path, len)
     }
 
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        OsVfs.read_at(path, offset, len)
+    fn map_words(&self, path: &Path) -> io::Result<Option<Words>> {
+        OsVfs.map_words(path)
+    }
+
+    fn map_log(&self, path: &Path) -> io::Result<(Region, usize)> {
+        OsVfs.map_log(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        OsVfs.len(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

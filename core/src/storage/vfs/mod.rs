@@ -10,9 +10,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-pub(crate) use os::OsVfs;
+pub(crate) use os::{OsVfs, boot};
 
-use super::live::{HeadReader, HeadWriter};
+use super::live::Words;
 use super::region::Region;
 
 /// The files below a cache directory.
@@ -26,14 +26,20 @@ pub(crate) trait Vfs: fmt::Debug + Send + Sync {
     /// Opens an existing file to write on behind its last byte.
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
 
-    /// Opens or creates the page that readers in other processes follow, its space reserved.
-    fn open_head(&self, path: &Path) -> io::Result<HeadWriter>;
+    /// Opens or creates a file of at least so many words for writing, its space reserved; what stands in it stays.
+    fn open_words(&self, path: &Path, len: usize) -> io::Result<Words>;
 
-    /// Opens that page to read it; `None` if there is none.
-    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>>;
+    /// Creates a file of so many zero words for writing, its space reserved, in the place of any file of that name.
+    fn create_words(&self, path: &Path, len: usize) -> io::Result<Words>;
 
-    /// Up to `len` bytes at `offset`; fewer if the file ends there.
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// Opens a file of words to read it; `None` if there is none.
+    fn map_words(&self, path: &Path) -> io::Result<Option<Words>>;
+
+    /// Maps a log file as long as it may ever become, and says how long it is now.
+    fn map_log(&self, path: &Path) -> io::Result<(Region, usize)>;
+
+    /// Bytes of a file.
+    fn len(&self, path: &Path) -> io::Result<u64>;
 
     /// The whole content of a small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;

@@ -4,12 +4,24 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{LockOutcome, Vfs, VfsFile};
-use crate::storage::live::{HEAD_LEN, HeadReader, HeadWriter};
+use crate::storage::format::{LOG_LEN_MAX, checksum};
+use crate::storage::live::Words;
 use crate::storage::region::Region;
+
+/// A number of the boot that this machine runs since: shared memory of an earlier one is worth nothing. Containers of one
+/// machine see the same.
+pub(crate) fn boot() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        // Without it, as outside of Linux, only the lock tells whether an owner is there.
+        checksum(&fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default())
+    })
+}
 
 /// Mode of new files: the owner writes, its group may read (attached readers of another uid).
 const FILE_MODE: u32 = 0o640;
@@ -30,7 +42,7 @@ impl Vfs for OsVfs {
         Ok(Box::new(OsFile { file: OpenOptions::new().write(true).open(path)? }))
     }
 
-    fn open_head(&self, path: &Path) -> io::Result<HeadWriter> {
+    fn open_words(&self, path: &Path, len: usize) -> io::Result<Words> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -38,35 +50,35 @@ impl Vfs for OsVfs {
             .truncate(false)
             .mode(FILE_MODE)
             .open(path)?;
-        // A store into a page without space on disk would be a signal.
-        let mut file = OsFile { file };
-        file.allocate(HEAD_LEN as u64)?;
-        if file.file.metadata()?.len() < HEAD_LEN as u64 {
-            file.write_all_at(&[0; HEAD_LEN], 0)?;
-        }
-        HeadWriter::map(&file.file)
+        words(file, len)
     }
 
-    fn read_head(&self, path: &Path) -> io::Result<Option<HeadReader>> {
+    fn create_words(&self, path: &Path, len: usize) -> io::Result<Words> {
+        match self.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?;
+        words(file, len).inspect_err(|_| drop(self.remove(path)))
+    }
+
+    fn map_words(&self, path: &Path) -> io::Result<Option<Words>> {
         match File::open(path) {
-            Ok(file) => HeadReader::map(&file),
+            Ok(file) if file.metadata()?.len() == 0 => Ok(None),
+            Ok(file) => Words::map_foreign(&file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn map_log(&self, path: &Path) -> io::Result<(Region, usize)> {
         let file = File::open(path)?;
-        let mut bytes = vec![0; len];
-        let mut filled = 0;
-        while filled < len {
-            match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(LOG_LEN_MAX);
+        Ok((Region::map_beyond(&file, LOG_LEN_MAX)?, len))
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -153,6 +165,18 @@ impl Vfs for OsVfs {
             Ok(None)
         }
     }
+}
+
+/// The words of a file of this process.
+fn words(file: File, len: usize) -> io::Result<Words> {
+    // A store into a page without space on disk would be a signal.
+    let (mut file, bytes) = (OsFile { file }, 8 * len);
+    file.allocate(bytes as u64)?;
+    let found = usize::try_from(file.file.metadata()?.len()).unwrap_or(usize::MAX);
+    if found < bytes {
+        file.write_all_at(&vec![0; bytes - found], found as u64)?;
+    }
+    Words::map_owned(&file.file)
 }
 
 /// Unlocks when dropped: a child that another thread is just forking holds the descriptor open until its exec.

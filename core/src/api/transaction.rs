@@ -1,0 +1,127 @@
+//! Several changes in one commit.
+
+use std::sync::Arc;
+
+use super::backend::Backend;
+use super::error::Result;
+use super::key::{Key, owned};
+use super::table::Table;
+use super::value::Value;
+use super::version::Version;
+use crate::source::Input;
+
+/// Changes that become visible together: readers see all of them or none.
+///
+/// They are made in the order in which they were added, by [`commit`](Self::commit); until then nothing has happened, and
+/// dropping the transaction does nothing. Rows that are read from files or readers are read by the commit.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # use std::sync::Arc;
+/// # use arrow::array::{Int64Array, RecordBatch};
+/// # use arrow::datatypes::{DataType, Field, Schema};
+/// # use pillion::{Cache, TableDefinition};
+/// # let cache = Cache::open(dir.path())?;
+/// # let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+/// # let rows = |ids: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(ids))]).unwrap();
+/// # let table = |name| cache.define_table(name, TableDefinition::new(rows(vec![1, 2])).primary_key(["id"]));
+/// # let (orders, lines) = (table("orders")?, table("lines")?);
+/// cache
+///     .transaction()
+///     .upsert(&orders, rows(vec![2, 3]))
+///     .delete(&lines, &[1])?
+///     .source_position("shop", b"0/16B3748")
+///     .commit()?;
+/// # assert!(lines.get(1)?.is_none() && orders.get(3)?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing happens before `commit`"]
+pub struct Transaction {
+    backend: Arc<dyn Backend>,
+    changes: Vec<Change>,
+}
+
+/// One change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// See [`Table::append`].
+    Append { table: u64, rows: Input },
+    /// See [`Table::upsert`].
+    Upsert { table: u64, rows: Input },
+    /// See [`Table::replace`].
+    Replace { table: u64, rows: Input },
+    /// See [`Table::delete_many`].
+    Delete { table: u64, keys: Vec<Vec<Value>> },
+    /// See [`Table::truncate`].
+    Truncate { table: u64 },
+    /// See [`Transaction::source_position`].
+    Position { source: String, position: Vec<u8> },
+}
+
+impl Transaction {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { backend, changes: Vec::new() }
+    }
+
+    fn with(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// Adds rows to a table; see [`Table::append`].
+    pub fn append(self, table: &Table, rows: impl Into<Input>) -> Self {
+        let table = table.id();
+        self.with(Change::Append { table, rows: rows.into() })
+    }
+
+    /// Adds rows to a table in the place of those with the same keys; see [`Table::upsert`].
+    pub fn upsert(self, table: &Table, rows: impl Into<Input>) -> Self {
+        let table = table.id();
+        self.with(Change::Upsert { table, rows: rows.into() })
+    }
+
+    /// Puts rows in the place of all rows of a table; see [`Table::replace`].
+    pub fn replace(self, table: &Table, rows: impl Into<Input>) -> Self {
+        let table = table.id();
+        self.with(Change::Replace { table, rows: rows.into() })
+    }
+
+    /// Removes the rows with some keys from a table; see [`Table::delete_many`].
+    ///
+    /// # Errors
+    /// Those of the keys themselves.
+    pub fn delete<K: Key>(self, table: &Table, keys: &[K]) -> Result<Self> {
+        let keys = keys.iter().map(owned).collect::<Result<_>>()?;
+        let table = table.id();
+        Ok(self.with(Change::Delete { table, keys }))
+    }
+
+    /// Removes all rows of a table; see [`Table::truncate`].
+    pub fn truncate(self, table: &Table) -> Self {
+        let table = table.id();
+        self.with(Change::Truncate { table })
+    }
+
+    /// Says that the changes are all that a source told up to a position, so that whoever reads the source on knows where
+    /// ([`Cache::source_position`](crate::Cache::source_position)): rows and position are there together, or neither. An
+    /// empty position forgets the source.
+    pub fn source_position(self, source: impl Into<String>, position: impl Into<Vec<u8>>) -> Self {
+        self.with(Change::Position { source: source.into(), position: position.into() })
+    }
+
+    /// Makes the changes in one commit and returns its version; without any, the newest version.
+    ///
+    /// Blocks until all rows are read and logged. Rows that fit together into about 2 MiB are logged; more are written
+    /// into files first, as [`Table::append`] says.
+    ///
+    /// # Errors
+    /// Those of each change; none of them is then made. [`OutcomeUnknown`](crate::ErrorCode::OutcomeUnknown) if the disk
+    /// failed while the commit was written, or a sidecar did not answer.
+    pub fn commit(self) -> Result<Version> {
+        if self.changes.is_empty() {
+            return self.backend.version();
+        }
+        self.backend.write(self.changes)
+    }
+}

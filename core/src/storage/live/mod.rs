@@ -1,0 +1,15 @@
+//! What readers in other processes need to follow the owner without a message: files in `live/` that the owner maps
+//! for writing and readers map read-only.
+//!
+//! They hold 64-bit words, each an atomic, and are written so that an owner that is killed at any instruction leaves
+//! them readable. They are rebuilt at every open and never used for recovery: the log tells what was committed.
+
+mod head;
+mod index;
+mod indexes;
+mod words;
+
+pub(crate) use head::{HEAD_WORDS, Head, HeadReader, HeadWriter};
+pub(crate) use index::{Before, FIRST_CAPACITY, TailIndex};
+pub(crate) use indexes::Indexes;
+pub(crate) use words::Words;

@@ -1,0 +1,91 @@
+//! 64-bit words that one process writes while others read them.
+//!
+//! This is one of the files of storage that hold unsafe code.
+#![expect(unsafe_code, reason = "words shared with other processes are atomics in mapped memory")]
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{Mmap, MmapRaw};
+
+/// Words of a file, or of this process alone. All start as zero.
+pub(crate) struct Words {
+    place: Place,
+    len: usize,
+}
+
+enum Place {
+    /// A file that only this process writes.
+    Owned(MmapRaw),
+    /// A file that another process writes.
+    Foreign(Mmap),
+    /// Memory of this process.
+    Private(Box<[AtomicU64]>),
+}
+
+impl Words {
+    /// The words of a file whose space is allocated and that no other process writes.
+    pub(crate) fn map_owned(file: &File) -> io::Result<Self> {
+        let map = MmapRaw::map_raw(file)?;
+        Ok(Self { len: map.len() / 8, place: Place::Owned(map) })
+    }
+
+    /// The words of a file that another process may write. It is never truncated.
+    pub(crate) fn map_foreign(file: &File) -> io::Result<Self> {
+        // SAFETY: undefined behaviour follows if the bytes change while a reference to them is held. No reference to
+        // bytes is ever made from this map: `word` makes references to atomics only.
+        let map = unsafe { Mmap::map(file) }?;
+        Ok(Self { len: map.len() / 8, place: Place::Foreign(map) })
+    }
+
+    /// Words that only this process sees.
+    pub(crate) fn private(len: usize) -> Self {
+        Self { place: Place::Private(std::iter::repeat_with(AtomicU64::default).take(len).collect()), len }
+    }
+
+    /// Number of words.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether this process may write them.
+    pub(crate) fn is_writable(&self) -> bool {
+        !matches!(self.place, Place::Foreign(_))
+    }
+
+    /// The value of a word.
+    #[inline]
+    pub(crate) fn load(&self, word: usize, ordering: Ordering) -> u64 {
+        self.word(word).load(ordering)
+    }
+
+    /// Sets a word; only of words that this process [may write](Self::is_writable).
+    #[inline]
+    pub(crate) fn store(&self, word: usize, value: u64, ordering: Ordering) {
+        assert!(self.is_writable(), "the words belong to another process");
+        self.word(word).store(value, ordering);
+    }
+
+    #[inline]
+    fn word(&self, word: usize) -> &AtomicU64 {
+        assert!(word < self.len, "word {word} of {}", self.len);
+        let first = match &self.place {
+            Place::Owned(map) => map.as_mut_ptr().cast::<u64>(),
+            Place::Foreign(map) => map.as_ptr().cast::<u64>().cast_mut(),
+            Place::Private(words) => return &words[word],
+        };
+        // SAFETY: the map is page-aligned and so word-aligned, `word` is within it, and it stays mapped as long as
+        // `self` lives; every access by any process is an atomic access of a whole word. To a foreign map, which is
+        // read-only, `store` writes nothing; loads of a word are defined for read-only memory on the platforms that
+        // we support.
+        unsafe { AtomicU64::from_ptr(first.add(word)) }
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Words({})", self.len)
+    }
+}

@@ -1,0 +1,250 @@
+//! Moves rows: out of the log into segments, and out of many segments into few. Which rows a table has does not change.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+
+use super::Store;
+use super::committer::Committer;
+use super::merge::segments_to_rewrite;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::deleted::{DeletedRecord, DeletedRows};
+use crate::storage::edit::Edit;
+use crate::storage::load::{Duplicates, NewSegments};
+use crate::storage::log::{Record, RecordKind};
+use crate::storage::segment::SegmentHandle;
+use crate::storage::state::State;
+use crate::storage::table::TableState;
+use crate::storage::tail::KeyColumn;
+
+/// Rows are moved out of the log when it has this many bytes ...
+const FOLD_LOG_BYTES: u64 = 32 << 20;
+/// ... or this many rows and deletions ...
+const FOLD_ROWS: usize = 1 << 18;
+/// ... or this many commits ...
+const FOLD_RECORDS: usize = 1 << 13;
+/// ... or when segments of this many bytes wait for a manifest to be removed.
+const FOLD_RETIRED_BYTES: u64 = 64 << 20;
+
+/// Rows of a table that were written anew.
+struct Moved {
+    table: u64,
+    /// The table that they were read from.
+    from: Arc<TableState>,
+    /// Its segments that they stood in.
+    segments: Vec<Arc<SegmentHandle>>,
+    /// They also stood in the tails of log files up to this one; 0: in none.
+    log: u64,
+    new: NewSegments,
+}
+
+impl Store {
+    /// Whether rows should be moved out of the log.
+    pub(super) fn is_due(&self, committer: &Committer) -> bool {
+        committer.log.len() >= FOLD_LOG_BYTES
+            || committer.rows >= FOLD_ROWS
+            || committer.records >= FOLD_RECORDS
+            || committer.retired_bytes() >= FOLD_RETIRED_BYTES
+    }
+
+    /// Tells the thread that moves rows that there is work.
+    pub(crate) fn wake(&self) {
+        *self.due.0.lock() = true;
+        self.due.1.notify_all();
+    }
+
+    /// Waits until rows should be moved, or for some time; returns whether they should.
+    pub(crate) fn wait_until_due(&self, patience: Duration) -> bool {
+        let mut due = self.due.0.lock();
+        if !*due {
+            self.due.1.wait_for(&mut due, patience);
+        }
+        std::mem::take(&mut *due)
+    }
+
+    /// Moves all rows out of the log files so far into segments, and writes a manifest that makes these files unnecessary.
+    /// Commits go on meanwhile, in a new file.
+    ///
+    /// # Errors
+    /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`], [`ErrorCode::Corrupt`], [`ErrorCode::Poisoned`],
+    /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt.
+    pub(crate) fn fold(&self) -> Result<()> {
+        let _moving = self.maintenance.lock();
+        let (frozen, log) = {
+            let mut committer = self.committer.lock();
+            committer.check()?;
+            let state = self.state.load_full();
+            if !committer.uncheckpointed && state.tables.values().all(|table| table.tails.is_empty()) {
+                return Ok(());
+            }
+            committer.rotate(&self.files, &state)?;
+            committer.uncheckpointed = false;
+            (state, committer.log.number())
+        };
+        self.fold_frozen(&frozen, log).inspect_err(|_| self.committer.lock().uncheckpointed = true)
+    }
+
+    /// `log` is the file that the log goes on with behind `frozen`.
+    fn fold_frozen(&self, frozen: &State, log: u64) -> Result<()> {
+        let mut folded = frozen.clone();
+        let mut moved = Vec::new();
+        for (&id, table) in &frozen.tables {
+            let rows: usize = table.tails.iter().map(|tail| tail.rows).sum();
+            let segments = segments_to_rewrite(table, rows as u64);
+            if segments.is_empty() && table.tails.is_empty() {
+                continue;
+            }
+            let new = self.write_anew(table, &segments, true, frozen.version.sequence)?;
+            let dropped: Vec<u64> = segments.iter().map(|segment| segment.id()).collect();
+            folded.rewrite(id, &dropped, log - 1, &new)?;
+            moved.push(Moved { table: id, from: table.clone(), segments, log: log - 1, new });
+        }
+        for moved in moved {
+            self.commit_moved(moved, frozen.version.sequence)?;
+        }
+        let mut committer = self.committer.lock();
+        committer.check()?;
+        committer.write_manifest(&self.files, &folded, log)
+    }
+
+    /// Merges segments of a table so that there is room for one more run.
+    ///
+    /// # Errors
+    /// As [`fold`](Self::fold).
+    pub(super) fn merge_table(&self, id: u64) -> Result<()> {
+        let _moving = self.maintenance.lock();
+        let state = self.state.load_full();
+        let Some(table) = state.tables.get(&id) else { return Ok(()) };
+        let segments = segments_to_rewrite(table, 1);
+        if segments.is_empty() {
+            return Ok(());
+        }
+        let sequence = state.version.sequence;
+        let new = self.write_anew(table, &segments, false, sequence)?;
+        self.commit_moved(Moved { table: id, from: table.clone(), segments, log: 0, new }, sequence)
+    }
+
+    /// Writes the rows of some segments, and of the tails if asked for, that are live at a sequence.
+    fn write_anew(
+        &self,
+        table: &Arc<TableState>,
+        segments: &[Arc<SegmentHandle>],
+        tails: bool,
+        sequence: u64,
+    ) -> Result<NewSegments> {
+        let mut parts = Vec::new();
+        for segment in segments {
+            parts.extend(TableState::segment_parts(segment)?);
+        }
+        if tails {
+            parts.extend(table.tail_parts());
+        }
+        let schema = &table.shape.schema;
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let mut rows = parts.iter().flat_map(|part| -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
+            match table.read_part(part, None, sequence, &all, schema) {
+                Ok(batches) => Box::new(batches.into_iter().map(Ok)),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        });
+        self.load(&table.shape, Duplicates::Unique).run(&mut rows)
+    }
+
+    /// Puts moved rows in their place, without those that were deleted since `sequence`.
+    fn commit_moved(&self, moved: Moved, sequence: u64) -> Result<()> {
+        let mut committer = self.committer.lock();
+        committer.check()?;
+        let before = self.state.load_full();
+        let Some(current) = before.tables.get(&moved.table).filter(|current| moved.is_from(current)) else {
+            // The table was emptied meanwhile. Only the manifest that will be written needs the new files.
+            committer.retire(moved.new.segments(), before.version.sequence);
+            moved.new.keep();
+            return Ok(());
+        };
+        let deleted = moved.deleted_since(current, sequence)?;
+        let edit = Edit::Rewrite {
+            table: moved.table,
+            segments: moved.segments.iter().map(|segment| segment.id()).collect(),
+            log: moved.log,
+            into: moved.new.records(),
+            deleted,
+        };
+        let context = self.context(&committer, before.version.sequence + 1);
+        let mut state = (*before).clone();
+        state.version.sequence = context.sequence;
+        let Edit::Rewrite { segments, deleted, .. } = &edit else { return Ok(()) };
+        state.rewrite(moved.table, segments, moved.log, &moved.new)?;
+        state.table_mut(moved.table)?.add_deleted(deleted)?;
+        let edits = rmp_serde::to_vec_named(&[&edit])
+            .map_err(|error| Error::internal("cannot encode a commit").with_source(error))?;
+        let record = Record { kind: RecordKind::Commit, version: state.version, edits: &edits, data: &[] };
+        committer.log.reserve(&record)?;
+        // Whether it is there after a failure is all the same for the rows, and not for the files.
+        let result = committer.log.append(&record);
+        moved.new.keep();
+        committer.poison_on_error(result)?;
+        self.show(&mut committer, &before, &Arc::new(state));
+        Ok(())
+    }
+}
+
+impl Moved {
+    /// Whether all that was moved still stands in a table.
+    fn is_from(&self, current: &TableState) -> bool {
+        let held: HashSet<u64> = current.segments.iter().map(|segment| segment.id()).collect();
+        let has_tail = |since: u64| current.tails.iter().any(|tail| tail.tail.since == since);
+        self.segments.iter().all(|segment| held.contains(&segment.id()))
+            && (self.log == 0 || self.from.tails.iter().all(|tail| has_tail(tail.tail.since)))
+    }
+
+    /// The moved rows that were deleted after `sequence`, by their new places.
+    fn deleted_since(&self, current: &TableState, sequence: u64) -> Result<Vec<DeletedRecord>> {
+        let mut deleted: BTreeMap<u64, DeletedRows> = BTreeMap::new();
+        let mut delete = |key: &[u8], hash: u64| -> Result<()> {
+            for segment in self.new.segments().iter().filter(|segment| segment.may_hold(key)) {
+                if let Some(row) = segment.open()?.find(hash, key)? {
+                    deleted.entry(segment.id()).or_default().insert(row);
+                    return Ok(());
+                }
+            }
+            Err(Error::new(ErrorCode::Internal, "a row that was moved is not where it was moved to"))
+        };
+        let key_columns = &current.shape.primary_key;
+        if self.log > 0 {
+            for tail in &self.from.tails {
+                // A larger index may have taken its place since.
+                let view = current.tails.iter().find(|held| held.tail.since == tail.tail.since);
+                let Some(index) = view.and_then(|view| view.index.as_ref()) else { continue };
+                for batch in tail.batches() {
+                    let is_since = |row: u32| index.deleted_at(batch.first + row) > sequence;
+                    let rows = u32::try_from(batch.rows.num_rows()).unwrap_or(u32::MAX);
+                    for row in (0..rows).filter(|&row| is_since(row)) {
+                        let keys = KeyColumn::of(&batch.rows.slice(row as usize, 1), key_columns)?;
+                        keys.iter().try_for_each(|(key, hash)| delete(key, hash))?;
+                    }
+                }
+            }
+        }
+        for index in current.tails.iter().filter_map(|tail| tail.index.as_ref()) {
+            for (id, row, at) in index.deleted_rows() {
+                let source = self.segments.iter().find(|segment| segment.id() == id);
+                if let Some(source) = source.filter(|_| at > sequence) {
+                    let key = source.open()?.key_at(row as usize)?;
+                    delete(&key, crate::storage::key::hash(&key))?;
+                }
+            }
+        }
+        Ok(deleted.iter().map(|(&segment, rows)| DeletedRecord::new(segment, rows)).collect())
+    }
+}
+
+impl State {
+    /// Puts new segments of a table in the place of others and of the tails of log files up to `log`.
+    fn rewrite(&mut self, table: u64, dropped: &[u64], log: u64, new: &NewSegments) -> Result<()> {
+        let last = new.segments().iter().map(|segment| segment.id() + 1).max().unwrap_or_default();
+        self.next_segment = self.next_segment.max(last);
+        self.table_mut(table)?.rewrite(dropped, log, new.segments().to_vec(), &[])
+    }
+}

@@ -1,0 +1,137 @@
+//! Finds rows by their keys.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::TableState;
+use crate::api::error::{Error, Result};
+use crate::storage::key;
+use crate::storage::segment::SegmentHandle;
+use crate::storage::tail::{KeyColumn, TailBatch};
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found<'a> {
+    /// In a segment: the row's number.
+    Segment(&'a Arc<SegmentHandle>, u32),
+    /// In a tail: the row's place in the batch.
+    Tail(&'a TailBatch, u32),
+}
+
+impl Found<'_> {
+    /// A batch of the row with some of its columns; only the pages that hold the row are read and verified.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn read(self, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+        match self {
+            Self::Segment(segment, row) => segment.open()?.read_row(row as usize, projection, schema),
+            Self::Tail(batch, row) => {
+                let rows = batch
+                    .rows
+                    .project(projection)
+                    .map_err(|error| Error::internal("cannot project a row").with_source(error))?;
+                Ok(rows.slice(row as usize, 1))
+            }
+        }
+    }
+}
+
+/// What stands under a key that a commit writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// Nothing.
+    Nothing,
+    /// A row of a tail: the tail's place among those of the table, and the row's number.
+    Tail(usize, u32),
+    /// A row of a segment: the segment, the row's batch, and the row.
+    Segment(u64, u32, u32),
+}
+
+impl Under {
+    /// A row of a segment.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn in_segment(segment: &SegmentHandle, row: u32) -> Result<Self> {
+        let (batch, _) = segment.open()?.locate(row as usize);
+        let batch = u32::try_from(batch).map_err(|_| Error::internal("a segment has too many batches"))?;
+        Ok(Self::Segment(segment.id(), batch, row))
+    }
+}
+
+impl TableState {
+    /// The row that carries an encoded key at a sequence, which is that of this state or a later one whose commit is
+    /// being made.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8], sequence: u64) -> Result<Option<Found<'_>>> {
+        let hash = key::hash(key);
+        for tail in self.tails.iter().rev() {
+            // One that is deleted may have come back in a segment.
+            if let Some((batch, row, deleted_at)) = tail.find(&self.shape.primary_key, hash, key, sequence)?
+                && (deleted_at == 0 || deleted_at > sequence)
+            {
+                return Ok(Some(Found::Tail(batch, row)));
+            }
+        }
+        let found = self.find_in_segments(hash, key, sequence)?;
+        Ok(found.map(|(segment, row)| Found::Segment(segment, row)))
+    }
+
+    #[inline]
+    fn find_in_segments(
+        &self,
+        hash: u64,
+        key: &[u8],
+        sequence: u64,
+    ) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
+        for segment in self.segments.iter().rev().filter(|segment| segment.may_hold(key)) {
+            if let Some(row) = segment.open()?.find(hash, key)?
+                && (self.is_plain() || !self.is_deleted(segment.id(), row, sequence))
+            {
+                return Ok(Some((segment, row)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a row of a segment is deleted at a sequence.
+    pub(crate) fn is_deleted(&self, segment: u64, row: u32, sequence: u64) -> bool {
+        let in_tail = |deleted_at: Option<u64>| deleted_at.is_some_and(|deleted_at| deleted_at <= sequence);
+        self.deleted.get(&segment).is_some_and(|deleted| deleted.contains(row))
+            || self
+                .tails
+                .iter()
+                .filter_map(|tail| tail.index.as_ref())
+                .any(|index| in_tail(index.segment_row_deleted_at(segment, row)))
+    }
+
+    /// What stands under every key for a commit at a sequence.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(crate) fn under(&self, keys: &KeyColumn, sequence: u64) -> Result<Vec<Under>> {
+        keys.iter().map(|(key, hash)| self.under_key(key, hash, sequence)).collect()
+    }
+
+    /// What stands under a key for a commit at a sequence.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(crate) fn under_key(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Under> {
+        for (number, tail) in self.tails.iter().enumerate().rev() {
+            if let Some((batch, row, 0)) = tail.find(&self.shape.primary_key, hash, key, sequence)? {
+                return Ok(Under::Tail(number, batch.first + row));
+            }
+        }
+        let Some((segment, row)) = self.find_in_segments(hash, key, sequence)? else {
+            return Ok(Under::Nothing);
+        };
+        Under::in_segment(segment, row)
+    }
+}

@@ -1,0 +1,60 @@
+//! A table at one version: which segments, deletions and tails make it up, and how its rows are found and read.
+
+mod conform;
+mod find;
+mod scan;
+mod shape;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(crate) use self::find::{Found, Under};
+pub(crate) use self::scan::Part;
+pub(crate) use self::shape::TableShape;
+pub(crate) use self::write::Context;
+use super::deleted::DeletedRows;
+use super::segment::SegmentHandle;
+use super::tail::TailView;
+
+/// A table at one version. Cloning shares everything.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    /// What of it never changes.
+    pub(crate) shape: Arc<TableShape>,
+    /// Its segments, oldest first.
+    pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
+    /// Rows of segments that are deleted, by segment; those that were deleted since are in the tails.
+    pub(crate) deleted: Arc<HashMap<u64, Arc<DeletedRows>>>,
+    /// Its tails, oldest first.
+    pub(crate) tails: Vec<TailView>,
+    /// Its rows.
+    pub(crate) rows: u64,
+    /// See [`Edit::SetFreshness`](super::edit::Edit::SetFreshness).
+    pub(crate) as_of: Option<i64>,
+}
+
+impl TableState {
+    /// A table without rows.
+    pub(crate) fn empty(shape: Arc<TableShape>) -> Self {
+        Self {
+            shape,
+            segments: Arc::default(),
+            deleted: Arc::default(),
+            tails: Vec::new(),
+            rows: 0,
+            as_of: None,
+        }
+    }
+
+    /// Bytes of its segments on disk, and of its rows in the log.
+    pub(crate) fn bytes(&self) -> u64 {
+        let segments: u64 = self.segments.iter().map(|segment| segment.record().len).sum();
+        segments + self.tails.iter().map(TailView::bytes).sum::<u64>()
+    }
+
+    /// Whether all its rows stand in segments, none of which has deleted rows.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tails.is_empty() && self.deleted.is_empty()
+    }
+}

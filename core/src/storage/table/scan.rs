@@ -1,0 +1,198 @@
+//! Reads the rows of a table, part by part.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+
+use super::TableState;
+use crate::api::error::{Error, Result};
+use crate::storage::format::BATCH_ROWS;
+use crate::storage::segment::SegmentHandle;
+
+/// Batches of a tail with fewer rows than this are handed out together, as one copy.
+const SMALL_BATCH_ROWS: usize = 4096;
+/// Up to so many stretches of live rows are handed out as slices of their batch, more as one copy.
+const SLICES_MAX: usize = 16;
+
+/// Rows that are read together.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// A batch of a segment.
+    Segment {
+        /// The segment.
+        segment: Arc<SegmentHandle>,
+        /// The number of the batch.
+        batch: usize,
+    },
+    /// Batches of a tail.
+    Tail {
+        /// The tail's place among those of the table.
+        tail: usize,
+        /// The batches.
+        batches: Range<usize>,
+    },
+}
+
+impl TableState {
+    /// The parts of a segment; opens it.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn segment_parts(segment: &Arc<SegmentHandle>) -> Result<impl Iterator<Item = Part> + use<>> {
+        let segment = segment.clone();
+        Ok((0..segment.open()?.batch_count())
+            .map(move |batch| Part::Segment { segment: segment.clone(), batch }))
+    }
+
+    /// The parts of the tails.
+    pub(crate) fn tail_parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (tail, view) in self.tails.iter().enumerate() {
+            let (mut start, mut rows) = (0, 0);
+            for (number, batch) in view.batches().enumerate() {
+                let len = batch.rows.num_rows();
+                if number > start && (len >= SMALL_BATCH_ROWS || rows + len > BATCH_ROWS) {
+                    parts.push(Part::Tail { tail, batches: start..number });
+                    (start, rows) = (number, 0);
+                }
+                rows += len;
+                if rows >= SMALL_BATCH_ROWS {
+                    parts.push(Part::Tail { tail, batches: start..number + 1 });
+                    (start, rows) = (number + 1, 0);
+                }
+            }
+            if start < view.batches {
+                parts.push(Part::Tail { tail, batches: start..view.batches });
+            }
+        }
+        parts
+    }
+
+    /// Rows of a part, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn part_len(&self, part: &Part) -> Result<usize> {
+        Ok(match part {
+            Part::Segment { segment, batch } => segment.open()?.batch_rows(*batch),
+            Part::Tail { tail, batches } => {
+                let view = &self.tails[*tail];
+                batches.clone().map(|batch| Ok(view.batch(batch)?.rows.num_rows())).sum::<Result<usize>>()?
+            }
+        })
+    }
+
+    /// Rows of a part that are live at a sequence.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn part_live_rows(&self, part: &Part, sequence: u64) -> Result<usize> {
+        match part {
+            Part::Segment { segment, batch } => match self.live_rows(segment, *batch, sequence)? {
+                Some(live) => Ok(live.count_set_bits()),
+                None => self.part_len(part),
+            },
+            Part::Tail { tail, batches } => {
+                let view = &self.tails[*tail];
+                let live = batches.clone().map(|batch| {
+                    let batch = view.batch(batch)?;
+                    let live = view.live_rows(batch, sequence);
+                    Ok(live.map_or_else(|| batch.rows.num_rows(), |live| live.count_set_bits()))
+                });
+                live.sum()
+            }
+        }
+    }
+
+    /// The rows of a range of a part that are live at a sequence, with some of their columns.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn read_part(
+        &self,
+        part: &Part,
+        rows: Option<Range<usize>>,
+        sequence: u64,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<Vec<RecordBatch>> {
+        match part {
+            Part::Segment { segment, batch } => {
+                let open = segment.open()?;
+                let read = open.read_batch(*batch, projection, schema)?;
+                let range = rows.unwrap_or_else(|| 0..read.num_rows());
+                let live = self.live_rows(segment, *batch, sequence)?;
+                let read = read.slice(range.start, range.len());
+                live_parts(read, live.map(|live| live.slice(range.start, range.len())))
+            }
+            Part::Tail { tail, batches } => {
+                let view = &self.tails[*tail];
+                let mut parts = Vec::new();
+                for batch in batches.clone() {
+                    let batch = view.batch(batch)?;
+                    let read = batch.rows.project(projection).map_err(failed)?;
+                    let read = read.with_schema(schema.clone()).map_err(failed)?;
+                    parts.extend(live_parts(read, view.live_rows(batch, sequence))?);
+                }
+                if parts.len() < 2 {
+                    return Ok(parts);
+                }
+                Ok(vec![concat_batches(schema, &parts).map_err(failed)?])
+            }
+        }
+    }
+
+    /// Which rows of a segment's batch are live at a sequence; `None`: all.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    pub(crate) fn live_rows(
+        &self,
+        segment: &Arc<SegmentHandle>,
+        batch: usize,
+        sequence: u64,
+    ) -> Result<Option<BooleanBuffer>> {
+        if self.is_plain() {
+            return Ok(None);
+        }
+        let open = segment.open()?;
+        let (start, len) = (open.batch_start(batch), open.batch_rows(batch));
+        let mut live: Option<BooleanBufferBuilder> = None;
+        let mut delete = |row: usize| {
+            if let Some(index) = row.checked_sub(start).filter(|index| *index < len) {
+                let live = live.get_or_insert_with(|| {
+                    let mut live = BooleanBufferBuilder::new(len);
+                    live.append_n(len, true);
+                    live
+                });
+                live.set_bit(index, false);
+            }
+        };
+        if let Some(deleted) = self.deleted.get(&segment.id()) {
+            deleted.visit(start, len, &mut delete);
+        }
+        let number = u32::try_from(batch).map_err(|_| Error::internal("a segment has too many batches"))?;
+        for index in self.tails.iter().filter_map(|tail| tail.index.as_ref()) {
+            index.deleted_in_batch(segment.id(), number, sequence, |row| delete(row as usize));
+        }
+        Ok(live.map(|mut live| live.finish()))
+    }
+}
+
+/// The live rows of a batch: as they are where no row is deleted, as slices where few stretches are left.
+fn live_parts(batch: RecordBatch, live: Option<BooleanBuffer>) -> Result<Vec<RecordBatch>> {
+    let Some(live) = live else { return Ok(vec![batch]) };
+    let stretches: Vec<(usize, usize)> = live.set_slices().take(SLICES_MAX + 1).collect();
+    if stretches.len() <= SLICES_MAX {
+        return Ok(stretches.into_iter().map(|(start, end)| batch.slice(start, end - start)).collect());
+    }
+    Ok(vec![filter_record_batch(&batch, &BooleanArray::from(live)).map_err(failed)?])
+}
+
+fn failed(error: arrow::error::ArrowError) -> Error {
+    Error::internal("cannot select live rows").with_source(error)
+}

@@ -1,0 +1,302 @@
+//! Applies what commits do to the rows of a table.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::{TableState, Under};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::deleted::{DeletedRecord, DeletedRows};
+use crate::storage::files::Files;
+use crate::storage::live::{Before, FIRST_CAPACITY, Indexes};
+use crate::storage::segment::SegmentHandle;
+use crate::storage::tail::{KeyColumn, TailView};
+
+/// What a commit is applied with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    /// The directory.
+    pub(crate) files: &'a Files,
+    /// Where indexes of tails come from.
+    pub(crate) indexes: Indexes,
+    /// Number of the log file that the commit stands in.
+    pub(crate) log: u64,
+    /// The commit's sequence.
+    pub(crate) sequence: u64,
+}
+
+impl TableState {
+    fn id(&self) -> u64 {
+        self.shape.id
+    }
+
+    /// The tail of the commit's log file, if there is one.
+    fn current_tail(&self, log: u64) -> Option<usize> {
+        self.tails.len().checked_sub(1).filter(|&last| self.tails[last].tail.log == log)
+    }
+
+    /// Begins the tail of the commit's log file if there is none, with room for so many more rows and deletions of
+    /// segments' rows.
+    ///
+    /// # Errors
+    /// [`DiskFull`](ErrorCode::DiskFull), [`Io`](ErrorCode::Io).
+    pub(crate) fn begin_tail(&mut self, context: &Context<'_>, rows: usize, deletions: usize) -> Result<()> {
+        if self.current_tail(context.log).is_some() {
+            return self.grow_tail(context, rows, deletions).map(drop);
+        }
+        let is_keyed = !self.shape.primary_key.is_empty();
+        let index = is_keyed.then(|| {
+            let capacity = capacity_for(rows.max(deletions));
+            context.indexes.get(context.files, self.id(), context.sequence, capacity).map(Arc::new)
+        });
+        self.tails.push(TailView::new(context.log, context.sequence, index.transpose()?));
+        Ok(())
+    }
+
+    /// Makes room for so many more rows and deletions of segments' rows in the tail of the commit's log file, if there is
+    /// one; returns whether it has another index now.
+    ///
+    /// # Errors
+    /// As [`begin_tail`](Self::begin_tail); the tail is as before.
+    pub(crate) fn grow_tail(&mut self, context: &Context<'_>, rows: usize, deletions: usize) -> Result<bool> {
+        let Some(number) = self.current_tail(context.log) else { return Ok(false) };
+        let (table, tail) = (self.id(), &mut self.tails[number]);
+        let Some(index) = &tail.index else { return Ok(false) };
+        let since = tail.tail.since;
+        if !context.indexes.are_written() {
+            let is_replaced = index.is_replaced();
+            if is_replaced {
+                tail.index = Some(Arc::new(context.indexes.get(context.files, table, since, 0)?));
+            }
+            return Ok(is_replaced);
+        }
+        let needed = (tail.rows + rows).max(index.deletions() + deletions);
+        if needed <= index.capacity() {
+            return Ok(false);
+        }
+        let larger = context.indexes.get(context.files, table, since, capacity_for(needed))?;
+        larger.copy_from(index, tail.rows);
+        index.mark_replaced();
+        context.indexes.remove(context.files, table, since, index.capacity());
+        tail.index = Some(Arc::new(larger));
+        Ok(true)
+    }
+
+    /// Adds rows to the tail that was begun for them. `under` says what stands under their keys, where the index is
+    /// written here; `replaced` is how many of them are live.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorCode::Internal).
+    pub(crate) fn insert(
+        &mut self,
+        context: &Context<'_>,
+        rows: RecordBatch,
+        keys: Option<(&KeyColumn, &[Under])>,
+        replaced: u64,
+    ) -> Result<()> {
+        let number = self.current_tail(context.log).ok_or_else(no_tail)?;
+        let len = rows.num_rows() as u64;
+        self.tails[number].push(rows, context.sequence)?;
+        if let Some((keys, under)) = keys {
+            for ((row, (key, hash)), under) in keys.iter().enumerate().zip(under) {
+                let before = self.tails[number].insert(&self.shape.primary_key, hash, key, row)?;
+                if before != Before::Live {
+                    self.delete_under(context.sequence, *under);
+                }
+            }
+        }
+        self.rows = (self.rows + len).checked_sub(replaced).ok_or_else(|| miscounted(&self.shape.name))?;
+        Ok(())
+    }
+
+    /// Deletes the rows with some keys. `keys` says what stands under them, where the index is written here.
+    ///
+    /// # Errors
+    /// [`Internal`](ErrorCode::Internal).
+    pub(crate) fn delete(
+        &mut self,
+        context: &Context<'_>,
+        keys: Option<(&KeyColumn, &[Under])>,
+        deleted: u64,
+    ) -> Result<()> {
+        let number = self.current_tail(context.log).ok_or_else(no_tail)?;
+        if let Some((keys, under)) = keys {
+            for ((key, hash), under) in keys.iter().zip(under) {
+                let tail = &self.tails[number];
+                // The same commit may have added it.
+                match tail.find(&self.shape.primary_key, hash, key, context.sequence)? {
+                    Some((batch, row, 0)) => {
+                        if let Some(index) = &tail.index {
+                            index.delete(batch.first + row, context.sequence);
+                        }
+                    }
+                    _ => self.delete_under(context.sequence, *under),
+                }
+            }
+        }
+        self.rows = self.rows.checked_sub(deleted).ok_or_else(|| miscounted(&self.shape.name))?;
+        Ok(())
+    }
+
+    /// Deletes what stood under a key before the commit.
+    fn delete_under(&self, sequence: u64, under: Under) {
+        match under {
+            Under::Nothing => {}
+            Under::Tail(tail, row) => {
+                if let Some(index) = &self.tails[tail].index {
+                    index.delete(row, sequence);
+                }
+            }
+            Under::Segment(segment, batch, row) => {
+                if let Some(index) = self.tails.last().and_then(|tail| tail.index.as_ref())
+                    && index.segment_row_deleted_at(segment, row).is_none()
+                {
+                    index.delete_in_segment(segment, batch, row, sequence);
+                }
+            }
+        }
+    }
+
+    /// Adds segments, in the place of `replaced` rows, of which those in segments are told.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorCode::Corrupt) if what is told does not fit.
+    pub(crate) fn add_segments(
+        &mut self,
+        segments: Vec<Arc<SegmentHandle>>,
+        replaced: u64,
+        deleted: &[DeletedRecord],
+    ) -> Result<()> {
+        let rows: u64 = segments.iter().map(|segment| segment.record().rows).sum();
+        Arc::make_mut(&mut self.segments).extend(segments);
+        self.add_deleted(deleted)?;
+        self.rows = (self.rows + rows).checked_sub(replaced).ok_or_else(|| miscounted(&self.shape.name))?;
+        Ok(())
+    }
+
+    /// Deletes the rows of tails whose keys are in segments that a commit adds. Of use where indexes are written.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorCode::Corrupt) or [`Io`](ErrorCode::Io).
+    pub(crate) fn delete_replaced_tail_rows(
+        &self,
+        segments: &[Arc<SegmentHandle>],
+        sequence: u64,
+    ) -> Result<()> {
+        for (index, row) in self.tail_rows_in(segments, sequence)? {
+            index.delete(row, sequence);
+        }
+        Ok(())
+    }
+
+    /// Live rows of tails whose keys are in some segments.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorCode::Corrupt) or [`Io`](ErrorCode::Io).
+    pub(crate) fn tail_rows_in(
+        &self,
+        segments: &[Arc<SegmentHandle>],
+        sequence: u64,
+    ) -> Result<Vec<(Arc<crate::storage::live::TailIndex>, u32)>> {
+        let mut found = Vec::new();
+        for tail in &self.tails {
+            let Some(index) = &tail.index else { continue };
+            for batch in tail.batches() {
+                let keys = KeyColumn::of(&batch.rows, &self.shape.primary_key)?;
+                for ((key, hash), row) in keys.iter().zip(batch.first..) {
+                    let deleted_at = index.deleted_at(row);
+                    if deleted_at != 0 && deleted_at <= sequence {
+                        continue;
+                    }
+                    for segment in segments.iter().filter(|segment| segment.may_hold(key)) {
+                        if segment.open()?.find(hash, key)?.is_some() {
+                            found.push((index.clone(), row));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes every row.
+    pub(crate) fn truncate(&mut self, context: &Context<'_>) {
+        for tail in std::mem::take(&mut self.tails) {
+            // The commit may begin a tail of the same name again.
+            if let Some(index) = &tail.index
+                && tail.tail.since == context.sequence
+            {
+                context.indexes.remove(context.files, self.shape.id, tail.tail.since, index.capacity());
+            }
+        }
+        self.segments = Arc::default();
+        self.deleted = Arc::default();
+        self.rows = 0;
+    }
+
+    /// Puts segments in the place of others and of tails.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorCode::Corrupt) if what is told does not fit.
+    pub(crate) fn rewrite(
+        &mut self,
+        dropped: &[u64],
+        log: u64,
+        into: Vec<Arc<SegmentHandle>>,
+        deleted: &[DeletedRecord],
+    ) -> Result<()> {
+        let dropped: HashSet<u64> = dropped.iter().copied().collect();
+        let is_kept = |segment: &Arc<SegmentHandle>| !dropped.contains(&segment.id());
+        let segments = Arc::make_mut(&mut self.segments);
+        let position = segments.iter().position(|segment| !is_kept(segment)).unwrap_or(segments.len());
+        let kept_after = segments.split_off(position);
+        segments.extend(into);
+        segments.extend(kept_after.into_iter().filter(is_kept));
+        // What the tails that end deleted of segments that stay.
+        let map = Arc::make_mut(&mut self.deleted);
+        map.retain(|segment, _| !dropped.contains(segment));
+        let (ended, tails) =
+            std::mem::take(&mut self.tails).into_iter().partition(|tail| tail.tail.log <= log);
+        self.tails = tails;
+        let ended: Vec<TailView> = ended;
+        let ids: HashSet<u64> = segments.iter().map(|segment| segment.id()).collect();
+        for index in ended.iter().filter_map(|tail| tail.index.as_ref()) {
+            for (segment, row, _) in index.deleted_rows().filter(|(segment, _, _)| ids.contains(segment)) {
+                Arc::make_mut(map.entry(segment).or_default()).insert(row);
+            }
+        }
+        self.add_deleted(deleted).map(drop)
+    }
+
+    /// Adds deleted rows of segments.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorCode::Corrupt) if there are no such rows.
+    pub(crate) fn add_deleted(&mut self, records: &[DeletedRecord]) -> Result<u64> {
+        let mut count = 0;
+        for record in records {
+            let segment = self.segments.iter().find(|segment| segment.id() == record.segment);
+            let damaged = |what: String| {
+                Error::new(ErrorCode::Corrupt, format!("deletions in table `{}`: {what}", self.shape.name))
+            };
+            let rows = segment.ok_or_else(|| damaged("there is no such segment".to_owned()))?.record().rows;
+            let deleted: &mut Arc<DeletedRows> =
+                Arc::make_mut(&mut self.deleted).entry(record.segment).or_default();
+            count += record.add_to(deleted, rows).map_err(damaged)?;
+        }
+        Ok(count)
+    }
+}
+
+fn capacity_for(rows: usize) -> usize {
+    rows.next_power_of_two().max(FIRST_CAPACITY)
+}
+
+fn no_tail() -> Error {
+    Error::internal("a commit adds to a tail that was not begun")
+}
+
+fn miscounted(table: &str) -> Error {
+    Error::new(ErrorCode::Corrupt, format!("a commit removes more rows of table `{table}` than there are"))
+}

@@ -1,0 +1,160 @@
+//! The tail of a table: rows that stand in the log and not in a segment yet, and rows of segments that were deleted since
+//! the segments were written.
+//!
+//! A tail belongs to one log file. Commits append to the one of the newest log file; when rows are moved into segments,
+//! the tails that they came from end. Rows are read where they stand in the mapped log.
+
+mod append_list;
+mod keys;
+mod rows;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+
+use self::append_list::AppendList;
+pub(crate) use self::keys::KeyColumn;
+pub(crate) use self::rows::{RowsRecord, encode_rows, map_rows};
+use super::key::{self, KeyBytes};
+use super::live::{Before, TailIndex};
+use crate::api::error::{Error, Result};
+
+/// Rows of one commit, as they stand in the log.
+#[derive(Debug)]
+pub(crate) struct TailBatch {
+    /// The rows.
+    pub(crate) rows: Arc<RecordBatch>,
+    /// Number of the first of them in the tail.
+    pub(crate) first: u32,
+    /// The commit that added them.
+    pub(crate) sequence: u64,
+}
+
+/// What all views of a tail share.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Number of the log file that its rows stand in.
+    pub(crate) log: u64,
+    /// The commit that began it; no other tail of the table has the same.
+    pub(crate) since: u64,
+    batches: AppendList<TailBatch>,
+}
+
+/// A tail at one version.
+#[derive(Clone, Debug)]
+pub(crate) struct TailView {
+    /// What does not depend on the version.
+    pub(crate) tail: Arc<Tail>,
+    /// Rows by key, and deletions; `None` for a table without a primary key, of which nothing is deleted row by row.
+    pub(crate) index: Option<Arc<TailIndex>>,
+    /// Batches.
+    pub(crate) batches: usize,
+    /// Rows in them, deleted ones included.
+    pub(crate) rows: usize,
+}
+
+impl TailView {
+    /// An empty tail.
+    pub(crate) fn new(log: u64, since: u64, index: Option<Arc<TailIndex>>) -> Self {
+        let tail = Tail { log, since, batches: AppendList::default() };
+        Self { tail: Arc::new(tail), index, batches: 0, rows: 0 }
+    }
+
+    /// Its batches, oldest first.
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &TailBatch> {
+        (0..self.batches).filter_map(|number| self.tail.batches.get(number))
+    }
+
+    /// A batch.
+    pub(crate) fn batch(&self, number: usize) -> Result<&TailBatch> {
+        let batch = if number < self.batches { self.tail.batches.get(number) } else { None };
+        batch.ok_or_else(|| Error::internal("a tail's index names a batch that is not there"))
+    }
+
+    /// Adds the rows of a commit; the index, if there is one, is told by [`insert`](Self::insert).
+    pub(crate) fn push(&mut self, rows: RecordBatch, sequence: u64) -> Result<()> {
+        let first = u32::try_from(self.rows).map_err(|_| Error::internal("a tail has too many rows"))?;
+        let len = rows.num_rows();
+        self.tail.batches.set(self.batches, TailBatch { rows: Arc::new(rows), first, sequence });
+        self.batches += 1;
+        self.rows += len;
+        Ok(())
+    }
+
+    /// The newest row under a key at a sequence, live or deleted: its batch, its place in it, and the commit that
+    /// deleted it, or 0.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        key_columns: &[usize],
+        hash: u64,
+        key: &[u8],
+        sequence: u64,
+    ) -> Result<Option<(&TailBatch, u32, u64)>> {
+        let Some(index) = &self.index else { return Ok(None) };
+        let found = index.find(hash, sequence, |row, batch| {
+            let batch = self.batch(batch as usize)?;
+            Ok(row_key(batch, row - batch.first, key_columns)?.as_slice() == key)
+        })?;
+        let Some(found) = found else { return Ok(None) };
+        let batch = self.batch(found.batch as usize)?;
+        Ok(Some((batch, found.row - batch.first, found.deleted_at)))
+    }
+
+    /// Tells the index of a row of the newest batch. See [`TailIndex::insert`].
+    pub(crate) fn insert(
+        &self,
+        key_columns: &[usize],
+        hash: u64,
+        key: &[u8],
+        index_in_batch: usize,
+    ) -> Result<Before> {
+        let Some(index) = &self.index else { return Ok(Before::None) };
+        let number = self.batches.checked_sub(1).ok_or_else(|| Error::internal("a tail has no batch"))?;
+        let newest = self.batch(number)?;
+        let row = newest.first + narrow(index_in_batch);
+        index.insert(row, hash, newest.sequence, narrow(number), |row, batch| {
+            let batch = self.batch(batch as usize)?;
+            Ok(row_key(batch, row - batch.first, key_columns)?.as_slice() == key)
+        })
+    }
+
+    /// Which rows of a batch are live at a sequence; `None`: all.
+    pub(crate) fn live_rows(&self, batch: &TailBatch, sequence: u64) -> Option<BooleanBuffer> {
+        let index = self.index.as_ref()?;
+        let len = batch.rows.num_rows();
+        let is_live = |row: usize| {
+            let deleted_at = index.deleted_at(batch.first + narrow(row));
+            deleted_at == 0 || deleted_at > sequence
+        };
+        if (0..len).all(is_live) {
+            return None;
+        }
+        let mut live = BooleanBufferBuilder::new(len);
+        (0..len).for_each(|row| live.append(is_live(row)));
+        Some(live.finish())
+    }
+
+    /// Bytes of its rows.
+    pub(crate) fn bytes(&self) -> u64 {
+        let len = |batch: &TailBatch| {
+            batch.rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum::<usize>()
+        };
+        self.batches().map(|batch| len(batch) as u64).sum()
+    }
+}
+
+fn row_key(batch: &TailBatch, index: u32, key_columns: &[usize]) -> Result<KeyBytes> {
+    let mut bytes = KeyBytes::new();
+    for &column in key_columns {
+        key::encode_cell(&mut bytes, batch.rows.column(column).as_ref(), index as usize)?;
+    }
+    Ok(bytes)
+}
+
+/// Rows of a record fit 32 bits: its body does.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the body of a record")]
+fn narrow(row: usize) -> u32 {
+    row as u32
+}
