@@ -1,10 +1,12 @@
 //! What clients and sidecars say to each other: calls, messages and their encoding.
 //!
 //! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that a
-//! later version can add fields; batches of rows inside them are Arrow IPC streams. `docs/protocol.md` describes all of
+//! later version can add fields; batches of rows inside them are Arrow IPC streams. The lookup of a row is in bytes of a
+//! fixed layout: it is over before an encoding with names is read. `docs/protocol.md` describes all of
 //! it for those who write a client.
 
 mod access;
+mod cells;
 mod connection;
 mod cursor;
 #[cfg(fuzzing)]
@@ -19,6 +21,7 @@ mod sharing;
 mod upload;
 mod value;
 
+pub(crate) use cells::{Found, encode_get_row};
 pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials, SOCKET_MODE};
+use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Head, Listener, PeerCredentials, SOCKET_MODE};
 
 use super::access::Access;
 use super::connection::serve;
@@ -333,5 +333,5 @@ fn say_no(stream: UnixStream, error: &Error) -> io::Result<()> {
     let hello = FrameReader::new(stream.try_clone()?).receive(Some(Instant::now() + REFUSAL_TIMEOUT));
     let Frame { call, request, .. } = hello.map_err(io::Error::other)?;
     let body = encode(&ErrorMessage::new(error)).map_err(io::Error::other)?;
-    FrameWriter::new(stream).send(&Frame { call, flags: Flags::ERROR, request, body })
+    FrameWriter::new(stream).send(Head { call, flags: Flags::ERROR, request }, &body)
 }

@@ -9,6 +9,7 @@ use pillion_ipc::{Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cells::{GetRow, encode_found};
 use super::cursor::Cursor;
 use super::held::{Gift, Held, HeldCursor};
 use super::layout::Description;
@@ -91,6 +92,11 @@ impl Session {
         )
     }
 
+    /// Whether a call is a [lookup of a row](Self::get_row) that is answered.
+    pub(super) fn is_lookup(frame: &Frame) -> bool {
+        frame.call == Call::GetRow as u16 && frame.flags == Flags::default()
+    }
+
     /// Whether a call is part of an upload.
     pub(super) fn is_upload(frame: &Frame) -> bool {
         use Call as C;
@@ -146,8 +152,8 @@ impl Session {
             let message = format!("call {} is of a newer protocol than {}", frame.call, version::NEWEST);
             return Err(Error::new(ErrorCode::Unsupported, message));
         };
-        if call != Call::Hello && !self.is_greeted() {
-            return Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"));
+        if call != Call::Hello {
+            self.check_greeted()?;
         }
         let body = frame.body.as_slice();
         match call {
@@ -175,6 +181,11 @@ impl Session {
             Call::GetMany => {
                 let GetMany { snapshot, table, keys } = decode(body)?;
                 self.get_many(task, snapshot, table, keys)
+            }
+            Call::GetRow => {
+                let mut found = Vec::new();
+                self.get_row(body, &mut found)?;
+                Ok(found)
             }
             Call::Snapshot => {
                 let snapshot = self.backend.pin()?;
@@ -377,6 +388,29 @@ impl Session {
             None => None,
         };
         Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
+    }
+
+    /// Appends the answer to a lookup. It gives nothing, so it need not be begun or cancelled.
+    pub(super) fn get_row(&self, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        self.check_greeted()?;
+        let request = GetRow::decode(body)?;
+        let pinned = request.snapshot.map(|id| self.snapshot(id)).transpose()?;
+        match &pinned {
+            Some(pinned) => {
+                encode_found(out, pinned.get(request.table, &request)?.as_ref(), || pinned.version())
+            }
+            None => {
+                let reader = &self.backend;
+                encode_found(out, reader.get(request.table, &request)?.as_ref(), || reader.version())
+            }
+        }
+    }
+
+    fn check_greeted(&self) -> Result<()> {
+        if self.is_greeted() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"))
     }
 
     fn get_many(&self, task: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
