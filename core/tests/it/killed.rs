@@ -454,6 +454,7 @@ fn a_batch_that_is_waited_for_is_cancelled_from_another_thread() {
     for query in [
         ENDLESS.to_owned(),
         format!("SELECT v FROM {series} WHERE v < 0"),
+        format!("SELECT v FROM {series} ORDER BY v DESC LIMIT 1"),
         format!("SELECT count(*) FROM t a, t b, {series} WHERE a.id + b.id + v < 0"),
         format!("SELECT a.id FROM t a JOIN {series} ON a.id + v < 0"),
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r) SELECT count(*) FROM r".to_owned(),
