@@ -420,6 +420,19 @@ fn a_query_ends_when_nobody_waits_for_it() {
     serving.finish();
 }
 
+/// Some rows are there at once, and others never come.
+#[test]
+fn rows_that_are_ready_do_not_wait_for_others() {
+    let (_dir, serving) = Serving::temporary(Settings::default());
+    let client = remote(&serving, PATIENCE);
+    let mut answer = client.sql(&format!("SELECT 7 AS n UNION ALL {ENDLESS}"), &[]).unwrap();
+    let rows = answer.find(|batch| batch.as_ref().unwrap().num_rows() > 0).unwrap().unwrap();
+    assert_eq!(rows.num_rows(), 1);
+    drop(answer);
+    becomes_idle(&serving);
+    serving.finish();
+}
+
 fn ends_when_cancelled(answer: Batches) {
     let canceller = answer.canceller();
     let (told, begun) = std::sync::mpsc::channel();
