@@ -29,17 +29,17 @@ const KEPT_LEN: usize = 1 << 20;
 /// Kinds of calls that do not wait for each other: uploads make progress whatever is asked meanwhile.
 const LANES: usize = 2;
 
-/// Answers the calls of one connection until it ends.
+/// Answers the calls of one connection of a user until it ends.
 ///
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
 /// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
 /// is one thread more than there are calls worked on, so somebody always reads.
-pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
+pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
     reader.limit_frame_time(shared.options.handshake_timeout);
-    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone());
+    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone(), uid);
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         session,

@@ -93,7 +93,7 @@ impl Cursor {
 
     fn next_stream(&mut self) -> Result<Portion> {
         let rows = match self.next_batch()? {
-            Some(batch) => encode_batch(&self.part(batch))?,
+            Some(batch) => encode_batch(&self.part(&batch))?,
             None => Vec::new(),
         };
         Ok(Portion { reply: NextReply { rows, layout: Vec::new(), last: self.is_sent() }, lease: None })
@@ -114,7 +114,7 @@ impl Cursor {
             match next {
                 Ok(Some(batch)) => {
                     if !description.push_mapped(&batch)? {
-                        description.push(&self.part(batch))?;
+                        description.push(&self.part(&batch))?;
                     }
                 }
                 Ok(None) => break,
@@ -161,8 +161,8 @@ impl Cursor {
     }
 
     /// What is sent at a time of a batch that is copied; the rest is the next batch.
-    fn part(&mut self, batch: RecordBatch) -> RecordBatch {
-        let rows = (PORTION_LEN / row_len(&batch)).clamp(1, batch.num_rows().max(1));
+    fn part(&mut self, batch: &RecordBatch) -> RecordBatch {
+        let rows = (PORTION_LEN / row_len(batch)).clamp(1, batch.num_rows().max(1));
         if rows < batch.num_rows() {
             self.pending = Some(batch.slice(rows, batch.num_rows() - rows));
         }

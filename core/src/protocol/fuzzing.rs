@@ -70,9 +70,9 @@ fn decode_frames<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool
 pub fn session(bytes: &[u8]) {
     contained_panics_are_allowed();
     let Some(owned) = Owned::take() else { return };
-    let arenas = Arc::new(ArenaPool::new(ARENA_LEN, ARENA_LEN));
+    let arenas = Arc::new(ArenaPool::new(ARENA_LEN, ARENA_LEN, ARENA_LEN));
     let mut client = Client {
-        session: Session::new(owned.cache.backend.clone(), true, arenas.clone()),
+        session: Session::new(owned.cache.backend.clone(), true, arenas.clone(), 0),
         uploads: Vec::new(),
         request: 0,
     };

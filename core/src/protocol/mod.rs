@@ -14,6 +14,7 @@ pub(crate) mod fuzzing;
 mod held;
 mod layout;
 mod message;
+mod quota;
 mod rows;
 mod serve;
 mod session;
@@ -30,7 +31,7 @@ pub(crate) use message::{
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};
-pub(crate) use session::{decode, encode};
+pub(crate) use session::{KEYS_LEN_MAX, decode, encode};
 pub(crate) use value::WireValue;
 
 /// Versions of the protocol, each named for what it added.

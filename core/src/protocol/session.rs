@@ -31,7 +31,9 @@ use crate::api::value::Value;
 use crate::api::version::Version;
 
 /// Keys that one call may ask for.
-const KEYS_MAX: usize = 100_000;
+pub(super) const KEYS_MAX: usize = 100_000;
+/// Bytes of a message with many keys: read, they take several times as much.
+pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
 
 /// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
 const DEPTH_MAX: usize = 64;
@@ -42,6 +44,7 @@ pub(super) struct Session {
     /// Whether clients are told where the directory is.
     attach: bool,
     arenas: Arc<ArenaPool>,
+    uid: u32,
     greeted: OnceLock<()>,
     sharing: OnceLock<Sharing>,
     held: Mutex<Held>,
@@ -59,11 +62,13 @@ pub(super) struct Answer {
 }
 
 impl Session {
-    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>) -> Self {
+    /// A connection of a user.
+    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>, uid: u32) -> Self {
         Self {
             backend,
             attach,
             arenas,
+            uid,
             greeted: OnceLock::new(),
             sharing: OnceLock::new(),
             held: Mutex::default(),
@@ -179,6 +184,10 @@ impl Session {
                 self.get_many(task, snapshot, table, vec![key])
             }
             Call::GetMany => {
+                if body.len() > KEYS_LEN_MAX {
+                    let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
+                    return Err(Error::new(ErrorCode::TooMany, message));
+                }
                 let GetMany { snapshot, table, keys } = decode(body)?;
                 self.get_many(task, snapshot, table, keys)
             }
@@ -348,7 +357,7 @@ impl Session {
             return Err(twice());
         }
         // Without memory, or a descriptor to hand it out, answers go through the socket.
-        let arena = if share.memory { self.arenas.take() } else { None };
+        let arena = if share.memory { self.arenas.take(self.uid) } else { None };
         let handed = arena.as_ref().map(|share| share.arena().descriptor().try_clone_to_owned());
         let arena = match handed {
             Some(Ok(handed)) => {
@@ -415,7 +424,7 @@ impl Session {
 
     fn get_many(&self, task: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
         if keys.len() > KEYS_MAX {
-            let message = format!("{} keys in one call; at most {KEYS_MAX}", keys.len());
+            let message = format!("more than {KEYS_MAX} keys in one call");
             return Err(Error::new(ErrorCode::TooMany, message));
         }
         let reader = self.reader(snapshot)?;

@@ -43,6 +43,17 @@ impl From<ValueRef<'_>> for WireValue {
 }
 
 impl WireValue {
+    /// Bytes that it takes in a message at most.
+    pub(crate) fn len_max(&self) -> usize {
+        let text = match self {
+            Self::Str(text) => text.len(),
+            Self::Bytes(bytes) | Self::Decimal(bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        // The names of kinds and two numbers of nine bytes fit.
+        32 + text
+    }
+
     /// The value; `None` if a part of it is none that a client of ours sends.
     pub(crate) fn into_value(self) -> Option<Value> {
         Some(match self {

@@ -40,6 +40,10 @@ const LOOKUP_LEN: usize = 64;
 
 /// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
+/// Their bytes; the rest is for the names of the message.
+const KEYS_LEN_PER_CALL: usize = protocol::KEYS_LEN_MAX - 1024;
+/// Bytes that a key takes beside its parts at most.
+const KEY_LEN: usize = 5;
 
 /// A cache in a sidecar.
 #[derive(Debug)]
@@ -252,11 +256,9 @@ impl Reader for View {
         let keys: Vec<protocol::Key> = keys.map(wire_key).collect::<Result<_>>()?;
         let mut rows = Vec::with_capacity(keys.len());
         // Several requests must see one version.
-        let view =
-            if keys.len() > KEYS_PER_CALL && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
-        for part in keys.chunks(KEYS_PER_CALL) {
-            view.get_part(table, part.to_vec(), &mut rows)?;
-        }
+        let mut parts = portions(keys);
+        let view = if parts.len() > 1 && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
+        parts.drain(..).try_for_each(|part| view.get_part(table, part, &mut rows))?;
         Ok(rows)
     }
 
@@ -441,6 +443,26 @@ impl Drop for RemoteStatement {
         let held = self.held.lock();
         self.connection.tell(&held.link, Call::Forget, &Next { id: held.id });
     }
+}
+
+/// Keys as they are asked for at a time: few enough, and not too long.
+fn portions(keys: Vec<protocol::Key>) -> Vec<Vec<protocol::Key>> {
+    let mut portions: Vec<Vec<protocol::Key>> = Vec::new();
+    let mut len = 0;
+    for key in keys {
+        let key_len = KEY_LEN + key.iter().map(WireValue::len_max).sum::<usize>();
+        match portions.last_mut() {
+            Some(portion) if portion.len() < KEYS_PER_CALL && len + key_len <= KEYS_LEN_PER_CALL => {
+                len += key_len;
+                portion.push(key);
+            }
+            _ => {
+                len = key_len;
+                portions.push(vec![key]);
+            }
+        }
+    }
+    portions
 }
 
 fn wire_values(values: &[Value]) -> Vec<WireValue> {

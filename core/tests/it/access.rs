@@ -5,6 +5,9 @@ use std::time::Duration;
 use pillion::{Cache, ErrorCode, ErrorKind, Server, ServerOptions};
 use tempfile::TempDir;
 
+use crate::raw::RawClient;
+use crate::raw::msgpack::map;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of an empty cache.
@@ -68,6 +71,60 @@ fn one_connection_too_many_is_told_so() {
     let error = served.connect().unwrap_err();
     assert_eq!(error.code(), ErrorCode::TooMany, "{error:?}");
     first.version().unwrap();
+}
+
+/// How many connections there can be, and what the one after them is told.
+fn most(served: &Served) -> (usize, String) {
+    let mut clients = Vec::new();
+    loop {
+        match served.connect() {
+            Ok(client) => clients.push(client),
+            Err(error) => {
+                assert_eq!(error.code(), ErrorCode::TooMany, "{error:?}");
+                return (clients.len(), error.message().to_owned());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_user_does_not_get_all_connections() {
+    let user = format!("user {}", me().0);
+    for (set, limit) in [(None, 6), (Some(2), 2)] {
+        let served = Served::new(|options| match set {
+            Some(connections) => options.connections_max(8).connections_per_user(connections),
+            None => options.connections_max(8),
+        });
+        let (connected, said) = most(&served);
+        assert_eq!((connected, said.contains(&user)), (limit, true), "{said}");
+    }
+    let served = Served::new(|options| options.connections_max(3).connections_per_user(9));
+    let (connected, said) = most(&served);
+    assert_eq!((connected, said.contains("the sidecar has")), (3, true), "{said}");
+    while served.server.connections() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(most(&served).0, 3, "those that went left their places");
+}
+
+#[test]
+fn one_user_does_not_get_all_shared_memory() {
+    const ONE: usize = 1 << 20;
+    for (set, arenas) in [(None, 3), (Some(ONE), 1), (Some(0), 0)] {
+        let served = Served::new(|options| {
+            let options = options.shared_memory(4 * ONE).shared_memory_per_connection(ONE);
+            match set {
+                Some(bytes) => options.shared_memory_per_user(bytes),
+                None => options,
+            }
+        });
+        let socket = served.dir.path().join("sock");
+        let shares = |client: &mut RawClient| {
+            client.ok(24, map! { "memory" => true, "files" => false }).field("memory").uint() > 0
+        };
+        let mut clients: Vec<RawClient> = (0..5).map(|_| RawClient::connect(&socket)).collect();
+        assert_eq!(clients.iter_mut().filter_map(|client| shares(client).then_some(())).count(), arenas);
+    }
 }
 
 /// Clients that are refused and say nothing hold up neither others nor the end.

@@ -452,6 +452,12 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             }
             let keys = vec![Pack::from(vec![int(1)]); 100_001];
             assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            // Few bytes of a message, and many of memory; and the longest that a frame holds.
+            let keys = vec![Pack::Array(Vec::new()); 4_000_000];
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            let long = Pack::from("x".repeat(5 << 20).as_str());
+            let keys = vec![Pack::from(vec![map! { "str" => long }])];
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
             client.ok(6, get(TABLE, 1));
             drop(client);
             // Its threads end, and then its memory is there for the next.
