@@ -142,7 +142,7 @@ fn many_long_keys_are_asked_for_in_parts() {
     let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
     let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
     let table = client.table("long").unwrap();
-    let mut asked = keys.clone();
+    let mut asked = keys;
     asked.insert(300, "none".to_owned());
     let rows = table.get_many(&asked).unwrap();
     for (asked, row) in asked.iter().zip(rows) {

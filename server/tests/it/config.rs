@@ -289,7 +289,7 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
     check(&config(torn)).fails(
         1,
         &[
-            "torn.parquet` is no readable Parquet file",
+            "torn.parquet` is damaged or not a Parquet file",
             "items.parquet` has no column `nmae`; did you mean `name`?",
         ],
     );
