@@ -5,9 +5,6 @@ use std::time::Duration;
 use pillion::{Cache, ErrorCode, ErrorKind, Server, ServerOptions};
 use tempfile::TempDir;
 
-use crate::raw::RawClient;
-use crate::raw::msgpack::map;
-
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of an empty cache.
@@ -105,26 +102,6 @@ fn one_user_does_not_get_all_connections() {
         std::thread::yield_now();
     }
     assert_eq!(most(&served).0, 3, "those that went left their places");
-}
-
-#[test]
-fn one_user_does_not_get_all_shared_memory() {
-    const ONE: usize = 1 << 20;
-    for (set, arenas) in [(None, 3), (Some(ONE), 1), (Some(0), 0)] {
-        let served = Served::new(|options| {
-            let options = options.shared_memory(4 * ONE).shared_memory_per_connection(ONE);
-            match set {
-                Some(bytes) => options.shared_memory_per_user(bytes),
-                None => options,
-            }
-        });
-        let socket = served.dir.path().join("sock");
-        let shares = |client: &mut RawClient| {
-            client.ok(24, map! { "memory" => true, "files" => false }).field("memory").uint() > 0
-        };
-        let mut clients: Vec<RawClient> = (0..5).map(|_| RawClient::connect(&socket)).collect();
-        assert_eq!(clients.iter_mut().filter_map(|client| shares(client).then_some(())).count(), arenas);
-    }
 }
 
 /// Clients that are refused and say nothing hold up neither others nor the end.

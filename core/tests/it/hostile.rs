@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::ipc::writer::StreamWriter;
-use pillion::{Attach, Cache, ConnectOptions};
+use pillion::{Attach, Cache, ConnectOptions, ServerOptions};
 
 use crate::raw::msgpack::{Pack, map};
 use crate::raw::{RawClient, documented_calls, get, int, schema_stream, stream};
@@ -505,4 +505,25 @@ fn many_connections_that_come_and_go_leave_nothing() {
             }
         }
     });
+}
+
+#[test]
+fn one_user_does_not_get_all_shared_memory() {
+    const ONE: usize = 1 << 20;
+    for (set, arenas) in [(None, 3), (Some(ONE), 1), (Some(0), 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("sock");
+        let options = ServerOptions::new(&socket).shared_memory(4 * ONE).shared_memory_per_connection(ONE);
+        let options = match set {
+            Some(bytes) => options.shared_memory_per_user(bytes),
+            None => options,
+        };
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        let _server = cache.serve(options).unwrap();
+        let shares = |client: &mut RawClient| {
+            client.ok(24, map! { "memory" => true, "files" => false }).field("memory").uint() > 0
+        };
+        let mut clients: Vec<RawClient> = (0..5).map(|_| RawClient::connect(&socket)).collect();
+        assert_eq!(clients.iter_mut().filter_map(|client| shares(client).then_some(())).count(), arenas);
+    }
 }
