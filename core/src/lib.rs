@@ -66,7 +66,7 @@ pub use api::value::{AnyValue, Value, ValueRef};
 pub use api::version::{Freshness, Tier, Version};
 #[cfg(feature = "sidecar")]
 pub use protocol::{Server, ServerOptions};
-pub use source::Input;
+pub use source::{Input, InputFile};
 
 /// Entry points for fuzzing.
 #[cfg(fuzzing)]

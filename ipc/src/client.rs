@@ -3,17 +3,18 @@
 //! The thread that makes a call writes it and reads the answer itself: a thread of its own for reading would cost two
 //! wake-ups a call. Of several waiting threads one reads for all, and hands over when it has its answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::frame::{Flags, Frame};
+use crate::frame::{Flags, Frame, Head};
 use crate::halves::{FrameReader, FrameWriter, ReceiveError};
 
 /// A connection that several threads call over; cloning shares it.
@@ -29,6 +30,15 @@ struct Shared {
     writer: Mutex<FrameWriter>,
     inbox: Mutex<Inbox>,
     arrived: Condvar,
+    /// Whether no more answers will come; the inbox says why.
+    is_broken: AtomicBool,
+}
+
+impl Shared {
+    fn break_off(&self, inbox: &mut Inbox, cause: &str) {
+        inbox.broken.get_or_insert_with(|| cause.to_owned());
+        self.is_broken.store(true, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -36,16 +46,23 @@ struct Inbox {
     next_request: u64,
     /// `None` while a thread reads from it.
     reader: Option<FrameReader>,
-    answers: HashMap<u64, VecDeque<Frame>>,
-    /// Descriptors by the request that they answer.
-    descriptors: HashMap<u64, OwnedFd>,
+    /// Calls under way: few, so that looking through them is quicker than hashing.
+    calls: Vec<Pending>,
     /// Why no more answers will come.
     broken: Option<String>,
 }
 
+/// What came for a call and was not taken yet.
+#[derive(Debug)]
+struct Pending {
+    request: u64,
+    frames: VecDeque<Frame>,
+    descriptor: Option<OwnedFd>,
+}
+
 impl Inbox {
-    fn break_off(&mut self, cause: &str) {
-        self.broken.get_or_insert_with(|| cause.to_owned());
+    fn call(&mut self, request: u64) -> Option<&mut Pending> {
+        self.calls.iter_mut().find(|call| call.request == request)
     }
 }
 
@@ -84,18 +101,13 @@ impl Client {
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         let mut reader = FrameReader::new(stream.try_clone()?);
         reader.take_descriptors();
-        let inbox = Inbox {
-            next_request: 1,
-            reader: Some(reader),
-            answers: HashMap::new(),
-            descriptors: HashMap::new(),
-            broken: None,
-        };
+        let inbox = Inbox { next_request: 1, reader: Some(reader), calls: Vec::new(), broken: None };
         let shared = Shared {
             process: std::process::id(),
             writer: Mutex::new(FrameWriter::new(stream)),
             inbox: Mutex::new(inbox),
             arrived: Condvar::new(),
+            is_broken: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -114,7 +126,7 @@ impl Client {
         }
         let request = inbox.next_request;
         inbox.next_request += 1;
-        inbox.answers.insert(request, VecDeque::new());
+        inbox.calls.push(Pending { request, frames: VecDeque::new(), descriptor: None });
         drop(inbox);
         Ok(Call { shared: self.shared.clone(), request })
     }
@@ -123,16 +135,15 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn call(&self, call: u16, body: Vec<u8>, deadline: Option<Instant>) -> Result<Frame, CallError> {
+    pub fn call(&self, call: u16, body: &[u8], deadline: Option<Instant>) -> Result<Frame, CallError> {
         let pending = self.begin()?;
         pending.send(call, Flags::default(), body)?;
         pending.receive(deadline)
     }
 
-    /// Whether the connection is broken for good, or belongs to the process that this one is a fork of.
+    /// Whether the connection is broken for good. Says nothing of forks; takes no lock.
     pub fn is_broken(&self) -> bool {
-        // A lock may have been held when the process forked, and is then held for ever.
-        std::process::id() != self.shared.process || self.shared.inbox.lock().broken.is_some()
+        self.shared.is_broken.load(Ordering::Acquire)
     }
 }
 
@@ -148,18 +159,19 @@ impl Call {
     ///
     /// # Errors
     /// [`CallError::NotSent`]: half a frame is none, and the other end does nothing with it.
-    pub fn send(&self, call: u16, flags: Flags, body: Vec<u8>) -> Result<(), CallError> {
-        let frame = Frame { call, flags, request: self.request, body };
-        let mut writer = self.shared.writer.lock();
+    pub fn send(&self, call: u16, flags: Flags, body: &[u8]) -> Result<(), CallError> {
+        let shared = &self.shared;
+        let mut writer = shared.writer.lock();
         // Behind half a frame nothing more can be sent.
-        if let Some(cause) = &self.shared.inbox.lock().broken {
-            return Err(CallError::NotSent(cause.clone()));
+        if shared.is_broken.load(Ordering::Acquire) {
+            let cause = shared.inbox.lock().broken.clone();
+            return Err(CallError::NotSent(cause.unwrap_or_default()));
         }
-        writer.send(&frame).map_err(|error| {
+        writer.send(Head { call, flags, request: self.request }, body).map_err(|error| {
             let cause = error.to_string();
-            self.shared.inbox.lock().break_off(&cause);
+            shared.break_off(&mut shared.inbox.lock(), &cause);
             drop(writer.shut_down());
-            self.shared.arrived.notify_all();
+            shared.arrived.notify_all();
             CallError::NotSent(cause)
         })
     }
@@ -169,9 +181,10 @@ impl Call {
     /// # Errors
     /// [`CallError::Lost`], [`CallError::Timeout`].
     pub fn receive(&self, deadline: Option<Instant>) -> Result<Frame, CallError> {
-        let mut inbox = self.shared.inbox.lock();
+        let shared = &self.shared;
+        let mut inbox = shared.inbox.lock();
         loop {
-            if let Some(frame) = inbox.answers.get_mut(&self.request).and_then(VecDeque::pop_front) {
+            if let Some(frame) = inbox.call(self.request).and_then(|call| call.frames.pop_front()) {
                 return Ok(frame);
             }
             if let Some(cause) = &inbox.broken {
@@ -180,13 +193,13 @@ impl Call {
             let Some(mut reader) = inbox.reader.take() else {
                 // Another thread reads for all; it wakes everyone when it hands over.
                 let timed_out = match deadline {
-                    Some(deadline) => self.shared.arrived.wait_until(&mut inbox, deadline).timed_out(),
+                    Some(deadline) => shared.arrived.wait_until(&mut inbox, deadline).timed_out(),
                     None => {
-                        self.shared.arrived.wait(&mut inbox);
+                        shared.arrived.wait(&mut inbox);
                         false
                     }
                 };
-                let has_answer = inbox.answers.get(&self.request).is_some_and(|frames| !frames.is_empty());
+                let has_answer = inbox.call(self.request).is_some_and(|call| !call.frames.is_empty());
                 if timed_out && !has_answer {
                     return Err(CallError::Timeout);
                 }
@@ -198,33 +211,37 @@ impl Call {
                 Ok(frame) if frame.flags.contains(Flags::DESCRIPTOR) => reader.descriptor(),
                 _ => None,
             };
-            inbox = self.shared.inbox.lock();
-            inbox.reader = Some(reader);
+            inbox = shared.inbox.lock();
             let outcome = match received {
                 Ok(frame) => {
-                    if let Some(descriptor) = descriptor
-                        && inbox.answers.contains_key(&frame.request)
-                    {
-                        inbox.descriptors.insert(frame.request, descriptor);
-                    }
+                    let is_ours = frame.request == self.request;
                     // Answers to calls that were given up are dropped.
-                    if let Some(frames) = inbox.answers.get_mut(&frame.request) {
-                        frames.push_back(frame);
+                    let mut ours = None;
+                    if let Some(call) = inbox.call(frame.request) {
+                        if let Some(descriptor) = descriptor {
+                            call.descriptor = Some(descriptor);
+                        }
+                        if is_ours {
+                            ours = Some(frame);
+                        } else {
+                            call.frames.push_back(frame);
+                        }
                     }
-                    Ok(())
+                    Ok(ours)
                 }
                 Err(ReceiveError::Timeout) => Err(CallError::Timeout),
                 Err(error) => {
-                    inbox.break_off(&error.to_string());
+                    shared.break_off(&mut inbox, &error.to_string());
                     // The other end must not go on holding what nobody will ask for.
-                    if let Some(reader) = &inbox.reader {
-                        drop(reader.shut_down());
-                    }
-                    Ok(())
+                    drop(reader.shut_down());
+                    Ok(None)
                 }
             };
-            self.shared.arrived.notify_all();
-            outcome?;
+            inbox.reader = Some(reader);
+            shared.arrived.notify_all();
+            if let Some(frame) = outcome? {
+                return Ok(frame);
+            }
         }
     }
 }
@@ -237,15 +254,17 @@ impl Call {
 
     /// The descriptor that came with a frame of the answer, if one did; it can be taken once.
     pub fn take_descriptor(&self) -> Option<OwnedFd> {
-        self.shared.inbox.lock().descriptors.remove(&self.request)
+        self.shared.inbox.lock().call(self.request)?.descriptor.take()
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         let mut inbox = self.shared.inbox.lock();
-        inbox.answers.remove(&self.request);
-        inbox.descriptors.remove(&self.request);
+        let position = inbox.calls.iter().position(|call| call.request == self.request);
+        let dropped = position.map(|position| inbox.calls.swap_remove(position));
+        drop(inbox);
+        drop(dropped);
     }
 }
 
@@ -263,9 +282,9 @@ mod tests {
             if first.call == 2
                 && let Ok(second) = reader.receive(None)
             {
-                writer.send(&second).unwrap();
+                writer.send(second.head(), &second.body).unwrap();
             }
-            writer.send(&first).unwrap();
+            writer.send(first.head(), &first.body).unwrap();
         }
     }
 
@@ -281,7 +300,7 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..500_u64 {
                         let body = (thread * 1_000_000 + round).to_le_bytes().to_vec();
-                        let answer = client.call(1, body.clone(), None).unwrap();
+                        let answer = client.call(1, &body, None).unwrap();
                         assert_eq!(answer.body, body);
                     }
                 });
@@ -298,8 +317,8 @@ mod tests {
             std::thread::Builder::new().name("echo".into()).spawn(move || echo_backwards(far)).unwrap();
         let client = Client::new(near).unwrap();
         let (first, second) = (client.begin().unwrap(), client.begin().unwrap());
-        first.send(2, Flags::default(), vec![1]).unwrap();
-        second.send(1, Flags::default(), vec![2]).unwrap();
+        first.send(2, Flags::default(), &[1]).unwrap();
+        second.send(1, Flags::default(), &[2]).unwrap();
         assert_eq!(first.receive(None).unwrap().body, [1]);
         assert_eq!(second.receive(None).unwrap().body, [2]);
         drop((first, second, client));
@@ -318,7 +337,7 @@ mod tests {
                     let frame = reader.receive(None).unwrap();
                     let mut file = tempfile::tempfile().unwrap();
                     io::Write::write_all(&mut file, &[number]).unwrap();
-                    writer.send_with(&frame, std::os::fd::AsFd::as_fd(&file)).unwrap();
+                    writer.send_with(frame.head(), &frame.body, std::os::fd::AsFd::as_fd(&file)).unwrap();
                 }
                 // A client that sends one breaks the protocol.
                 assert!(matches!(reader.receive(None), Err(ReceiveError::Io(_))));
@@ -327,7 +346,7 @@ mod tests {
         let mut strange = FrameWriter::new(near.try_clone().unwrap());
         let client = Client::new(near).unwrap();
         let calls = [client.begin().unwrap(), client.begin().unwrap()];
-        calls.iter().for_each(|call| call.send(1, Flags::default(), vec![7; 100_000]).unwrap());
+        calls.iter().for_each(|call| call.send(1, Flags::default(), &[7; 100_000]).unwrap());
         for (call, number) in calls.iter().zip([1_u8, 2]) {
             assert_eq!(call.receive(None).unwrap().body.len(), 100_000);
             let file = std::fs::File::from(call.take_descriptor().unwrap());
@@ -337,7 +356,7 @@ mod tests {
             assert!(call.take_descriptor().is_none());
         }
         let file = tempfile::tempfile().unwrap();
-        strange.send_with(&Frame::default(), std::os::fd::AsFd::as_fd(&file)).unwrap();
+        strange.send_with(Head::default(), &[], std::os::fd::AsFd::as_fd(&file)).unwrap();
         server.join().unwrap();
     }
 
@@ -346,14 +365,10 @@ mod tests {
         let (near, far) = UnixStream::pair().unwrap();
         let client = Client::new(near).unwrap();
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert_eq!(client.call(1, vec![1], Some(deadline)).unwrap_err(), CallError::Timeout);
+        assert_eq!(client.call(1, &[1], Some(deadline)).unwrap_err(), CallError::Timeout);
         let server =
             std::thread::Builder::new().name("echo".into()).spawn(move || echo_backwards(far)).unwrap();
-        assert_eq!(
-            client.call(1, vec![2], None).unwrap().body,
-            [2],
-            "the late answer to the first is dropped"
-        );
+        assert_eq!(client.call(1, &[2], None).unwrap().body, [2], "the late answer to the first is dropped");
         drop(client);
         server.join().unwrap();
     }
@@ -363,10 +378,10 @@ mod tests {
         let (near, far) = UnixStream::pair().unwrap();
         let client = Client::new(near).unwrap();
         let call = client.begin().unwrap();
-        call.send(1, Flags::default(), vec![1]).unwrap();
+        call.send(1, Flags::default(), &[1]).unwrap();
         drop(far);
         assert!(matches!(call.receive(None), Err(CallError::Lost(_))));
-        assert!(matches!(client.call(1, vec![2], None), Err(CallError::NotSent(_))));
+        assert!(matches!(client.call(1, &[2], None), Err(CallError::NotSent(_))));
         assert!(client.is_broken());
     }
 }

@@ -1,6 +1,7 @@
 //! Frames: a header of 16 bytes and a body that only the two ends understand.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_LEN: usize = 16;
@@ -37,6 +38,31 @@ impl Flags {
     }
 }
 
+/// What a frame says before its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// See [`Frame::call`].
+    pub call: u16,
+    /// See [`Flags`].
+    pub flags: Flags,
+    /// See [`Frame::request`].
+    pub request: u64,
+}
+
+impl Head {
+    /// The header of a frame with a body of so many bytes.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] for more than [`FRAME_BODY_MAX`].
+    pub fn encode(self, body_len: usize) -> Result<[u8; FRAME_HEADER_LEN], FrameError> {
+        let len = u32::try_from(body_len).ok().filter(|_| body_len <= FRAME_BODY_MAX);
+        let [l0, l1, l2, l3] = len.ok_or(FrameError::TooLong(body_len as u64))?.to_le_bytes();
+        let ([c0, c1], [f0, f1]) = (self.call.to_le_bytes(), self.flags.0.to_le_bytes());
+        let [r0, r1, r2, r3, r4, r5, r6, r7] = self.request.to_le_bytes();
+        Ok([l0, l1, l2, l3, c0, c1, f0, f1, r0, r1, r2, r3, r4, r5, r6, r7])
+    }
+}
+
 /// One frame.
 ///
 /// On the socket, little-endian: length of the body 4 · call 2 · flags 2 · request 8 · body.
@@ -53,17 +79,17 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// What it says before its body.
+    pub fn head(&self) -> Head {
+        Head { call: self.call, flags: self.flags, request: self.request }
+    }
+
     /// Appends the frame as it goes over the socket.
     ///
     /// # Errors
     /// [`FrameError::TooLong`] for a body of more than [`FRAME_BODY_MAX`] bytes.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
-        let len = u32::try_from(self.body.len()).ok().filter(|_| self.body.len() <= FRAME_BODY_MAX);
-        let len = len.ok_or(FrameError::TooLong(self.body.len() as u64))?;
-        out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(&self.call.to_le_bytes());
-        out.extend_from_slice(&self.flags.0.to_le_bytes());
-        out.extend_from_slice(&self.request.to_le_bytes());
+        out.extend_from_slice(&self.head().encode(self.body.len())?);
         out.extend_from_slice(&self.body);
         Ok(())
     }
@@ -89,25 +115,54 @@ impl std::error::Error for FrameError {}
 
 /// Memory that a decoder keeps between frames.
 const KEPT_LEN: usize = 1 << 20;
+/// Room that a decoder has for bytes at least.
+const SPACE_LEN: usize = 64 << 10;
 
 /// Takes bytes as they come and gives frames; does no I/O.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
-    pending: Vec<u8>,
-    start: usize,
+    buffer: Vec<u8>,
+    /// Bytes that came and were not given out.
+    pending: Range<usize>,
 }
 
 impl FrameDecoder {
-    /// Takes bytes from the socket.
-    pub fn push(&mut self, bytes: &[u8]) {
-        // What was given out goes, so that at most one unfinished frame is kept.
-        self.pending.drain(..self.start);
-        self.start = 0;
-        if self.pending.is_empty() && self.pending.capacity() > KEPT_LEN {
+    /// Room for bytes from the socket; [`filled`](Self::filled) says how many came.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.pending.is_empty() {
             // A long frame must not cost its memory for ever.
-            self.pending = Vec::new();
+            if self.buffer.len() > KEPT_LEN {
+                self.buffer = Vec::new();
+            }
+            if self.buffer.is_empty() {
+                self.buffer = vec![0; SPACE_LEN];
+            }
+            self.pending = 0..0;
+        } else if self.buffer.len() - self.pending.end < SPACE_LEN {
+            // What was given out goes, so that at most one unfinished frame is kept.
+            self.buffer.copy_within(self.pending.clone(), 0);
+            self.pending = 0..self.pending.len();
+            if self.buffer.len() - self.pending.end < SPACE_LEN {
+                self.buffer.resize(self.pending.end + SPACE_LEN, 0);
+            }
         }
-        self.pending.extend_from_slice(bytes);
+        &mut self.buffer[self.pending.end..]
+    }
+
+    /// So many bytes were put into the [`space`](Self::space).
+    pub fn filled(&mut self, len: usize) {
+        self.pending.end = (self.pending.end + len).min(self.buffer.len());
+    }
+
+    /// Takes bytes from elsewhere.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let space = self.space();
+            let (part, rest) = bytes.split_at(bytes.len().min(space.len()));
+            space[..part.len()].copy_from_slice(part);
+            self.filled(part.len());
+            bytes = rest;
+        }
     }
 
     /// The next whole frame, if there is one.
@@ -115,29 +170,39 @@ impl FrameDecoder {
     /// # Errors
     /// [`FrameError`]; the connection must then be closed, because where the next frame starts is unknown.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let bytes = &self.pending[self.start..];
-        let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() else { return Ok(None) };
+        let mut frame = Frame::default();
+        Ok(self.next_into(&mut frame)?.then_some(frame))
+    }
+
+    /// Puts the next whole frame into the place of another, whose memory is used again; `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    pub fn next_into(&mut self, frame: &mut Frame) -> Result<bool, FrameError> {
+        let bytes = &self.buffer[self.pending.clone()];
+        let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() else { return Ok(false) };
         let [l0, l1, l2, l3, c0, c1, f0, f1, request @ ..] = *header;
         let len = u32::from_le_bytes([l0, l1, l2, l3]);
         let body_len = usize::try_from(len).ok().filter(|len| *len <= FRAME_BODY_MAX);
         let body_len = body_len.ok_or_else(|| FrameError::TooLong(len.into()))?;
         let Some(body) = rest.get(..body_len) else {
-            self.pending.reserve((FRAME_HEADER_LEN + body_len).saturating_sub(bytes.len()));
-            return Ok(None);
+            // Room for all of it and for what may come behind it, so that it moves once at most.
+            let needed = FRAME_HEADER_LEN + body_len + SPACE_LEN;
+            self.buffer.reserve_exact(needed.saturating_sub(self.buffer.len()));
+            return Ok(false);
         };
-        let frame = Frame {
-            call: u16::from_le_bytes([c0, c1]),
-            flags: Flags(u16::from_le_bytes([f0, f1])),
-            request: u64::from_le_bytes(request),
-            body: body.to_vec(),
-        };
-        self.start += FRAME_HEADER_LEN + body_len;
-        Ok(Some(frame))
+        frame.call = u16::from_le_bytes([c0, c1]);
+        frame.flags = Flags(u16::from_le_bytes([f0, f1]));
+        frame.request = u64::from_le_bytes(request);
+        frame.body.clear();
+        frame.body.extend_from_slice(body);
+        self.pending.start += FRAME_HEADER_LEN + body_len;
+        Ok(true)
     }
 
     /// Whether bytes of an unfinished frame are waiting.
     pub fn is_mid_frame(&self) -> bool {
-        self.start < self.pending.len()
+        !self.pending.is_empty()
     }
 }
 
@@ -183,7 +248,8 @@ mod tests {
             decoder.push(&bytes[..30]);
             assert!(decoder.next_frame().unwrap().is_some());
             assert!(decoder.next_frame().unwrap().is_none());
-            assert!(decoder.pending.len() <= 2 * bytes.len());
+            assert!(decoder.pending.len() <= bytes.len());
+            assert!(decoder.buffer.len() <= 2 * SPACE_LEN);
         }
     }
 

@@ -9,10 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::descriptors;
-use crate::frame::{Flags, Frame, FrameDecoder, FrameError};
+use crate::frame::{Flags, Frame, FrameDecoder, FrameError, Head};
 
-/// Bytes asked of the socket at a time.
-const READ_LEN: usize = 64 << 10;
+/// Longer bodies are sent by a call of their own: copying them beside their header costs more.
+const COPIED_LEN: usize = 32 << 10;
 
 /// The half that sends.
 #[derive(Debug)]
@@ -39,23 +39,33 @@ impl FrameWriter {
     ///
     /// # Errors
     /// Those of the socket; [`io::ErrorKind::InvalidInput`] for a body that is too long.
-    pub fn send(&mut self, frame: &Frame) -> io::Result<()> {
-        self.buffer.clear();
-        frame.encode(&mut self.buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        self.stream.write_all(&self.buffer)
+    pub fn send(&mut self, head: Head, body: &[u8]) -> io::Result<()> {
+        let rest = self.fill(head, body)?;
+        self.stream.write_all(&self.buffer)?;
+        self.stream.write_all(rest)
     }
 
     /// Sends a frame and a descriptor with it; its flags say so.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_with(&mut self, frame: &Frame, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let flags = Flags::from_bits(frame.flags.bits() | Flags::DESCRIPTOR.bits());
-        let frame = Frame { flags, ..frame.clone() };
-        self.buffer.clear();
-        frame.encode(&mut self.buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    pub fn send_with(&mut self, head: Head, body: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = Flags::from_bits(head.flags.bits() | Flags::DESCRIPTOR.bits());
+        let rest = self.fill(Head { flags, ..head }, body)?;
         let sent = descriptors::send(&self.stream, &self.buffer, descriptor)?;
-        self.stream.write_all(&self.buffer[sent..])
+        self.stream.write_all(&self.buffer[sent..])?;
+        self.stream.write_all(rest)
+    }
+
+    /// Puts the header and a short body into the buffer; gives what is not in it.
+    fn fill<'a>(&mut self, head: Head, body: &'a [u8]) -> io::Result<&'a [u8]> {
+        let header = head.encode(body.len());
+        let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let (copied, rest) = if body.len() > COPIED_LEN { (&[][..], body) } else { (body, &[][..]) };
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&header);
+        self.buffer.extend_from_slice(copied);
+        Ok(rest)
     }
 }
 
@@ -64,7 +74,6 @@ impl FrameWriter {
 pub struct FrameReader {
     stream: UnixStream,
     decoder: FrameDecoder,
-    chunk: Vec<u8>,
     frame_time_max: Option<Duration>,
     /// How long the socket waits, if that was told; changing it is a system call.
     read_timeout: Option<Option<Duration>>,
@@ -105,7 +114,6 @@ impl FrameReader {
         Self {
             stream,
             decoder: FrameDecoder::default(),
-            chunk: vec![0; READ_LEN],
             frame_time_max: None,
             read_timeout: None,
             descriptors: None,
@@ -140,10 +148,20 @@ impl FrameReader {
     /// # Errors
     /// [`ReceiveError`]. After a timeout the next call goes on where this one stopped.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Result<Frame, ReceiveError> {
+        let mut frame = Frame::default();
+        self.receive_into(&mut frame, deadline)?;
+        Ok(frame)
+    }
+
+    /// As [`receive`](Self::receive), into the place of another frame, whose memory is used again.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_into(&mut self, frame: &mut Frame, deadline: Option<Instant>) -> Result<(), ReceiveError> {
         let mut frame_deadline = None;
         loop {
-            if let Some(frame) = self.decoder.next_frame().map_err(ReceiveError::Frame)? {
-                return Ok(frame);
+            if self.decoder.next_into(frame).map_err(ReceiveError::Frame)? {
+                return Ok(());
             }
             if self.decoder.is_mid_frame() && frame_deadline.is_none() {
                 frame_deadline = self.frame_time_max.and_then(|limit| Instant::now().checked_add(limit));
@@ -159,9 +177,9 @@ impl FrameReader {
                 self.stream.set_read_timeout(timeout).map_err(ReceiveError::Io)?;
                 self.read_timeout = Some(timeout);
             }
-            match descriptors::receive(&self.stream, &mut self.chunk, self.descriptors.as_mut()) {
+            match descriptors::receive(&self.stream, self.decoder.space(), self.descriptors.as_mut()) {
                 Ok(0) => return Err(ReceiveError::Closed),
-                Ok(read) => self.decoder.push(&self.chunk[..read]),
+                Ok(read) => self.decoder.filled(read),
                 Err(error) => match error.kind() {
                     // Whether the deadline has passed is looked at above.
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+#[cfg(feature = "sidecar")]
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -18,6 +20,12 @@ use super::version::{Freshness, Tier, Version};
 pub(crate) trait BatchSource: Send {
     /// The next batch; does its work on the calling thread and blocks until it is there.
     fn next_batch(&mut self) -> Option<Result<RecordBatch>>;
+
+    /// As [`next_batch`](Self::next_batch), but waits for others no longer than this. What is not ready then is not lost.
+    #[cfg(feature = "sidecar")]
+    fn next_batch_until(&mut self, _deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+        Poll::Ready(self.next_batch())
+    }
 
     /// Ends the work from another thread, where there is work to end; there are then no more batches.
     fn cancel_hook(&self) -> Option<CancelHook> {
@@ -155,6 +163,24 @@ impl Batches {
         })
     }
 
+    /// The next batch, if it comes until then.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn next_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        let is_cancelled = self.canceller.is_cancelled();
+        let next = if is_cancelled { None } else { ready!(source.next_batch_until(deadline)) };
+        Poll::Ready(self.came(next))
+    }
+
+    /// What is given where `next` came: an error is the end.
+    fn came(&mut self, next: Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
+        let next = self.canceller.apply(next);
+        if !matches!(next, Some(Ok(_))) {
+            self.source = None;
+        }
+        next
+    }
+
     /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the cache;
     /// a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
     pub fn into_stream(mut self) -> BatchStream {
@@ -174,11 +200,7 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         let source = self.source.as_mut()?;
         let next = if self.canceller.is_cancelled() { None } else { source.next_batch() };
-        let next = self.canceller.apply(next);
-        if !matches!(next, Some(Ok(_))) {
-            self.source = None;
-        }
-        next
+        self.came(next)
     }
 }
 

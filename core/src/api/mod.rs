@@ -4,6 +4,8 @@ pub(crate) mod backend;
 pub(crate) mod batches;
 pub(crate) mod cache;
 #[cfg(feature = "sidecar")]
+pub(crate) mod cells;
+#[cfg(feature = "sidecar")]
 pub(crate) mod connect;
 pub(crate) mod definition;
 pub(crate) mod error;

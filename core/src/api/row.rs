@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::types::{
-    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
-    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
 #[cfg(feature = "sidecar")]
@@ -17,6 +18,8 @@ use arrow::compute::interleave;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
+#[cfg(feature = "sidecar")]
+use super::cells::{SentRow, push_cell};
 use super::error::{Error, ErrorCode, Result, suggestion};
 use super::value::{Value, ValueRef};
 use super::version::{Freshness, Version};
@@ -41,6 +44,9 @@ enum Place {
     Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
     /// In the log, or in an answer that was sent here.
     Batch { rows: Arc<RecordBatch>, index: usize },
+    /// Sent here as cells.
+    #[cfg(feature = "sidecar")]
+    Sent(Arc<SentRow>),
 }
 
 impl Row {
@@ -66,11 +72,18 @@ impl Row {
         Self { place: Place::Batch { rows, index }, version, freshness }
     }
 
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn of_cells(row: SentRow, version: Version, freshness: Option<Freshness>) -> Self {
+        Self { place: Place::Sent(Arc::new(row)), version, freshness }
+    }
+
     /// The columns of the row's table.
     pub fn schema(&self) -> &SchemaRef {
         match &self.place {
             Place::Segment { segment, .. } => segment.schema(),
             Place::Batch { rows, .. } => rows.schema_ref(),
+            #[cfg(feature = "sidecar")]
+            Place::Sent(row) => row.schema(),
         }
     }
 
@@ -84,6 +97,13 @@ impl Row {
     #[inline]
     pub fn get<'a, T: FromCell<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         let column = column.index_in(self.schema())?;
+        #[cfg(feature = "sidecar")]
+        if let Place::Sent(row) = &self.place
+            && let Some((data_type, bytes)) = row.value(column)
+            && let Some(value) = T::from_bytes(data_type, bytes)
+        {
+            return Ok(value);
+        }
         let (array, index) = self.cell(column)?;
         T::from_cell(array, index).map_err(|error| self.in_column(column, error))
     }
@@ -137,6 +157,18 @@ impl Row {
         RecordBatch::try_new(first.schema().clone(), columns.collect::<Result<_>>()?).map_err(failed)
     }
 
+    /// Appends the row's cells.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] if a column's values have none; those of [`to_batch`](Self::to_batch).
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn push_cells(&self, out: &mut Vec<u8>) -> Result<()> {
+        (0..self.schema().fields().len()).try_for_each(|column| {
+            let (array, index) = self.cell(column)?;
+            push_cell(out, array, index)
+        })
+    }
+
     /// The version of the cache that the row was read at.
     pub fn version(&self) -> Version {
         self.version
@@ -155,6 +187,8 @@ impl Row {
                 Ok((segment.open()?.cell(*batch as usize, column, index)?, index))
             }
             Place::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
+            #[cfg(feature = "sidecar")]
+            Place::Sent(row) => Ok((row.array(column)?.as_ref(), 0)),
         }
     }
 
@@ -224,7 +258,7 @@ impl<T: ColumnIndex + ?Sized> ColumnIndex for &T {
 
 /// A Rust type that a cell can be read as. Implemented here only: of the array that an implementation gets, only the one
 /// value may be read.
-pub trait FromCell<'a>: Sized + sealed::Sealed {
+pub trait FromCell<'a>: Sized + sealed::Sealed<'a> {
     /// Reads the value of `array` at `index`.
     ///
     /// # Errors
@@ -233,18 +267,25 @@ pub trait FromCell<'a>: Sized + sealed::Sealed {
 }
 
 mod sealed {
-    use super::ValueRef;
+    use arrow::datatypes::DataType;
 
-    pub trait Sealed {}
-
-    macro_rules! seal {
-        ($($type:ty)+) => { $(impl Sealed for $type {})+ };
+    pub trait Sealed<'a>: Sized {
+        /// Reads a value that is not null from its bytes; `None` if it takes an array to do it, or to say why not.
+        #[inline]
+        fn from_bytes(_data_type: &DataType, _bytes: &'a [u8]) -> Option<Self> {
+            None
+        }
     }
 
-    seal!(i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 bool &str &[u8] String ValueRef<'_>);
-
-    impl<T: Sealed> Sealed for Option<T> {}
+    impl<'a, T: Sealed<'a>> Sealed<'a> for Option<T> {
+        #[inline]
+        fn from_bytes(data_type: &DataType, bytes: &'a [u8]) -> Option<Self> {
+            T::from_bytes(data_type, bytes).map(Some)
+        }
+    }
 }
+
+impl sealed::Sealed<'_> for String {}
 
 impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {
     #[inline]
@@ -253,6 +294,20 @@ impl<'a, T: FromCell<'a>> FromCell<'a> for Option<T> {
             Ok(None)
         } else {
             T::from_cell(array, index).map(Some)
+        }
+    }
+}
+
+impl<'a> sealed::Sealed<'a> for ValueRef<'a> {
+    fn from_bytes(data_type: &DataType, bytes: &'a [u8]) -> Option<Self> {
+        use DataType as T;
+        match data_type {
+            T::Boolean => bool::from_bytes(data_type, bytes).map(ValueRef::Bool),
+            T::Float16 | T::Float32 | T::Float64 => f64::from_bytes(data_type, bytes).map(ValueRef::Float),
+            T::Utf8 | T::LargeUtf8 | T::Utf8View => <&str>::from_bytes(data_type, bytes).map(ValueRef::Str),
+            other if other.is_signed_integer() => i64::from_bytes(data_type, bytes).map(ValueRef::Int),
+            other if other.is_unsigned_integer() => u64::from_bytes(data_type, bytes).map(ValueRef::UInt),
+            _ => None,
         }
     }
 }
@@ -273,6 +328,19 @@ impl FromCell<'_> for String {
 macro_rules! from_integer_cell {
     ($($rust:ty => $($arrow:ident $variant:ident),+;)+) => {
         $(
+            impl sealed::Sealed<'_> for $rust {
+                #[inline]
+                fn from_bytes(data_type: &DataType, bytes: &[u8]) -> Option<Self> {
+                    match data_type {
+                        $(DataType::$variant => {
+                            let bytes = bytes.try_into().ok()?;
+                            Some(<$arrow as ArrowPrimitiveType>::Native::from_le_bytes(bytes).into())
+                        })+
+                        _ => None,
+                    }
+                }
+            }
+
             impl FromCell<'_> for $rust {
                 #[inline]
                 fn from_cell(array: &dyn Array, index: usize) -> Result<Self> {
@@ -303,12 +371,29 @@ from_integer_cell! {
     f64 => Float64Type Float64, Float32Type Float32, Float16Type Float16;
 }
 
+impl sealed::Sealed<'_> for bool {
+    #[inline]
+    fn from_bytes(data_type: &DataType, bytes: &[u8]) -> Option<Self> {
+        (*data_type == DataType::Boolean).then_some(bytes == [1])
+    }
+}
+
 impl FromCell<'_> for bool {
     fn from_cell(array: &dyn Array, index: usize) -> Result<Self> {
         match array.as_boolean_opt() {
             Some(array) if array.is_valid(index) => Ok(array.value(index)),
             Some(_) => Err(null("bool")),
             None => Err(mismatch(array, "bool")),
+        }
+    }
+}
+
+impl<'a> sealed::Sealed<'a> for &'a str {
+    #[inline]
+    fn from_bytes(data_type: &DataType, bytes: &'a [u8]) -> Option<Self> {
+        match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => std::str::from_utf8(bytes).ok(),
+            _ => None,
         }
     }
 }
@@ -324,6 +409,17 @@ impl<'a> FromCell<'a> for &'a str {
             DataType::LargeUtf8 => Ok(array.as_string::<i64>().value(index)),
             DataType::Utf8View => Ok(array.as_string_view().value(index)),
             _ => Err(mismatch(array, "&str")),
+        }
+    }
+}
+
+impl<'a> sealed::Sealed<'a> for &'a [u8] {
+    #[inline]
+    fn from_bytes(data_type: &DataType, bytes: &'a [u8]) -> Option<Self> {
+        use DataType as T;
+        match data_type {
+            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => Some(bytes),
+            _ => None,
         }
     }
 }

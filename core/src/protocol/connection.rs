@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter};
+use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Head};
 
 use super::serve::Shared;
 use super::session::{Answer, Session};
@@ -23,20 +23,23 @@ const CALLS_MAX: [usize; LANES] = [24, 16];
 const WAITING_MAX: usize = 256;
 const WAITING_LEN: usize = 32 << 20;
 
+/// Memory that a thread keeps from one lookup to the next.
+const KEPT_LEN: usize = 1 << 20;
+
 /// Kinds of calls that do not wait for each other: uploads make progress whatever is asked meanwhile.
 const LANES: usize = 2;
 
-/// Answers the calls of one connection until it ends.
+/// Answers the calls of one connection of a user until it ends.
 ///
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
 /// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
 /// is one thread more than there are calls worked on, so somebody always reads.
-pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
+pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
     reader.limit_frame_time(shared.options.handshake_timeout);
-    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone());
+    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone(), uid);
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         session,
@@ -111,9 +114,18 @@ impl Connection {
     }
 
     fn work(self: &Arc<Self>) -> io::Result<()> {
+        let (mut frame, mut found) = (Frame::default(), Vec::new());
         while let Some(mut reader) = self.wait_for_turn() {
             let (lane, task) = loop {
-                let task = self.receive(&mut reader)?;
+                self.receive(&mut reader, &mut frame)?;
+                if Session::is_lookup(&frame) {
+                    self.look_up(&frame, &mut found)?;
+                    if frame.body.capacity() > KEPT_LEN {
+                        frame = Frame::default();
+                    }
+                    continue;
+                }
+                let task = Task { number: self.session.begin(&frame), frame: std::mem::take(&mut frame) };
                 let Some(lane) = lane_of(&task.frame) else {
                     self.reply(&task)?;
                     continue;
@@ -220,19 +232,30 @@ impl Connection {
         }
     }
 
-    fn receive(&self, reader: &mut FrameReader) -> io::Result<Task> {
+    fn receive(&self, reader: &mut FrameReader, frame: &mut Frame) -> io::Result<()> {
         let timeout = self.shared.options.handshake_timeout;
         let deadline = if self.session.is_greeted() { None } else { Instant::now().checked_add(timeout) };
-        let frame = reader.receive(deadline).map_err(io::Error::other)?;
-        Ok(Task { number: self.session.begin(&frame), frame })
+        reader.receive_into(frame, deadline).map_err(io::Error::other)
+    }
+
+    /// Answers a lookup in memory that is used for all of them.
+    fn look_up(&self, frame: &Frame, found: &mut Vec<u8>) -> io::Result<()> {
+        // One that was long must not cost its memory for ever.
+        if found.capacity() > KEPT_LEN {
+            *found = Vec::new();
+        }
+        found.clear();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.session.get_row(&frame.body, found)));
+        match outcome.unwrap_or_else(|_| Err(panicked())) {
+            Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
+            Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
+            Err(error) => self.send(frame, Answer::error(&error)),
+        }
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
         let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(task.number, &task.frame)));
-        let answer = answered.unwrap_or_else(|_| {
-            let error = Error::internal("the call panicked; others are not affected");
-            self.session.refuse(task.number, &error)
-        });
+        let answer = answered.unwrap_or_else(|_| self.session.refuse(task.number, &panicked()));
         self.send(&task.frame, answer)
     }
 
@@ -248,22 +271,26 @@ impl Connection {
         if frame.flags.contains(Flags::QUIET) {
             return Ok(());
         }
-        let framed = |flags, body| Frame { call: frame.call, flags, request: frame.request, body };
+        let head = |flags| Head { flags, ..frame.head() };
         let mut writer = self.writer.lock();
         if body.len() <= FRAME_BODY_MAX {
             return match descriptor {
-                Some(descriptor) => writer.send_with(&framed(flags, body), descriptor.as_fd()),
-                None => writer.send(&framed(flags, body)),
+                Some(descriptor) => writer.send_with(head(flags), &body, descriptor.as_fd()),
+                None => writer.send(head(flags), &body),
             };
         }
         // Long answers go in parts.
         let parts = body.len().div_ceil(FRAME_BODY_MAX);
         for (number, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
             let more = if number + 1 < parts { Flags::MORE.bits() } else { 0 };
-            writer.send(&framed(Flags::from_bits(flags.bits() | more), part.to_vec()))?;
+            writer.send(head(Flags::from_bits(flags.bits() | more)), part)?;
         }
         Ok(())
     }
+}
+
+fn panicked() -> Error {
+    Error::internal("the call panicked; others are not affected")
 }
 
 /// The lane of a call; `None` if it is answered at once by the thread that reads.

@@ -1,6 +1,7 @@
 //! Answers that a client fetches portion by portion.
 
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -18,7 +19,7 @@ use crate::storage::row_len;
 const PORTION_LEN: usize = 4 << 20;
 /// A portion of layouts is sent when so many bytes were copied for it.
 const GATHER_LEN: usize = 1 << 20;
-/// Or when so much time has passed: the client may work on the first rows meanwhile.
+/// Or when so much time has passed, or would pass until there are more: the client works on the first rows meanwhile.
 const GATHER_TIME: Duration = Duration::from_millis(2);
 /// Or when it has so many batches.
 const GATHER_BATCHES: usize = 4096;
@@ -91,19 +92,31 @@ impl Cursor {
     }
 
     fn next_stream(&mut self) -> Result<Portion> {
-        let rows = match self.next_batch(|_| true)? {
-            Some(portion) => encode_batch(&portion)?,
+        let rows = match self.next_batch()? {
+            Some(batch) => encode_batch(&self.part(&batch))?,
             None => Vec::new(),
         };
         Ok(Portion { reply: NextReply { rows, layout: Vec::new(), last: self.is_sent() }, lease: None })
     }
 
     fn next_layout(&mut self, sharing: &Sharing) -> Result<Portion> {
-        let started = Instant::now();
+        let until = Instant::now() + GATHER_TIME;
         let mut description = Description::new(self.batches.schema().clone(), sharing.maps());
         loop {
-            match self.next_batch(|batch| !description.is_by_file(batch)) {
-                Ok(Some(batch)) => description.push(&batch)?,
+            // Rows that are ready do not wait for others.
+            let next = match description.batches() {
+                0 => self.next_batch(),
+                _ => match self.next_batch_until(until) {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => break,
+                },
+            };
+            match next {
+                Ok(Some(batch)) => {
+                    if !description.push_mapped(&batch)? {
+                        description.push(&self.part(&batch))?;
+                    }
+                }
                 Ok(None) => break,
                 Err(error) if description.batches() > 0 => {
                     self.failed = Some(error);
@@ -113,7 +126,7 @@ impl Cursor {
             }
             if description.copied_len() >= GATHER_LEN
                 || description.batches() >= GATHER_BATCHES
-                || started.elapsed() >= GATHER_TIME
+                || Instant::now() >= until
             {
                 break;
             }
@@ -124,28 +137,35 @@ impl Cursor {
         Ok(Portion { reply, lease: described.lease })
     }
 
-    /// The next batch, or a part of one that is long and will be copied.
-    fn next_batch(&mut self, is_copied: impl FnOnce(&RecordBatch) -> bool) -> Result<Option<RecordBatch>> {
-        if self.ended {
-            return Ok(None);
+    /// The next batch, or what is left of the last one.
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if self.ended || self.pending.is_some() {
+            return Ok(self.pending.take());
         }
-        let batch = match self.pending.take() {
-            Some(batch) => batch,
-            None => match self.batches.next().transpose() {
-                Ok(Some(batch)) => batch,
-                ended => {
-                    self.ended = true;
-                    return ended;
-                }
-            },
-        };
-        if !is_copied(&batch) {
-            return Ok(Some(batch));
+        let next = self.batches.next();
+        self.came(next)
+    }
+
+    /// As [`next_batch`](Self::next_batch), if it comes until then.
+    fn next_batch_until(&mut self, until: Instant) -> Poll<Result<Option<RecordBatch>>> {
+        if self.ended || self.pending.is_some() {
+            return Poll::Ready(Ok(self.pending.take()));
         }
-        let rows = (PORTION_LEN / row_len(&batch)).clamp(1, batch.num_rows().max(1));
+        let next = ready!(self.batches.next_until(until));
+        Poll::Ready(self.came(next))
+    }
+
+    fn came(&mut self, next: Option<Result<RecordBatch>>) -> Result<Option<RecordBatch>> {
+        self.ended = !matches!(next, Some(Ok(_)));
+        next.transpose()
+    }
+
+    /// What is sent at a time of a batch that is copied; the rest is the next batch.
+    fn part(&mut self, batch: &RecordBatch) -> RecordBatch {
+        let rows = (PORTION_LEN / row_len(batch)).clamp(1, batch.num_rows().max(1));
         if rows < batch.num_rows() {
             self.pending = Some(batch.slice(rows, batch.num_rows() - rows));
         }
-        Ok(Some(batch.slice(0, rows.min(batch.num_rows()))))
+        batch.slice(0, rows.min(batch.num_rows()))
     }
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use parking_lot::Mutex;
 use pillion_ipc::{Flags, Frame, FrameDecoder, Lease};
 
+use super::cells::encode_get_row;
 use super::layout::{Memory, rebuild};
 use super::message::{
     Begin, Call, Cancel, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, Name, Next, Pin,
@@ -70,9 +71,9 @@ fn decode_frames<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool
 pub fn session(bytes: &[u8]) {
     contained_panics_are_allowed();
     let Some(owned) = Owned::take() else { return };
-    let arenas = Arc::new(ArenaPool::new(ARENA_LEN, ARENA_LEN));
+    let arenas = Arc::new(ArenaPool::new(ARENA_LEN, ARENA_LEN, ARENA_LEN));
     let mut client = Client {
-        session: Session::new(owned.cache.backend.clone(), true, arenas.clone()),
+        session: Session::new(owned.cache.backend.clone(), true, arenas.clone(), 0),
         uploads: Vec::new(),
         request: 0,
     };
@@ -83,7 +84,7 @@ pub fn session(bytes: &[u8]) {
     }
     client.session.end();
     drop(client);
-    assert!(arenas.take().is_some(), "the memory of a connection comes back");
+    assert!(arenas.take(0).is_some(), "the memory of a connection comes back");
     assert!(owned.cache.tables().is_ok(), "others go on");
     owned.put_back();
 }
@@ -303,6 +304,12 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         }
         25 => (Call::Cancel, encode(&Cancel { request: table })),
         26 => return (u16::from(input.next()), input.rest()),
+        27 => {
+            let (snapshot, mut body) = (input.snapshot(), Vec::new());
+            let keys = input.key().into_iter().map(WireValue::into_value);
+            let encoded = encode_get_row(&mut body, snapshot, table, &keys.flatten().collect::<Vec<_>>());
+            (Call::GetRow, encoded.map(|()| body))
+        }
         _ => (
             Call::Hello,
             encode(&Hello { protocol: u32::from(input.next()), client: input.name(), seen: None }),

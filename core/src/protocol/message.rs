@@ -1,10 +1,13 @@
 //! The calls and the messages of their requests and answers.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rows;
+use super::session::KEYS_MAX;
 use super::value::WireValue;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::table::TableInfo;
@@ -88,6 +91,8 @@ calls! {
     Return = 25;
     /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
     Cancel = 26;
+    /// [`GetRow`](super::GetRow) → [`Found`](super::Found): a lookup in fixed layouts.
+    GetRow = 27;
     /// [`Commit`](super::commit::Commit) → [`VersionMessage`].
     Commit = 28;
     /// [`Source`](super::commit::Source) → [`PositionReply`](super::commit::PositionReply).
@@ -206,7 +211,36 @@ pub(crate) struct Get {
 pub(crate) struct GetMany {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
+    /// No more than one above the most that are answered: the others are not kept.
+    #[serde(deserialize_with = "some_keys")]
     pub(crate) keys: Vec<Key>,
+}
+
+/// An empty key is one byte, and takes twenty times as much when it is read.
+fn some_keys<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Key>, D::Error> {
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<Key>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while keys.len() <= KEYS_MAX {
+                match sequence.next_element()? {
+                    Some(key) => keys.push(key),
+                    None => return Ok(keys),
+                }
+            }
+            while sequence.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(keys)
+        }
+    }
+
+    deserializer.deserialize_seq(Keys)
 }
 
 /// Which keys were found, and their rows in that order.

@@ -1,10 +1,12 @@
 //! What clients and sidecars say to each other: calls, messages and their encoding.
 //!
 //! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that a
-//! later version can add fields; batches of rows inside them are Arrow IPC streams. `docs/protocol.md` describes all of
+//! later version can add fields; batches of rows inside them are Arrow IPC streams. The lookup of a row is in bytes of a
+//! fixed layout: it is over before an encoding with names is read. `docs/protocol.md` describes all of
 //! it for those who write a client.
 
 mod access;
+mod cells;
 mod commit;
 mod connection;
 mod cursor;
@@ -13,6 +15,7 @@ pub(crate) mod fuzzing;
 mod held;
 mod layout;
 mod message;
+mod quota;
 mod rows;
 mod serve;
 mod session;
@@ -20,6 +23,7 @@ mod sharing;
 mod upload;
 mod value;
 
+pub(crate) use cells::{Found, encode_get_row};
 pub(crate) use commit::{COMMIT_LEN_MAX, ChangeMessage, Commit, PositionReply, Source};
 pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
@@ -29,7 +33,7 @@ pub(crate) use message::{
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};
-pub(crate) use session::{decode, encode};
+pub(crate) use session::{KEYS_LEN_MAX, decode, encode};
 pub(crate) use value::WireValue;
 
 /// Versions of the protocol, each named for what it added.

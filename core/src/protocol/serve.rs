@@ -11,11 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Listener, PeerCredentials, SOCKET_MODE};
+use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Head, Listener, PeerCredentials, SOCKET_MODE};
 
 use super::access::Access;
 use super::connection::serve;
 use super::message::ErrorMessage;
+use super::quota::{Exceeded, Quota};
 use super::session::encode;
 use super::sharing::ArenaPool;
 use crate::api::backend::Backend;
@@ -37,6 +38,14 @@ pub struct ServerOptions {
     pub(crate) attach: bool,
     pub(super) arena_len: usize,
     pub(super) arenas_len: usize,
+    /// Unless told otherwise, what [`most_of`] gives.
+    connections_of_user: Option<usize>,
+    arenas_len_of_user: Option<usize>,
+}
+
+/// What one user may have of something unless told otherwise: others always find some left.
+fn most_of(all: usize) -> usize {
+    all - all / 4
 }
 
 impl ServerOptions {
@@ -51,6 +60,8 @@ impl ServerOptions {
             attach: true,
             arena_len: 32 << 20,
             arenas_len: 1 << 30,
+            connections_of_user: None,
+            arenas_len_of_user: None,
         }
     }
 
@@ -76,6 +87,22 @@ impl ServerOptions {
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
+        self
+    }
+
+    /// Connections of one user at a time; three quarters of [`connections_max`](Self::connections_max) unless told
+    /// otherwise, so that no user keeps the others out. One more is refused with [`TooMany`](ErrorCode::TooMany).
+    #[must_use]
+    pub fn connections_per_user(mut self, connections: usize) -> Self {
+        self.connections_of_user = Some(connections);
+        self
+    }
+
+    /// Bytes of shared memory for the connections of one user; three quarters of [`shared_memory`](Self::shared_memory)
+    /// unless told otherwise, and that of one connection at least. Connections beyond it get none.
+    #[must_use]
+    pub fn shared_memory_per_user(mut self, bytes: usize) -> Self {
+        self.arenas_len_of_user = Some(bytes);
         self
     }
 
@@ -137,7 +164,7 @@ pub(super) struct Shared {
     pub(super) options: ServerOptions,
     pub(super) arenas: Arc<ArenaPool>,
     pub(super) stopping: AtomicBool,
-    connected: AtomicUsize,
+    connected: Arc<Quota>,
     denied: AtomicU64,
     refusals: AtomicUsize,
     /// To wake the threads that wait for requests.
@@ -172,13 +199,18 @@ impl Server {
         })?;
         let path = listener.path().to_owned();
         tracing::debug!(socket = %path.display(), access = ?options.access, attach = options.attach, "listening");
-        let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len));
+        let arenas_of_user = options.arenas_len_of_user;
+        let arenas_of_user =
+            arenas_of_user.unwrap_or_else(|| most_of(options.arenas_len).max(options.arena_len));
+        let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len, arenas_of_user));
+        let most = options.connections_max;
+        let of_user = options.connections_of_user.unwrap_or_else(|| most_of(most));
         let shared = Arc::new(Shared {
             backend,
             options,
             arenas,
             stopping: AtomicBool::new(false),
-            connected: AtomicUsize::new(0),
+            connected: Arc::new(Quota::new(most, of_user)),
             denied: AtomicU64::new(0),
             refusals: AtomicUsize::new(0),
             streams: Mutex::default(),
@@ -199,7 +231,7 @@ impl Server {
 
     /// Clients connected now.
     pub fn connections(&self) -> usize {
-        self.shared.connected.load(Ordering::Relaxed)
+        self.shared.connected.taken()
     }
 
     /// Clients that were not let in so far, by user or group.
@@ -279,31 +311,39 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
             format!("user {} may not use the sidecar on {}", peer.uid, shared.options.socket.display());
         return refuse(shared, stream, Error::new(ErrorCode::PermissionDenied, message));
     }
-    let limit = shared.options.connections_max;
-    if shared.connected.load(Ordering::Relaxed) >= limit {
-        tracing::warn!(uid = peer.uid, "a connection was refused: there are as many as are allowed");
-        let message = format!("the sidecar has {limit} connections already; close some, or try again later");
-        return refuse(shared, stream, Error::new(ErrorCode::TooMany, message));
-    }
+    let portion = match shared.connected.take(peer.uid, 1) {
+        Ok(portion) => portion,
+        Err(limit) => {
+            tracing::warn!(
+                uid = peer.uid,
+                ?limit,
+                "a connection was refused: there are as many as are allowed"
+            );
+            let whose = match limit {
+                Exceeded::OfAll => "the sidecar has".to_owned(),
+                Exceeded::OfOne => format!("user {} has", peer.uid),
+            };
+            let message =
+                format!("{whose} as many connections as are allowed; close some, or try again later");
+            return refuse(shared, stream, Error::new(ErrorCode::TooMany, message));
+        }
+    };
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
-    shared.connected.fetch_add(1, Ordering::Relaxed);
-    let ended = move |shared: &Shared| {
-        shared.streams.lock().retain(|(other, _)| *other != number);
-        shared.connected.fetch_sub(1, Ordering::Relaxed);
-    };
+    let forget = move |shared: &Shared| shared.streams.lock().retain(|(other, _)| *other != number);
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
         // Whatever happens in it, the connection is forgotten afterwards.
-        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(number, %error, "connection ended"),
             Err(_) => tracing::error!(number, "the thread of a connection panicked"),
         }
         drop(stream.shutdown(Shutdown::Both));
-        ended(&connection);
+        forget(&connection);
+        drop(portion);
     });
-    shared.keep(started.inspect_err(|_| ended(shared))?);
+    shared.keep(started.inspect_err(|_| forget(shared))?);
     Ok(())
 }
 
@@ -333,5 +373,5 @@ fn say_no(stream: UnixStream, error: &Error) -> io::Result<()> {
     let hello = FrameReader::new(stream.try_clone()?).receive(Some(Instant::now() + REFUSAL_TIMEOUT));
     let Frame { call, request, .. } = hello.map_err(io::Error::other)?;
     let body = encode(&ErrorMessage::new(error)).map_err(io::Error::other)?;
-    FrameWriter::new(stream).send(&Frame { call, flags: Flags::ERROR, request, body })
+    FrameWriter::new(stream).send(Head { call, flags: Flags::ERROR, request }, &body)
 }

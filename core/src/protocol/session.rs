@@ -9,6 +9,7 @@ use pillion_ipc::{Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cells::{GetRow, encode_found};
 use super::commit::{self, PositionReply, Source};
 use super::cursor::Cursor;
 use super::held::{Gift, Held, HeldCursor};
@@ -31,7 +32,9 @@ use crate::api::value::Value;
 use crate::api::version::Version;
 
 /// Keys that one call may ask for.
-const KEYS_MAX: usize = 100_000;
+pub(super) const KEYS_MAX: usize = 100_000;
+/// Bytes of a message with many keys: read, they take several times as much.
+pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
 
 /// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
 const DEPTH_MAX: usize = 64;
@@ -42,6 +45,7 @@ pub(super) struct Session {
     /// Whether clients are told where the directory is.
     attach: bool,
     arenas: Arc<ArenaPool>,
+    uid: u32,
     greeted: OnceLock<()>,
     sharing: OnceLock<Sharing>,
     held: Mutex<Held>,
@@ -59,11 +63,13 @@ pub(super) struct Answer {
 }
 
 impl Session {
-    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>) -> Self {
+    /// A connection of a user.
+    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>, uid: u32) -> Self {
         Self {
             backend,
             attach,
             arenas,
+            uid,
             greeted: OnceLock::new(),
             sharing: OnceLock::new(),
             held: Mutex::default(),
@@ -90,6 +96,11 @@ impl Session {
                     | C::Sync
             )
         )
+    }
+
+    /// Whether a call is a [lookup of a row](Self::get_row) that is answered.
+    pub(super) fn is_lookup(frame: &Frame) -> bool {
+        frame.call == Call::GetRow as u16 && frame.flags == Flags::default()
     }
 
     /// Whether a call is part of an upload.
@@ -147,8 +158,8 @@ impl Session {
             let message = format!("call {} is of a newer protocol than {}", frame.call, version::NEWEST);
             return Err(Error::new(ErrorCode::Unsupported, message));
         };
-        if call != Call::Hello && !self.is_greeted() {
-            return Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"));
+        if call != Call::Hello {
+            self.check_greeted()?;
         }
         let body = frame.body.as_slice();
         match call {
@@ -174,8 +185,17 @@ impl Session {
                 self.get_many(task, snapshot, table, vec![key])
             }
             Call::GetMany => {
+                if body.len() > KEYS_LEN_MAX {
+                    let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
+                    return Err(Error::new(ErrorCode::TooMany, message));
+                }
                 let GetMany { snapshot, table, keys } = decode(body)?;
                 self.get_many(task, snapshot, table, keys)
+            }
+            Call::GetRow => {
+                let mut found = Vec::new();
+                self.get_row(body, &mut found)?;
+                Ok(found)
             }
             Call::Snapshot => {
                 let snapshot = self.backend.pin()?;
@@ -348,7 +368,7 @@ impl Session {
             return Err(twice());
         }
         // Without memory, or a descriptor to hand it out, answers go through the socket.
-        let arena = if share.memory { self.arenas.take() } else { None };
+        let arena = if share.memory { self.arenas.take(self.uid) } else { None };
         let handed = arena.as_ref().map(|share| share.arena().descriptor().try_clone_to_owned());
         let arena = match handed {
             Some(Ok(handed)) => {
@@ -390,9 +410,32 @@ impl Session {
         Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
     }
 
+    /// Appends the answer to a lookup. It gives nothing, so it need not be begun or cancelled.
+    pub(super) fn get_row(&self, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        self.check_greeted()?;
+        let request = GetRow::decode(body)?;
+        let pinned = request.snapshot.map(|id| self.snapshot(id)).transpose()?;
+        match &pinned {
+            Some(pinned) => {
+                encode_found(out, pinned.get(request.table, &request)?.as_ref(), || pinned.version())
+            }
+            None => {
+                let reader = &self.backend;
+                encode_found(out, reader.get(request.table, &request)?.as_ref(), || reader.version())
+            }
+        }
+    }
+
+    fn check_greeted(&self) -> Result<()> {
+        if self.is_greeted() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"))
+    }
+
     fn get_many(&self, task: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
         if keys.len() > KEYS_MAX {
-            let message = format!("{} keys in one call; at most {KEYS_MAX}", keys.len());
+            let message = format!("more than {KEYS_MAX} keys in one call");
             return Err(Error::new(ErrorCode::TooMany, message));
         }
         let reader = self.reader(snapshot)?;

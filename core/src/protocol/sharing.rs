@@ -1,10 +1,10 @@
 //! What a connection shares with its client, so that answers need not go through the socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pillion_ipc::Arena;
 
+use super::quota::{Portion, Quota};
 use crate::storage::Maps;
 
 /// Memory and files that a client can read.
@@ -34,25 +34,31 @@ impl Sharing {
 #[derive(Debug)]
 pub(super) struct ArenaPool {
     arena_len: usize,
-    left: AtomicUsize,
+    quota: Arc<Quota>,
 }
 
 impl ArenaPool {
-    /// Arenas of `arena_len` bytes each, of `len` bytes together.
-    pub(super) fn new(arena_len: usize, len: usize) -> Self {
-        Self { arena_len, left: AtomicUsize::new(len) }
+    /// Arenas of `arena_len` bytes each, of which all users have `of_all` bytes together and each `of_one` at most.
+    pub(super) fn new(arena_len: usize, of_all: usize, of_one: usize) -> Self {
+        Self { arena_len, quota: Arc::new(Quota::new(of_all, of_one)) }
     }
 
-    /// An arena, if there is memory for one more; without one, answers go through the socket.
-    pub(super) fn take(self: &Arc<Self>) -> Option<ArenaShare> {
-        let len = self.arena_len;
-        let taken = |left: usize| left.checked_sub(len).filter(|_| len > 0);
-        self.left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, taken).ok()?;
-        match Arena::create(len) {
-            Ok(arena) => Some(ArenaShare { arena, len, pool: self.clone() }),
+    /// An arena for a user, if there is memory for one more; without one, answers go through the socket.
+    pub(super) fn take(&self, uid: u32) -> Option<ArenaShare> {
+        if self.arena_len == 0 {
+            return None;
+        }
+        let portion = match self.quota.take(uid, self.arena_len) {
+            Ok(portion) => portion,
+            Err(limit) => {
+                tracing::debug!(uid, ?limit, "no shared memory is left for a connection");
+                return None;
+            }
+        };
+        match Arena::create(self.arena_len) {
+            Ok(arena) => Some(ArenaShare { arena, _portion: portion }),
             Err(error) => {
                 tracing::warn!(%error, "no shared memory for a connection; its answers go through the socket");
-                self.left.fetch_add(len, Ordering::AcqRel);
                 None
             }
         }
@@ -63,18 +69,12 @@ impl ArenaPool {
 #[derive(Debug)]
 pub(super) struct ArenaShare {
     arena: Arena,
-    len: usize,
-    pool: Arc<ArenaPool>,
+    // After the memory that it stands for.
+    _portion: Portion,
 }
 
 impl ArenaShare {
     pub(super) fn arena(&self) -> &Arena {
         &self.arena
-    }
-}
-
-impl Drop for ArenaShare {
-    fn drop(&mut self) {
-        self.pool.left.fetch_add(self.len, Ordering::AcqRel);
     }
 }

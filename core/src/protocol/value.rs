@@ -37,20 +37,23 @@ impl From<ValueRef<'_>> for WireValue {
             ValueRef::Bytes(v) => Self::Bytes(v.to_vec()),
             ValueRef::Date(v) => Self::Date(v),
             ValueRef::Time(v) => Self::Time(v),
-            ValueRef::Timestamp { value, unit } => Self::Timestamp(
-                value,
-                match unit {
-                    TimeUnit::Second => 1,
-                    TimeUnit::Millisecond => 1_000,
-                    TimeUnit::Microsecond => 1_000_000,
-                    TimeUnit::Nanosecond => 1_000_000_000,
-                },
-            ),
+            ValueRef::Timestamp { value, unit } => Self::Timestamp(value, ticks(unit)),
         }
     }
 }
 
 impl WireValue {
+    /// Bytes that it takes in a message at most.
+    pub(crate) fn len_max(&self) -> usize {
+        let text = match self {
+            Self::Str(text) => text.len(),
+            Self::Bytes(bytes) | Self::Decimal(bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        // The names of kinds and two numbers of nine bytes fit.
+        32 + text
+    }
+
     /// The value; `None` if a part of it is none that a client of ours sends.
     pub(crate) fn into_value(self) -> Option<Value> {
         Some(match self {
@@ -66,16 +69,24 @@ impl WireValue {
             Self::Bytes(v) => Value::Bytes(v),
             Self::Date(v) => Value::Date(v),
             Self::Time(v) => Value::Time(v),
-            Self::Timestamp(value, ticks) => {
-                let unit = match ticks {
-                    1 => TimeUnit::Second,
-                    1_000 => TimeUnit::Millisecond,
-                    1_000_000 => TimeUnit::Microsecond,
-                    1_000_000_000 => TimeUnit::Nanosecond,
-                    _ => return None,
-                };
-                Value::Timestamp { value, unit }
-            }
+            Self::Timestamp(value, ticks) => Value::Timestamp { value, unit: unit_of(ticks)? },
         })
     }
+}
+
+/// Ticks of a unit in a second.
+pub(super) fn ticks(unit: TimeUnit) -> u64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// The unit of so many ticks in a second, if there is one.
+pub(super) fn unit_of(ticks: u64) -> Option<TimeUnit> {
+    [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
+        .into_iter()
+        .find(|unit| self::ticks(*unit) == ticks)
 }

@@ -2,6 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+#[cfg(feature = "sidecar")]
+use std::task::Poll;
+#[cfg(feature = "sidecar")]
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -44,20 +48,23 @@ impl Drop for QuerySource {
 
 impl BatchSource for QuerySource {
     fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
-        let handle = match self.threads.handle() {
-            Ok(handle) => handle,
-            Err(error) => return Some(Err(error)),
-        };
-        // Polled right here: a lookup is answered without waking another thread.
-        let (stream, stack) = (self.stream.as_mut()?, self.stack);
-        let next = contain(|| {
-            let _entered = handle.enter();
-            stack.run(|| pollster::block_on(stream.next()))
-        });
-        match next {
-            Ok(batch) => batch.map(|batch| batch.map_err(running)),
-            Err(panic) => Some(Err(panic)),
+        let Some(stream) = &mut self.stream else { return None };
+        match drive(&self.threads, self.stack, stream.next()) {
+            Ok(next) => next.map(|batch| batch.map_err(running)),
+            Err(error) => Some(Err(error)),
         }
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn next_batch_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        // Made where it is polled: it needs the clock of the threads.
+        let in_time = async { tokio::time::timeout_at(deadline.into(), stream.next()).await };
+        Poll::Ready(match drive(&self.threads, self.stack, in_time) {
+            Ok(Ok(next)) => next.map(|batch| batch.map_err(running)),
+            Ok(Err(_)) => return Poll::Pending,
+            Err(error) => Some(Err(error)),
+        })
     }
 
     fn cancel_hook(&self) -> Option<CancelHook> {
@@ -95,6 +102,23 @@ impl BatchSource for QuerySource {
     }
 }
 
+/// Does the work of a query's last stage right here, so that a lookup is answered without waking another thread, and
+/// waits for the other stages.
+fn drive<F: Future>(threads: &Threads, stack: Stack, work: F) -> Result<F::Output> {
+    let handle = threads.handle()?;
+    contain(|| {
+        stack.run(|| {
+            if tokio::runtime::Handle::try_current().is_err() {
+                // Here work that finds rows without end has a budget, and is asked now and then whether it was cancelled.
+                return handle.block_on(work);
+            }
+            // In async code a second runtime refuses to block.
+            let _entered = handle.enter();
+            pollster::block_on(work)
+        })
+    })
+}
+
 struct Consumer {
     receiver: tokio::sync::mpsc::Receiver<Result<RecordBatch>>,
     task: Option<tokio::task::JoinHandle<()>>,
@@ -124,6 +148,7 @@ pub(super) fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
         .worker_threads(count)
         .thread_name("pillion-query")
         .thread_stack_size(BASE_STACK + STACK_MAX)
+        .enable_time()
         .build()
         .map_err(|error| Error::new(ErrorCode::Io, "cannot start threads for queries").with_source(error))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{CallError, Client, Flags, Frame};
 use serde::Serialize;
@@ -42,7 +43,10 @@ pub(super) struct Connection {
     place: Place,
     /// How long a call may take, connecting included.
     deadline: Duration,
-    current: Mutex<Link>,
+    /// Read without a lock: most calls find it standing.
+    current: ArcSwap<Link>,
+    /// Held by who makes it anew.
+    connecting: Mutex<()>,
     /// The newest version that an answer was of: a later connection must not be to less.
     seen: Mutex<Option<Version>>,
     uploads: Semaphore,
@@ -65,8 +69,6 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     client: Client,
-    /// Grows with every connection: what an earlier one held is gone.
-    generation: u64,
     shared: Arc<Shared>,
 }
 
@@ -85,7 +87,8 @@ impl Connection {
             process: std::process::id(),
             place,
             deadline,
-            current: Mutex::new(Link { client, generation: 1, shared: Arc::new(shared) }),
+            current: ArcSwap::from_pointee(Link { client, shared: Arc::new(shared) }),
+            connecting: Mutex::new(()),
             seen: Mutex::new(reply.version),
             uploads: Semaphore::new(UPLOADS_MAX),
             closed: AtomicBool::new(false),
@@ -108,9 +111,14 @@ impl Connection {
         self.uploads.acquire(after(self.deadline)).ok_or_else(timeout)
     }
 
+    /// The connection that the next call is made on, unless it breaks.
+    pub(super) fn link(&self) -> Guard<Arc<Link>> {
+        self.current.load()
+    }
+
     /// Whether this process finds the files of the sidecar.
     pub(super) fn shares_files(&self) -> bool {
-        self.current.lock().shared.has_files()
+        self.current.load().shared.has_files()
     }
 
     /// Calls made so far, those that made the connection not counted.
@@ -135,15 +143,29 @@ impl Connection {
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<(T, Link)> {
-        self.check_process()?;
         let body = encode(request)?;
         let deadline = after(self.deadline);
+        let (answer, link) = self.send_on(call, &body, deadline, repeat)?;
+        Ok((decode(&answer)?, Link::clone(&link)))
+    }
+
+    /// Sends the body of a request; on another connection if the one there was broke.
+    pub(super) fn send_on(
+        &self,
+        call: Call,
+        body: &[u8],
+        deadline: Instant,
+        repeat: Repeat,
+    ) -> Result<(Vec<u8>, Guard<Arc<Link>>)> {
+        let mut link = self.current.load();
         let mut attempts = 0;
         loop {
+            if link.client.is_broken() {
+                link = self.connect_again(deadline)?;
+            }
             attempts += 1;
-            let link = self.connected(deadline)?;
-            match self.exchange(&link, call, body.clone(), deadline) {
-                Ok(answer) => return Ok((answer.and_then(|body| decode(&body))?, link)),
+            match self.exchange(&link, call, body, deadline) {
+                Ok(answer) => return Ok((answer?, link)),
                 Err(CallError::NotSent(_)) if attempts < 2 => {}
                 Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 2 => {}
                 Err(error) => return Err(self.lost(&error, repeat)),
@@ -159,18 +181,32 @@ impl Connection {
         request: &impl Serialize,
         repeat: Repeat,
     ) -> Result<T> {
-        self.check_process()?;
+        let deadline = after(self.deadline);
+        decode(&self.send_held(link, call, &encode(request)?, deadline, repeat)?)
+    }
+
+    /// Sends the body of a request on a certain connection.
+    pub(super) fn send_held(
+        &self,
+        link: &Link,
+        call: Call,
+        body: &[u8],
+        deadline: Instant,
+        repeat: Repeat,
+    ) -> Result<Vec<u8>> {
         if link.client.is_broken() {
+            self.check_process()?;
             return Err(Error::new(
                 ErrorCode::Unavailable,
                 "the connection broke before the answer was complete; ask again",
             ));
         }
-        let deadline = after(self.deadline);
-        let answer = self
-            .exchange(link, call, encode(request)?, deadline)
-            .map_err(|error| self.lost(&error, repeat))?;
-        decode(&answer?)
+        self.exchange(link, call, body, deadline).map_err(|error| self.lost(&error, repeat))?
+    }
+
+    /// When a call that begins now has to be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        after(self.deadline)
     }
 
     /// Sends a call that is not answered, if the connection still stands.
@@ -197,8 +233,10 @@ impl Connection {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// The connection, made anew if it is broken.
-    fn connected(&self, deadline: Instant) -> Result<Link> {
+    /// The connection, made anew if it is still broken.
+    #[cold]
+    fn connect_again(&self, deadline: Instant) -> Result<Guard<Arc<Link>>> {
+        self.check_process()?;
         let waiting = || {
             let socket = self.place.socket.display();
             Error::new(
@@ -206,8 +244,8 @@ impl Connection {
                 format!("{socket}: the deadline passed while another call connects"),
             )
         };
-        let mut current = self.current.try_lock_until(deadline).ok_or_else(waiting)?;
-        if current.client.is_broken() {
+        let _connecting = self.connecting.try_lock_until(deadline).ok_or_else(waiting)?;
+        if self.current.load().client.is_broken() {
             let seen = *self.seen.lock();
             let patience = deadline.max(Instant::now() + PATIENCE_MIN);
             let (client, shared, reply) = greet(&self.place, seen, patience, self.deadline)?;
@@ -218,7 +256,7 @@ impl Connection {
                     format!("the sidecar on {socket} serves another cache than before; connect again");
                 return Err(Error::new(ErrorCode::Closed, message));
             }
-            *current = Link { client, generation: current.generation + 1, shared: Arc::new(shared) };
+            self.current.store(Arc::new(Link { client, shared: Arc::new(shared) }));
             if let (Some(Seen::Lost), Some(lost)) = (reply.seen, seen) {
                 *self.seen.lock() = reply.version;
                 let message = format!(
@@ -227,7 +265,7 @@ impl Connection {
                 return Err(Error::new(ErrorCode::WentBack, message));
             }
         }
-        Ok(current.clone())
+        Ok(self.current.load())
     }
 
     /// Fails in a forked child, before it waits for anything.
@@ -243,15 +281,16 @@ impl Connection {
         &self,
         link: &Link,
         call: Call,
-        body: Vec<u8>,
+        body: &[u8],
         deadline: Instant,
     ) -> Result<Result<Vec<u8>>, CallError> {
+        // First: it fails in a forked child, where locks may be held for ever.
+        let pending = link.client.begin()?;
         let leases = link.shared.take_returns();
         if !leases.is_empty() {
             tell(&link.client, Call::Return, &Return { leases });
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let pending = link.client.begin()?;
         let scope = CallScope::current();
         if scope.as_ref().is_some_and(|scope| !scope.enter(&link.client, pending.request())) {
             return Ok(Err(Error::new(ErrorCode::Cancelled, "the call was given up")));
@@ -297,7 +336,7 @@ pub(super) fn cancel(client: &Client, request: u64) {
 /// Sends a call that is not answered. What the sidecar holds for a connection that breaks, it lets go of by itself.
 fn tell(client: &Client, call: Call, request: &impl Serialize) {
     if let (Ok(body), Ok(pending)) = (encode(request), client.begin()) {
-        drop(pending.send(call as u16, Flags::QUIET, body));
+        drop(pending.send(call as u16, Flags::QUIET, &body));
     }
 }
 
@@ -321,7 +360,7 @@ fn greet(
         let code = if error == CallError::Timeout { ErrorCode::Timeout } else { ErrorCode::Unavailable };
         Error::new(code, format!("{}: {error}", socket.display()))
     };
-    let call = |call, body| -> Result<(Vec<u8>, pillion_ipc::Call)> {
+    let call = |call, body: &[u8]| -> Result<(Vec<u8>, pillion_ipc::Call)> {
         let pending = client.begin().map_err(refused)?;
         send(&pending, call, body).map_err(refused)??;
         let answer = receive(&pending, deadline).map_err(refused)??;
@@ -329,7 +368,7 @@ fn greet(
     };
     let hello =
         Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")), seen };
-    let mut reply: HelloReply = decode(&call(Call::Hello, encode(&hello)?)?.0)?;
+    let mut reply: HelloReply = decode(&call(Call::Hello, &encode(&hello)?)?.0)?;
     if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
         let message = format!(
             "{} answers in protocol {}, which this client does not speak",
@@ -342,7 +381,7 @@ fn greet(
     }
     let files = reply.identity.and_then(|identity| FilesView::find(Path::new(&reply.dir), identity));
     let share = Share { memory: !(*attach && files.is_some()), files: files.is_some() };
-    let (answer, pending) = call(Call::Share, encode(&share)?)?;
+    let (answer, pending) = call(Call::Share, &encode(&share)?)?;
     let ShareReply { memory } = decode(&answer)?;
     let arena = match pending.take_descriptor() {
         Some(descriptor) if memory > 0 => {
@@ -359,7 +398,7 @@ fn greet(
 }
 
 /// Sends a request; an error of its own if it is too long to be one.
-fn send(pending: &pillion_ipc::Call, call: Call, body: Vec<u8>) -> Result<Result<()>, CallError> {
+fn send(pending: &pillion_ipc::Call, call: Call, body: &[u8]) -> Result<Result<()>, CallError> {
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
         let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
         return Ok(Err(Error::new(ErrorCode::TooMany, message)));

@@ -21,6 +21,7 @@ pub(crate) use self::scope::CallScope;
 use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
 use crate::api::cache::{Status, Way};
+use crate::api::cells::{CellColumns, SentRow};
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::key::{Key, KeyParts};
@@ -30,12 +31,19 @@ use crate::api::transaction::Change;
 use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::protocol::{
-    self as protocol, Call, Empty, Execute, Get, GetMany, InfoMessage, Name, Next, Pin, PositionReply,
+    self as protocol, Call, Empty, Execute, Found, Get, GetMany, InfoMessage, Name, Next, Pin, PositionReply,
     Prepare, PrepareReply, RowsReply, Scan, Source, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
 };
 
+/// Bytes of most lookups.
+const LOOKUP_LEN: usize = 64;
+
 /// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
+/// Their bytes; the rest is for the names of the message.
+const KEYS_LEN_PER_CALL: usize = protocol::KEYS_LEN_MAX - 1024;
+/// Bytes that a key takes beside its parts at most.
+const KEY_LEN: usize = 5;
 
 /// A cache in a sidecar.
 #[derive(Debug)]
@@ -103,16 +111,47 @@ impl View {
             None => self.connection.call_on(call, request, Repeat::Once),
             Some(held) => {
                 let reply = self.connection.call_held(&held.link, call, request, Repeat::Once);
-                reply.map(|reply| (reply, held.link.clone())).map_err(|error| match error.code() {
-                    ErrorCode::Unavailable => Error::new(
-                        ErrorCode::Closed,
-                        "the snapshot was held by a connection that broke; take a new one",
-                    )
-                    .with_source(error),
-                    _ => error,
-                })
+                reply.map(|reply| (reply, held.link.clone())).map_err(snapshot_lost)
             }
         }
+    }
+
+    /// As [`ask`](Self::ask), for a request and an answer that are bytes.
+    fn send(&self, call: Call, body: &[u8]) -> Result<Vec<u8>> {
+        let (connection, deadline) = (&self.connection, self.connection.deadline());
+        match &self.snapshot {
+            None => connection.send_on(call, body, deadline, Repeat::Once).map(|(answer, _)| answer),
+            Some(held) => {
+                let answer = connection.send_held(&held.link, call, body, deadline, Repeat::Once);
+                answer.map_err(snapshot_lost)
+            }
+        }
+    }
+
+    /// How rows of a table can be sent as cells; the first time for the price of a call.
+    fn cells(&self, table: u64) -> Result<Option<Arc<CellColumns>>> {
+        let known = || self.connection.link().shared().cells(table);
+        if let Some(cells) = known() {
+            return Ok(cells);
+        }
+        self.table_by_id(table)?;
+        Ok(known().flatten())
+    }
+
+    /// A lookup of a row whose columns are known and have cells.
+    fn get_row(&self, table: u64, columns: &Arc<CellColumns>, key: &dyn Key) -> Result<Option<Row>> {
+        let mut body = Vec::with_capacity(LOOKUP_LEN);
+        protocol::encode_get_row(&mut body, self.snapshot(), table, key)?;
+        let answer = self.send(Call::GetRow, &body)?;
+        let wrong = || Error::internal("the answer of the sidecar is no row of its table");
+        let Found { version, freshness, cells } = Found::decode(&answer).ok_or_else(wrong)?;
+        self.connection.saw(version);
+        cells
+            .map(|start| {
+                let row = SentRow::decode(columns.clone(), answer, start).ok_or_else(wrong)?;
+                Ok(Row::of_cells(row, version, freshness))
+            })
+            .transpose()
     }
 
     fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
@@ -161,6 +200,17 @@ impl View {
     }
 }
 
+/// What it means for a snapshot that its connection broke.
+fn snapshot_lost(error: Error) -> Error {
+    match error.code() {
+        ErrorCode::Unavailable => {
+            let message = "the snapshot was held by a connection that broke; take a new one";
+            Error::new(ErrorCode::Closed, message).with_source(error)
+        }
+        _ => error,
+    }
+}
+
 /// What is told of a table; its columns are remembered.
 fn learn(info: InfoMessage, link: &Link) -> Result<TableInfo> {
     let info = info.into_info()?;
@@ -194,6 +244,9 @@ impl Reader for View {
     }
 
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
+        if let Some(columns) = self.cells(table)? {
+            return self.get_row(table, &columns, key);
+        }
         let mut rows = Vec::with_capacity(1);
         self.get_part(table, vec![wire_key(key)?], &mut rows)?;
         Ok(rows.pop().flatten())
@@ -203,11 +256,9 @@ impl Reader for View {
         let keys: Vec<protocol::Key> = keys.map(wire_key).collect::<Result<_>>()?;
         let mut rows = Vec::with_capacity(keys.len());
         // Several requests must see one version.
-        let view =
-            if keys.len() > KEYS_PER_CALL && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
-        for part in keys.chunks(KEYS_PER_CALL) {
-            view.get_part(table, part.to_vec(), &mut rows)?;
-        }
+        let mut parts = portions(keys);
+        let view = if parts.len() > 1 && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
+        parts.drain(..).try_for_each(|part| view.get_part(table, part, &mut rows))?;
         Ok(rows)
     }
 
@@ -393,6 +444,26 @@ impl Drop for RemoteStatement {
         let held = self.held.lock();
         self.connection.tell(&held.link, Call::Forget, &Next { id: held.id });
     }
+}
+
+/// Keys as they are asked for at a time: few enough, and not too long.
+fn portions(keys: Vec<protocol::Key>) -> Vec<Vec<protocol::Key>> {
+    let mut portions: Vec<Vec<protocol::Key>> = Vec::new();
+    let mut len = 0;
+    for key in keys {
+        let key_len = KEY_LEN + key.iter().map(WireValue::len_max).sum::<usize>();
+        match portions.last_mut() {
+            Some(portion) if portion.len() < KEYS_PER_CALL && len + key_len <= KEYS_LEN_PER_CALL => {
+                len += key_len;
+                portion.push(key);
+            }
+            _ => {
+                len = key_len;
+                portions.push(vec![key]);
+            }
+        }
+    }
+    portions
 }
 
 fn wire_values(values: &[Value]) -> Vec<WireValue> {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use pillion_ipc::Lease;
 
+use crate::api::cells::CellColumns;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::protocol::{DirIdentity, Memory};
 use crate::storage::{FileId, Files, Region};
@@ -26,12 +28,21 @@ pub(super) struct Shared {
     arena: Option<ArenaView>,
     files: Option<FilesView>,
     /// Columns of the tables that were asked for: answers to lookups do not repeat them.
-    schemas: Mutex<HashMap<u64, SchemaRef>>,
+    /// Read without a lock, which a forked child could find held for ever.
+    tables: ArcSwap<HashMap<u64, Columns>>,
+}
+
+/// The columns of a table.
+#[derive(Clone, Debug)]
+struct Columns {
+    schema: SchemaRef,
+    /// If rows of the table can be sent as cells.
+    cells: Option<Arc<CellColumns>>,
 }
 
 impl Shared {
     pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>) -> Self {
-        Self { arena, files, schemas: Mutex::default() }
+        Self { arena, files, tables: ArcSwap::default() }
     }
 
     /// Whether there are files.
@@ -41,12 +52,25 @@ impl Shared {
 
     /// The columns of a table, if they are known.
     pub(super) fn schema(&self, table: u64) -> Option<SchemaRef> {
-        self.schemas.lock().get(&table).cloned()
+        self.tables.load().get(&table).map(|columns| columns.schema.clone())
+    }
+
+    /// How rows of a table can be sent as cells, if its columns are known; `Some(None)`: not at all.
+    pub(super) fn cells(&self, table: u64) -> Option<Option<Arc<CellColumns>>> {
+        self.tables.load().get(&table).map(|columns| columns.cells.clone())
     }
 
     /// Remembers the columns of a table.
     pub(super) fn learn_schema(&self, table: u64, schema: &SchemaRef) {
-        self.schemas.lock().insert(table, schema.clone());
+        if self.tables.load().contains_key(&table) {
+            return;
+        }
+        let learned = Columns { schema: schema.clone(), cells: CellColumns::of(schema).map(Arc::new) };
+        self.tables.rcu(|tables| {
+            let mut tables = HashMap::clone(tables);
+            tables.insert(table, learned.clone());
+            tables
+        });
     }
 
     /// Leases that are not needed any more and of which the sidecar was not told yet.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{Format, OpenInput, Pattern, arrow_ipc};
+use super::{Format, InputFile, OpenInput, Pattern, arrow_ipc};
 use crate::api::error::{Error, ErrorCode, Result, suggestion};
 
 /// Opens files one after another; all must have the columns of the first.
@@ -44,6 +44,29 @@ pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<
             Err(error) => Box::new(std::iter::once(Err(error))),
         });
     Ok(OpenInput { schema, batches: Box::new(batches) })
+}
+
+/// Every file, or why it cannot be read, without its rows.
+pub(super) fn look(patterns: &[Pattern]) -> Vec<Result<InputFile>> {
+    let look_at_all = |pattern: &Pattern| match list(&pattern.text) {
+        Ok(paths) => paths.into_iter().map(|path| look_at(path, pattern.format.as_ref())).collect(),
+        Err(error) => vec![Err(error)],
+    };
+    patterns.iter().flat_map(look_at_all).collect()
+}
+
+fn look_at(path: PathBuf, format: Option<&Format>) -> Result<InputFile> {
+    let format = match format {
+        Some(format) => format.clone(),
+        None => format_by_ending(&path)?,
+    };
+    let found = open_for_reading(&path)?.metadata().map_err(|error| Error::io("look at", &path, error))?;
+    let schema = match format {
+        #[cfg(feature = "csv")]
+        Format::Csv(told) => told,
+        declaring => Some(open_one(&path, &declaring, None)?.schema),
+    };
+    Ok(InputFile { path, bytes: found.len(), schema: schema.as_ref().map(without_metadata) })
 }
 
 /// The fields of `schema`, nullable where they are in it or in `other`.

@@ -8,6 +8,7 @@ mod files;
 mod parquet;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
@@ -50,6 +51,19 @@ enum Format {
     Arrow,
 }
 
+/// A file that rows come from, as [`Input::look`] finds it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InputFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it is.
+    pub bytes: u64,
+    /// Its columns, where its format declares them or the caller told them: Parquet and Arrow IPC do, CSV says its types
+    /// only with its rows.
+    pub schema: Option<SchemaRef>,
+}
+
 /// Rows that can be read now.
 pub(crate) struct OpenInput {
     pub(crate) schema: SchemaRef,
@@ -90,6 +104,19 @@ impl Input {
     pub fn files<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
         let patterns = patterns.into_iter().map(|text| Pattern { text: text.into(), format: None });
         Self::of(Kind::Files(patterns.collect()))
+    }
+
+    /// Looks at the files without reading their rows: each file, or why it cannot be read, in the order in which they are
+    /// read. Says what keeps a load from starting before there is one. Nothing for batches in memory.
+    ///
+    /// # Errors
+    /// Of each file or pattern for itself: [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`] for a file that is
+    /// damaged or of another format, [`ErrorCode::InvalidArgument`] for a pattern that is none or an unknown ending.
+    pub fn look(&self) -> Vec<Result<InputFile>> {
+        match &self.kind {
+            Kind::Files(patterns) => files::look(patterns),
+            Kind::Batches(..) | Kind::Nothing => Vec::new(),
+        }
     }
 
     fn pattern(text: String, format: Option<Format>) -> Self {

@@ -70,6 +70,40 @@ fn one_connection_too_many_is_told_so() {
     first.version().unwrap();
 }
 
+/// How many connections there can be, and what the one after them is told.
+fn most(served: &Served) -> (usize, String) {
+    let mut clients = Vec::new();
+    loop {
+        match served.connect() {
+            Ok(client) => clients.push(client),
+            Err(error) => {
+                assert_eq!(error.code(), ErrorCode::TooMany, "{error:?}");
+                return (clients.len(), error.message().to_owned());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_user_does_not_get_all_connections() {
+    let user = format!("user {}", me().0);
+    for (set, limit) in [(None, 6), (Some(2), 2)] {
+        let served = Served::new(|options| match set {
+            Some(connections) => options.connections_max(8).connections_per_user(connections),
+            None => options.connections_max(8),
+        });
+        let (connected, said) = most(&served);
+        assert_eq!((connected, said.contains(&user)), (limit, true), "{said}");
+    }
+    let served = Served::new(|options| options.connections_max(3).connections_per_user(9));
+    let (connected, said) = most(&served);
+    assert_eq!((connected, said.contains("the sidecar has")), (3, true), "{said}");
+    while served.server.connections() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(most(&served).0, 3, "those that went left their places");
+}
+
 /// Clients that are refused and say nothing hold up neither others nor the end.
 #[test]
 fn silent_clients_that_are_refused_hold_nothing_up() {

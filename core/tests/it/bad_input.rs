@@ -267,3 +267,36 @@ fn a_csv_file_without_rows() {
     assert_eq!((header.num_rows(), header.num_columns()), (0, 2));
     fixture.finish();
 }
+
+/// Each file for itself, in the order in which it would be read, and no rows.
+#[test]
+fn files_are_looked_at_before_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let airlines = data("airlines.parquet");
+    fs::copy(&airlines, dir.path().join("b.parquet")).unwrap();
+    files::write(&dir.path().join("a.parquet"), b"PAR1 and no more");
+    files::write(&dir.path().join("c.csv"), b"x\n1\n");
+    files::write(&dir.path().join("d.txt"), b"x\n1\n");
+    let input =
+        Input::files([path("*.parquet"), path("c.csv"), path("d.txt"), path("gone.csv"), path("*.arrow")]);
+    let [torn, whole, csv, text, gone, none]: [_; 6] = input.look().try_into().unwrap();
+    assert_eq!(torn.unwrap_err().code(), ErrorCode::SourceInvalid);
+    let whole = whole.unwrap();
+    assert_eq!(
+        (whole.path.to_str(), whole.bytes),
+        (Some(&*path("b.parquet")), fs::metadata(&airlines).unwrap().len())
+    );
+    let columns = whole.schema.unwrap();
+    let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["carrier", "name"]);
+    let csv = csv.unwrap();
+    assert_eq!((csv.bytes, csv.schema), (4, None));
+    assert_eq!(text.unwrap_err().code(), ErrorCode::InvalidArgument);
+    assert_eq!(gone.unwrap_err().code(), ErrorCode::SourceNotFound);
+    assert_eq!(none.unwrap_err().code(), ErrorCode::SourceNotFound);
+    let told = Schema::new(vec![Field::new("x", DataType::Int32, true)]);
+    let told = Input::csv_with_schema(path("d.txt"), Arc::new(told)).look().remove(0).unwrap().schema;
+    assert_eq!(told.unwrap().field(0).data_type(), &DataType::Int32);
+    assert!(Input::from(Vec::<RecordBatch>::new()).look().is_empty());
+}

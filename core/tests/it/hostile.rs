@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::ipc::writer::StreamWriter;
-use pillion::{Attach, Cache, ConnectOptions};
+use pillion::{Attach, Cache, ConnectOptions, ServerOptions};
 
 use crate::raw::msgpack::{Pack, map};
 use crate::raw::{RawClient, documented_calls, get, int, schema_stream, stream};
@@ -191,7 +191,7 @@ fn calls_before_hello_and_strange_hellos_are_errors() {
         }
         assert_eq!(client.ok(1, hello(999)).field("protocol").uint(), 1);
         assert_eq!(client.ok(1, hello(1)).field("protocol").uint(), 1, "again");
-        for call in [0, 27, 4711, u16::MAX] {
+        for call in [0, 28, 4711, u16::MAX] {
             assert_eq!(client.call(call, map! {}), Err(113), "{call}");
         }
         client.ok(2, map! {});
@@ -452,6 +452,12 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             }
             let keys = vec![Pack::from(vec![int(1)]); 100_001];
             assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            // Few bytes of a message, and many of memory; and the longest that a frame holds.
+            let keys = vec![Pack::Array(Vec::new()); 4_000_000];
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            let long = Pack::from("x".repeat(5 << 20).as_str());
+            let keys = vec![Pack::from(vec![map! { "str" => long }])];
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
             client.ok(6, get(TABLE, 1));
             drop(client);
             // Its threads end, and then its memory is there for the next.
@@ -499,4 +505,25 @@ fn many_connections_that_come_and_go_leave_nothing() {
             }
         }
     });
+}
+
+#[test]
+fn one_user_does_not_get_all_shared_memory() {
+    const ONE: usize = 1 << 20;
+    for (set, arenas) in [(None, 3), (Some(ONE), 1), (Some(0), 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("sock");
+        let options = ServerOptions::new(&socket).shared_memory(4 * ONE).shared_memory_per_connection(ONE);
+        let options = match set {
+            Some(bytes) => options.shared_memory_per_user(bytes),
+            None => options,
+        };
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        let _server = cache.serve(options).unwrap();
+        let shares = |client: &mut RawClient| {
+            client.ok(24, map! { "memory" => true, "files" => false }).field("memory").uint() > 0
+        };
+        let mut clients: Vec<RawClient> = (0..5).map(|_| RawClient::connect(&socket)).collect();
+        assert_eq!(clients.iter_mut().filter_map(|client| shares(client).then_some(())).count(), arenas);
+    }
 }

@@ -420,6 +420,19 @@ fn a_query_ends_when_nobody_waits_for_it() {
     serving.finish();
 }
 
+/// Some rows are there at once, and others never come.
+#[test]
+fn rows_that_are_ready_do_not_wait_for_others() {
+    let (_dir, serving) = Serving::temporary(Settings::default());
+    let client = remote(&serving, PATIENCE);
+    let mut answer = client.sql(&format!("SELECT 7 AS n UNION ALL {ENDLESS}"), &[]).unwrap();
+    let rows = answer.find(|batch| batch.as_ref().unwrap().num_rows() > 0).unwrap().unwrap();
+    assert_eq!(rows.num_rows(), 1);
+    drop(answer);
+    becomes_idle(&serving);
+    serving.finish();
+}
+
 fn ends_when_cancelled(answer: Batches) {
     let canceller = answer.canceller();
     let (told, begun) = std::sync::mpsc::channel();
@@ -454,6 +467,7 @@ fn a_batch_that_is_waited_for_is_cancelled_from_another_thread() {
     for query in [
         ENDLESS.to_owned(),
         format!("SELECT v FROM {series} WHERE v < 0"),
+        format!("SELECT v FROM {series} ORDER BY v DESC LIMIT 1"),
         format!("SELECT count(*) FROM t a, t b, {series} WHERE a.id + b.id + v < 0"),
         format!("SELECT a.id FROM t a JOIN {series} ON a.id + v < 0"),
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r) SELECT count(*) FROM r".to_owned(),

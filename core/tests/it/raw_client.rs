@@ -14,6 +14,7 @@ use pillion::{Cache, Server, ServerOptions};
 use rustix::fs::SealFlags;
 use tempfile::TempDir;
 
+use crate::raw::cells::{GET_ROW, found as found_row, get_row};
 use crate::raw::layout::{Cell, Places, cells, read};
 use crate::raw::msgpack::{Pack, map};
 use crate::raw::{RawClient, batch_of, documented_calls, get, int, schema_of, schema_stream, stream};
@@ -136,6 +137,24 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!((none.field("found").array(), none.field("rows").bin()), (&[Pack::Bool(false)][..], &[][..]));
     assert_eq!(none.field("as_of"), &Pack::Nil);
     assert_eq!(it.call(6, map! { "table" => table, "key" => vec![Pack::from("null")] }), Err(105));
+    it.called.insert(GET_ROW);
+    let row = found_row(&it.client.exchange_bytes(GET_ROW, &get_row(0, table, 7)).body);
+    assert_eq!(row.cells.as_ref(), cells(&numbered([7])).first());
+    assert_eq!(row.sequence, sequence(info.field("version")));
+    assert_eq!(u64::try_from(row.as_of).unwrap(), info.field("as_of").uint());
+    let none = found_row(&it.client.exchange_bytes(GET_ROW, &get_row(0, table, 77)).body);
+    assert_eq!((none.cells, none.as_of), (None, i64::MIN));
+    assert_eq!((none.incarnation, none.sequence), (row.incarnation, row.sequence));
+    let lookup = get_row(0, table, 7);
+    let mut wrong = vec![lookup[..15].to_vec(), lookup[..20].to_vec(), lookup.clone()];
+    wrong[2][16] = 99;
+    for body in wrong {
+        assert_eq!(it.client.exchange_bytes(GET_ROW, &body).outcome(), Err(100), "{body:?}");
+    }
+    let null = [&lookup[..16], &[0]].concat();
+    assert_eq!(it.client.exchange_bytes(GET_ROW, &null).outcome(), Err(105));
+    assert_eq!(it.client.exchange_bytes(GET_ROW, &get_row(0, 999, 7)).outcome(), Err(101));
+    assert_eq!(it.client.exchange_bytes(GET_ROW, &get_row(999, table, 7)).outcome(), Err(100));
     let keys = [int(3), int(-3), map! { "uint" => 1_u64 }].map(|key| Pack::from(vec![key]));
     let found = it.ok(7, map! { "table" => table, "keys" => keys.to_vec() });
     assert_eq!(found.field("found").array(), [true, false, true].map(Pack::Bool));
@@ -156,6 +175,8 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!(it.rows(&cursor), cells(&numbered(0..20)));
     let cursor = it.ok(10, scan(None));
     assert_eq!(it.rows(&cursor), cells(&numbered(0..=20)));
+    let row = found_row(&it.client.exchange_bytes(GET_ROW, &get_row(snapshot, table, 20)).body);
+    assert_eq!((row.cells, row.sequence), (None, sequence(info.field("version"))), "it came later");
     it.nothing(9, map! { "snapshot" => snapshot });
     assert_eq!(it.call(2, map! { "snapshot" => snapshot }), Err(100), "it is not held any more");
     it.nothing(9, map! { "snapshot" => snapshot });

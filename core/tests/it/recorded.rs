@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::SchemaRef;
 use pillion::{Cache, ServerOptions};
 
+use crate::raw::cells::{GET_ROW, found, get_row};
 use crate::raw::layout::{Cell, Places, cells, read};
 use crate::raw::msgpack::{Pack, map};
 use crate::raw::{RawAnswer, RawClient, batch_of, documented_calls, int, schema_of, schema_stream, stream};
@@ -80,6 +81,12 @@ impl Conversation {
     fn describe(&mut self, answer: &RawAnswer) -> Vec<String> {
         if answer.is_error {
             return vec![format!("error {}", answer.outcome().unwrap_err())];
+        }
+        if answer.call == GET_ROW {
+            let row = found(&answer.body);
+            let moment = if row.as_of == i64::MIN { "none" } else { "a number" };
+            let cells = row.cells.map_or_else(|| "no row".to_owned(), |row| rows_text(&[row]));
+            return vec![format!("a version, as_of {moment}: {cells}")];
         }
         let message = answer.outcome().unwrap();
         if let Pack::Map(_) = message {
@@ -193,6 +200,7 @@ fn conversation(version: u64) -> Vec<Vec<(u16, Pack)>> {
         (11, map! { "snapshot" => Pack::Nil, "text" => text, "parameters" => parameters })
     };
     let key = |key: i64| map! { "snapshot" => Pack::Nil, "table" => TABLE, "key" => vec![int(key)] };
+    let row = |snapshot: u64, key: i64| (GET_ROW, Pack::Bin(get_row(snapshot, TABLE, key)));
     let writes = vec![
         (2, nil()),
         hello(),
@@ -212,6 +220,9 @@ fn conversation(version: u64) -> Vec<Vec<(u16, Pack)>> {
         (2, map! { "snapshot" => 2_u64 }),
         (6, map! { "snapshot" => 2_u64, "table" => TABLE, "key" => vec![int(7)] }),
         (6, key(7)),
+        row(2, 7),
+        row(0, 7),
+        (GET_ROW, Pack::Bin(vec![0; 15])),
         (
             7,
             at(None, "table", Pack::Uint(TABLE))
@@ -276,7 +287,9 @@ fn record() -> (u64, String) {
         for (number, (call, body)) in (100_u64..).zip(calls) {
             let name = names.iter().find(|(known, _)| *known == call).map_or("no call", |(_, name)| name);
             writeln!(text, "\n# {name}").unwrap();
-            let frame = RawClient::frame(call, 0, number, &body.encode());
+            // The body of a lookup is bytes as they are.
+            let body = if call == GET_ROW { body.bin().to_vec() } else { body.encode() };
+            let frame = RawClient::frame(call, 0, number, &body);
             for bytes in frame.chunks(LINE) {
                 let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
                 writeln!(text, "{SENT}{digits}").unwrap();
@@ -350,7 +363,7 @@ fn every_recorded_version_is_still_spoken() {
             }
         }
         if path.ends_with("v1.txt") {
-            let first = documented_calls().into_iter().map(|(call, _)| call).filter(|call| *call <= 26);
+            let first = documented_calls().into_iter().map(|(call, _)| call).filter(|call| *call <= 27);
             assert!(first.into_iter().all(|call| called.contains(&call)), "{called:?}");
         }
     }

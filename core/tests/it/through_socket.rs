@@ -1,7 +1,10 @@
 //! The conformance suite through a socket: an owner serves the cache, and clients read and write it in every way that a
 //! client can. Server and clients are in one process; what they say goes through the kernel all the same.
 
-use pillion::{Attach, Cache, ConnectOptions, Server, ServerOptions, Version, Way};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use pillion::{Attach, Cache, ConnectOptions, Server, ServerOptions, TableDefinition, Version, Way};
 use pillion_conformance::{Opened, Opener};
 use tempfile::TempDir;
 
@@ -123,5 +126,27 @@ impl Opened for ClientOpened {
         self.server = None;
         self.owner.take().unwrap().close().unwrap();
         self.open_all();
+    }
+}
+
+/// More bytes than one request may have.
+#[test]
+fn many_long_keys_are_asked_for_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Cache::open(dir.path().join("cache")).unwrap();
+    let keys: Vec<String> = (0..600).map(|n| format!("{n:020000}")).collect();
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(&keys));
+    let rows = RecordBatch::try_from_iter([("k", column)]).unwrap();
+    owner.define_table("long", TableDefinition::new(vec![rows]).primary_key(["k"])).unwrap();
+    let socket = dir.path().join("pillion.sock");
+    let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
+    let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
+    let table = client.table("long").unwrap();
+    let mut asked = keys;
+    asked.insert(300, "none".to_owned());
+    let rows = table.get_many(&asked).unwrap();
+    for (asked, row) in asked.iter().zip(rows) {
+        let found = row.map(|row| row.get::<String>("k").unwrap());
+        assert_eq!(found.as_ref(), Some(asked).filter(|asked| *asked != "none"));
     }
 }

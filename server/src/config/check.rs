@@ -34,7 +34,7 @@ pub struct ConfigArgs {
 pub enum ConfigCommand {
     /// Look whether a sidecar could start with it, without starting one
     ///
-    /// Reads the configuration and looks at what it names: the files of tables and the columns of Parquet files, the
+    /// Reads the configuration and looks at what it names: the files of tables and the columns that they declare, the
     /// directory and what is in it, the socket. Writes and creates nothing. Does not read rows, so what is wrong with
     /// those is found by the start.
     #[command(after_long_help = AFTER_HELP)]
@@ -181,7 +181,7 @@ impl Found {
     fn look_at_table(&mut self, table: &TableConfig) {
         let name = &table.name;
         let (mut count, mut bytes) = (0, 0);
-        for file in table.files.iter().flat_map(|pattern| files::look(table, pattern)) {
+        for file in files::look(table) {
             match file {
                 Ok(len) => (count, bytes) = (count + 1, bytes + len),
                 Err((exit, message)) => self.wrong(exit, format!("table `{name}`: {message}")),

@@ -43,10 +43,14 @@ pub struct Config {
     pub spill_dir: Option<PathBuf>,
     /// Connections at a time.
     pub connections_max: Option<usize>,
+    /// Connections of one user at a time.
+    pub connections_per_user: Option<usize>,
     /// Time for hello and for the rest of a frame.
     pub handshake_timeout: Option<Duration>,
     /// Memory for the answers of all connections.
     pub shared_memory: Option<usize>,
+    /// Memory for the answers of one user's connections.
+    pub shared_memory_per_user: Option<usize>,
     /// Memory for the answers of one connection.
     pub shared_memory_per_connection: Option<usize>,
     /// How long calls may go on when the sidecar stops.
@@ -199,11 +203,17 @@ impl Config {
         if let Some(connections) = self.connections_max {
             options = options.connections_max(connections);
         }
+        if let Some(connections) = self.connections_per_user {
+            options = options.connections_per_user(connections);
+        }
         if let Some(timeout) = self.handshake_timeout {
             options = options.handshake_timeout(timeout);
         }
         if let Some(bytes) = self.shared_memory {
             options = options.shared_memory(bytes);
+        }
+        if let Some(bytes) = self.shared_memory_per_user {
+            options = options.shared_memory_per_user(bytes);
         }
         if let Some(bytes) = self.shared_memory_per_connection {
             options = options.shared_memory_per_connection(bytes);

@@ -1,5 +1,6 @@
 //! `pillion serve`: the sidecar.
 
+mod descriptors;
 mod log;
 mod signals;
 mod tables;
@@ -74,11 +75,13 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// cache. If the signal comes while tables are loaded, what is loaded stays and the rest ends with the process. A second
 /// signal ends the process at once; every commit that was acknowledged is there also then.
 ///
-/// Made for a process of its own: handlers of the two signals are installed, and stay.
+/// Made for a process of its own: handlers of the two signals are installed, and stay, and the soft limit of open files is
+/// raised to the hard one.
 ///
 /// # Errors
 /// Of opening the cache, of loading a table, of the socket, and of closing the cache.
 pub fn serve_with(config: &Config) -> Result<(), Failure> {
+    descriptors::raise_limit();
     let (sender, events) = mpsc::channel();
     let signals = signals::watch(&sender)?;
     let outcome = run(config, &sender, &events);

@@ -106,6 +106,7 @@ fn settings_reach_the_cache_and_the_socket() {
     let config = parse(
         "dir = \"cache\"\nsocket = \"sock\"\ndurability_interval = \"250 ms\"\nload_memory = 1_048_576\n\
          query_memory = \"2GiB\"\nquery_threads = 3\nspill_dir = \"/spill\"\nconnections_max = 7\n\
+         connections_per_user = 5\nshared_memory_per_user = \"77 MiB\"\n\
          handshake_timeout = \"1 min\"\nstop_timeout = \"2 h\"\n[access]\nsocket_mode = 0o600\n\
          allow_uids = [1, 2]\nallow_gids = [3]\nattach = false\n",
     );
@@ -120,9 +121,17 @@ fn settings_reach_the_cache_and_the_socket() {
         assert!(cache.contains(part), "{part}: {cache}");
     }
     let server = format!("{:?}", config.server_options());
-    for part in
-        ["\"/etc/sock\"", "connections_max: 7", "60s", "socket_mode: 384", "[1, 2]", "[3]", "attach: false"]
-    {
+    for part in [
+        "\"/etc/sock\"",
+        "connections_max: 7",
+        "Some(5)",
+        "Some(80740352)",
+        "60s",
+        "socket_mode: 384",
+        "[1, 2]",
+        "[3]",
+        "attach: false",
+    ] {
         assert!(server.contains(part), "{part}: {server}");
     }
     assert_eq!(config.stop_timeout.as_secs(), 7200);
@@ -280,7 +289,7 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
     check(&config(torn)).fails(
         1,
         &[
-            "torn.parquet` is no readable Parquet file",
+            "torn.parquet` is damaged or not a Parquet file",
             "items.parquet` has no column `nmae`; did you mean `name`?",
         ],
     );

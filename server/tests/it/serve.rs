@@ -372,3 +372,21 @@ fn a_supplementary_group_lets_in() {
     ask("--groups=4241,7").fails(5, &["may not use the sidecar"]);
     sidecar.end();
 }
+
+#[test]
+fn it_may_have_as_many_files_open_as_the_system_lets_it() {
+    let dir = files();
+    let path = dir.write("pillion.toml", config(ITEMS));
+    let ready = |limits: &str| {
+        let script = format!("{limits} && exec \"$0\" serve --config \"$1\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_pillion"), path.to_str().unwrap()]);
+        let sidecar = Sidecar::spawn(shell.current_dir(dir.path("")));
+        sidecar.says(" ready ");
+        let limit = sidecar.limit("Max open files");
+        sidecar.end();
+        limit.split_whitespace().take(2).map(|number| number.parse().unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!(ready("ulimit -Sn 100 && ulimit -Hn 900"), [900, 900]);
+    assert_eq!(ready("ulimit -n 300"), [300, 300]);
+}

@@ -84,6 +84,12 @@ impl Sidecar {
         self.log.text.lock().unwrap().0.clone()
     }
 
+    /// A line of its limits.
+    pub(crate) fn limit(&self, name: &str) -> String {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        limits.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();

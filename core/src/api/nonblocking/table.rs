@@ -12,6 +12,47 @@ use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::source::Input;
 
+/// Reads that the handles of a table and of a table's snapshot have in common.
+macro_rules! reads {
+    ($handle:ident, $blocking:ident) => {
+        impl $handle {
+            #[doc = concat!("As [`", stringify!($blocking), "::get`].")]
+            ///
+            /// # Errors
+            #[doc = concat!("Those of [`", stringify!($blocking), "::get`].")]
+            pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
+                if self.is_local {
+                    return self.table.get(key);
+                }
+                let (table, key) = (self.table.clone(), owned(&key)?);
+                unblock(move || table.get(key)).await
+            }
+
+            #[doc = concat!("As [`", stringify!($blocking), "::get_many`].")]
+            ///
+            /// # Errors
+            #[doc = concat!("Those of [`", stringify!($blocking), "::get_many`].")]
+            pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
+                if self.is_local {
+                    return self.table.get_many(keys);
+                }
+                let keys = keys.iter().map(owned).collect::<Result<Vec<_>>>()?;
+                let table = self.table.clone();
+                unblock(move || table.get_many(&keys)).await
+            }
+
+            #[doc = concat!("As [`", stringify!($blocking), "::scan`], streamed.")]
+            ///
+            /// # Errors
+            #[doc = concat!("Those of [`", stringify!($blocking), "::scan`].")]
+            pub async fn scan(&self) -> Result<BatchStream> {
+                let table = self.table.clone();
+                unblock(move || table.scan().map(Batches::into_stream)).await
+            }
+        }
+    };
+}
+
 /// A [`Table`] for async code; cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct AsyncTable {
@@ -48,39 +89,6 @@ impl AsyncTable {
         unblock(move || table.info()).await
     }
 
-    /// As [`Table::get`].
-    ///
-    /// # Errors
-    /// Those of [`Table::get`].
-    pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
-        if self.is_local {
-            return self.table.get(key);
-        }
-        let (table, key) = (self.table.clone(), owned(&key)?);
-        unblock(move || table.get(key)).await
-    }
-
-    /// As [`Table::get_many`].
-    ///
-    /// # Errors
-    /// Those of [`Table::get_many`].
-    pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
-        if self.is_local {
-            return self.table.get_many(keys);
-        }
-        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
-        unblock(move || table.get_many(&keys)).await
-    }
-
-    /// As [`Table::scan`], streamed.
-    ///
-    /// # Errors
-    /// Those of [`Table::scan`].
-    pub async fn scan(&self) -> Result<BatchStream> {
-        let table = self.table.clone();
-        unblock(move || table.scan().map(Batches::into_stream)).await
-    }
-
     /// As [`Table::scan_columns`], streamed.
     ///
     /// # Errors
@@ -113,6 +121,8 @@ impl AsyncTable {
     }
 }
 
+reads!(AsyncTable, Table);
+
 /// A [`TableSnapshot`] for async code.
 #[derive(Clone, Debug)]
 pub struct AsyncTableSnapshot {
@@ -129,40 +139,9 @@ impl AsyncTableSnapshot {
     pub fn info(&self) -> &TableInfo {
         self.table.info()
     }
-
-    /// As [`TableSnapshot::get`].
-    ///
-    /// # Errors
-    /// Those of [`TableSnapshot::get`].
-    pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
-        if self.is_local {
-            return self.table.get(key);
-        }
-        let (table, key) = (self.table.clone(), owned(&key)?);
-        unblock(move || table.get(key)).await
-    }
-
-    /// As [`TableSnapshot::get_many`].
-    ///
-    /// # Errors
-    /// Those of [`TableSnapshot::get_many`].
-    pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
-        if self.is_local {
-            return self.table.get_many(keys);
-        }
-        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
-        unblock(move || table.get_many(&keys)).await
-    }
-
-    /// As [`TableSnapshot::scan`], streamed.
-    ///
-    /// # Errors
-    /// Those of [`TableSnapshot::scan`].
-    pub async fn scan(&self) -> Result<BatchStream> {
-        let table = self.table.clone();
-        unblock(move || table.scan().map(Batches::into_stream)).await
-    }
 }
+
+reads!(AsyncTableSnapshot, TableSnapshot);
 
 /// The parts of a key, for another thread.
 fn owned(key: &impl Key) -> Result<Vec<Value>> {

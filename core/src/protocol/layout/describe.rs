@@ -73,11 +73,22 @@ impl<'a> Description<'a> {
         !self.files.is_empty()
     }
 
-    /// Whether a batch stands in files as a whole, so that nothing of it is copied.
-    pub(crate) fn is_by_file(&self, batch: &RecordBatch) -> bool {
-        batch.num_rows() >= BY_FILE_ROWS
-            && self.maps.is_some()
-            && batch.columns().iter().all(|array| self.is_mapped(&array.to_data()))
+    /// Adds a batch if it stands in files as a whole, so that nothing of it is copied; `false` if it does not.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(crate) fn push_mapped(&mut self, batch: &RecordBatch) -> Result<bool> {
+        if batch.num_rows() < BY_FILE_ROWS || self.maps.is_none() {
+            return Ok(false);
+        }
+        let data: Vec<ArrayData> = batch.columns().iter().map(|array| array.to_data()).collect();
+        if !data.iter().all(|data| self.is_mapped(data)) {
+            return Ok(false);
+        }
+        self.begin_batch(batch)?;
+        let mut columns = batch.columns().iter().zip(&data);
+        columns.try_for_each(|(array, data)| self.array_of(array, data))?;
+        Ok(true)
     }
 
     /// Adds a batch.
@@ -86,13 +97,9 @@ impl<'a> Description<'a> {
     /// [`Internal`](crate::ErrorCode::Internal) for columns that do not [suit](Self::suits), or are others than those of
     /// the description: their reader takes the bytes for what the description says.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let types = batch.columns().iter().map(|column| column.data_type());
-        if !types.eq(self.schema.fields().iter().map(|field| field.data_type())) {
-            return Err(Error::internal("a batch has other columns than its answer"));
-        }
+        self.begin_batch(batch)?;
         let by_file =
             self.maps.is_some() && (batch.num_rows() >= BY_FILE_ROWS || batch_len(batch) >= BY_FILE_LEN);
-        self.rows.push(batch.num_rows() as u64);
         // Views refer to whole buffers, of which they may need little; those in files cost nothing.
         let stays =
             |array: &ArrayRef| !is_view(array.data_type()) || by_file && self.is_mapped(&array.to_data());
@@ -102,6 +109,15 @@ impl<'a> Description<'a> {
         let pushed = batch.columns().iter().try_for_each(|column| self.array(column));
         self.maps = maps;
         pushed
+    }
+
+    fn begin_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let types = batch.columns().iter().map(|column| column.data_type());
+        if !types.eq(self.schema.fields().iter().map(|field| field.data_type())) {
+            return Err(Error::internal("a batch has other columns than its answer"));
+        }
+        self.rows.push(batch.num_rows() as u64);
+        Ok(())
     }
 
     /// The layout. Copied bytes are written into `arena` if they are many and it has room, else they follow.
@@ -164,7 +180,11 @@ impl<'a> Description<'a> {
     }
 
     fn array(&mut self, array: &dyn Array) -> Result<()> {
-        let data = &array.to_data();
+        self.array_of(array, &array.to_data())
+    }
+
+    /// Adds an array whose parts are known: taking it apart costs more than telling where they are.
+    fn array_of(&mut self, array: &dyn Array, data: &ArrayData) -> Result<()> {
         let data_type = data.data_type();
         let is_boolean = matches!(data_type, DataType::Boolean);
         if data.offset() > 0 && !is_boolean || !can_assemble(data_type) {

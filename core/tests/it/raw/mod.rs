@@ -1,5 +1,6 @@
 //! A client of the sidecar that is written from docs/protocol.md alone: it uses nothing of the code that it tests.
 
+pub(crate) mod cells;
 pub(crate) mod layout;
 pub(crate) mod msgpack;
 
@@ -82,6 +83,15 @@ impl RawClient {
         frame.extend(request.to_le_bytes());
         frame.extend(body);
         frame
+    }
+
+    /// Makes a call whose request and answer are no MessagePack.
+    pub(crate) fn exchange_bytes(&mut self, call: u16, body: &[u8]) -> RawAnswer {
+        self.request += 1;
+        self.stream.write_all(&Self::frame(call, 0, self.request, body)).unwrap();
+        let answer = self.receive().expect("the sidecar closed the connection");
+        assert_eq!((answer.call, answer.request), (call, self.request));
+        answer
     }
 
     /// Sends a request and returns its number.

@@ -44,8 +44,10 @@ fn serves() {
     let options = ServerOptions::new(dir.join("sock"))
         .shared_memory_per_connection(settings[0])
         .shared_memory(settings[1])
+        .shared_memory_per_user(settings[1])
         .handshake_timeout(Duration::from_millis(settings[2] as u64))
-        .connections_max(settings[3]);
+        .connections_max(settings[3])
+        .connections_per_user(settings[3]);
     let server = cache.serve(options).unwrap();
     child::say("ready");
     for question in child::questions() {
