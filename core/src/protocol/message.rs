@@ -91,7 +91,7 @@ calls! {
     Return = 25;
     /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
     Cancel = 26;
-    /// [`GetRow`](super::GetRow) → [`Found`](super::Found): a lookup in fixed layouts.
+    /// [`GetRow`](super::cells::GetRow) → [`Found`](super::Found): a lookup in fixed layouts.
     GetRow = 27;
     /// [`Commit`](super::commit::Commit) → [`VersionMessage`].
     Commit = 28;

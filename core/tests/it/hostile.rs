@@ -45,12 +45,13 @@ fn beside_others(settings: Settings, hostile: impl FnOnce(&Path, &Serving)) {
             }
         });
         let ends = Ends(&over);
+        // On a busy machine the other may begin late.
+        eventually(|| rounds.load(Ordering::Relaxed) > 0, || "nobody is at work".to_owned());
         hostile(&socket, &serving);
         drop(ends);
         at_work.join().unwrap();
     });
     read_all(&good, 2);
-    assert!(rounds.into_inner() > 0);
     serving.settles(1, &before);
     drop(good);
     serving.reaches(0);
