@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::backend::{Backend, Reader, Statement, delegate_reads};
 use crate::api::batches::Batches;
@@ -147,8 +147,8 @@ impl Backend for Attached {
         self.follow(self.writer()?.drop_table(name)?)
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<Version> {
-        self.follow(self.writer()?.write(changes)?)
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+        self.follow(self.writer()?.write(changes, as_of)?)
     }
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {

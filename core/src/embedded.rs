@@ -191,10 +191,9 @@ impl Backend for Embedded {
         self.store().write(vec![storage::Change::Drop { table }], SystemTime::now())
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<Version> {
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
         let store = self.store();
         store.refuse_unless_writable()?;
-        let as_of = SystemTime::now();
         let mut opened: Vec<Opened> =
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)

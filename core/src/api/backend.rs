@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::batches::Batches;
 use super::cache::{Status, Way};
@@ -82,8 +83,8 @@ pub(crate) trait Backend: Reader {
     /// Removes a table.
     fn drop_table(&self, name: &str) -> Result<Version>;
 
-    /// Makes changes in one commit.
-    fn write(&self, changes: Vec<Change>) -> Result<Version>;
+    /// Makes changes in one commit; what is read for them is as fresh as the moment `as_of`.
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version>;
 
     /// Moves rows out of the log.
     fn compact(&self) -> Result<()>;

@@ -1,6 +1,7 @@
 //! The handle of a table.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::datatypes::SchemaRef;
 
@@ -150,7 +151,7 @@ impl Table {
     }
 
     fn write(&self, change: Change) -> Result<Version> {
-        self.backend.write(vec![change])
+        self.backend.write(vec![change], SystemTime::now())
     }
 
     /// Its number.

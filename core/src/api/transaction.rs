@@ -1,6 +1,7 @@
 //! Several changes in one commit.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::backend::Backend;
 use super::error::Result;
@@ -122,6 +123,6 @@ impl Transaction {
         if self.changes.is_empty() {
             return self.backend.version();
         }
-        self.backend.write(self.changes)
+        self.backend.write(self.changes, SystemTime::now())
     }
 }

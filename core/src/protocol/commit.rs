@@ -1,8 +1,11 @@
 //! Commits whose rows fit into one message.
 
-use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 
-use super::message::{Key, VersionMessage};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::message::{Key, VersionMessage, freshness};
 use super::rows::decode_batch;
 use super::session::values;
 use crate::api::backend::Backend;
@@ -18,30 +21,20 @@ const CHANGES_MAX: usize = 10_000;
 /// Changes of one commit, in their order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Commit {
+    /// When the client began to fetch the rows, in nanoseconds since 1970.
+    pub(crate) as_of: i64,
     pub(crate) changes: Vec<ChangeMessage>,
 }
 
-/// A change; rows are one batch as an Arrow IPC stream.
+/// A change; rows are batches, each as an Arrow IPC stream, at least one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ChangeMessage {
     /// More rows.
-    Append {
-        table: u64,
-        #[serde(with = "serde_bytes")]
-        rows: Vec<u8>,
-    },
+    Append { table: u64, rows: Vec<ByteBuf> },
     /// Rows in the place of those with the same keys.
-    Upsert {
-        table: u64,
-        #[serde(with = "serde_bytes")]
-        rows: Vec<u8>,
-    },
+    Upsert { table: u64, rows: Vec<ByteBuf> },
     /// Rows in the place of all rows.
-    Replace {
-        table: u64,
-        #[serde(with = "serde_bytes")]
-        rows: Vec<u8>,
-    },
+    Replace { table: u64, rows: Vec<ByteBuf> },
     /// The rows with some keys are gone.
     Delete { table: u64, keys: Vec<Key> },
     /// All rows are gone.
@@ -63,7 +56,7 @@ pub(crate) struct Source {
 /// Up to where a source told everything.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PositionReply {
-    pub(crate) position: Option<serde_bytes::ByteBuf>,
+    pub(crate) position: Option<ByteBuf>,
 }
 
 /// Makes the changes.
@@ -75,7 +68,10 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
         let message = format!("{} changes in one commit; at most {CHANGES_MAX}", commit.changes.len());
         return Err(Error::new(ErrorCode::TooMany, message));
     }
-    let rows = |rows: &[u8]| decode_batch(rows).map(Input::from);
+    let rows = |rows: &[ByteBuf]| {
+        let batches = rows.iter().map(|batch| decode_batch(batch)).collect::<Result<Vec<_>>>()?;
+        Ok(Input::from(batches))
+    };
     let changes = commit.changes.into_iter().map(|change| {
         Ok(match change {
             ChangeMessage::Append { table, rows: sent } => Change::Append { table, rows: rows(&sent)? },
@@ -88,6 +84,8 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
             ChangeMessage::Position { source, position } => Change::Position { source, position },
         })
     });
-    let version = backend.write(changes.collect::<Result<_>>()?)?;
+    // A clock that is ahead of ours must not make the rows fresher than they are.
+    let as_of = freshness(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
+    let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
     Ok(VersionMessage { version })
 }

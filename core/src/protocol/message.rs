@@ -340,6 +340,9 @@ pub(crate) enum WriteKind {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) kind: WriteKind,
+    /// When the client began to fetch the rows, in nanoseconds since 1970, if it began before it sent this.
+    #[serde(default)]
+    pub(crate) as_of: Option<i64>,
     #[serde(with = "serde_bytes")]
     pub(crate) schema: Vec<u8>,
 }
@@ -444,7 +447,12 @@ impl ErrorMessage {
 
 /// A moment on the wire.
 pub(crate) fn nanoseconds(freshness: Freshness) -> i64 {
-    let since = freshness.as_of.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    nanoseconds_of(freshness.as_of)
+}
+
+/// A moment on the wire.
+pub(crate) fn nanoseconds_of(moment: SystemTime) -> i64 {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 

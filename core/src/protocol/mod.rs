@@ -30,6 +30,7 @@ pub(crate) use message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
     HelloReply, InfoMessage, Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
     Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness,
+    nanoseconds_of,
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use super::layout::Description;
 use super::message::{
     Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
     HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Seen,
-    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, nanoseconds,
+    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
 };
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, Written};
@@ -260,10 +261,12 @@ impl Session {
                 encode(&Empty {})
             }
             Call::Begin => {
-                let Begin { kind, schema } = decode(body)?;
+                let Begin { kind, as_of, schema } = decode(body)?;
+                let now = SystemTime::now();
+                let as_of = freshness(as_of).map_or(now, |freshness| freshness.as_of.min(now));
                 let schema = rows::decode_schema(&schema)?;
                 self.held.lock().reserve_upload()?;
-                let upload = Upload::begin(self.backend.clone(), kind, schema);
+                let upload = Upload::begin(self.backend.clone(), kind, schema, as_of);
                 let upload = upload.map(|upload| Arc::new(Mutex::new(Some(upload))));
                 encode(&Next { id: self.held.lock().hold_upload(task, upload)? })
             }

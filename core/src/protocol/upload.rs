@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -42,7 +42,12 @@ enum Load {
 }
 
 impl Upload {
-    pub(super) fn begin(backend: Arc<dyn Backend>, kind: WriteKind, schema: SchemaRef) -> Result<Self> {
+    pub(super) fn begin(
+        backend: Arc<dyn Backend>,
+        kind: WriteKind,
+        schema: SchemaRef,
+        as_of: SystemTime,
+    ) -> Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE_LEN);
         let (ask, asked) = sync_channel(1);
         let rows = Input::fallible(schema, Received { receiver, ask: Some(ask), ended: false });
@@ -54,9 +59,9 @@ impl Upload {
                     let info = backend.define_table(&name, definition)?;
                     Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
                 }
-                WriteKind::Append { table } => written(&*backend, Change::Append { table, rows }),
-                WriteKind::Replace { table } => written(&*backend, Change::Replace { table, rows }),
-                WriteKind::Upsert { table } => written(&*backend, Change::Upsert { table, rows }),
+                WriteKind::Append { table } => written(&*backend, Change::Append { table, rows }, as_of),
+                WriteKind::Replace { table } => written(&*backend, Change::Replace { table, rows }, as_of),
+                WriteKind::Upsert { table } => written(&*backend, Change::Upsert { table, rows }, as_of),
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
         let mut upload = Self { sender: Some(sender), load: Some(Load::Running(load)) };
@@ -115,8 +120,8 @@ impl Upload {
     }
 }
 
-fn written(backend: &dyn Backend, change: Change) -> Result<Written> {
-    Ok(Written::Version(VersionMessage { version: backend.write(vec![change])? }))
+fn written(backend: &dyn Backend, change: Change, as_of: SystemTime) -> Result<Written> {
+    Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)? }))
 }
 
 impl Drop for Upload {

@@ -8,7 +8,7 @@ mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
@@ -326,7 +326,7 @@ impl Backend for Remote {
             return Ok(info);
         }
         let kind = WriteKind::Define { name: name.to_owned(), primary_key, sort_by };
-        writes::upload::<InfoMessage>(&self.connection, kind, input, None)?.into_info()
+        writes::upload::<InfoMessage>(&self.connection, kind, input, None, None)?.into_info()
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
@@ -337,9 +337,9 @@ impl Backend for Remote {
         Ok(reply.version)
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<Version> {
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
         let schema = |table| Ok(self.table_by_id(table)?.schema);
-        let reply = writes::write(&self.connection, changes, &schema)?;
+        let reply = writes::write(&self.connection, changes, as_of, &schema)?;
         self.connection.saw(reply.version);
         Ok(reply.version)
     }

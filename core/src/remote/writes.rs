@@ -1,9 +1,11 @@
 //! Changes that are sent to the sidecar: in one message where their rows fit, else batch by batch.
 
+use std::time::SystemTime;
+
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
 
 use super::connection::{Connection, Repeat};
 use crate::api::error::{Error, ErrorCode, Result};
@@ -24,11 +26,13 @@ pub(super) fn upload<T: DeserializeOwned>(
     kind: WriteKind,
     input: Input,
     table: Option<&SchemaRef>,
+    as_of: Option<SystemTime>,
 ) -> Result<T> {
     connection.check_open()?;
     let _permit = connection.permit_upload()?;
     let input = input.open(table)?;
-    let begin = Begin { kind, schema: protocol::encode_schema(&input.schema)? };
+    let as_of = as_of.map(protocol::nanoseconds_of);
+    let begin = Begin { kind, as_of, schema: protocol::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let sent = input.batches.map(|batch| {
         let batch = batch?;
@@ -57,6 +61,7 @@ pub(super) fn upload<T: DeserializeOwned>(
 pub(super) fn write(
     connection: &Connection,
     changes: Vec<Change>,
+    as_of: SystemTime,
     schema: &dyn Fn(u64) -> Result<SchemaRef>,
 ) -> Result<VersionMessage> {
     connection.check_open()?;
@@ -66,17 +71,17 @@ pub(super) fn write(
     for change in changes {
         let (table, rows, upload, message) = match change {
             Change::Append { table, rows } => {
-                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
                     |table, rows| ChangeMessage::Append { table, rows };
                 (table, rows, WriteKind::Append { table }, message)
             }
             Change::Upsert { table, rows } => {
-                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
                     |table, rows| ChangeMessage::Upsert { table, rows };
                 (table, rows, WriteKind::Upsert { table }, message)
             }
             Change::Replace { table, rows } => {
-                let message: fn(u64, Vec<u8>) -> ChangeMessage =
+                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
                     |table, rows| ChangeMessage::Replace { table, rows };
                 (table, rows, WriteKind::Replace { table }, message)
             }
@@ -98,12 +103,13 @@ pub(super) fn write(
             }
         };
         match gather(rows, &schema(table)?, room)? {
-            Gathered::All(batch, len) => {
+            Gathered::All(batches, len) => {
                 room -= len;
-                messages.push(message(table, protocol::encode_batch(&batch)?));
+                let encoded = batches.iter().map(|batch| protocol::encode_batch(batch).map(ByteBuf::from));
+                messages.push(message(table, encoded.collect::<Result<_>>()?));
             }
             Gathered::Part(rows) if is_one => {
-                return self::upload(connection, upload, rows, Some(&schema(table)?));
+                return self::upload(connection, upload, rows, Some(&schema(table)?), Some(as_of));
             }
             Gathered::Part(_) => {
                 return Err(Error::new(
@@ -116,13 +122,14 @@ pub(super) fn write(
             }
         }
     }
-    connection.call(Call::Commit, &Commit { changes: messages }, Repeat::Never)
+    let commit = Commit { as_of: protocol::nanoseconds_of(as_of), changes: messages };
+    connection.call(Call::Commit, &commit, Repeat::Never)
 }
 
 /// Rows that were read to be sent.
 enum Gathered {
-    /// All of them, and their bytes.
-    All(RecordBatch, usize),
+    /// All of them, in a batch at least, and their bytes.
+    All(Vec<RecordBatch>, usize),
     /// The first of them did not fit: all, to be read from the start.
     Part(Input),
 }
@@ -140,7 +147,8 @@ fn gather(rows: Input, schema: &SchemaRef, room: usize) -> Result<Gathered> {
             return Ok(Gathered::Part(Input::fallible(input.schema, all)));
         }
     }
-    let batch = concat_batches(&input.schema, &batches)
-        .map_err(|error| Error::internal("cannot join batches").with_source(error))?;
-    Ok(Gathered::All(batch, len))
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(input.schema));
+    }
+    Ok(Gathered::All(batches, len))
 }

@@ -161,6 +161,7 @@ fn two_manifests() -> (tempfile::TempDir, Version) {
         let cache = Cache::open(dir.path()).unwrap();
         let table = define(&cache, "t", []).unwrap();
         table.append(numbered([id])).unwrap();
+        cache.compact().unwrap();
         cache.close().unwrap();
         version = cache.version().unwrap();
     }

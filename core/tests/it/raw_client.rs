@@ -230,6 +230,36 @@ fn every_call_of_the_document_is_understood() {
     it.client.upload(replace, &numbered([4, 5]));
     assert_ids(&served.cache.table("t").unwrap(), 4..=5);
 
+    // Commits in one message.
+    let sent = |ids: std::ops::Range<i64>| vec![Pack::Bin(stream(&numbered(ids)))];
+    let commit = |changes: Vec<Pack>| map! { "as_of" => 1_700_000_000_000_000_000_u64, "changes" => changes };
+    let of = |name: &str, field: &str, value: Pack| {
+        map! { name => map! { "table" => table }.with(field, value) }
+    };
+    let changes = vec![
+        of("Append", "rows", Pack::from(sent(7..9))),
+        of("Upsert", "rows", Pack::from(sent(8..11))),
+        of("Delete", "keys", Pack::from(vec![Pack::from(vec![int(4)]), Pack::from(vec![int(99)])])),
+        map! { "Position" => map! { "source" => "shop", "position" => b"here".to_vec() } },
+    ];
+    assert!(sequence(it.ok(28, commit(changes)).field("version")) > before);
+    assert_ids(&served.cache.table("t").unwrap(), [5, 7, 8, 9, 10]);
+    assert_eq!(it.ok(5, map! { "table" => table }).field("as_of").uint(), 1_700_000_000_000_000_000);
+    assert_eq!(it.ok(29, map! { "source" => "shop" }).field("position").bin(), b"here");
+    assert_eq!(it.ok(29, map! { "source" => "none" }).field("position"), &Pack::Nil);
+    let duplicate = vec![
+        of("Truncate", "new", Pack::Nil),
+        of("Append", "rows", Pack::from([sent(1..3), sent(2..4)].concat())),
+    ];
+    assert_eq!(it.call(28, commit(duplicate)), Err(106), "none of it");
+    assert_eq!(it.call(28, map! { "as_of" => 0_u64, "changes" => vec![Pack::from("Sync")] }), Err(100));
+    assert_eq!(it.ok(5, map! { "table" => table }).field("rows").uint(), 5);
+    it.nothing(30, map! {});
+    assert_eq!(it.ok(5, map! { "table" => table }).field("logged_rows").uint(), 0);
+    let changes = vec![of("Replace", "rows", Pack::from(sent(4..6)))];
+    it.ok(28, commit(changes));
+    assert_ids(&served.cache.table("t").unwrap(), 4..=5);
+
     // The rest.
     it.nothing(21, map! {});
     let status = it.ok(22, map! {});

@@ -134,7 +134,7 @@ impl Store {
         };
         // One crash after another must not add up. Rows that a crash left in the log are moved when there is time.
         let has_tails = store.state.load().tables.values().any(|table| !table.tails.is_empty());
-        if has_tails {
+        if unclean && has_tails {
             store.wake();
         } else if unclean && let Err(error) = store.fold() {
             // On a full disk the cache serves, and takes writes when there is space.
