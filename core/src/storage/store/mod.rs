@@ -92,8 +92,9 @@ impl Store {
         let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
         let manifests = whole_manifests(&files)?;
-        remove_orphans(&files, &state, &manifests)?;
+        let superseded = remove_orphans(&files, &state, &manifests)?;
         let mut committer = Committer::new(lock, log, manifests, unclean);
+        committer.retire(&superseded, state.version.sequence);
         if unclean {
             committer.checkpoint(&files, &state)?;
         }

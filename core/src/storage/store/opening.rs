@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
@@ -9,7 +10,7 @@ use crate::storage::load::remove_scratch;
 use crate::storage::log::{LogWriter, Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::recovery::LogTail;
-use crate::storage::state::{Files, State};
+use crate::storage::state::{Files, SegmentHandle, State};
 use crate::storage::vfs::LockOutcome;
 
 /// What may stand in a directory whose first manifest was never finished.
@@ -92,13 +93,20 @@ pub(super) fn whole_manifests(files: &Files) -> Result<Vec<u64>> {
 }
 
 /// Removes what a crash left behind: segments that neither the state nor a kept manifest names, and all
-/// temporary files.
-pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<()> {
+/// temporary files. Returns the segments that only manifests name: they wait to be removed.
+pub(super) fn remove_orphans(
+    files: &Files,
+    state: &State,
+    manifests: &[u64],
+) -> Result<Vec<Arc<SegmentHandle>>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let mut needed: HashSet<PathBuf> = state.segment_paths().collect();
+    let mut superseded = Vec::new();
     for &sequence in manifests {
         let manifest = Manifest::read(vfs, &manifest::path(dir, sequence))?;
-        needed.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
+        let state = State::from_record(manifest.version, &manifest.catalog, files)?;
+        let segments = state.tables.values().flat_map(|table| &table.segments);
+        superseded.extend(segments.filter(|segment| needed.insert(segment.path())).cloned());
     }
     let list = |dir: &Path| vfs.list(dir).map_err(|error| Error::io("list", dir, error));
     let tables = dir.join("tables");
@@ -115,7 +123,7 @@ pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) ->
     for name in list(&files.tmp_dir())? {
         remove_scratch(files, &files.tmp_dir().join(name));
     }
-    Ok(())
+    Ok(superseded)
 }
 
 pub(super) fn random_incarnation() -> Result<u64> {

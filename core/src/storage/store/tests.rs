@@ -207,3 +207,27 @@ fn files_of_replaced_rows_are_removed_when_nobody_needs_them() {
     assert!(!present.contains(&held_path));
     assert!(present.len() <= 1 + MANIFESTS_KEPT, "{present:?}");
 }
+
+#[test]
+fn files_of_replaced_rows_are_removed_after_a_crash_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = |store: &Store| {
+        let state = store.state.load_full();
+        let mut committer = store.committer.lock();
+        committer.checkpoint(&store.files, &state).unwrap();
+        committer.remove_retired(&store.files);
+    };
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(0..100)).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    checkpoint(&store);
+    store.replace(table, SystemTime::now(), &mut rows(0..10)).unwrap();
+    // As if the process were killed: the manifest still names what the log dropped.
+    drop(store);
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    for step in 0..MANIFESTS_KEPT as i64 {
+        store.append(table, SystemTime::now(), &mut rows(100 + step..101 + step)).unwrap();
+        checkpoint(&store);
+    }
+    assert_eq!(files_below(dir.path()), store.state().segment_paths().collect());
+}
