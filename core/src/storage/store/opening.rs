@@ -68,7 +68,10 @@ pub(super) fn begin_log(
 ) -> Result<LogWriter> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let mut log = match tail {
-        Some(LogTail { number, end, closed: true }) => LogWriter::resume(vfs, &dir, number, end)?,
+        // A file behind it was being made when the disk was full. Its number is taken.
+        Some(LogTail { number, end, closed: true }) if number == last_log => {
+            LogWriter::resume(vfs, &dir, number, end)?
+        }
         _ => {
             let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
             if unclean {
