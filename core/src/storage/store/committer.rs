@@ -70,6 +70,11 @@ impl Committer {
         }
     }
 
+    /// Sequences of the manifests kept.
+    pub(super) fn manifests(&self) -> &[u64] {
+        &self.manifests
+    }
+
     pub(super) fn head(&self, state: &State) -> Head {
         Head {
             version: state.version,

@@ -91,13 +91,14 @@ impl Store {
         let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, None)?;
         let unclean = !is_new && tail.is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail, last_log, unclean)?;
-        let manifests = whole_manifests(&files)?;
-        let superseded = remove_orphans(&files, &state, &manifests)?;
-        let mut committer = Committer::new(lock, log, manifests, unclean);
-        committer.retire(&superseded, state.version.sequence);
+        let mut committer = Committer::new(lock, log, whole_manifests(&files)?, unclean);
+        // Before anything is removed: what the last owner did not sync can still be lost, and then what it dropped is
+        // needed again. Syncing its log now would prove nothing if a sync of it failed.
         if unclean {
             committer.checkpoint(&files, &state)?;
         }
+        let superseded = remove_orphans(&files, &state, committer.manifests())?;
+        committer.retire(&superseded, state.version.sequence);
         let path = files.head_path();
         let head = vfs.open_head(&path).map_err(|error| Error::io("create", &path, error))?;
         head.beat(SystemTime::now());
