@@ -161,9 +161,11 @@ impl Committer {
         self.poison_on_error(synced)?;
         // A file that an earlier attempt began and nothing was logged to will do.
         if !self.log.is_empty() {
-            let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1, state.version.sequence);
-            // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
-            self.log = self.poison_unless_full(created)?;
+            let created = LogWriter::create(vfs, &log_dir, self.log.number() + 1);
+            let mut next = self.poison_unless_full(created)?;
+            let begun = next.begin(vfs, &log_dir, state.version.sequence);
+            self.poison_on_error(begun)?;
+            self.log = next;
         }
         let manifest = Manifest { version: state.version, catalog: state.to_record(self.log.number())? };
         let written = manifest.write(vfs, &files.dir);

@@ -73,7 +73,8 @@ pub(super) fn begin_log(
             LogWriter::resume(vfs, &dir, number, end)?
         }
         _ => {
-            let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
+            let mut log = LogWriter::create(vfs, &dir, last_log + 1)?;
+            log.begin(vfs, &dir, state.version.sequence)?;
             if unclean {
                 state.begin_incarnation(random_incarnation()?);
             }
