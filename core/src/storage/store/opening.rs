@@ -70,7 +70,12 @@ pub(super) fn begin_log(
     let mut log = match tail {
         // A file behind it was being made when the disk was full. Its number is taken.
         Some(LogTail { number, end, closed: true }) if number == last_log => {
-            LogWriter::resume(vfs, &dir, number, end)?
+            // If the sync of this record failed, it is in memory only, and the next sync would leave it out: what is
+            // written behind it would not count. The same bytes once more are synced with the rest.
+            let closed = Record { kind: RecordKind::Closed, version: state.version, body: &[] };
+            let mut log = LogWriter::resume(vfs, &dir, number, end - closed.encoded_len() as u64)?;
+            log.append(&closed)?;
+            log
         }
         _ => {
             let mut log = LogWriter::create(vfs, &dir, last_log + 1)?;
