@@ -7,8 +7,8 @@ use crate::api::error::{Error, Result};
 use crate::storage::format::LOG_HEADER_LEN;
 use crate::storage::vfs::{Vfs, VfsFile};
 
-/// Space is reserved in steps of this many bytes.
-const ALLOCATION_STEP: u64 = 256 << 10;
+/// Space is reserved in steps of this many bytes; in tests they are small, so that a few commits need several.
+const ALLOCATION_STEP: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
 /// The open end of the log.
 #[derive(Debug)]

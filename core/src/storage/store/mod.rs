@@ -266,6 +266,16 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a manifest whether it is time for one or not.
+    #[cfg(test)]
+    pub(crate) fn checkpoint_now(&self) -> Result<()> {
+        let mut committer = self.committer.lock();
+        committer.check()?;
+        committer.checkpoint(&self.files, &self.state.load())?;
+        committer.remove_retired(&self.files);
+        Ok(())
+    }
+
     /// Tells a writer early that it cannot write.
     ///
     /// # Errors
