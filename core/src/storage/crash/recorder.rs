@@ -63,6 +63,8 @@ struct Recording {
 struct Log {
     ops: Vec<Op>,
     handles: usize,
+    /// Operations before the first that failed.
+    before_failure: Option<usize>,
 }
 
 impl Recording {
@@ -73,6 +75,15 @@ impl Recording {
 
     fn push(&self, op: Op) {
         self.log.lock().ops.push(op);
+    }
+
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+            let mut log = self.log.lock();
+            let done = log.ops.len();
+            log.before_failure.get_or_insert(done);
+        }
+        result
     }
 
     fn handle(&self) -> usize {
@@ -97,6 +108,11 @@ impl RecordingVfs {
         self.recording.log.lock().ops.clone()
     }
 
+    /// How many operations were done before one failed.
+    pub(super) fn before_failure(&self) -> Option<usize> {
+        self.recording.log.lock().before_failure
+    }
+
     fn file(&self, path: &Path, file: Box<dyn VfsFile>, handle: usize) -> Box<dyn VfsFile> {
         let is_forgotten = self.recording.planted.forgets_file(path);
         Box::new(RecordingFile { file, handle, is_forgotten, recording: self.recording.clone() })
@@ -112,14 +128,14 @@ impl RecordingVfs {
 
 impl Vfs for RecordingVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        let file = self.recording.inner.create(path)?;
+        let file = self.recording.noted(self.recording.inner.create(path))?;
         let handle = self.recording.handle();
         self.recording.push(Op::Create { handle, path: self.recording.relative(path) });
         Ok(self.file(path, file, handle))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        let file = self.recording.inner.open_write(path)?;
+        let file = self.recording.noted(self.recording.inner.open_write(path))?;
         let handle = self.recording.handle();
         self.recording.push(Op::Open { handle, path: self.recording.relative(path) });
         Ok(self.file(path, file, handle))
@@ -127,7 +143,7 @@ impl Vfs for RecordingVfs {
 
     fn open_head(&self, path: &Path) -> io::Result<HeadWriter> {
         let was_there = path.exists();
-        let head = self.recording.inner.open_head(path);
+        let head = self.recording.noted(self.recording.inner.open_head(path));
         self.live(path, was_there);
         head
     }
@@ -149,20 +165,20 @@ impl Vfs for RecordingVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.recording.inner.rename(from, to)?;
+        self.recording.noted(self.recording.inner.rename(from, to))?;
         let (from, to) = (self.recording.relative(from), self.recording.relative(to));
         self.recording.push(Op::Rename { from, to });
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.recording.inner.remove(path)?;
+        self.recording.noted(self.recording.inner.remove(path))?;
         self.recording.push(Op::Remove { path: self.recording.relative(path) });
         Ok(())
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.recording.inner.remove_dir(path)?;
+        self.recording.noted(self.recording.inner.remove_dir(path))?;
         self.recording.push(Op::RemoveDir { path: self.recording.relative(path) });
         Ok(())
     }
@@ -178,7 +194,7 @@ impl Vfs for RecordingVfs {
         let root = self.recording.root.as_path();
         let mut made: Vec<_> =
             dir.ancestors().take_while(|dir| *dir != root && !dir.exists()).map(Path::to_owned).collect();
-        self.recording.inner.create_dir_all(dir)?;
+        self.recording.noted(self.recording.inner.create_dir_all(dir))?;
         made.reverse();
         for dir in made {
             self.recording.push(Op::CreateDir { path: self.recording.relative(&dir) });
@@ -187,7 +203,7 @@ impl Vfs for RecordingVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.recording.inner.sync_dir(dir)?;
+        self.recording.noted(self.recording.inner.sync_dir(dir))?;
         if !self.recording.planted.forgets_folder(dir) {
             self.recording.push(Op::SyncDir { path: self.recording.relative(dir) });
         }
@@ -220,7 +236,7 @@ impl RecordingFile {
         if result.is_err() {
             self.recording.push(Op::Fail { handle: self.handle });
         }
-        result
+        self.recording.noted(result)
     }
 }
 
@@ -233,7 +249,7 @@ impl VfsFile for RecordingFile {
     }
 
     fn allocate(&mut self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)?;
+        self.recording.noted(self.file.allocate(len))?;
         self.recording.push(Op::Allocate { handle: self.handle, len: usize::try_from(len).unwrap() });
         Ok(())
     }

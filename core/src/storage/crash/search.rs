@@ -17,8 +17,6 @@ use super::say;
 use super::workloads::Workload;
 use crate::storage::Sync;
 
-/// Images looked at for each operation of a run; equal ones are looked at once.
-const IMAGES_PER_CUT: usize = 10;
 /// Crashes within recoveries from crashes: so many levels in all.
 const DEPTH_MAX: usize = 3;
 /// Of a hundred images, for how many the recovery crashes too.
@@ -118,6 +116,8 @@ struct Recorded<'a> {
     base: &'a Image,
     history: &'a History,
     ops: Vec<Op>,
+    /// Crashes before this operation are those of another workload.
+    first: usize,
 }
 
 impl Search {
@@ -143,16 +143,17 @@ impl Search {
             let recorded = self.record(seed, &base, &history)?;
             let cuts = recorded.cuts();
             // With few images some operations are left out, and not those at the end.
-            let all = usize::try_from(whole_seeds).unwrap() * cuts.len() * IMAGES_PER_CUT;
+            let all = usize::try_from(whole_seeds).unwrap() * cuts.len() * self.workload.images;
             let stride = (all / images.max(1)).max(1);
-            let cuts: HashSet<usize> = cuts.into_iter().step_by(stride).collect();
+            let offset = usize::try_from(seed).unwrap() % stride;
+            let cuts: HashSet<usize> = cuts.into_iter().skip(offset).step_by(stride).collect();
             for (cut, disk, history) in recorded.states() {
                 if seed >= whole_seeds && self.covered.images >= images {
                     break;
                 }
                 if cuts.contains(&cut) {
                     self.covered.operations += 1;
-                    self.crash(&recorded, cut, &disk, &history, IMAGES_PER_CUT)?;
+                    self.crash(&recorded, cut, &disk, &history, self.workload.images)?;
                 }
             }
         }
@@ -176,7 +177,7 @@ impl Search {
         }
         say(&format!("crash at operation {cut} left\n{image}"));
         let ops = self.check(&place, &image, &history, recorded.sync, !deeper.is_empty())?;
-        let within = Recorded { place, sync: recorded.sync, base: &image, history: &history, ops };
+        let within = Recorded { place, sync: recorded.sync, base: &image, history: &history, ops, first: 0 };
         self.replay_in(&within, deeper)
     }
 
@@ -201,7 +202,9 @@ impl Search {
         }
         driver.kill();
         self.remove(&root);
-        Ok(Recorded { place, sync, base, history, ops: recorder.ops() })
+        // Until something fails the run is like one without faults.
+        let first = recorder.before_failure().unwrap_or_default();
+        Ok(Recorded { place, sync, base, history, ops: recorder.ops(), first })
     }
 
     /// Looks at images of a crash at one operation.
@@ -226,7 +229,7 @@ impl Search {
             let nests = place.crashes.len() < DEPTH_MAX && random.percent(NESTED_PERCENT);
             let ops = self.check(&place, &image, history, recorded.sync, nests)?;
             if nests {
-                let within = Recorded { place, sync: recorded.sync, base: &image, history, ops };
+                let within = Recorded { place, sync: recorded.sync, base: &image, history, ops, first: 0 };
                 let all = within.cuts();
                 let cuts: HashSet<usize> = (0..NESTED_CUTS).map(|_| all[random.below(all.len())]).collect();
                 for (cut, disk, history) in within.states().filter(|state| cuts.contains(&state.0)) {
@@ -279,7 +282,7 @@ impl Recorded<'_> {
     /// Numbers of operations before which a crash finds something else than before the one before.
     fn cuts(&self) -> Vec<usize> {
         let is_mark = |cut: usize| matches!(self.ops.get(cut), Some(Op::Mark(_)));
-        (0..=self.ops.len()).filter(|&cut| !is_mark(cut)).collect()
+        (self.first..=self.ops.len()).filter(|&cut| !is_mark(cut)).collect()
     }
 
     /// Disk and model before every operation and after the last.

@@ -10,27 +10,30 @@ use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
 use crate::storage::vfs::{OsVfs, Vfs};
 
 const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
 
 /// A kind of work; a seed chooses its steps.
 #[derive(Debug)]
 pub(super) struct Workload {
     pub(super) name: &'static str,
     steps: fn(&mut Driver, &mut Random) -> Step,
-    /// Whether the disk is full at some time.
+    /// Whether the disk is full or fails at some time.
     pub(super) is_full: bool,
     /// So many seeds are seen from beginning to end, whatever the number of images. One for each setting of sync; more
     /// where the seed also says which operation fails.
     pub(super) whole_seeds: u64,
+    /// Images of each operation; equal ones are looked at once.
+    pub(super) images: usize,
 }
 
 /// All of them. A new kind of write gets a line here, a function below, and a method of [`Driver`] that does it.
 pub(super) static WORKLOADS: [Workload; 6] = [
-    Workload { name: "append", steps: append, is_full: false, whole_seeds: 2 },
-    Workload { name: "replace", steps: replace, is_full: false, whole_seeds: 2 },
-    Workload { name: "drop", steps: drop_tables, is_full: false, whole_seeds: 2 },
-    Workload { name: "checkpoint", steps: checkpoint, is_full: false, whole_seeds: 2 },
-    Workload { name: "full_disk", steps: full_disk, is_full: true, whole_seeds: 130 },
-    Workload { name: "recovery", steps: recovery, is_full: false, whole_seeds: 20 },
+    Workload { name: "append", steps: append, is_full: false, whole_seeds: 2, images: 10 },
+    Workload { name: "replace", steps: replace, is_full: false, whole_seeds: 2, images: 10 },
+    Workload { name: "drop", steps: drop_tables, is_full: false, whole_seeds: 2, images: 10 },
+    Workload { name: "checkpoint", steps: checkpoint, is_full: false, whole_seeds: 2, images: 10 },
+    Workload { name: "full_disk", steps: full_disk, is_full: true, whole_seeds: 130, images: 3 },
+    Workload { name: "recovery", steps: recovery, is_full: false, whole_seeds: 20, images: 10 },
 ];
 
 impl Workload {
@@ -58,7 +61,7 @@ impl Workload {
         }
         let random = &mut Random::new(&[seed, 2]);
         let fault = Fault {
-            errno: ENOSPC,
+            errno: if random.percent(70) { ENOSPC } else { EIO },
             // Seeds one after another strike all over the run, and every operation of it after a while.
             first: usize::try_from(seed * 47 % 130).unwrap(),
             count: 1 + random.below(4),
@@ -137,7 +140,7 @@ fn checkpoint(driver: &mut Driver, random: &mut Random) -> Step {
     driver.close()
 }
 
-/// Goes on as well as it can when the disk is full, and opens again where it cannot.
+/// Goes on as well as it can when the disk is full or fails, and opens again where it cannot.
 fn full_disk(driver: &mut Driver, random: &mut Random) -> Step {
     for _ in 0..4 {
         for _ in 0..3 {
@@ -170,7 +173,7 @@ fn attempt(driver: &mut Driver, step: impl FnOnce(&mut Driver) -> Step) -> Step<
         Ok(()) => Ok(true),
         Err(Stop::Failed(error)) => match error.code() {
             ErrorCode::DiskFull => Ok(false),
-            ErrorCode::OutcomeUnknown | ErrorCode::Poisoned => {
+            ErrorCode::Io | ErrorCode::OutcomeUnknown | ErrorCode::Poisoned => {
                 driver.kill();
                 Ok(false)
             }
