@@ -25,16 +25,23 @@ pub(super) enum Entry {
 }
 
 impl Image {
-    /// What a crash of `disk` may leave. Number 0 has nothing that was not synced, number 1 has all of it, every
-    /// other one has what `random` says.
+    /// What a crash of `disk` may leave. Number 0 has nothing that was not synced, number 1 has all of it, number 2
+    /// all but removals, and every other one has what `random` says.
     pub(super) fn after_crash(disk: &Disk, number: usize, mut random: Random) -> Self {
         let likely = [20, 50, 80][random.below(3)];
         let percent = match number {
             0 => 0,
-            1 => 100,
+            1 | 2 => 100,
             _ => likely,
         };
-        let mut builder = Builder { disk, random, percent, happened: HashMap::new(), image: Self::default() };
+        let mut builder = Builder {
+            disk,
+            random,
+            percent,
+            removes: number != 2,
+            happened: HashMap::new(),
+            image: Self::default(),
+        };
         builder.folder(ROOT, Path::new(""));
         builder.image
     }
@@ -87,6 +94,8 @@ struct Builder<'a> {
     random: Random,
     /// How likely it is that something survived without a sync.
     percent: usize,
+    /// Whether removals may survive without a sync.
+    removes: bool,
     /// Whether a change of names survived.
     happened: HashMap<usize, bool>,
     image: Image,
@@ -119,6 +128,9 @@ impl Builder<'_> {
         let mut names = dir.durable.clone();
         for change in &dir.unsynced {
             let (random, percent) = (&mut self.random, self.percent);
+            if !self.removes && change.names.iter().all(|(_, node)| node.is_none()) {
+                continue;
+            }
             if *self.happened.entry(change.number).or_insert_with(|| random.percent(percent)) {
                 change.apply(&mut names);
             }

@@ -33,6 +33,8 @@ pub(crate) struct Fault {
 /// Operations that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
+    /// Syncs of files and folders, after which nobody knows what is on disk.
+    Syncs,
     /// What needs space: all that changes something, but for removals.
     Changes,
     /// All that touches the disk.
@@ -65,6 +67,11 @@ impl FaultyVfs {
 
 impl Plan {
     fn step(&self) -> io::Result<()> {
+        if self.fault.reach == Reach::Syncs { Ok(()) } else { self.sync() }
+    }
+
+    /// For syncs, which are within every reach.
+    fn sync(&self) -> io::Result<()> {
         let number = self.done.fetch_add(1, Ordering::Relaxed);
         match number.checked_sub(self.fault.first) {
             Some(since) if since < self.fault.count => Err(io::Error::from_raw_os_error(self.fault.errno)),
@@ -74,7 +81,7 @@ impl Plan {
 
     /// For reads and removals, which a full disk does not hinder.
     fn touch(&self) -> io::Result<()> {
-        if self.fault.reach == Reach::Everything { self.step() } else { Ok(()) }
+        if self.fault.reach == Reach::Everything { self.sync() } else { Ok(()) }
     }
 }
 
@@ -140,7 +147,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.sync()?;
         OsVfs.sync_dir(dir)
     }
 
@@ -176,7 +183,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.sync()?;
         self.file.sync()
     }
 }
