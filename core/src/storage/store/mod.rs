@@ -83,6 +83,10 @@ impl Store {
             let incarnations = vec![(version.incarnation, version.sequence)];
             let catalog = CatalogRecord { log: 1, incarnations, ..CatalogRecord::default() };
             Manifest { version, catalog }.write(vfs, dir)?;
+        } else {
+            // An owner may have died before the name of its first manifest was durable. Folders without a manifest would
+            // be those of a stranger.
+            vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
         }
         for dir in [files.log_dir(), dir.join("tables"), files.live_dir()] {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
