@@ -6,6 +6,8 @@
 
 mod assemble;
 mod batch;
+#[cfg(test)]
+mod crash;
 mod deleted;
 mod edit;
 mod files;

@@ -8,8 +8,8 @@ use crate::storage::format::{LOG_HEADER_LEN, LOG_LEN_MAX};
 use crate::storage::region::Region;
 use crate::storage::vfs::{Vfs, VfsFile};
 
-/// Space is reserved in steps of this many bytes.
-const ALLOCATION_STEP: u64 = 256 << 10;
+/// Space is reserved in steps of this many bytes; in tests they are small, so that a few commits need several.
+const ALLOCATION_STEP: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
 /// The open end of the log.
 #[derive(Debug)]
@@ -25,28 +25,37 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Creates a file and makes it durable, its directory entry included.
-    pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64, base_sequence: u64) -> Result<Self> {
+    /// Creates a file with space reserved and nothing in it, so that a full disk is known before it counts as a part
+    /// of the log. [`begin`](Self::begin) comes next.
+    ///
+    /// # Errors
+    /// Whatever became of the file, it is empty and does not count.
+    pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<Self> {
         let path = dir.join(super::file_name(number));
-        let fail = |action: &str, error| Error::io(action, &path, error);
-        let mut file = vfs.create(&path).map_err(|error| fail("create", error))?;
-        let header = FileHeader { number, base_sequence }.encode();
-        let begin = |file: &mut dyn VfsFile| {
-            file.allocate(ALLOCATION_STEP).map_err(|error| fail("allocate", error))?;
-            file.write_all_at(&header, 0).map_err(|error| fail("write", error))?;
-            file.sync().map_err(|error| fail("sync", error))?;
-            vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
-        };
-        if let Err(error) = begin(file.as_mut()) {
-            // Nothing was logged in it, and its name is needed for the next attempt.
+        let mut file = vfs.create(&path).map_err(|error| Error::io("create", &path, error))?;
+        if let Err(error) = file.allocate(ALLOCATION_STEP) {
+            // Its name is needed for the next attempt.
             if let Err(error) = vfs.remove(&path) {
                 tracing::warn!(%error, path = %path.display(), "cannot remove a log file that was not begun");
             }
-            return Err(error);
+            return Err(Error::io("allocate", &path, error));
         }
         let end = LOG_HEADER_LEN as u64;
-        let region = vfs.map_log(&path).map_err(|error| fail("map", error))?.0;
+        let region = vfs.map_log(&path).map_err(|error| Error::io("map", &path, error))?.0;
         Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false, region })
+    }
+
+    /// Writes the header and makes the file durable, its directory entry included: the log ends in it from now on.
+    ///
+    /// # Errors
+    /// After any error, also that of a full disk, the file may be there after a crash, even if it is removed, and what
+    /// is logged to the file before it would not count: nothing more may be logged.
+    pub(crate) fn begin(&mut self, vfs: &dyn Vfs, dir: &Path, base_sequence: u64) -> Result<()> {
+        let header = FileHeader { number: self.number, base_sequence }.encode();
+        let fail = |action: &str, error| Error::io(action, &self.path, error);
+        self.file.write_all_at(&header, 0).map_err(|error| fail("write", error))?;
+        self.file.sync().map_err(|error| fail("sync", error))?;
+        vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
     }
 
     /// Goes on behind the last record of an existing file.

@@ -158,9 +158,11 @@ impl Committer {
         // A file that an earlier attempt began and nothing was logged to will do.
         if !self.log.is_empty() {
             let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
-            let created = LogWriter::create(vfs, &dir, self.log.number() + 1, state.version.sequence);
-            // After a failed sync nobody knows whether the new file is there, and it would end the log before it.
-            self.log = self.poison_unless_full(created)?;
+            let created = LogWriter::create(vfs, &dir, self.log.number() + 1);
+            let mut next = self.poison_unless_full(created)?;
+            let begun = next.begin(vfs, &dir, state.version.sequence);
+            self.poison_on_error(begun)?;
+            self.log = next;
             (self.rows, self.records) = (0, 0);
         }
         Ok(())

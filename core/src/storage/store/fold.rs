@@ -182,10 +182,12 @@ impl Store {
         let record = Record { kind: RecordKind::Commit, version: state.version, edits: &edits, data: &[] };
         committer.log.reserve(&record)?;
         // Whether it is there after a failure is all the same for the rows, and not for the files.
-        let result = committer.log.append(&record);
+        let result = committer.log.append(&record).and_then(|()| self.sync_commit(&mut committer));
         moved.new.keep();
         committer.poison_on_error(result)?;
-        self.show(&mut committer, &before, &Arc::new(state));
+        // The manifest that ends a fold is of the sequence that was moved, with the rows in their new places.
+        let dropped_at = if moved.log > 0 { sequence } else { state.version.sequence };
+        self.show(&mut committer, &before, &Arc::new(state), dropped_at);
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use self::committer::Committer;
+#[cfg(test)]
+pub(crate) use self::opening::logged_segments;
 use self::opening::{
     begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, remove_other_indexes, take_lock,
     whole_manifests,
@@ -94,6 +96,10 @@ impl Store {
             let incarnations = vec![(version.incarnation, version.sequence)];
             let catalog = CatalogRecord { log: 1, incarnations, ..CatalogRecord::default() };
             Manifest { version, catalog }.write(vfs, dir)?;
+        } else {
+            // An owner may have died before the name of its first manifest was durable. Folders without a manifest would
+            // be those of a stranger.
+            vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
         }
         for dir in [files.log_dir(), dir.join("tables"), files.live_dir()] {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
@@ -107,7 +113,7 @@ impl Store {
         let unclean = !is_new && tail.as_ref().is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail.as_ref(), last_log, unclean)?;
         let manifests = whole_manifests(&files)?;
-        let superseded = remove_orphans(&files, &state, &manifests)?;
+        let superseded = remove_orphans(&files, &mut state, &manifests)?;
         let mut committer = Committer::new(lock, log, manifests, unclean, head.owner());
         committer.retire_files(&files, superseded, state.version.sequence);
         let current = |table: &Arc<TableState>| {
@@ -132,16 +138,10 @@ impl Store {
             damage,
             files,
         };
-        // One crash after another must not add up. Rows that a crash left in the log are moved when there is time.
-        let has_tails = store.state.load().tables.values().any(|table| !table.tails.is_empty());
-        if unclean && has_tails {
-            store.wake();
-        } else if unclean && let Err(error) = store.fold() {
-            // On a full disk the cache serves, and takes writes when there is space.
-            if error.code() != ErrorCode::DiskFull {
-                return Err(error);
-            }
-            tracing::warn!(%error, "no checkpoint could be written when the cache was opened");
+        // What the last owner did not sync can still be lost, and with it every commit that follows. So it is written
+        // anew before there is any: syncing its log would prove nothing if a sync of it failed before.
+        if unclean {
+            store.fold()?;
         }
         Ok(store)
     }
@@ -242,6 +242,9 @@ impl Store {
         committer.remove_retired(&self.files);
         let record = Record::bare(RecordKind::Closed, state.version);
         committer.log.reserve(&record)?;
+        // First, so that of what the next owner finds nothing but this record can be in doubt.
+        let synced = committer.log.sync();
+        committer.poison_on_error(synced)?;
         let result = committer.log.append(&record).and_then(|()| committer.log.sync());
         committer.poison_on_error(result)?;
         let lock = committer.lock.take();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
@@ -69,9 +70,18 @@ pub(super) fn begin_log(
 ) -> Result<LogWriter> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let mut log = match tail {
-        Some(&LogTail { number, end, closed: true, .. }) => LogWriter::resume(vfs, &dir, number, end)?,
+        // A file behind it was being made when the disk was full. Its number is taken.
+        Some(&LogTail { number, end, closed: true, .. }) if number == last_log => {
+            // If the sync of this record failed, it is in memory only, and the next sync would leave it out: what is
+            // written behind it would not count. The same bytes once more are synced with the rest.
+            let closed = Record::bare(RecordKind::Closed, state.version);
+            let mut log = LogWriter::resume(vfs, &dir, number, end - closed.encoded_len() as u64)?;
+            log.append(&closed)?;
+            log
+        }
         _ => {
-            let log = LogWriter::create(vfs, &dir, last_log + 1, state.version.sequence)?;
+            let mut log = LogWriter::create(vfs, &dir, last_log + 1)?;
+            log.begin(vfs, &dir, state.version.sequence)?;
             if unclean {
                 state.begin_incarnation(random_incarnation()?);
             }
@@ -95,7 +105,7 @@ pub(super) fn whole_manifests(files: &Files) -> Result<Vec<u64>> {
 
 /// Removes what a crash left behind: segments that nothing names, and all temporary files. Returns the segments that the
 /// state does not need, but who recovers from a kept manifest: replaying the log reads what stood there in between.
-pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) -> Result<Vec<PathBuf>> {
+pub(super) fn remove_orphans(files: &Files, state: &mut State, manifests: &[u64]) -> Result<Vec<PathBuf>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let current: HashSet<PathBuf> = state.segment_paths().collect();
     let mut named = logged_segments(files)?;
@@ -112,6 +122,9 @@ pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) ->
         let mut removed = 0;
         for path in names.iter().map(|name| folder.join(name)).filter(|path| !current.contains(path)) {
             if named.contains(&path) {
+                // A commit that a crash took may have named it; its number is taken all the same.
+                let number = path.file_stem().and_then(|number| number.to_str()?.parse::<u64>().ok());
+                state.next_segment = state.next_segment.max(number.unwrap_or_default() + 1);
                 superseded.push(path);
             } else {
                 remove(files, &path);
@@ -129,7 +142,7 @@ pub(super) fn remove_orphans(files: &Files, state: &State, manifests: &[u64]) ->
 }
 
 /// Paths of all segments that the log files there are name.
-fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
+pub(crate) fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
     let mut paths = HashSet::new();

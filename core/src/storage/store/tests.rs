@@ -218,3 +218,23 @@ fn files_of_replaced_rows_are_removed_when_nobody_needs_them() {
     assert!(!present.contains(&held_path));
     assert!(present.len() <= 1 + MANIFESTS_KEPT, "{present:?}");
 }
+
+#[test]
+fn files_of_replaced_rows_are_removed_after_a_crash_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(0..100)).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    store.fold().unwrap();
+    replace(&store, table, 0..10).unwrap();
+    // As if the process were killed: the manifest still names what the log dropped.
+    drop(store);
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    for step in 0..MANIFESTS_KEPT as i64 {
+        append(&store, table, 100 + step..101 + step).unwrap();
+        store.fold().unwrap();
+    }
+    append(&store, table, 200..201).unwrap();
+    store.fold().unwrap();
+    assert_eq!(files_below(dir.path()), store.state().segment_paths().collect());
+}

@@ -281,7 +281,7 @@ impl Store {
         match result {
             Ok(()) => {
                 let state = Arc::new(plan.state);
-                self.show(committer, &before, &state);
+                self.show(committer, &before, &state, state.version.sequence);
                 Ok(state)
             }
             Err(error) => {
@@ -335,10 +335,7 @@ impl Store {
         }
         committer.log.reserve(&record)?;
         let data = usize::try_from(committer.log.len()).unwrap_or(usize::MAX) + record.data_offset();
-        let result = committer.log.append(&record).and_then(|()| match self.sync {
-            Sync::Always => committer.log.sync(),
-            Sync::Later => Ok(()),
-        });
+        let result = committer.log.append(&record).and_then(|()| self.sync_commit(committer));
         let result = result.and_then(|()| plan.apply(committer, data));
         committer.poison_on_error(result).map_err(|error| {
             Error::new(
@@ -349,8 +346,23 @@ impl Store {
         })
     }
 
-    /// Makes a state the newest for all readers.
-    pub(super) fn show(&self, committer: &mut Committer, before: &State, state: &Arc<State>) {
+    /// Makes what was just logged durable, if every commit is to be before it is seen.
+    pub(super) fn sync_commit(&self, committer: &mut Committer) -> Result<()> {
+        match self.sync {
+            Sync::Always => committer.log.sync(),
+            Sync::Later => Ok(()),
+        }
+    }
+
+    /// Makes a state the newest for all readers. No manifest of `dropped_at` or later will name the segments that it does
+    /// not have any more.
+    pub(super) fn show(
+        &self,
+        committer: &mut Committer,
+        before: &State,
+        state: &Arc<State>,
+        dropped_at: u64,
+    ) {
         committer.uncheckpointed = true;
         committer.records += 1;
         self.state.store(state.clone());
@@ -375,7 +387,7 @@ impl Store {
                 new.iter().flat_map(|new| new.segments.iter()).map(|segment| segment.id()).collect();
             let gone: Vec<_> =
                 old.segments.iter().filter(|segment| !kept.contains(&segment.id())).cloned().collect();
-            committer.retire(&gone, state.version.sequence);
+            committer.retire(&gone, dropped_at);
         }
     }
 }

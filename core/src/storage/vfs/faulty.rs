@@ -9,39 +9,79 @@ use super::{LockOutcome, OsVfs, Vfs, VfsFile};
 use crate::storage::live::Words;
 use crate::storage::region::Region;
 
-/// Fails the operation of a number, or that and every later one.
+/// Fails the operation of a number, or that and some of those after it.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyVfs {
     plan: Arc<Plan>,
 }
 
+/// Which operations fail, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// The error that they give.
+    pub(crate) errno: i32,
+    /// Number of the first, from 0, among those in reach.
+    pub(crate) first: usize,
+    /// How many fail, one after another.
+    pub(crate) count: usize,
+    /// Whether a write that fails has written one half, as a short write does; else nothing.
+    pub(crate) writes_half: bool,
+    /// Which are counted, and can fail.
+    pub(crate) reach: Reach,
+}
+
+/// Operations that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Syncs of files and folders, after which nobody knows what is on disk.
+    Syncs,
+    /// What needs space: all that changes something, but for removals.
+    Changes,
+    /// All that touches the disk.
+    Everything,
+}
+
 #[derive(Debug)]
 struct Plan {
     done: AtomicUsize,
-    fail_at: usize,
-    sticky: bool,
-    errno: i32,
+    fault: Fault,
 }
 
 impl FaultyVfs {
     /// Operation number `fail_at` (from 0) that changes something fails with `errno`; `sticky`: so do all after it.
     pub(crate) fn new(fail_at: usize, sticky: bool, errno: i32) -> Self {
-        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fail_at, sticky, errno }) }
+        let count = if sticky { usize::MAX } else { 1 };
+        Self::with(Fault { errno, first: fail_at, count, writes_half: true, reach: Reach::Changes })
+    }
+
+    /// A file system with this fault.
+    pub(crate) fn with(fault: Fault) -> Self {
+        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault }) }
     }
 
     /// Whether the fault was reached.
     pub(crate) fn struck(&self) -> bool {
-        self.plan.done.load(Ordering::Relaxed) > self.plan.fail_at
+        self.plan.done.load(Ordering::Relaxed) > self.plan.fault.first
     }
 }
 
 impl Plan {
     fn step(&self) -> io::Result<()> {
+        if self.fault.reach == Reach::Syncs { Ok(()) } else { self.sync() }
+    }
+
+    /// For syncs, which are within every reach.
+    fn sync(&self) -> io::Result<()> {
         let number = self.done.fetch_add(1, Ordering::Relaxed);
-        if number == self.fail_at || (self.sticky && number > self.fail_at) {
-            return Err(io::Error::from_raw_os_error(self.errno));
+        match number.checked_sub(self.fault.first) {
+            Some(since) if since < self.fault.count => Err(io::Error::from_raw_os_error(self.fault.errno)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// For reads and removals, which a full disk does not hinder.
+    fn touch(&self) -> io::Result<()> {
+        if self.fault.reach == Reach::Everything { self.sync() } else { Ok(()) }
     }
 }
 
@@ -67,22 +107,27 @@ impl Vfs for FaultyVfs {
     }
 
     fn map_words(&self, path: &Path) -> io::Result<Option<Words>> {
+        self.plan.touch()?;
         OsVfs.map_words(path)
     }
 
     fn map_log(&self, path: &Path) -> io::Result<(Region, usize)> {
+        self.plan.touch()?;
         OsVfs.map_log(path)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
+        self.plan.touch()?;
         OsVfs.len(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.plan.touch()?;
         OsVfs.read(path)
     }
 
     fn map(&self, path: &Path) -> io::Result<Region> {
+        self.plan.touch()?;
         OsVfs.map(path)
     }
 
@@ -92,15 +137,17 @@ impl Vfs for FaultyVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        // Removal needs no space, and cleaning up after a fault must not hide it.
+        self.plan.touch()?;
         OsVfs.remove(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.plan.touch()?;
         OsVfs.remove_dir(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.plan.touch()?;
         OsVfs.list(dir)
     }
 
@@ -110,7 +157,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.sync()?;
         OsVfs.sync_dir(dir)
     }
 
@@ -132,8 +179,9 @@ struct FaultyFile {
 impl VfsFile for FaultyFile {
     fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.plan.step().or_else(|error| {
-            // A failed write may have written a part.
-            self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            if self.plan.fault.writes_half {
+                self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            }
             Err(error)
         })?;
         self.file.write_all_at(bytes, offset)
@@ -145,7 +193,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.sync()?;
         self.file.sync()
     }
 }

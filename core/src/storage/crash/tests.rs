@@ -1,0 +1,145 @@
+//! The search over every workload, one crash again, and proof that the search finds bugs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::recorder::Planted;
+use super::say;
+use super::search::{Place, Search};
+use super::workloads::{WORKLOADS, Workload};
+
+/// Images of all workloads together, if the environment does not say how many. Storage is the same in every build, so
+/// one of them looks closely: that without features.
+const IMAGES: usize = if cfg!(any(feature = "sql", feature = "sidecar")) { 1_000 } else { 20_000 };
+
+/// A planted bug must be found by then.
+const CANARY_IMAGES: usize = 3_000;
+
+fn images() -> usize {
+    match std::env::var("PILLION_CRASH_IMAGES") {
+        Ok(text) => text.parse().expect("PILLION_CRASH_IMAGES is a number"),
+        Err(_) => IMAGES,
+    }
+}
+
+fn crash(name: &str) {
+    static IMAGES_SO_FAR: AtomicUsize = AtomicUsize::new(0);
+    static OPERATIONS_SO_FAR: AtomicUsize = AtomicUsize::new(0);
+    let start = Instant::now();
+    let mut search = Search::new(Workload::named(name), Planted::Nothing);
+    let covered =
+        search.run(images().div_ceil(WORKLOADS.len())).unwrap_or_else(|violation| panic!("{violation}"));
+    let images = covered.images + IMAGES_SO_FAR.fetch_add(covered.images, Ordering::Relaxed);
+    let operations = covered.operations + OPERATIONS_SO_FAR.fetch_add(covered.operations, Ordering::Relaxed);
+    say(&format!(
+        "crash {name}: {} images ({} of crashes in recovery) at {} operations of {} seeds in {:.1} s; \
+         so far {images} images at {operations} operations",
+        covered.images,
+        covered.nested,
+        covered.operations,
+        covered.seeds,
+        start.elapsed().as_secs_f64(),
+    ));
+}
+
+#[test]
+fn appends_survive_a_crash_at_any_operation() {
+    crash("append");
+}
+
+#[test]
+fn replacements_survive_a_crash_at_any_operation() {
+    crash("replace");
+}
+
+#[test]
+fn upserts_and_deletes_survive_a_crash_at_any_operation() {
+    crash("upsert");
+}
+
+#[test]
+fn replacements_with_upserts_are_whole_after_a_crash_at_any_operation() {
+    crash("replace_with_upserts");
+}
+
+#[test]
+fn moved_rows_survive_a_crash_at_any_operation() {
+    crash("compaction");
+}
+
+#[test]
+fn dropped_tables_stay_dropped_after_a_crash_at_any_operation() {
+    crash("drop");
+}
+
+#[test]
+fn checkpoints_lose_nothing_in_a_crash_at_any_operation() {
+    crash("checkpoint");
+}
+
+#[test]
+fn a_full_disk_and_a_crash_at_any_operation_lose_nothing() {
+    crash("full_disk");
+}
+
+#[test]
+fn recoveries_survive_a_crash_at_any_operation() {
+    crash("recovery");
+}
+
+/// Every workload has its test above.
+#[test]
+fn workloads_have_names_of_their_own() {
+    for workload in &WORKLOADS {
+        assert!(std::ptr::eq(Workload::named(workload.name), workload));
+    }
+}
+
+/// Looks again at the crash that `PILLION_CRASH` names.
+#[test]
+fn one_crash() {
+    let Ok(text) = std::env::var("PILLION_CRASH") else { return };
+    let place = Place::parse(&text).expect("PILLION_CRASH is WORKLOAD:SEED:OPERATION:IMAGE");
+    let mut search = Search::new(Workload::named(place.workload), Planted::Nothing);
+    search.replay(&place).unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// The search finds that a sync is missing: if it did not, finding nothing would mean nothing.
+fn caught(planted: Planted, name: &str) {
+    let mut search = Search::new(Workload::named(name), planted);
+    let result = search.run(CANARY_IMAGES);
+    let violation = result.expect_err("the planted bug is found");
+    let images = search.covered.images;
+    let (what, _) = violation.what.split_once('\n').unwrap_or((&violation.what, ""));
+    say(&format!("crash canary {planted:?}: caught by image {images}, {}: {what:.160}", violation.place));
+}
+
+#[test]
+fn folders_that_are_not_synced_are_noticed() {
+    caught(Planted::NoSyncOfFolders, "append");
+}
+
+#[test]
+fn folders_of_tables_that_are_not_synced_are_noticed() {
+    caught(Planted::NoSyncOfTableFolders, "append");
+}
+
+#[test]
+fn a_folder_of_the_log_that_is_not_synced_is_noticed() {
+    caught(Planted::NoSyncOfLogFolder, "checkpoint");
+}
+
+#[test]
+fn a_log_that_is_not_synced_is_noticed() {
+    caught(Planted::NoSyncOfLogs, "append");
+}
+
+#[test]
+fn segments_that_are_not_synced_are_noticed() {
+    caught(Planted::NoSyncOfSegments, "replace");
+}
+
+#[test]
+fn manifests_that_are_not_synced_are_noticed() {
+    caught(Planted::NoSyncOfManifests, "checkpoint");
+}
