@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
