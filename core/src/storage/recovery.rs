@@ -97,7 +97,25 @@ impl Replay<'_> {
         }
         let mut offset = file.start();
         let mut closed = false;
-        while let Some((record, end)) = file.record_at(offset) {
+        loop {
+            let Some((record, end)) = file.record_at(offset) else {
+                if file.is_blank_from(offset) {
+                    break;
+                }
+                let behind = file.records_behind(offset);
+                // The owner may be writing: what it wrote before the records behind is whole by now.
+                if behind > 0 && file.record_at(offset).is_some() {
+                    continue;
+                }
+                if behind > 0 {
+                    let path = file.path().display();
+                    self.damage = Some(format!(
+                        "{path}: the record at byte {offset} is damaged; {behind} whole records behind it are left out"
+                    ));
+                }
+                closed = false;
+                break;
+            };
             let Version { sequence, .. } = record.version;
             if sequence > limit {
                 // Not damage: a later file, or what its owner published, ends here.
@@ -107,7 +125,15 @@ impl Replay<'_> {
             let current = self.state.version.sequence;
             match record.kind {
                 RecordKind::Commit if sequence == current + 1 => self.commit(&record, file, offset)?,
-                RecordKind::Commit if sequence > current + 1 => break,
+                RecordKind::Commit if sequence > current + 1 => {
+                    let path = file.path().display();
+                    let behind = file.records_behind(offset);
+                    self.damage = Some(format!(
+                        "{path}: a commit before byte {offset} is missing; {behind} whole records behind it are left out"
+                    ));
+                    closed = false;
+                    break;
+                }
                 _ => {}
             }
             if sequence >= current {
@@ -119,16 +145,6 @@ impl Replay<'_> {
             }
             closed = record.kind == RecordKind::Closed;
             offset = end;
-        }
-        if !file.is_blank_from(offset) {
-            let behind = file.records_behind(offset);
-            if behind > 0 {
-                let path = file.path().display();
-                self.damage = Some(format!(
-                    "{path}: the record at byte {offset} is damaged; {behind} whole records behind it are left out"
-                ));
-            }
-            closed = false;
         }
         self.ends(file, offset, closed);
         Ok(())
