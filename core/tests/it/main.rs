@@ -21,6 +21,7 @@ mod damaged_logs;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;
+mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
