@@ -120,7 +120,7 @@ impl Replay<'_> {
 
     fn commit(&mut self, log: u64, record: &LogRecord<'_>) {
         for edit in record.edits() {
-            self.edit(edit, log, record.data);
+            self.edit(edit, (log, record.sequence), record.data);
         }
     }
 
@@ -128,7 +128,7 @@ impl Replay<'_> {
         self.tables.get_mut(&table).expect("an edit names a table that there is")
     }
 
-    fn edit(&mut self, edit: Edit, log: u64, data: &[u8]) {
+    fn edit(&mut self, edit: Edit, (log, sequence): (u64, u64), data: &[u8]) {
         match edit {
             Edit::DefineTable(record) => {
                 let table = Table::new(self.dir, &record);
@@ -148,12 +148,13 @@ impl Replay<'_> {
             Edit::Insert { table, rows, replaced } => {
                 let table = self.table(table);
                 let rows = batch(&table.schema, &rows.positions, data);
-                assert_eq!(table.insert(log, rows), replaced, "rows that inserted ones replace");
+                assert_eq!(table.insert((log, sequence), rows), replaced, "rows that inserted ones replace");
             }
             Edit::Delete { table, keys, deleted } => {
                 let keys = binary(&keys, data);
                 assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "each key once");
                 let table = self.table(table);
+                table.begin_tail(log, sequence);
                 let count = keys.iter().filter(|key| table.delete(key)).count();
                 assert_eq!(count as u64, deleted, "rows that are deleted");
             }
@@ -221,17 +222,13 @@ impl Table {
     }
 
     /// Adds rows in the place of those with the same keys; returns how many there were.
-    fn insert(&mut self, log: u64, rows: arrow::array::RecordBatch) -> u64 {
+    fn insert(&mut self, (log, sequence): (u64, u64), rows: arrow::array::RecordBatch) -> u64 {
         let keys = self.keys_of(&rows);
         let replaced = keys.iter().filter(|key| self.delete(key)).count();
-        let tail = self.tails.entry(log).or_default();
-        for key in keys {
-            tail.newest.insert(key, tail.rows);
-            tail.rows += 1;
-        }
-        if self.primary_key.is_empty() {
-            tail.rows += rows.num_rows();
-        }
+        let tail = self.begin_tail(log, sequence);
+        let first = tail.rows;
+        tail.rows += rows.num_rows();
+        tail.newest.extend(keys.into_iter().zip(first..));
         tail.batches.push(rows);
         replaced as u64
     }

@@ -25,6 +25,8 @@ pub(super) enum Place {
 /// Rows in a log file.
 #[derive(Default)]
 pub(crate) struct Tail {
+    /// The commit that began it.
+    pub(super) since: u64,
     pub(super) batches: Vec<RecordBatch>,
     /// Rows of all batches.
     pub(crate) rows: usize,
@@ -36,7 +38,7 @@ pub(crate) struct Tail {
 /// A table.
 pub(crate) struct Table {
     dir: PathBuf,
-    id: u64,
+    pub(super) id: u64,
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
     /// Names of the columns of the key, and of those that segments are sorted by.
@@ -67,6 +69,11 @@ impl Table {
             as_of: None,
             open: RefCell::default(),
         }
+    }
+
+    /// The tail of a log file, which a commit begins if there is none.
+    pub(super) fn begin_tail(&mut self, log: u64, sequence: u64) -> &mut Tail {
+        self.tails.entry(log).or_insert_with(|| Tail { since: sequence, ..Tail::default() })
     }
 
     fn open(&self, record: &SegmentRecord) -> Rc<Segment> {
@@ -156,6 +163,14 @@ impl Table {
             assert_eq!(keys.len(), live.len(), "a key of table `{}` is there twice", self.name);
         }
         live
+    }
+
+    /// The keys of all rows of a tail, deleted ones included, each with the number of its batch.
+    pub(super) fn tail_keys(&self, tail: &Tail) -> Vec<(Vec<u8>, usize)> {
+        let batches = tail.batches.iter().enumerate();
+        batches
+            .flat_map(|(batch, rows)| self.keys_of(rows).into_iter().map(move |key| (key, batch)))
+            .collect()
     }
 
     /// Every row as text, in the order of the texts.
