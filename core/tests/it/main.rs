@@ -24,6 +24,7 @@ mod directories;
 mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod golden;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
