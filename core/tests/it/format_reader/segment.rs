@@ -41,9 +41,11 @@ impl Segment {
         let index = directory.index.map(|index| (index.of(&bytes).to_vec(), key.to_vec()));
         let segment = Self { rows, index, bounds: (record.min_key.to_vec(), record.max_key.to_vec()) };
         if !key.is_empty() {
-            for row in 0..segment.rows.num_rows() {
+            // Every row of a small segment, about a thousand of a large one.
+            let rows = segment.rows.num_rows();
+            for row in (0..rows).step_by(1 + rows / 1000) {
                 let key = encode(&segment.rows, key, row);
-                assert_eq!(segment.find(&key), Some(row), "the key index finds every row");
+                assert_eq!(segment.find(&key), Some(row), "the key index finds the row");
             }
         }
         segment

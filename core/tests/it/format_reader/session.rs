@@ -117,7 +117,12 @@ fn compare(dir: &Path) -> Contents {
     drop(read_only);
     let owner = Cache::open(dir).unwrap();
     assert_eq!(owner.status().unwrap().damage, None);
-    assert_eq!(version(&owner) == ours.version, ours.closed, "versions go on if the cache was closed");
+    // The owner moves rows out of the log at once, which makes versions too.
+    assert_eq!(
+        version(&owner).0 == ours.version.0,
+        ours.closed,
+        "an incarnation goes on if the cache was closed"
+    );
     compare_contents(&ours, &owner);
     ours
 }

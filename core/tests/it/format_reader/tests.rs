@@ -167,7 +167,7 @@ fn change_at_random(look: impl Fn(&Session)) {
     for name in ["a", "b", "c"] {
         define(&session.cache, name, 0..200).unwrap();
     }
-    for step in 0..120 {
+    for step in 0..80 {
         let name = ["a", "b", "c"][usize::try_from(random.below(3)).unwrap()];
         let table = session.cache.table(name).unwrap();
         let ids: Vec<i64> =
