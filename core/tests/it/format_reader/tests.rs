@@ -3,6 +3,7 @@
 use pillion::{Cache, TableDefinition};
 
 use super::session::{Session, define_varied, key, rows, varied};
+use crate::support::files::logs;
 use crate::support::random::Random;
 use crate::support::{define, numbered};
 
@@ -159,6 +160,29 @@ fn many_commits() {
 #[ignore = "a reader that begins at the manifest of a fold does not see which of its rows were deleted meanwhile"]
 fn many_commits_are_followed() {
     change_at_random(|session| drop(session.look()));
+}
+
+#[test]
+#[ignore = "a reader that begins at the manifest of a fold does not see which of its rows were deleted meanwhile"]
+fn rows_that_are_deleted_during_a_fold() {
+    let session = Session::new();
+    let numbers = define(&session.cache, "numbers", []).unwrap();
+    numbers.upsert(numbered(0..30_000)).unwrap();
+    let files = logs(session.dir.path());
+    std::thread::scope(|scope| {
+        let fold = scope.spawn(|| session.cache.compact().unwrap());
+        // From here on rows are read as they were when the new file was begun.
+        while logs(session.dir.path()) == files {
+            std::thread::yield_now();
+        }
+        for id in 0..20 {
+            numbers.delete(id).unwrap();
+        }
+        fold.join().unwrap();
+    });
+    let contents = session.look();
+    assert_eq!(contents.tables["numbers"].live_rows().len(), 29_980);
+    assert!(contents.tables["numbers"].segments.len() == 1 && contents.manifest.0 > 0);
 }
 
 fn change_at_random(look: impl Fn(&Session)) {
