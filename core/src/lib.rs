@@ -17,6 +17,9 @@
 //!     println!("delayed by {:?} minutes", row.get::<Option<i64>>("arr_delay")?);
 //! }
 //!
+//! // One row is gone, in one commit; `append`, `upsert` and `replace` take rows from anywhere.
+//! flights.delete(("2013-01-01T10:00:00", "UA", 1545))?;
+//!
 //! // SQL, streamed.
 //! for batch in cache.sql("SELECT carrier, avg(arr_delay) FROM flights GROUP BY carrier", &[])? {
 //!     println!("{} rows", batch?.num_rows());
@@ -26,6 +29,8 @@
 //!
 //! - [`Cache`] is the handle; [`TableDefinition`] says what a table is to be and [`Input`] where rows come from.
 //! - [`Table`] reads and writes at the newest version, [`Snapshot`] holds one; [`Row`] and [`Batches`] are answers.
+//! - [`Transaction`] makes several changes one commit, with the position up to which a source was read; [`Durability`] says
+//!   which crash a commit survives.
 //! - [`Cache::prepare`] plans a query once; [`Cache::into_async`] gives the same handles to async code.
 //! - [`Error::kind`] says what to do about a failure.
 //!

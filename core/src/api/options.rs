@@ -8,17 +8,33 @@ use super::error::{Error, ErrorCode, Result};
 
 /// When a commit survives a crash of the machine.
 ///
-/// Commits survive the death of the process in every setting: the log is written before a commit is visible.
+/// The death of the process loses nothing in any setting: the log is written before a commit is visible. Whatever is lost,
+/// a commit is there whole or not at all, with its rows in all tables and its
+/// [source positions](crate::Transaction::source_position), and none is there without all before it. Readers that saw what
+/// is lost are told once ([`WentBack`](ErrorCode::WentBack)); the version's incarnation is another after every crash.
+///
+/// | | killed process | crash of the machine | failed write or sync |
+/// | --- | --- | --- | --- |
+/// | `Interval` | nothing is lost | the commits of about the last interval | as a crash |
+/// | `Always` | nothing is lost | nothing that was acknowledged | the commit that was being made is in doubt |
+/// | `Never` | nothing is lost | the commits since the last sync | as a crash |
+///
+/// After a failed write or sync of the log the cache takes no more writes ([`Poisoned`](ErrorCode::Poisoned)), reads on, and
+/// must be opened again. A full disk is no such failure: space is reserved first, and the commit is refused
+/// ([`DiskFull`](ErrorCode::DiskFull)). [`Cache::sync`] makes everything so far durable in every setting.
+/// `docs/durability.md` has the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The log is synced in the background at this interval: a crash of the machine loses at most the commits of
-    /// the last interval, and the version's incarnation changes to tell.
+    /// The log is synced in the background at this interval: a crash of the machine loses the commits since the last sync
+    /// that was done, which are those of about one interval. Commits do not wait for the disk.
     Interval(Duration),
-    /// A commit is visible only after it is on disk: nothing is ever lost, each commit costs a sync.
+    /// A commit is visible only after it is on disk: a crash of the machine loses nothing that was acknowledged or that
+    /// anybody has seen. Each commit costs a sync.
     Always,
-    /// Commits are synced only with what must be (the files of a load, a manifest) and when the cache is closed: a
-    /// crash of the machine loses those that the operating system had not written yet.
+    /// The log is synced when its rows are moved into segments, by [`Cache::sync`] and [`Cache::compact`], and when the cache
+    /// is closed: a crash of the machine loses the commits since then that the operating system had not written by
+    /// itself. For what is loaded once, or again in any case.
     Never,
 }
 

@@ -84,6 +84,22 @@ pub(crate) enum Edit {
     },
 }
 
+impl Edit {
+    /// The table that it changes, if it is one that there was.
+    pub(crate) fn table(&self) -> Option<u64> {
+        match *self {
+            Self::DropTable { table }
+            | Self::AddSegments { table, .. }
+            | Self::Insert { table, .. }
+            | Self::Delete { table, .. }
+            | Self::Truncate { table }
+            | Self::Rewrite { table, .. }
+            | Self::SetFreshness { table, .. } => Some(table),
+            Self::DefineTable(_) | Self::SetPosition { .. } => None,
+        }
+    }
+}
+
 /// The definition of a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TableRecord {

@@ -1,4 +1,4 @@
-//! Constants of the directory format, version 1. They never change within a version; `docs/storage-format.md`
+//! Constants of the directory format, version 1, the files in `live/` included. They never change within a version; `docs/storage-format.md`
 //! describes what they delimit and a test pins them.
 
 /// Version of the directory format that this code writes, and the newest that it reads.
@@ -41,6 +41,15 @@ pub(crate) const BUCKET_LEN: usize = 64;
 /// Rows that a bucket of the key index can name.
 pub(crate) const BUCKET_SLOTS: usize = 12;
 
+/// First word of `live/head`, as bytes.
+pub(crate) const HEAD_MAGIC: [u8; 8] = *b"PILNHEAD";
+/// Words of `live/head`.
+pub(crate) const HEAD_WORDS: usize = 512;
+/// First word of the index of a tail, as bytes.
+pub(crate) const INDEX_MAGIC: [u8; 8] = *b"PILNTAIL";
+/// Capacity of the first index of a tail, unless its first commit needs more; each larger one has at least twice as much.
+pub(crate) const FIRST_CAPACITY: usize = 1 << 10;
+
 /// Rounds up to a multiple of a power of two.
 pub(crate) const fn align_up(len: usize, alignment: usize) -> usize {
     (len + alignment - 1) & !(alignment - 1)
@@ -80,11 +89,13 @@ mod tests {
             ("LOG_MAGIC", text(&LOG_MAGIC)),
             ("RECORD_MAGIC", text(&RECORD_MAGIC)),
             ("MANIFEST_MAGIC", text(&MANIFEST_MAGIC)),
+            ("HEAD_MAGIC", text(&HEAD_MAGIC)),
+            ("INDEX_MAGIC", text(&INDEX_MAGIC)),
         ];
         let numbers = numbers! {
             FORMAT_VERSION LOG_HEADER_LEN RECORD_HEADER_LEN MANIFEST_HEADER_LEN RECORD_ALIGNMENT RECORD_BODY_MAX
             MANIFEST_BODY_MAX LOG_LEN_MAX SEGMENT_ALIGNMENT PAGE_LEN BATCH_ROWS SEGMENT_ROWS_MAX SEGMENT_BYTES_TARGET BUCKET_LEN
-            BUCKET_SLOTS
+            BUCKET_SLOTS HEAD_WORDS FIRST_CAPACITY
         };
         let mut stated: Vec<&str> = block.lines().collect();
         let mut ours: Vec<String> =

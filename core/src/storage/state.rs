@@ -131,6 +131,12 @@ impl State {
         data: Option<RecordData<'_>>,
         context: &Context<'_>,
     ) -> Result<()> {
+        if !context.indexes.are_written()
+            && let Some(id) = edit.table()
+            && self.tables.contains_key(&id)
+        {
+            self.table_mut(id)?.follow_indexes(context)?;
+        }
         match edit {
             Edit::DefineTable(record) => self.define(TableShape::from_record(record)?),
             Edit::DropTable { table } => {
@@ -183,7 +189,10 @@ impl State {
                     || into.is_empty()
                         && !table.segments.iter().any(|held| segments.contains(&held.id()))
                         && !table.tails.iter().any(|tail| tail.tail.log <= *log);
-                if !is_done {
+                if is_done {
+                    // The owner's indexes say where these rows stood before they were moved.
+                    table.add_deleted(deleted)?;
+                } else {
                     table.rewrite(segments, *log, handles, deleted)?;
                 }
             }

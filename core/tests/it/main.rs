@@ -21,8 +21,10 @@ mod damaged_logs;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;
+mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod golden;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]

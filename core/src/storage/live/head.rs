@@ -24,12 +24,9 @@ use std::time::{Duration, SystemTime};
 
 use super::words::Words;
 use crate::api::version::Version;
-use crate::storage::format::FORMAT_VERSION;
+use crate::storage::format::{FORMAT_VERSION, HEAD_MAGIC, HEAD_WORDS};
 
-/// Words of the page.
-pub(crate) const HEAD_WORDS: usize = 512;
-/// "PILNHEAD".
-const MAGIC: u64 = u64::from_le_bytes(*b"PILNHEAD");
+const MAGIC: u64 = u64::from_le_bytes(HEAD_MAGIC);
 
 const MAGIC_WORD: usize = 0;
 const FORMAT_WORD: usize = 1;

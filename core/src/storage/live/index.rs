@@ -17,12 +17,9 @@ use std::sync::atomic::Ordering;
 
 use super::words::Words;
 use crate::api::error::Result;
-use crate::storage::format::FORMAT_VERSION;
+use crate::storage::format::{FORMAT_VERSION, INDEX_MAGIC};
 
-/// "PILNTAIL".
-const MAGIC: u64 = u64::from_le_bytes(*b"PILNTAIL");
-/// Capacity of the first index of a tail; each larger one has twice as much.
-pub(crate) const FIRST_CAPACITY: usize = 1 << 10;
+const MAGIC: u64 = u64::from_le_bytes(INDEX_MAGIC);
 
 const HEADER_WORDS: usize = 8;
 const REPLACED_WORD: usize = 3;

@@ -1,9 +1,10 @@
 //! The indexes of tails: files that the owner makes and readers open.
 
-use super::index::{FIRST_CAPACITY, TailIndex};
+use super::index::TailIndex;
 use super::words::Words;
 use crate::api::error::{Error, Result};
 use crate::storage::files::Files;
+use crate::storage::format::FIRST_CAPACITY;
 
 /// Where indexes of tails come from.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,8 @@ mod index;
 mod indexes;
 mod words;
 
-pub(crate) use head::{HEAD_WORDS, Head, HeadReader, HeadWriter};
-pub(crate) use index::{Before, FIRST_CAPACITY, TailIndex};
+pub(crate) use super::format::{FIRST_CAPACITY, HEAD_WORDS};
+pub(crate) use head::{Head, HeadReader, HeadWriter};
+pub(crate) use index::{Before, TailIndex};
 pub(crate) use indexes::Indexes;
 pub(crate) use words::Words;

@@ -525,7 +525,16 @@ impl<'a> Plan<'a> {
                 for row in 0..open.rows() {
                     let key = open.key_at(row)?;
                     let hash = crate::storage::key::hash(&key);
-                    match current.under_key(&key, hash, self.context.sequence)? {
+                    let mut under = current.under_key(&key, hash, self.context.sequence)?;
+                    // As in `under`: an earlier change of this commit may have the key in its segments.
+                    for earlier in self.bulk.get(&table).into_iter().flatten() {
+                        if earlier.may_hold(&key)
+                            && let Some(row) = earlier.open()?.find(hash, &key)?
+                        {
+                            under = Under::in_segment(earlier, row)?;
+                        }
+                    }
+                    match under {
                         Under::Nothing => {}
                         Under::Tail(tail, row) => {
                             in_tail.extend(current.tails[tail].index.clone().map(|index| (index, row)));

@@ -83,6 +83,21 @@ impl TableState {
         Ok(true)
     }
 
+    /// Takes the larger indexes that the owner has of its tails since.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorCode::Io) if the owner has moved on.
+    pub(crate) fn follow_indexes(&mut self, context: &Context<'_>) -> Result<()> {
+        let table = self.id();
+        for tail in &mut self.tails {
+            if tail.index.as_ref().is_some_and(|index| index.is_replaced()) {
+                let index = context.indexes.get(context.files, table, tail.tail.since, 0)?;
+                tail.index = Some(Arc::new(index));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds rows to the tail that was begun for them. `under` says what stands under their keys, where the index is
     /// written here; `replaced` is how many of them are live.
     ///
