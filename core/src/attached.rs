@@ -151,6 +151,10 @@ impl Backend for Attached {
         self.follow(self.writer()?.write(changes, as_of)?)
     }
 
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        self.local.changes(&self.files, table, since)
+    }
+
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
     }

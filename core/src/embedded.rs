@@ -37,7 +37,7 @@ impl Embedded {
             Durability::Always => Sync::Always,
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
-        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory)?);
+        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
         let background = Background::start(&store, options.durability)?;
         Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
     }
@@ -197,6 +197,10 @@ impl Backend for Embedded {
         let mut opened: Vec<Opened> =
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
+    }
+
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        self.local.changes(self.store().files(), table, since)
     }
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {

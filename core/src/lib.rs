@@ -65,6 +65,7 @@ pub use api::options::{CacheOptions, Durability};
 pub use api::prepared::Prepared;
 pub use api::row::{ColumnIndex, FromCell, Row};
 pub use api::snapshot::Snapshot;
+pub use api::subscription::Subscription;
 pub use api::table::{Table, TableInfo, TableSnapshot};
 pub use api::transaction::Transaction;
 pub use api::value::{AnyValue, Value, ValueRef};

@@ -16,7 +16,7 @@ use crate::api::row::{ColumnIndex, Row};
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier, Version};
-use crate::storage::{Follower, Found, State, Store, TableState, key};
+use crate::storage::{Files, Follower, Found, History, State, Store, TableState, key};
 
 /// Where the newest state comes from.
 pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
@@ -72,6 +72,16 @@ impl<S: Newest> Local<S> {
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);
         Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
+    }
+
+    /// What was committed to a table after a version.
+    pub(crate) fn changes(&self, files: &Files, table: u64, since: Version) -> Result<Batches> {
+        let state = self.source.newest()?;
+        let table = table_of(&state, table)?;
+        let history = History::read(files, &state, table, since)?;
+        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+        let schema = history.schema().clone();
+        Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))))
     }
 
     /// What a source told up to last.

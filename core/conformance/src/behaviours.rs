@@ -31,6 +31,14 @@ macro_rules! __behaviours {
                 a_dropped_table_takes_no_rows
                 threads_append_together
             }
+            changes {
+                changes_lead_to_the_newest_rows
+                without_commits_there_are_no_changes
+                deleted_keys_have_their_columns
+                a_keyless_table_tells_what_came
+                forgotten_and_strange_versions_are_refused
+                a_subscription_follows
+            }
             columns {
                 null boolean
                 int8 int16 int32 int64

@@ -30,6 +30,7 @@ mod samples;
 mod session;
 
 pub mod appends;
+pub mod changes;
 pub mod column_queries;
 pub mod columns;
 pub mod composite_keys;

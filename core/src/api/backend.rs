@@ -92,6 +92,9 @@ pub(crate) trait Backend: Reader {
     /// Makes every commit durable.
     fn sync(&self) -> Result<()>;
 
+    /// What was committed to a table after a version.
+    fn changes(&self, table: u64, since: Version) -> Result<Batches>;
+
     /// What a source told up to last.
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>>;
 

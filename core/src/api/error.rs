@@ -126,6 +126,8 @@ codes! {
     Unavailable = 405 => Retry;
     /// The query was cancelled before its answer was complete.
     Cancelled = 406 => Retry;
+    /// The log does not reach back to the version whose changes are asked for: read the table anew.
+    HistoryGone = 407 => Retry;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
     /// The operating system refused a read or a write.

@@ -16,6 +16,7 @@ pub(crate) mod options;
 pub(crate) mod prepared;
 pub(crate) mod row;
 pub(crate) mod snapshot;
+pub(crate) mod subscription;
 pub(crate) mod table;
 pub(crate) mod transaction;
 pub(crate) mod url;

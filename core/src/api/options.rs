@@ -54,6 +54,7 @@ pub struct CacheOptions {
     pub(crate) query_memory: usize,
     pub(crate) query_threads: usize,
     pub(crate) spill_dir: Option<PathBuf>,
+    pub(crate) history: u64,
 }
 
 impl CacheOptions {
@@ -65,6 +66,7 @@ impl CacheOptions {
             query_memory: 1 << 30,
             query_threads: std::thread::available_parallelism().map_or(1, Into::into),
             spill_dir: None,
+            history: 0,
         }
     }
 
@@ -98,6 +100,15 @@ impl CacheOptions {
     #[must_use]
     pub fn query_threads(mut self, threads: usize) -> Self {
         self.query_threads = threads;
+        self
+    }
+
+    /// Bytes of the log, and of files that it names and the tables do not need any more, that are kept for
+    /// [`Table::changes`](crate::Table::changes) beyond what recovery needs; 0 unless told otherwise. Without any, changes
+    /// reach back to between one and two times the log that is kept for recovery.
+    #[must_use]
+    pub fn history(mut self, bytes: u64) -> Self {
+        self.history = bytes;
         self
     }
 

@@ -10,6 +10,7 @@ use super::batches::Batches;
 use super::error::{Error, ErrorCode, Result};
 use super::key::{Key, owned};
 use super::row::Row;
+use super::subscription::Subscription;
 use super::transaction::Change;
 use super::version::{Freshness, Version};
 use crate::source::Input;
@@ -148,6 +149,31 @@ impl Table {
     /// As [`append`](Self::append).
     pub fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
         self.write(Change::Replace { table: self.id, rows: rows.into() })
+    }
+
+    /// What was committed to the table after a version, deletes included, in the order of the commits, up to the newest
+    /// version, which is the [`version`](Batches::version) of the answer: ask for what follows that next time.
+    ///
+    /// The first two columns are `_change` (text) and `_sequence` (UInt64, the commit's); behind them come the table's, all
+    /// of which may be null. `_change` is
+    /// - `upsert`: the row is there, in the place of the one with its key if there is one;
+    /// - `delete`: the row with this key is gone; only the columns of the key are set;
+    /// - `truncate`: all rows are gone; nothing is set.
+    ///
+    /// Whoever holds the rows of `since` and does this to them has the rows of the newest version. Within a commit, too, later
+    /// rows come later. Rows of large loads are read from the cache's files as the answer is.
+    ///
+    /// # Errors
+    /// [`HistoryGone`](crate::ErrorCode::HistoryGone) if the log does not reach back to `since` any more: read the table
+    /// anew ([`scan`](Self::scan) says its version), and see [`CacheOptions::history`](crate::CacheOptions::history).
+    /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash or is of another cache.
+    pub fn changes(&self, since: Version) -> Result<Batches> {
+        self.backend.changes(self.id, since)
+    }
+
+    /// Goes on asking for [`changes`](Self::changes): batches as they are committed, from those after `since` on.
+    pub fn subscribe(&self, since: Version) -> Subscription {
+        Subscription::new(self.clone(), since)
     }
 
     fn write(&self, change: Change) -> Result<Version> {

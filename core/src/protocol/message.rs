@@ -99,6 +99,8 @@ calls! {
     SourcePosition = 29;
     /// [`Empty`] → [`Empty`].
     Compact = 30;
+    /// [`Changes`] → [`CursorReply`].
+    Changes = 31;
 }
 
 /// Nothing.
@@ -263,6 +265,13 @@ pub(crate) struct Scan {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
     pub(crate) columns: Option<Vec<String>>,
+}
+
+/// What was committed to a table after a version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    pub(crate) table: u64,
+    pub(crate) since: Version,
 }
 
 /// A query.

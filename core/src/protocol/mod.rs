@@ -27,10 +27,10 @@ pub(crate) use cells::{Found, encode_get_row};
 pub(crate) use commit::{COMMIT_LEN_MAX, ChangeMessage, Commit, PositionReply, Source};
 pub(crate) use layout::{Memory, rebuild};
 pub(crate) use message::{
-    Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
-    HelloReply, InfoMessage, Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
-    Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness,
-    nanoseconds_of,
+    Begin, Call, Cancel, Changes, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany,
+    Hello, HelloReply, InfoMessage, Key, Name, Next, NextReply, Pin, Prepare, PrepareReply, Return,
+    RowsReply, Scan, Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, WriteKind,
+    freshness, nanoseconds_of,
 };
 pub(crate) use rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub use serve::{Server, ServerOptions};

@@ -16,9 +16,9 @@ use super::cursor::Cursor;
 use super::held::{Gift, Held, HeldCursor};
 use super::layout::Description;
 use super::message::{
-    Begin, Call, Cancel, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello,
-    HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Seen,
-    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
+    Begin, Call, Cancel, Changes, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany,
+    Hello, HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
+    Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
 };
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, Written};
@@ -212,6 +212,11 @@ impl Session {
                 let Scan { snapshot, table, columns } = decode(body)?;
                 let (reader, pin) = self.reader_of_cursor(snapshot)?;
                 self.begin_cursor(task, reader.scan(table, columns.as_deref())?, pin)
+            }
+            Call::Changes => {
+                let Changes { table, since } = decode(body)?;
+                let (_, pin) = self.reader_of_cursor(None)?;
+                self.begin_cursor(task, self.backend.changes(table, since)?, pin)
             }
             Call::Sql => {
                 let Sql { snapshot, text, parameters } = decode(body)?;

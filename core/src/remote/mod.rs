@@ -31,8 +31,9 @@ use crate::api::transaction::Change;
 use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::protocol::{
-    self as protocol, Call, Empty, Execute, Found, Get, GetMany, InfoMessage, Name, Next, Pin, PositionReply,
-    Prepare, PrepareReply, RowsReply, Scan, Source, Sql, StatusReply, VersionMessage, WireValue, WriteKind,
+    self as protocol, Call, Changes, Empty, Execute, Found, Get, GetMany, InfoMessage, Name, Next, Pin,
+    PositionReply, Prepare, PrepareReply, RowsReply, Scan, Source, Sql, StatusReply, VersionMessage,
+    WireValue, WriteKind,
 };
 
 /// Bytes of most lookups.
@@ -342,6 +343,12 @@ impl Backend for Remote {
         let reply = writes::write(&self.connection, changes, as_of, &schema)?;
         self.connection.saw(reply.version);
         Ok(reply.version)
+    }
+
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        let request = Changes { table, since };
+        let (reply, link) = self.connection.call_on(Call::Changes, &request, Repeat::Once)?;
+        begin_answer(self.connection.clone(), link, &reply)
     }
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {

@@ -407,7 +407,7 @@ pub(crate) fn encode_cell(out: &mut KeyBytes, array: &dyn Array, row: usize) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::cmp::Ordering;
     use std::sync::Arc;
 
@@ -422,7 +422,7 @@ mod tests {
     use super::*;
     use crate::api::row::value_at;
 
-    fn samples() -> Vec<ArrayRef> {
+    pub(crate) fn samples() -> Vec<ArrayRef> {
         let texts =
             ["", "\0", "\0\0", "\0a", "a", "a\0", "a\0b", "ab", "b", "\u{ff}", "\u{10ffff}", "zz\0\u{1}"];
         let bytes: Vec<&[u8]> = vec![b"", b"\0", b"\0\xff", b"\0\0", b"\xff", b"\xff\xff", b"a\0", b"a\x01"];

@@ -15,8 +15,10 @@ mod follower;
 mod format;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod history;
 mod index;
 pub(crate) mod key;
+mod key_decode;
 mod live;
 mod load;
 mod log;
@@ -40,6 +42,7 @@ pub(crate) use files::Files;
 pub(crate) use follower::Follower;
 #[cfg(feature = "sidecar")]
 pub(crate) use format::{u32_at, u64_at};
+pub(crate) use history::History;
 #[cfg(feature = "sidecar")]
 pub(crate) use maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]

@@ -312,7 +312,7 @@ impl State {
 }
 
 /// The rows that an edit names.
-fn read_rows(
+pub(crate) fn read_rows(
     schema: &arrow::datatypes::SchemaRef,
     record: &RowsRecord,
     data: Option<RecordData<'_>>,

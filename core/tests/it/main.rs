@@ -25,6 +25,7 @@ mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod golden;
+mod history;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]

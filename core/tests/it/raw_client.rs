@@ -260,6 +260,23 @@ fn every_call_of_the_document_is_understood() {
     it.ok(28, commit(changes));
     assert_ids(&served.cache.table("t").unwrap(), 4..=5);
 
+    // What was committed.
+    let since = it.ok(2, map! {}).field("version").clone();
+    let changes = vec![
+        of("Upsert", "rows", Pack::from(sent(6..7))),
+        of("Delete", "keys", Pack::from(vec![Pack::from(vec![int(4)])])),
+    ];
+    it.ok(28, commit(changes));
+    let changes = it.ok(31, map! { "table" => table, "since" => since });
+    assert_eq!(schema_of(changes.field("schema").bin()).fields().len(), 4);
+    assert_eq!(batch_of(changes.field("first").field("rows").bin()).num_rows(), 1);
+    let rest = it.ok(15, map! { "id" => changes.field("id").uint() });
+    assert_eq!(batch_of(rest.field("rows").bin()).num_rows(), 1);
+    it.nothing(16, map! { "id" => changes.field("id").uint() });
+    let strange = map! { "incarnation" => 1_u64, "sequence" => 1_u64 };
+    assert_eq!(it.call(31, map! { "table" => table, "since" => strange }), Err(402));
+    it.client.upload(map! { "Replace" => map! { "table" => table } }, &numbered([4, 5]));
+
     // The rest.
     it.nothing(21, map! {});
     let status = it.ok(22, map! {});

@@ -5,10 +5,9 @@ use arrow::datatypes::SchemaRef;
 use super::unblock;
 use crate::api::batches::{BatchStream, Batches};
 use crate::api::error::Result;
-use crate::api::key::{Key, KeyParts};
+use crate::api::key::{Key, owned};
 use crate::api::row::Row;
 use crate::api::table::{Table, TableInfo, TableSnapshot};
-use crate::api::value::{Value, ValueRef};
 use crate::api::version::Version;
 use crate::source::Input;
 
@@ -102,6 +101,42 @@ impl AsyncTable {
         unblock(move || table.scan_columns(columns).map(Batches::into_stream)).await
     }
 
+    /// As [`Table::changes`], streamed.
+    ///
+    /// # Errors
+    /// Those of [`Table::changes`].
+    pub async fn changes(&self, since: Version) -> Result<BatchStream> {
+        let table = self.table.clone();
+        unblock(move || table.changes(since).map(Batches::into_stream)).await
+    }
+
+    /// As [`Table::upsert`].
+    ///
+    /// # Errors
+    /// Those of [`Table::upsert`].
+    pub async fn upsert(&self, rows: impl Into<Input>) -> Result<Version> {
+        let (table, rows) = (self.table.clone(), rows.into());
+        unblock(move || table.upsert(rows)).await
+    }
+
+    /// As [`Table::delete_many`].
+    ///
+    /// # Errors
+    /// Those of [`Table::delete_many`].
+    pub async fn delete_many<K: Key>(&self, keys: &[K]) -> Result<Version> {
+        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
+        unblock(move || table.delete_many(&keys)).await
+    }
+
+    /// As [`Table::truncate`].
+    ///
+    /// # Errors
+    /// Those of [`Table::truncate`].
+    pub async fn truncate(&self) -> Result<Version> {
+        let table = self.table.clone();
+        unblock(move || table.truncate()).await
+    }
+
     /// As [`Table::append`].
     ///
     /// # Errors
@@ -142,19 +177,3 @@ impl AsyncTableSnapshot {
 }
 
 reads!(AsyncTableSnapshot, TableSnapshot);
-
-/// The parts of a key, for another thread.
-fn owned(key: &impl Key) -> Result<Vec<Value>> {
-    struct Collect(Vec<Value>);
-
-    impl KeyParts for Collect {
-        fn part(&mut self, value: ValueRef<'_>) -> Result<()> {
-            self.0.push(value.into_owned());
-            Ok(())
-        }
-    }
-
-    let mut parts = Collect(Vec::new());
-    key.write_to(&mut parts)?;
-    Ok(parts.0)
-}

@@ -95,7 +95,7 @@ impl Driver {
 
     /// Opens the cache and compares everything in it with the model.
     pub(super) fn open(&mut self) -> Step {
-        let store = Store::open(Files::new(self.dir.clone(), self.vfs.clone()), self.sync, 1 << 20)?;
+        let store = Store::open(Files::new(self.dir.clone(), self.vfs.clone()), self.sync, 1 << 20, 0)?;
         let content = contents::read(&store.state()).map_err(Stop::Wrong)?;
         let number = self.history.recovered(&content, &store.state()).map_err(Stop::Wrong)?;
         self.store = Some(store);

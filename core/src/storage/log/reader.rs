@@ -19,6 +19,13 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
+    /// Sequence of the last commit before a file, by its header alone; `None` if that cannot be read.
+    pub(crate) fn base_sequence_of(vfs: &dyn Vfs, path: &Path) -> Option<u64> {
+        let (region, len) = vfs.map_log(path).ok()?;
+        region.populate(0, len.min(LOG_HEADER_LEN)).ok()?;
+        FileHeader::decode(region.first(len)).ok().map(|header| header.base_sequence)
+    }
+
     /// Maps a file and reads it as a whole. `None` if its header is not whole and nothing follows it: its owner died
     /// while creating it.
     ///

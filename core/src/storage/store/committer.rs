@@ -7,7 +7,7 @@ use super::opening::DirectoryLock;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::files::Files;
 use crate::storage::live::Head;
-use crate::storage::log::{self, LogWriter};
+use crate::storage::log::{self, LogFile, LogWriter};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
@@ -33,6 +33,10 @@ pub(super) struct Committer {
     pub(super) records: usize,
     /// The owner's number.
     owner: u64,
+    /// Bytes that are kept for readers of changes, beyond what recovery needs.
+    history: u64,
+    /// Commits behind this one are told by the log files that are kept: what they dropped is kept too.
+    told_since: u64,
 }
 
 impl std::fmt::Debug for Committer {
@@ -61,6 +65,7 @@ impl Committer {
         manifests: Vec<u64>,
         uncheckpointed: bool,
         owner: u64,
+        history: u64,
     ) -> Self {
         Self {
             process: std::process::id(),
@@ -73,6 +78,8 @@ impl Committer {
             rows: 0,
             records: 0,
             owner,
+            history,
+            told_since: 0,
         }
     }
 
@@ -192,11 +199,30 @@ impl Committer {
         if let Some(&oldest) = self.manifests.last() {
             let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
             let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
-            for name in
-                names.iter().filter(|name| log::file_number(name).is_some_and(|number| number < needed))
-            {
-                remove(files, &log_dir.join(name));
+            let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
+            numbers.sort_unstable_by(|a, b| b.cmp(a));
+            // As many as fit into the history, the newest first.
+            let (mut kept, mut is_kept, mut told_since) = (0, true, oldest);
+            for number in numbers.into_iter().filter(|&number| number < needed) {
+                let path = log_dir.join(log::file_name(number));
+                let base = LogFile::base_sequence_of(vfs, &path);
+                if is_kept && let Some(base) = base {
+                    let dropped = self
+                        .retired
+                        .iter()
+                        .filter(|retired| (base + 1..=told_since).contains(&retired.dropped_at));
+                    kept += vfs.len(&path).unwrap_or_default()
+                        + dropped.map(|retired| retired.bytes).sum::<u64>();
+                    is_kept = kept <= self.history;
+                    if is_kept {
+                        told_since = base;
+                        continue;
+                    }
+                }
+                is_kept = false;
+                remove(files, &path);
             }
+            self.told_since = told_since;
         }
         self.remove_retired(files);
         Ok(())
@@ -218,7 +244,8 @@ impl Committer {
         let oldest =
             if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
         self.retired.retain(|retired| {
-            let needed = retired.dropped_at > oldest || retired.readers.strong_count() > 0;
+            let needed =
+                retired.dropped_at > oldest.min(self.told_since) || retired.readers.strong_count() > 0;
             if !needed {
                 remove(files, &retired.path);
             }

@@ -69,12 +69,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Takes the lock of `files.dir`, recovers, and makes the cache if there is none.
+    /// Takes the lock of `files.dir`, recovers, and makes the cache if there is none. `history`: bytes of the log, and of
+    /// segments that it names, that are kept beyond what recovery needs.
     ///
     /// # Errors
     /// [`ErrorCode::DirectoryLocked`], [`ErrorCode::NotACache`], [`ErrorCode::NewerFormat`],
     /// [`ErrorCode::UnsupportedFileSystem`], [`ErrorCode::Corrupt`], [`ErrorCode::DiskFull`], [`ErrorCode::Io`].
-    pub(crate) fn open(files: Files, sync: Sync, load_memory: usize) -> Result<Self> {
+    pub(crate) fn open(files: Files, sync: Sync, load_memory: usize, history: u64) -> Result<Self> {
         let (dir, vfs) = (files.dir.as_path(), files.vfs.as_ref());
         vfs.create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
         if let Some(name) =
@@ -114,7 +115,7 @@ impl Store {
         let log = begin_log(&files, &mut state, tail.as_ref(), last_log, unclean)?;
         let manifests = whole_manifests(&files)?;
         let superseded = remove_orphans(&files, &mut state, &manifests)?;
-        let mut committer = Committer::new(lock, log, manifests, unclean, head.owner());
+        let mut committer = Committer::new(lock, log, manifests, unclean, head.owner(), history);
         committer.retire_files(&files, superseded, state.version.sequence);
         let current = |table: &Arc<TableState>| {
             let tails = table.tails.iter().filter(|tail| tail.tail.log == committer.log.number());
@@ -158,7 +159,6 @@ impl Store {
     }
 
     /// Its files.
-    #[cfg(feature = "sidecar")]
     pub(crate) fn files(&self) -> &Files {
         &self.files
     }

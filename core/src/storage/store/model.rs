@@ -105,7 +105,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::new(dir.path().to_owned(), Arc::new(OsVfs));
-        let store = Store::open(files.clone(), Sync::Later, 1 << 20).unwrap();
+        let store = Store::open(files.clone(), Sync::Later, 1 << 20, 0).unwrap();
         let follower = Follower::open(files).unwrap().0;
         let (random, store) = (Random(seed), Some(store));
         let mut run = Self { dir, random, store, follower, model: Model::new(), held: Vec::new(), step: 0 };
@@ -205,7 +205,7 @@ impl Run {
         }
         drop(store);
         let files = Files::new(self.dir.path().to_owned(), Arc::new(OsVfs));
-        self.store = Some(Store::open(files, Sync::Later, 1 << 20).unwrap());
+        self.store = Some(Store::open(files, Sync::Later, 1 << 20, 0).unwrap());
     }
 
     fn step(&mut self) {

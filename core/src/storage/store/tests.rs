@@ -30,7 +30,7 @@ fn shape() -> TableShape {
 }
 
 fn open(dir: &Path, vfs: Arc<dyn Vfs>) -> Result<Store> {
-    Store::open(Files::new(dir.to_owned(), vfs), Sync::Always, 1 << 20)
+    Store::open(Files::new(dir.to_owned(), vfs), Sync::Always, 1 << 20, 0)
 }
 
 /// The ids in the table, or `None` if there is no table.

@@ -1,0 +1,77 @@
+//! Changes of a table as they are committed.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+
+use super::batches::Batches;
+use super::error::Result;
+use super::table::Table;
+use super::version::Version;
+
+/// The longest pause between two looks for a new commit: what it adds to the age of a change at most.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The first pause; each later one is twice as long until there is a commit.
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+
+/// Changes of a table as they are committed. Made by [`Table::subscribe`].
+///
+/// Nothing is held in the cache or the sidecar between two calls: a subscription that is forgotten costs nothing, and one
+/// that sleeps too long is told with [`HistoryGone`](crate::ErrorCode::HistoryGone).
+#[derive(Debug)]
+pub struct Subscription {
+    table: Table,
+    /// Everything up to here was handed out.
+    version: Version,
+    /// Changes that are being handed out.
+    current: Option<Batches>,
+}
+
+impl Subscription {
+    pub(crate) fn new(table: Table, since: Version) -> Self {
+        Self { table, version: since, current: None }
+    }
+
+    /// The version up to which all changes were handed out: where to go on after a restart.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The next changes, waited for at most this long; `None` if none were committed. Their columns are those of
+    /// [`Table::changes`].
+    ///
+    /// # Errors
+    /// As [`Table::changes`]. The next call asks again for what follows [`version`](Self::version), so after an error
+    /// changes of commits that were handed out in part come again as a whole.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<RecordBatch>> {
+        let deadline = Instant::now() + patience;
+        let mut pause = PAUSE_MIN;
+        loop {
+            if let Some(batches) = &mut self.current {
+                match batches.next() {
+                    Some(Ok(batch)) if batch.num_rows() == 0 => continue,
+                    Some(Ok(batch)) => return Ok(Some(batch)),
+                    Some(Err(error)) => {
+                        self.current = None;
+                        return Err(error);
+                    }
+                    None => {
+                        self.version = batches.version();
+                        self.current = None;
+                    }
+                }
+            }
+            let now = self.table.info()?.version;
+            if now != self.version {
+                self.current = Some(self.table.changes(self.version)?);
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
