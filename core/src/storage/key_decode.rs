@@ -152,7 +152,6 @@ macro_rules! unsigned_parts {
     ($($type:ty),+) => {
         $(
             impl Part for $type {
-                #[expect(clippy::big_endian_bytes, reason = "the encoding compares byte by byte")]
                 fn take(key: &mut &[u8]) -> Option<Self> {
                     take(key).map(Self::from_be_bytes)
                 }
