@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use pillion_ipc::{Flags, Frame, FrameDecoder, Lease};
 
 use super::cells::encode_get_row;
+use super::commit::{ChangeMessage, Commit, Source};
 use super::layout::{Memory, rebuild};
 use super::message::{
-    Begin, Call, Cancel, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, Name, Next, Pin,
-    Prepare, Return, Scan, Share, Sql, Table, Write, WriteKind,
+    Begin, Call, Cancel, Changes, CursorReply, Empty, ErrorMessage, Execute, Get, GetMany, Hello, Name, Next,
+    Pin, Prepare, Return, Scan, Share, Sql, Table, Write, WriteKind,
 };
 use super::rows::{decode_schema, encode_batch, encode_schema};
 use super::session::{Answer, Session, decode, encode};
@@ -244,6 +245,18 @@ impl Input<'_> {
         }
     }
 
+    fn change(&mut self) -> ChangeMessage {
+        let table = self.id();
+        match self.next() % 6 {
+            0 => ChangeMessage::Append { table, rows: vec![self.rows().into()] },
+            1 => ChangeMessage::Replace { table, rows: vec![self.rows().into()] },
+            2 => ChangeMessage::Delete { table, keys: vec![self.key()] },
+            3 => ChangeMessage::Truncate { table },
+            4 => ChangeMessage::Position { source: self.name(), position: self.rest() },
+            _ => ChangeMessage::Upsert { table, rows: vec![self.rows().into(), self.rows().into()] },
+        }
+    }
+
     fn rest(&mut self) -> Vec<u8> {
         let len = usize::from(self.next()).min(self.bytes.len());
         let (part, rest) = self.bytes.split_at(len);
@@ -256,7 +269,7 @@ impl Input<'_> {
 fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
     let snapshot = input.snapshot();
     let table = input.id();
-    let (call, body) = match kind & 0x1F {
+    let (call, body) = match kind & 0x3F {
         1 => (Call::Version, encode(&Pin { snapshot })),
         2 => (Call::Tables, encode(&Pin { snapshot })),
         3 => (Call::TableByName, encode(&Name { snapshot, name: input.name() })),
@@ -286,7 +299,7 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
                 2 => WriteKind::Upsert { table },
                 _ => WriteKind::Replace { table },
             };
-            (Call::Begin, encode(&Begin { kind, schema: input.rows() }))
+            (Call::Begin, encode(&Begin { kind, as_of: None, schema: input.rows() }))
         }
         17 => (Call::Write, encode(&Write { id: table, rows: input.rows() })),
         18 => (Call::Finish, encode(&Next { id: table })),
@@ -309,6 +322,16 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
             let keys = input.key().into_iter().map(WireValue::into_value);
             let encoded = encode_get_row(&mut body, snapshot, table, &keys.flatten().collect::<Vec<_>>());
             (Call::GetRow, encoded.map(|()| body))
+        }
+        28 => {
+            let changes = (0..input.next() % 4).map(|_| input.change()).collect();
+            (Call::Commit, encode(&Commit { as_of: i64::from(input.next()), changes }))
+        }
+        29 => (Call::SourcePosition, encode(&Source { source: input.name() })),
+        30 => (Call::Compact, encode(&Empty {})),
+        31 => {
+            let since = Version { incarnation: input.id(), sequence: input.id() };
+            (Call::Changes, encode(&Changes { table, since }))
         }
         _ => (
             Call::Hello,
