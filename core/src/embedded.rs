@@ -38,6 +38,7 @@ impl Embedded {
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
         let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
+        store.limit_disk(options.disk_limit);
         let background = Background::start(&store, options.durability)?;
         Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
     }

@@ -55,6 +55,7 @@ pub struct CacheOptions {
     pub(crate) query_threads: usize,
     pub(crate) spill_dir: Option<PathBuf>,
     pub(crate) history: u64,
+    pub(crate) disk_limit: u64,
 }
 
 impl CacheOptions {
@@ -67,6 +68,7 @@ impl CacheOptions {
             query_threads: std::thread::available_parallelism().map_or(1, Into::into),
             spill_dir: None,
             history: 0,
+            disk_limit: u64::MAX,
         }
     }
 
@@ -109,6 +111,16 @@ impl CacheOptions {
     #[must_use]
     pub fn history(mut self, bytes: u64) -> Self {
         self.history = bytes;
+        self
+    }
+
+    /// Bytes that the cache's files may take, those included that recovery, readers or history still need; as much as the
+    /// disk has unless told otherwise. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and
+    /// changes nothing; deletes, `truncate` and `drop_table` are not. While a large load is written it may take more for its
+    /// temporary files, and a table that is replaced needs room for both.
+    #[must_use]
+    pub fn disk_limit(mut self, bytes: u64) -> Self {
+        self.disk_limit = bytes;
         self
     }
 

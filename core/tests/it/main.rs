@@ -21,6 +21,7 @@ mod damaged_logs;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;
+mod disk_limit;
 mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;

@@ -20,6 +20,8 @@ pub(super) const TOP: &[Key] = &[
     key("durability", "\"interval\""),
     key("durability_interval", "\"1 s\""),
     key("load_memory", "\"256 MiB\""),
+    key("history", "none"),
+    key("disk_limit", "none"),
     key("query_memory", "\"1 GiB\""),
     key("query_threads", "all processors"),
     key("spill_dir", "the system's temporary folder"),

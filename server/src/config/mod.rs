@@ -35,6 +35,10 @@ pub struct Config {
     pub durability: Option<Durability>,
     /// Memory in which one load sorts.
     pub load_memory: Option<usize>,
+    /// Bytes that are kept for whoever asks for changes.
+    pub history: Option<usize>,
+    /// Bytes that the files may take.
+    pub disk_limit: Option<usize>,
     /// Memory of all queries.
     pub query_memory: Option<usize>,
     /// Threads of queries.
@@ -181,6 +185,12 @@ impl Config {
         }
         if let Some(bytes) = self.load_memory {
             options = options.load_memory(bytes);
+        }
+        if let Some(bytes) = self.history {
+            options = options.history(bytes as u64);
+        }
+        if let Some(bytes) = self.disk_limit {
+            options = options.disk_limit(bytes as u64);
         }
         if let Some(bytes) = self.query_memory {
             options = options.query_memory(bytes);

@@ -35,6 +35,8 @@ impl Config {
             socket: socket.clone().unwrap_or_default(),
             durability: durability(file),
             load_memory: file.size("load_memory"),
+            history: file.size("history"),
+            disk_limit: file.size("disk_limit"),
             query_memory: file.size("query_memory"),
             query_threads: file.count("query_threads"),
             spill_dir: file.text("spill_dir").map(path),

@@ -9,7 +9,7 @@ mod write;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -59,6 +59,7 @@ pub(crate) struct Store {
     loading: Mutex<HashMap<u64, Arc<Mutex<()>>>>,
     sync: Sync,
     load_memory: usize,
+    disk_limit: AtomicU64,
     committer: Mutex<Committer>,
     /// Held by who moves rows that are there already: one at a time.
     maintenance: Mutex<()>,
@@ -132,6 +133,7 @@ impl Store {
             loading: Mutex::default(),
             sync,
             load_memory,
+            disk_limit: AtomicU64::new(u64::MAX),
             committer: Mutex::new(committer),
             maintenance: Mutex::default(),
             due: (Mutex::new(false), Condvar::new()),
@@ -161,6 +163,11 @@ impl Store {
     /// Its files.
     pub(crate) fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// Lets the files take so many bytes.
+    pub(crate) fn limit_disk(&self, bytes: u64) {
+        self.disk_limit.store(bytes, Ordering::Relaxed);
     }
 
     /// What recovery found damaged and left out.

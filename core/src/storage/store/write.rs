@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 
-use super::committer::Committer;
+use super::committer::{Committer, MANIFESTS_KEPT};
 use super::merge::is_full;
 use super::{Store, Sync, dropped};
 use crate::api::error::{Error, ErrorCode, Result};
@@ -56,6 +56,10 @@ pub(crate) enum Change<'a> {
 }
 
 impl Change<'_> {
+    fn adds_rows(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Upsert { .. } | Self::Replace { .. })
+    }
+
     fn table(&self) -> Option<u64> {
         match *self {
             Self::Append { table, .. }
@@ -86,6 +90,16 @@ enum Rows {
 }
 
 impl Ready {
+    /// Bytes of its new segments.
+    fn segment_bytes(&self) -> u64 {
+        match self {
+            Self::Insert { rows: Rows::Segments(new), .. }
+            | Self::Replace { new, .. }
+            | Self::Define { new, .. } => new.segments().iter().map(|segment| segment.record().len).sum(),
+            _ => 0,
+        }
+    }
+
     fn segments(self) -> Option<NewSegments> {
         match self {
             Self::Insert { rows: Rows::Segments(new), .. }
@@ -134,8 +148,11 @@ impl Store {
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let loaded = self.load(&shape, Duplicates::Refuse(None)).run(batches);
-        let created =
-            loaded.and_then(|new| self.commit(vec![Ready::Define { shape: shape.clone(), new }], as_of));
+        let created = loaded.and_then(|new| {
+            let ready = Ready::Define { shape: shape.clone(), new };
+            self.refuse_beyond_limit(ready.segment_bytes())?;
+            self.commit(vec![ready], as_of)
+        });
         if created.is_err() {
             // Fails if files stayed, whose commit may be in the log.
             drop(self.files.vfs.remove_dir(&self.files.table_dir(table)));
@@ -156,10 +173,50 @@ impl Store {
         self.make_room()?;
         let mut inline_bytes = 0;
         let mut ready = Vec::with_capacity(changes.len());
+        let adds_rows = changes.iter().any(Change::adds_rows);
         for change in changes {
             ready.push(self.prepare(change, &mut inline_bytes)?);
         }
+        if adds_rows {
+            let segments = ready.iter().map(Ready::segment_bytes).sum::<u64>();
+            self.refuse_beyond_limit(segments + inline_bytes as u64)?;
+        }
         Ok(self.commit(ready, as_of)?.version)
+    }
+
+    /// Refuses rows of so many bytes, which are written already where they are many, if the files may not take them.
+    fn refuse_beyond_limit(&self, bytes: u64) -> Result<()> {
+        let limit = self.disk_limit.load(Ordering::Relaxed);
+        if limit == u64::MAX || self.used_bytes() + bytes <= limit {
+            return Ok(());
+        }
+        // What was replaced and deleted may be most of it: two manifests let go of it.
+        for _ in 0..MANIFESTS_KEPT {
+            // Each of another sequence.
+            self.commit(Vec::new(), SystemTime::now())?;
+            self.fold()?;
+            if self.used_bytes() + bytes <= limit {
+                return Ok(());
+            }
+        }
+        let used = self.used_bytes();
+        Err(Error::new(
+            ErrorCode::DiskFull,
+            format!(
+                "the files take {used} bytes and the rows {bytes}, and they may take {limit} together: delete rows or \
+                 drop tables, or raise `disk_limit`"
+            ),
+        ))
+    }
+
+    /// Bytes of the segments, of those that wait to be removed, and of the log.
+    fn used_bytes(&self) -> u64 {
+        let state = self.state();
+        let segments = state.tables.values().flat_map(|table| table.segments.iter());
+        let committer = self.committer.lock();
+        segments.map(|segment| segment.record().len).sum::<u64>()
+            + committer.retired_bytes()
+            + committer.log.len()
     }
 
     /// Moves rows out of the log if it is full.
