@@ -51,7 +51,7 @@ impl SegmentHandle {
     /// The open segment.
     ///
     /// # Errors
-    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`]; the next call tries again.
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io); the next call tries again.
     #[inline]
     pub(crate) fn open(&self) -> Result<&Segment> {
         match self.opened.get() {
