@@ -88,8 +88,9 @@ impl Load<'_> {
     /// Writes all rows as one run; files and directory entries are durable when it returns.
     ///
     /// # Errors
-    /// [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), [`NullKey`](crate::ErrorCode::NullKey), [`DuplicateKey`](crate::ErrorCode::DuplicateKey),
-    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io), and what `batches` gives. Nothing stays on disk.
+    /// [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), [`NullKey`](crate::ErrorCode::NullKey),
+    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey), [`DiskFull`](crate::ErrorCode::DiskFull),
+    /// [`Io`](crate::ErrorCode::Io), and what `batches` gives. Nothing stays on disk.
     pub(crate) fn run(&self, batches: &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<NewSegments> {
         let dir = self.files.table_dir(self.shape.id);
         let vfs = self.files.vfs.as_ref();
