@@ -286,3 +286,41 @@ fn rows_that_change_while_they_are_moved_are_there_once() {
     assert_eq!((followed(&follower), damage), (all.clone(), None));
     assert_eq!(content(store), Some(all.into_iter().collect()));
 }
+
+/// A reader reads manifest and log one after the other; the owner may remove in between what the manifest needs.
+#[test]
+fn a_reader_that_the_owner_overtakes_reads_again() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let store = Arc::new(store);
+    let move_on = {
+        let store = store.clone();
+        move |ids: std::ops::Range<i64>| {
+            for id in ids {
+                upsert(&store, table, [id]);
+                store.fold().unwrap();
+            }
+        }
+    };
+    let is_due = Arc::new(AtomicBool::new(false));
+    let vfs = FaultyVfs::meanwhile("log", {
+        let (is_due, move_on) = (is_due.clone(), move_on.clone());
+        move || {
+            if is_due.swap(false, Ordering::Relaxed) {
+                move_on(5..9);
+            }
+        }
+    });
+    let (follower, damage) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
+    assert_eq!((followed(&follower), damage), (vec![], None));
+    // The files that it followed are gone, so that it reads everything anew.
+    move_on(0..4);
+    upsert(&store, table, [4]);
+    is_due.store(true, Ordering::Relaxed);
+    let found = followed(&follower);
+    assert!(found.iter().copied().eq(0..5) || found.iter().copied().eq(0..9), "{found:?}");
+    assert!(!is_due.load(Ordering::Relaxed), "the owner was faster");
+    assert_eq!(followed(&follower), (0..9).collect::<Vec<_>>());
+}
