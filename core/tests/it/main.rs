@@ -22,6 +22,8 @@ mod damaged_logs;
 mod deep_queries;
 mod directories;
 #[cfg(target_os = "linux")]
+mod faults;
+#[cfg(target_os = "linux")]
 mod full_disk;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
