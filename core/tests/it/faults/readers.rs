@@ -1,5 +1,6 @@
 //! Readers beside an owner: what they see is a state after some transaction, and none before what they saw.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use pillion::{Cache, CacheOptions, Durability, ErrorCode, Result, Version};
 
 use super::history::{self, Model};
 use crate::support::random::Random;
-use crate::support::child;
+use crate::support::{assert_ids, child, define, files, numbered};
 
 /// Between two reads, so that the owner has a processor too.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -139,4 +140,30 @@ fn readers_see_rows_once_while_they_are_moved() {
             staying.read();
         }
     });
+}
+
+/// What an owner writes behind its last publication may be read half, and is not told as damage.
+#[test]
+fn what_is_not_published_yet_is_no_damage() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let cache = Cache::open(dir.path()).unwrap();
+    let table = define(&cache, "t", 0..3).unwrap();
+    table.append(numbered([3])).unwrap();
+    let log = || fs::read(files::logs(dir.path()).pop().unwrap()).unwrap();
+    let (head, before) = (fs::read(dir.path().join("live/head")).unwrap(), log());
+    for id in 4..8 {
+        table.append(numbered([id])).unwrap();
+    }
+    // As a reader may find it: the first record behind the published one is half there, others are whole.
+    files::copy(dir.path(), copy.path());
+    files::write(&copy.path().join("live/head"), &head);
+    let first = before.iter().zip(log()).position(|(before, after)| *before != after).unwrap();
+    files::patch(&files::logs(copy.path()).pop().unwrap(), first as u64, &[0; 16]);
+    let reader = Cache::open_read_only(copy.path()).unwrap();
+    assert_ids(&reader.table("t").unwrap(), 0..=3);
+    assert_eq!(reader.status().unwrap().damage, None);
+    // It is damage to the next owner, who has nobody to wait for.
+    let cache = Cache::open(copy.path()).unwrap();
+    assert_ids(&cache.table("t").unwrap(), 0..=3);
+    assert!(cache.status().unwrap().damage.is_some());
 }
