@@ -299,7 +299,10 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
         faults.swap_remove(position);
     }
     let (mut hits, mut kills, mut refusals) = (0, 0, BTreeMap::<u16, usize>::new());
-    for fault in &faults {
+    for (number, fault) in faults.iter().enumerate() {
+        if number > 0 && number % 100 == 0 {
+            println!("{number} of {}: {hits} hit", faults.len());
+        }
         let outcome = run(template.path(), fault);
         hits += usize::from(outcome.was_hit);
         kills += usize::from(outcome.was_killed);
