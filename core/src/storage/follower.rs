@@ -235,6 +235,13 @@ struct Reloaded {
     damage: Option<String>,
 }
 
+impl Reloaded {
+    /// Whether it lacks commits that the owner had published before.
+    fn is_short(&self) -> bool {
+        self.head.is_some_and(|head| self.state.version.sequence < head.version.sequence)
+    }
+}
+
 /// Reads manifest and log, and maps every segment now, because the owner may unlink files that later versions do not
 /// need.
 fn reload(files: &Files, known: Option<&State>, reader: Option<&HeadReader>) -> Result<Reloaded> {
@@ -244,6 +251,8 @@ fn reload(files: &Files, known: Option<&State>, reader: Option<&HeadReader>) -> 
         match try_reload(files, known, reader, attempt < ATTEMPTS) {
             Err(error)
                 if [ErrorCode::Io, ErrorCode::NotACache].contains(&error.code()) && attempt < ATTEMPTS => {}
+            // The owner wrote manifests between the reads of manifest and log, and removed what the older ones need.
+            Ok(reloaded) if reloaded.is_short() && attempt < ATTEMPTS => {}
             result => return result,
         }
     }

@@ -65,7 +65,7 @@ pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Re
             Err(error) => return Err(error),
         }
     }
-    let mut replay = Replay { state, tail: None, damage, files, indexes };
+    let mut replay = Replay { state, tail: None, damage, files, indexes, until };
     // A file that begins behind what is asked for was begun after it was asked.
     let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));
     for (number, file) in wanted {
@@ -86,6 +86,7 @@ struct Replay<'a> {
     damage: Option<String>,
     files: &'a Files,
     indexes: Indexes,
+    until: Option<u64>,
 }
 
 impl Replay<'_> {
@@ -102,7 +103,9 @@ impl Replay<'_> {
                 if file.is_blank_from(offset) {
                     break;
                 }
-                let behind = file.records_behind(offset);
+                // What stands behind everything that its owner published may be being written now.
+                let is_all = self.until.is_some_and(|until| self.state.version.sequence >= until);
+                let behind = if is_all { 0 } else { file.records_behind(offset) };
                 // The owner may be writing: what it wrote before the records behind is whole by now.
                 if behind > 0 && file.record_at(offset).is_some() {
                     continue;

@@ -190,7 +190,8 @@ impl State {
                         && !table.segments.iter().any(|held| segments.contains(&held.id()))
                         && !table.tails.iter().any(|tail| tail.tail.log <= *log);
                 if is_done {
-                    // The owner's indexes say where these rows stood before they were moved.
+                    // The commits before may have deleted the rows where they stood then, which is what the owner's indexes
+                    // say; the manifest has them where they were moved to.
                     table.add_deleted(deleted)?;
                 } else {
                     table.rewrite(segments, *log, handles, deleted)?;

@@ -1,57 +1,15 @@
 //! A disk that is really full: a small file system in memory, mounted for the test.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use pillion::{Cache, CacheOptions, Error, ErrorCode, ErrorKind, Input, TableDefinition};
 
+use crate::support::disk::Disk;
 use crate::support::{assert_ids, define, files, numbered};
 
 /// Bytes of the disk.
-const SIZE: &str = "8m";
-
-/// A small disk; unmounted when dropped.
-struct Disk {
-    dir: tempfile::TempDir,
-}
-
-impl Disk {
-    /// Mounts one, which only root may do.
-    fn mount() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "tmpfs"])
-            .arg(dir.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            println!("not run: needs root, to mount a small disk");
-        }
-        mounted.then_some(Self { dir })
-    }
-
-    fn cache_dir(&self) -> PathBuf {
-        self.dir.path().join("cache")
-    }
-
-    /// Writes a file until nothing more fits.
-    fn fill(&self) -> PathBuf {
-        let path = self.dir.path().join("filler");
-        let mut file = std::fs::File::create(&path).unwrap();
-        for portion in [1 << 16, 1 << 10, 1] {
-            while std::io::Write::write_all(&mut file, &vec![0; portion]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "the disk stays mounted");
-    }
-}
+const SIZE: u64 = 8 << 20;
 
 /// More rows than fit on the disk, made as they are asked for, in an order that must be sorted.
 fn too_many_rows() -> Input {
@@ -81,7 +39,7 @@ fn assert_refused<T>(cache: &Cache, dir: &Path, write: impl FnOnce() -> Result<T
 
 #[test]
 fn loads_that_do_not_fit_are_refused() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::in_memory(SIZE) else { return };
     let dir = disk.cache_dir();
     // So little memory that sorting goes to the disk.
     for memory in [256 << 20, 1 << 20] {
@@ -110,7 +68,7 @@ fn loads_that_do_not_fit_are_refused() {
 
 #[test]
 fn writing_works_again_when_there_is_space() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::in_memory(SIZE) else { return };
     let dir = disk.cache_dir();
     let cache = Cache::open(&dir).unwrap();
     let old = define(&cache, "old", 0..100).unwrap();
@@ -136,7 +94,7 @@ fn writing_works_again_when_there_is_space() {
 
 #[test]
 fn a_cache_on_a_full_disk_is_read() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::in_memory(SIZE) else { return };
     let dir = disk.cache_dir();
     let cache = Cache::open(&dir).unwrap();
     define(&cache, "old", 0..100).unwrap();

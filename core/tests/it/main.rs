@@ -22,6 +22,8 @@ mod damaged_logs;
 mod deep_queries;
 mod directories;
 mod disk_limit;
+#[cfg(target_os = "linux")]
+mod faults;
 mod format_reader;
 #[cfg(target_os = "linux")]
 mod full_disk;

@@ -33,15 +33,16 @@ impl LogWriter {
     pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<Self> {
         let path = dir.join(super::file_name(number));
         let mut file = vfs.create(&path).map_err(|error| Error::io("create", &path, error))?;
-        if let Err(error) = file.allocate(ALLOCATION_STEP) {
-            // Its name is needed for the next attempt.
-            if let Err(error) = vfs.remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "cannot remove a log file that was not begun");
-            }
-            return Err(Error::io("allocate", &path, error));
-        }
-        let end = LOG_HEADER_LEN as u64;
-        let region = vfs.map_log(&path).map_err(|error| Error::io("map", &path, error))?.0;
+        let allocated = file.allocate(ALLOCATION_STEP).map_err(|error| Error::io("allocate", &path, error));
+        let mapped = allocated
+            .and_then(|()| vfs.map_log(&path).map_err(|error| Error::io("map", &path, error)))
+            .inspect_err(|_| {
+                // Its name is needed for the next attempt.
+                if let Err(error) = vfs.remove(&path) {
+                    tracing::warn!(%error, path = %path.display(), "cannot remove a log file that was not begun");
+                }
+            });
+        let (end, region) = (LOG_HEADER_LEN as u64, mapped?.0);
         Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false, region })
     }
 
@@ -128,5 +129,26 @@ impl LogWriter {
         self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
         self.unsynced = false;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
+
+    #[test]
+    fn a_file_that_was_not_begun_is_not_in_the_way_of_the_next_attempt() {
+        for first in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let (errno, count) = (rustix::io::Errno::NOSPC.raw_os_error(), 1);
+            let fault = Fault { errno, first, count, writes_half: false, reach: Reach::Everything };
+            let vfs = FaultyVfs::with(fault);
+            if LogWriter::create(&vfs, dir.path(), 7).is_ok() {
+                assert!(first >= 3, "creating, reserving and mapping can fail");
+                break;
+            }
+            LogWriter::create(&vfs, dir.path(), 7).unwrap();
+        }
     }
 }

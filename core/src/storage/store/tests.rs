@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -10,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::committer::MANIFESTS_KEPT;
 use super::*;
+use crate::storage::Follower;
 use crate::storage::vfs::faulty::FaultyVfs;
 use crate::storage::vfs::{OsVfs, Vfs};
 
@@ -237,4 +239,88 @@ fn files_of_replaced_rows_are_removed_after_a_crash_too() {
     append(&store, table, 200..201).unwrap();
     store.fold().unwrap();
     assert_eq!(files_below(dir.path()), store.state().segment_paths().collect());
+}
+
+fn upsert(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) {
+    store.write(vec![Change::Upsert { table, rows: &mut rows(ids) }], SystemTime::now()).unwrap();
+}
+
+/// The ids that a reader in another process finds in the table.
+fn followed(follower: &Follower) -> Vec<i64> {
+    let state = follower.newest().unwrap();
+    let table = state.table("numbers").unwrap();
+    let mut parts = table.tail_parts();
+    parts.extend(table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap()));
+    let batches = parts
+        .iter()
+        .flat_map(|part| table.read_part(part, None, state.version.sequence, &[0], &schema()).unwrap());
+    let mut ids: Vec<i64> =
+        batches.flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Rows that are replaced while they are moved are replaced for who opens the directory later too, from whichever manifest.
+#[test]
+fn rows_that_change_while_they_are_moved_are_there_once() {
+    let dir = scratch();
+    let store: Arc<OnceLock<(Store, u64)>> = Arc::default();
+    let done = AtomicBool::new(false);
+    let mover = store.clone();
+    let vfs = FaultyVfs::meanwhile("tables", move || {
+        if let Some((store, table)) = mover.get()
+            && !done.swap(true, Ordering::Relaxed)
+        {
+            upsert(store, *table, [0, 1, 2]);
+        }
+    });
+    let opened = open(dir.path(), Arc::new(vfs)).unwrap();
+    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = opened.state().table("numbers").unwrap().shape.id;
+    upsert(&opened, table, 0..10);
+    let (store, _) = store.get_or_init(|| (opened, table));
+    store.fold().unwrap();
+    upsert(store, table, [3]);
+    let all: Vec<i64> = (0..10).collect();
+    let (follower, damage) = Follower::open(Files::below(dir.path()).unwrap()).unwrap();
+    assert_eq!((followed(&follower), damage), (all.clone(), None));
+    assert_eq!(content(store), Some(all.into_iter().collect()));
+}
+
+/// A reader reads manifest and log one after the other; the owner may remove in between what the manifest needs.
+#[test]
+fn a_reader_that_the_owner_overtakes_reads_again() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let store = Arc::new(store);
+    let move_on = {
+        let store = store.clone();
+        move |ids: std::ops::Range<i64>| {
+            for id in ids {
+                upsert(&store, table, [id]);
+                store.fold().unwrap();
+            }
+        }
+    };
+    let is_due = Arc::new(AtomicBool::new(false));
+    let vfs = FaultyVfs::meanwhile("log", {
+        let (is_due, move_on) = (is_due.clone(), move_on.clone());
+        move || {
+            if is_due.swap(false, Ordering::Relaxed) {
+                move_on(5..9);
+            }
+        }
+    });
+    let (follower, damage) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
+    assert_eq!((followed(&follower), damage), (vec![], None));
+    // The files that it followed are gone, so that it reads everything anew.
+    move_on(0..4);
+    upsert(&store, table, [4]);
+    is_due.store(true, Ordering::Relaxed);
+    let found = followed(&follower);
+    assert!(found.iter().copied().eq(0..5) || found.iter().copied().eq(0..9), "{found:?}");
+    assert!(!is_due.load(Ordering::Relaxed), "the owner was faster");
+    assert_eq!(followed(&follower), (0..9).collect::<Vec<_>>());
 }

@@ -41,11 +41,20 @@ pub(crate) enum Reach {
     Everything,
 }
 
-#[derive(Debug)]
 struct Plan {
     done: AtomicUsize,
     fault: Fault,
+    meanwhile: Option<Meanwhile>,
 }
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("done", &self.done).field("fault", &self.fault).finish_non_exhaustive()
+    }
+}
+
+/// What happens at the same time as an operation, just before it: the folder whose files are listed or made.
+type Meanwhile = (&'static str, Box<dyn Fn() + Send + Sync>);
 
 impl FaultyVfs {
     /// Operation number `fail_at` (from 0) that changes something fails with `errno`; `sticky`: so do all after it.
@@ -56,7 +65,15 @@ impl FaultyVfs {
 
     /// A file system with this fault.
     pub(crate) fn with(fault: Fault) -> Self {
-        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault }) }
+        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile: None }) }
+    }
+
+    /// Nothing fails, and before files below a folder of this name are listed or made something happens.
+    pub(crate) fn meanwhile(folder: &'static str, action: impl Fn() + Send + Sync + 'static) -> Self {
+        let fault =
+            Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
+        let meanwhile: Option<Meanwhile> = Some((folder, Box::new(action)));
+        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile }) }
     }
 
     /// Whether the fault was reached.
@@ -79,6 +96,14 @@ impl Plan {
         }
     }
 
+    fn others(&self, path: &Path) {
+        if let Some((folder, action)) = &self.meanwhile
+            && path.components().any(|component| component.as_os_str() == *folder)
+        {
+            action();
+        }
+    }
+
     /// For reads and removals, which a full disk does not hinder.
     fn touch(&self) -> io::Result<()> {
         if self.fault.reach == Reach::Everything { self.sync() } else { Ok(()) }
@@ -87,6 +112,7 @@ impl Plan {
 
 impl Vfs for FaultyVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.plan.others(path);
         self.plan.step()?;
         Ok(Box::new(FaultyFile { file: OsVfs.create(path)?, plan: self.plan.clone() }))
     }
@@ -147,6 +173,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.plan.others(dir);
         self.plan.touch()?;
         OsVfs.list(dir)
     }

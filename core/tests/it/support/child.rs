@@ -18,7 +18,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the ignored test `program` over a directory.
     pub(crate) fn start(program: &str, dir: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_by(Command::new(Self::executable()), program, dir)
+    }
+
+    /// What a command has to run that starts a child.
+    pub(crate) fn executable() -> PathBuf {
+        std::env::current_exe().unwrap()
+    }
+
+    /// As [`start`](Self::start), by a command that ends in the [`executable`](Self::executable).
+    pub(crate) fn start_by(mut command: Command, program: &str, dir: &Path) -> Self {
+        let mut child = command
             .args([program, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env(DIRECTORY, dir)
             .stdin(Stdio::piped())
@@ -58,6 +68,39 @@ impl Process {
         let said = std::iter::from_fn(|| self.next()).collect();
         self.child.wait().unwrap();
         said
+    }
+
+    /// Lets it end.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Sends it a signal.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_raw(self.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    /// Stops it, and waits until none of its threads runs: a busy machine takes its time.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn stop(&self) {
+        use std::fs;
+        self.signal(rustix::process::Signal::STOP);
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        let tasks = || fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        super::eventually(|| tasks().all(|task| is_stopped(task.unwrap())), || "it does not stop".to_owned());
+    }
+
+    /// Waits until it ends by itself, or is ended by someone else, and returns how.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        while self.next().is_some() {}
+        self.child.wait().unwrap()
     }
 
     /// Lets it end, and fails unless it ends well.

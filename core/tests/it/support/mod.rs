@@ -1,8 +1,10 @@
 //! What tests of files and processes share.
 
 pub(crate) mod child;
+#[cfg(target_os = "linux")]
+pub(crate) mod disk;
 pub(crate) mod files;
-#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 pub(crate) mod fork;
 pub(crate) mod random;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
@@ -13,6 +15,10 @@ use std::sync::Arc;
 use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use pillion::{Cache, Error, ErrorCode, Result, Table, TableDefinition};
+
+/// What takes longer is taken for stuck.
+#[cfg(target_os = "linux")]
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Path of a file of real data.
 #[cfg(feature = "parquet")]
@@ -76,4 +82,23 @@ pub(crate) fn refused<T>(result: Result<T>, code: ErrorCode, parts: &[&str]) -> 
         assert!(text.contains(part), "`{text}` does not name `{part}`");
     }
     error
+}
+
+/// Waits until something is so.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub(crate) fn eventually(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "{}", what());
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Says that a test cannot run here; fails where everything must run, as in CI.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub(crate) fn not_run(why: &str) {
+    assert!(std::env::var_os("PILLION_TEST_ALL").is_none(), "not run, and PILLION_TEST_ALL is set: {why}");
+    println!("not run: {why}");
 }

@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pillion::{Cache, ServerOptions};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::child::{self, Process};
+pub(crate) use super::{PATIENCE, eventually};
 use super::{define, files};
 
 /// Rows of the table `t`.
 pub(crate) const ROWS: i64 = 3_000;
-/// What takes longer is taken for stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How it serves.
 #[derive(Clone, Copy, Debug)]
@@ -157,19 +156,12 @@ impl Serving {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let process = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
-        kill_process(process, signal).unwrap();
+        self.process.signal(signal);
     }
 
-    /// Stops it, and waits until none of its threads runs: a busy machine takes its time.
+    /// Stops it, and waits until none of its threads runs.
     pub(crate) fn stop(&self) {
-        self.signal(Signal::STOP);
-        let is_stopped = |task: fs::DirEntry| {
-            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
-        };
-        let tasks = || fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        eventually(|| tasks().all(|task| is_stopped(task.unwrap())), || "it does not stop".to_owned());
+        self.process.stop();
     }
 
     /// Kills it with no chance to tidy up.
@@ -180,15 +172,5 @@ impl Serving {
     /// Lets it end, and fails unless it ends well.
     pub(crate) fn finish(self) {
         self.process.finish();
-    }
-}
-
-/// Waits until something is so.
-#[track_caller]
-pub(crate) fn eventually(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{}", what());
-        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,0 +1,318 @@
+//! An owner whose calls of the kernel fail, or are the last that it makes: strace injects both.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+
+use pillion::{Cache, CacheOptions, Durability, Error, ErrorCode};
+
+use super::history::{self, Model};
+use super::readers::Reader;
+use crate::support::child::{self, Process};
+use crate::support::random::Random;
+use crate::support::{files, not_run};
+
+/// How many faults are tried, unless the environment variable `PILLION_SYSCALL_FAULTS` says otherwise: a number, or `all`.
+const FAULTS: usize = 30;
+/// Seed of the history.
+const SEED: u64 = 61;
+/// Transactions before the owner whose calls fail.
+const BEFORE: u64 = 12;
+/// Transactions that it makes.
+const TRANSACTIONS: u64 = 14;
+/// How often it opens the cache again.
+const OPENINGS: usize = 4;
+/// Files that it opens first.
+const CALLS_BEFORE: usize = 100;
+/// The variable of the environment that is set where reads may fail too.
+const READS_MAY_FAIL: &str = "PILLION_TEST_CHILD_READS_MAY_FAIL";
+/// What the owner says before it touches the directory.
+const BEGUN: &str = "begun";
+
+/// Calls, and how each may fail. The kernel is given all that a name stands for.
+const CALLS: [(&str, &[&str], &[&str]); 8] = [
+    ("fdatasync", &["fdatasync"], &["EIO"]),
+    ("fsync", &["fsync"], &["EIO"]),
+    ("pwrite64", &["pwrite64"], &["EIO", "ENOSPC"]),
+    ("fallocate", &["fallocate"], &["ENOSPC", "EIO"]),
+    ("rename", &["?rename", "?renameat", "?renameat2"], &["EIO", "ENOSPC"]),
+    ("unlink", &["?unlink", "?unlinkat"], &["EIO"]),
+    ("ftruncate", &["ftruncate"], &["EIO"]),
+    ("openat", &["openat"], &["EMFILE", "EACCES"]),
+];
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    calls: &'static [&'static str],
+    /// The error of the call; none: the process is killed at it.
+    error: Option<&'static str>,
+    /// Which call, from 1.
+    nth: usize,
+    /// Whether every later call fails too.
+    is_sticky: bool,
+}
+
+impl Fault {
+    fn to_option(&self) -> String {
+        let effect = self.error.map_or_else(|| "signal=SIGKILL".to_owned(), |error| format!("error={error}"));
+        let (calls, nth) = (self.calls.join(","), self.nth);
+        format!("inject={calls}:{effect}:when={nth}{}", if self.is_sticky { "+" } else { "" })
+    }
+
+    /// What calls of the cache may answer.
+    fn may_give(&self, code: ErrorCode) -> bool {
+        let follows = [ErrorCode::OutcomeUnknown, ErrorCode::Poisoned, ErrorCode::DirectoryLocked];
+        let itself = if self.error == Some("ENOSPC") { ErrorCode::DiskFull } else { ErrorCode::Io };
+        code == itself || follows.contains(&code)
+    }
+}
+
+fn code_of(number: &str) -> ErrorCode {
+    ErrorCode::from_number(number.parse().unwrap()).unwrap()
+}
+
+/// In the child: says that a call was refused.
+fn say_refused(what: &str, error: &Error) {
+    child::say(format!("refused {} {what}: {error:#}", error.code().number()));
+}
+
+/// In the child: what was acknowledged is read, and nothing else.
+fn read(cache: &Cache, model: &mut Model, expected: std::ops::RangeInclusive<u64>) {
+    match cache.snapshot().and_then(|snapshot| model.check(&snapshot)) {
+        Ok(found) => assert!(expected.contains(&found), "{found} is not in {expected:?}"),
+        Err(error) if std::env::var_os(READS_MAY_FAIL).is_some() => say_refused("reading", &error),
+        Err(error) => panic!("reads go on, whatever was refused: {error:?}"),
+    }
+}
+
+/// Makes transactions, whatever fails, and opens the cache again where it must; says what was acknowledged and what was
+/// refused.
+#[test]
+#[ignore = "the program of a child process"]
+fn writes_whatever_fails() {
+    // Calls are counted by thread: more than the linker and the runner made in theirs, so that only this one is hit.
+    for _ in 0..CALLS_BEFORE {
+        drop(fs::File::open("/dev/null").unwrap());
+    }
+    child::say(BEGUN);
+    let dir = child::directory();
+    let mut model = Model::new(SEED);
+    let (mut acknowledged, mut attempted) = (BEFORE, BEFORE);
+    for _ in 0..OPENINGS {
+        let cache = match CacheOptions::new().durability(Durability::Always).open(&dir) {
+            Ok(cache) => cache,
+            Err(error) => {
+                say_refused("opening", &error);
+                continue;
+            }
+        };
+        read(&cache, &mut model, acknowledged..=attempted);
+        let Ok(first) = history::position(&cache) else { continue };
+        acknowledged = first;
+        let mut reopen = false;
+        for number in first + 1..=BEFORE + TRANSACTIONS {
+            attempted = number;
+            // What was refused for certain is tried once more.
+            for _ in 0..2 {
+                let Err(error) = history::commit(&cache, SEED, number) else {
+                    acknowledged = number;
+                    child::say(format!("acknowledged {number}"));
+                    break;
+                };
+                say_refused("committing", &error);
+                reopen |= [ErrorCode::OutcomeUnknown, ErrorCode::Poisoned].contains(&error.code());
+                // Nobody sees what was not acknowledged before the cache is opened again.
+                read(&cache, &mut model, acknowledged..=acknowledged);
+            }
+            if number % 5 == 0
+                && let Err(error) = cache.compact()
+            {
+                say_refused("compacting", &error);
+                reopen |= error.code() == ErrorCode::Poisoned;
+            }
+            read(&cache, &mut model, acknowledged..=acknowledged);
+            if reopen || acknowledged < number {
+                break;
+            }
+        }
+        if let Err(error) = cache.close() {
+            say_refused("closing", &error);
+        }
+        read(&cache, &mut model, acknowledged..=acknowledged);
+        if acknowledged == BEFORE + TRANSACTIONS {
+            break;
+        }
+    }
+    child::say("end");
+}
+
+/// What a run under strace came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Whether the fault happened.
+    was_hit: bool,
+    was_killed: bool,
+    refusals: BTreeMap<u16, usize>,
+}
+
+fn strace(trace: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(trace);
+    for option in options {
+        command.args(["-e", option]);
+    }
+    command.arg(Process::executable());
+    command
+}
+
+/// A directory that its owner left without closing it, with rows in segments and in the log.
+fn left_behind() -> tempfile::TempDir {
+    let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let cache = Cache::open(dir.path()).unwrap();
+    history::begin(&cache).unwrap();
+    for number in 1..=BEFORE {
+        history::commit(&cache, SEED, number).unwrap();
+        if number == BEFORE / 2 {
+            cache.compact().unwrap();
+        }
+    }
+    cache.sync().unwrap();
+    files::copy(dir.path(), left.path());
+    left
+}
+
+/// Runs the owner with a fault over a copy of a directory, reads beside it, and looks at what it left.
+fn run(template: &Path, fault: &Fault) -> Outcome {
+    let (dir, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    files::copy(template, dir.path());
+    let trace = traces.path().join("trace");
+    let calls = format!("trace={}", fault.calls.join(","));
+    let mut command = strace(&trace, &[&calls, &fault.to_option()]);
+    if fault.calls == ["openat"] {
+        command.env(READS_MAY_FAIL, "1");
+    }
+    let mut reader = Reader::open(dir.path(), SEED);
+    let mut child = Process::start_by(command, "faults::syscalls::writes_whatever_fails", dir.path());
+    let mut outcome = Outcome::default();
+    let (mut least, mut has_begun, mut has_ended) = (BEFORE, false, false);
+    while let Some(said) = child.next() {
+        let mut words = said.split(' ');
+        match (words.next().unwrap(), words.next()) {
+            (BEGUN, None) => has_begun = true,
+            ("end", None) => has_ended = true,
+            ("acknowledged", Some(number)) => least = number.parse().unwrap(),
+            ("refused", Some(number)) => {
+                let code = code_of(number);
+                assert!(fault.may_give(code), "{fault:?}: {said}");
+                *outcome.refusals.entry(code.number()).or_default() += 1;
+            }
+            _ => panic!("{said}?"),
+        }
+        let found = reader.read();
+        assert!(found >= least, "{fault:?}: {least} was acknowledged and {found} is seen");
+    }
+    let status = child.ended();
+    let trace = fs::read_to_string(&trace).unwrap();
+    outcome.was_killed = trace.contains("+++ killed by SIGKILL +++");
+    outcome.was_hit = has_begun && (outcome.was_killed || trace.contains("(INJECTED)"));
+    // Before it has begun, it is the linker or the runner that fails.
+    let is_well = status.success() && has_ended || outcome.was_killed || !has_begun;
+    assert!(is_well, "{fault:?}: {status:?}, signal {:?}", status.signal());
+    assert!(fault.error.is_none() || !outcome.was_killed, "{fault:?}");
+
+    // Reads go on, and the next owner finds everything.
+    let seen = reader.read();
+    assert!(seen >= least, "{fault:?}: {least} was acknowledged and {seen} is seen");
+    let cache = Cache::open(dir.path()).unwrap();
+    let found = Model::new(SEED).check(&cache.snapshot().unwrap()).unwrap();
+    assert!(seen <= found && found <= seen + 1, "{fault:?}: {found} after {seen}");
+    assert_eq!(cache.status().unwrap().damage, None, "{fault:?}");
+    history::commit(&cache, SEED, found + 1).unwrap();
+    cache.compact().unwrap();
+    assert_eq!(Model::new(SEED).check(&cache.snapshot().unwrap()).unwrap(), found + 1);
+    assert_eq!(reader.read(), found + 1, "{fault:?}");
+    assert_eq!(reader.went_back, 0, "{fault:?}");
+    cache.close().unwrap();
+    files::assert_no_temporary_files(dir.path());
+    outcome
+}
+
+/// Every fault there can be: how often the owner makes each call, where nothing fails.
+fn all_faults(template: &Path) -> Option<Vec<Fault>> {
+    let (dir, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    files::copy(template, dir.path());
+    let trace = traces.path().join("trace");
+    let names: Vec<&str> = CALLS.iter().flat_map(|(_, calls, _)| calls.iter().copied()).collect();
+    let option = format!("trace=write,{}", names.join(","));
+    let child =
+        Process::start_by(strace(&trace, &[&option]), "faults::syscalls::writes_whatever_fails", dir.path());
+    assert!(child.ended().success());
+    let trace = fs::read_to_string(&trace).ok()?;
+    // Strace counts the calls of each thread, and the owner has one that does all the work.
+    let begun = trace.lines().position(|line| line.contains(BEGUN) && line.contains("write("))?;
+    let thread = trace.lines().nth(begun)?.split_whitespace().next()?;
+    let of_thread: Vec<(usize, &str)> = trace
+        .lines()
+        .enumerate()
+        .filter_map(|(number, line)| Some((number, line.strip_prefix(thread)?.trim_start())))
+        .collect();
+    let mut faults = Vec::new();
+    for (_, calls, errors) in CALLS {
+        for call in calls {
+            let name = format!("{}(", call.trim_start_matches('?'));
+            let made = of_thread.iter().filter(|(_, line)| line.starts_with(&name));
+            for (nth, _) in made.enumerate().filter(|(_, (number, _))| *number > begun) {
+                let errors = errors.iter().copied().map(Some);
+                for (error, is_sticky) in
+                    errors.flat_map(|error| [(error, false), (error, true)]).chain([(None, false)])
+                {
+                    faults.push(Fault { calls, error, nth: nth + 1, is_sticky });
+                }
+            }
+        }
+    }
+    Some(faults)
+}
+
+/// Whatever call fails, once or from then on, and at whatever call the owner dies: what was acknowledged is there, errors
+/// say what is the matter, reads go on and the next owner goes on.
+#[test]
+fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
+    let can_trace = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    if !can_trace.is_ok_and(|output| output.status.success()) {
+        return not_run("needs strace, and to be let trace a process");
+    }
+    let template = left_behind();
+    let mut faults = all_faults(template.path()).expect("strace writes what it sees");
+    let all = faults.len();
+    let wanted = match std::env::var("PILLION_SYSCALL_FAULTS").as_deref() {
+        Ok("all") => all,
+        Ok(number) => number.parse().unwrap(),
+        Err(_) => FAULTS,
+    };
+    let mut random = Random::new(67);
+    while faults.len() > wanted {
+        let position = usize::try_from(random.below(faults.len() as u64)).unwrap();
+        faults.swap_remove(position);
+    }
+    let (mut hits, mut kills, mut refusals) = (0, 0, BTreeMap::<u16, usize>::new());
+    for (number, fault) in faults.iter().enumerate() {
+        if number > 0 && number % 100 == 0 {
+            println!("{number} of {}: {hits} hit", faults.len());
+        }
+        let outcome = run(template.path(), fault);
+        hits += usize::from(outcome.was_hit);
+        kills += usize::from(outcome.was_killed);
+        for (code, count) in outcome.refusals {
+            *refusals.entry(code).or_default() += count;
+        }
+    }
+    println!(
+        "{} of {all} faults, {hits} hit, {kills} of them by a kill; refusals by code: {refusals:?}",
+        faults.len()
+    );
+    assert!(hits * 10 >= faults.len() * 9, "{hits} of {} faults happened", faults.len());
+}
