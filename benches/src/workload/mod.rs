@@ -86,11 +86,11 @@ pub const WHOLE_PASS: Subject = Subject {
     name: "whole table, every byte",
     state: "as above, and one pass over every byte",
 };
-/// A whole table that grew a little.
-pub const WHOLE_APPENDED: Subject = Subject {
+/// A whole table that changed a little.
+pub const WHOLE_REPLACED: Subject = Subject {
     figure: "P6",
-    name: "whole table, 1 % appended",
-    state: "scan to the last batch, warm; the last 1 % of the rows appended by 10 commits",
+    name: "whole table, 1 % replaced",
+    state: "scan to the last batch, warm; 1 % of the rows, at random, replaced by 10 commits of upserts",
 };
 /// A whole table that nobody has read yet.
 pub const WHOLE_FIRST: Subject = Subject {
