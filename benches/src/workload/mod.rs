@@ -2,15 +2,23 @@
 
 mod bulk;
 mod lookup;
+mod mixed;
 mod query;
+mod restart;
 mod stored;
+mod stream;
+mod upsert;
 mod ways;
 mod whole;
 
 pub use bulk::{OpenAndGet, Replace};
 pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
+pub use mixed::{Mixed, SUM_SQL};
 pub use query::{Computed, Groups, PointText, PreparedPoint, PreparedRange};
+pub use restart::Restart;
 pub use stored::Stored;
+pub use stream::{Streamed, read_for, read_until, stream, stream_paced};
+pub use upsert::{Upsert, change, keys};
 pub use ways::{
     ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_GOAL, REMOTE_MANY_GOAL,
     REMOTE_WHOLE_GOAL, ROUND_TRIP, Ways, lookup_goals,
