@@ -48,6 +48,8 @@ pub struct Seen {
     pub cpu: Duration,
     /// Versions that it saw follow each other.
     pub versions: u64,
+    /// Rows that it did not find, though all are there.
+    pub missed: u64,
 }
 
 impl Reader {
@@ -83,13 +85,13 @@ impl Reader {
         self.lines.read_line(&mut line)?;
         let mut words = line.split_whitespace().map(str::parse::<u64>);
         let mut word = || words.next().ok_or_else(|| format!("the reader said `{}`", line.trim_end()));
-        let (cpu, versions, buckets) = (word()??, word()??, word()??);
+        let (cpu, versions, missed, buckets) = (word()??, word()??, word()??, word()??);
         let mut histogram = Histogram::new();
         for _ in 0..buckets {
             let (value, count) = (word()??, word()??);
             histogram.record_many(value, count);
         }
-        Ok(Seen { histogram, cpu: Duration::from_nanos(cpu), versions })
+        Ok(Seen { histogram, cpu: Duration::from_nanos(cpu), versions, missed })
     }
 }
 
@@ -106,7 +108,7 @@ pub(super) fn play(dir: &Path) -> Result<()> {
     for line in stdin().lock().lines() {
         let time = Duration::from_millis(line?.trim().parse()?);
         let (before, from) = (cpu()?, cache.version()?.sequence);
-        let mut histogram = Histogram::new();
+        let (mut histogram, mut missed) = (Histogram::new(), 0);
         if follows {
             let until = std::time::Instant::now() + time;
             while std::time::Instant::now() < until {
@@ -114,12 +116,12 @@ pub(super) fn play(dir: &Path) -> Result<()> {
                 std::thread::sleep(PAUSE);
             }
         } else {
-            read_for(&table, keys, &mut histogram, time)?;
+            missed = read_for(&table, keys, &mut histogram, time)?;
         }
         let (used, to) = (cpu()?.saturating_sub(before), cache.version()?.sequence);
         let values = histogram.values();
         let mut out = stdout().lock();
-        write!(out, "{} {} {}", used.as_nanos(), to - from, values.len())?;
+        write!(out, "{} {} {missed} {}", used.as_nanos(), to - from, values.len())?;
         for (value, count) in values {
             write!(out, " {value} {count}")?;
         }

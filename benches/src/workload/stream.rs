@@ -78,17 +78,25 @@ pub fn stream_paced(
     Ok(Streamed { commits, rows, elapsed: started.elapsed() })
 }
 
-/// Looks rows up for some time, in bursts, and reads every column.
+/// Looks rows up for some time, in bursts, and reads every column; returns how many rows were not found, though all are
+/// there.
 ///
 /// # Errors
 /// The table refuses.
-pub fn read_for(table: &Table, keys: Keys, histogram: &mut Histogram, time: Duration) -> Result<()> {
-    let started = Instant::now();
+pub fn read_for(table: &Table, keys: Keys, histogram: &mut Histogram, time: Duration) -> Result<u64> {
+    let (started, mut missed) = (Instant::now(), 0);
     while started.elapsed() < time {
-        burst(table, keys, histogram)?;
+        for _ in 0..BURST {
+            let key = keys.present(histogram.count());
+            let found = timed(histogram, || match table.get(key)? {
+                Some(row) => read_point(Some(&row), &mut Forget).map(|()| true),
+                None => Ok(false),
+            })?;
+            missed += u64::from(!found);
+        }
         std::thread::sleep(PAUSE);
     }
-    Ok(())
+    Ok(missed)
 }
 
 /// Looks rows up until told, in bursts, and reads every column.

@@ -90,13 +90,16 @@ fn main() -> Result<()> {
     bench.set("seed", &SEED);
     bench.set("SQLite", &pillion_benches_rivals::sqlite::version());
     bench.set("load at the start", &load());
-    streams::streams(&mut bench, &size)?;
+    let missed = streams::streams(&mut bench, &size)?;
     lookups::lookups(&mut bench, &size)?;
     cost::cost(&mut bench, &size)?;
     restarts::restarts(&mut bench, &size)?;
     bench.set("load at the end", &load());
     bench.finish("commits")?;
-    Ok(())
+    match missed {
+        0 => Ok(()),
+        _ => Err(format!("attached readers did not find, or found twice, {missed} rows").into()),
+    }
 }
 
 /// Processes that wanted a processor in the last minute, others than this bench's included.

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
+use pillion::Cache;
 use pillion_benches::Result;
 use pillion_benches::bench::Bench;
-use pillion_benches::data::Keys;
+use pillion_benches::data::{Keys, Points};
 use pillion_benches::harness::{Histogram, Phase, Subject};
 use pillion_benches::process::{Reader, ReaderKind, Seen};
 use pillion_benches::workload::{Mixed, Stored, Streamed, read_for, read_until, stream, stream_paced};
@@ -70,20 +71,22 @@ const PACED_SUMS: Subject = Subject {
     state: "SELECT sum(amount) as text; goal: p50 to p50",
 };
 
-pub(super) fn streams(bench: &mut Bench, size: &Size) -> Result<()> {
+/// Returns how many rows were not found though all are there, or found twice.
+pub(super) fn streams(bench: &mut Bench, size: &Size) -> Result<u64> {
+    let mut missed = 0;
     if bench.wants(&[STREAM, GETS]) {
         eprintln!("running {}", STREAM.title());
         embedded(bench, size)?;
     }
     if bench.wants(&[STREAM_ATTACHED, GETS_ATTACHED, FOLLOW]) {
         eprintln!("running {}", STREAM_ATTACHED.title());
-        attached(bench, size)?;
+        missed += attached(bench, size)?;
     }
     if bench.wants(&[PACED, PACED_GETS, PACED_SCANS, PACED_SUMS]) {
         eprintln!("running {}", PACED.title());
         paced(bench, size)?;
     }
-    Ok(())
+    Ok(missed)
 }
 
 fn embedded(bench: &mut Bench, size: &Size) -> Result<()> {
@@ -113,7 +116,7 @@ fn embedded(bench: &mut Bench, size: &Size) -> Result<()> {
     Ok(())
 }
 
-fn attached(bench: &mut Bench, size: &Size) -> Result<()> {
+fn attached(bench: &mut Bench, size: &Size) -> Result<u64> {
     let stored = Stored::create()?;
     let table = stored.load_points_in_commits(&size.points.batches()?, SEGMENTS)?;
     let changes = size.points.changes(size.changes, size.change_rows)?;
@@ -144,13 +147,20 @@ fn attached(bench: &mut Bench, size: &Size) -> Result<()> {
         let share = cpu / seen.len() as f64 / time.as_secs_f64() * 100.0;
         bench.set(name, &format!("{share:.1} %"));
     }
+    let missed = during.iter().map(|seen| seen.missed).sum::<u64>();
+    bench.set("rows that attached readers did not find", &missed);
+    // One that comes now reads the manifest and the log, and not what the others followed.
+    let late = Cache::open_read_only(stored.dir())?.table(Points::NAME)?.scan()?;
+    let rows = late.map(|batch| Ok(batch?.num_rows() as u64)).sum::<Result<u64>>()?;
+    bench.set("rows in a scan of a late reader", &rows);
+    let missed = missed + rows.abs_diff(size.points.rows());
     let phase = |name, seen: &[Seen]| Phase::new(name, merged(seen.iter().map(|seen| &seen.histogram)));
     let idle = phase("idle", &idle);
     let during = phase("during", &during).at_most(READS_AT_MOST, 99.0, &idle);
     bench.measured(Phase::row(GETS_ATTACHED, &[idle, during]));
     let (idle, during) = (phase("idle", &idle_follower), phase("during", &during_follower));
     bench.measured(Phase::row(FOLLOW, &[idle, during]));
-    Ok(())
+    Ok(missed)
 }
 
 fn read_together(readers: &mut [Reader], time: Duration) -> Result<Vec<Seen>> {
