@@ -50,6 +50,16 @@ impl Bench {
         Ok(())
     }
 
+    /// Adds a row that was measured already.
+    pub fn measured(&mut self, row: crate::harness::Measured) {
+        self.report.rows.push(row);
+    }
+
+    /// Whether this is a trial run.
+    pub fn is_quick(&self) -> bool {
+        self.options.quick
+    }
+
     /// Prints the table and writes the other forms.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let echo = Echo::start()?;
     lookups_and_queries(&mut bench, Points::new(rows), Trips::new(rows), dir.path(), &echo)?;
-    whole_appended(&mut bench, Points::new(rows))?;
+    whole_replaced(&mut bench, Points::new(rows))?;
     whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], Points::new(rows))?;
     if large {
         bench.set("rows of the large table", &rows_large);
@@ -227,14 +227,21 @@ fn whole(bench: &mut Bench, ways: &Ways, [whole, pass]: [Subject; 2]) -> Result<
     })
 }
 
-fn whole_appended(bench: &mut Bench, points: Points) -> Result<()> {
-    if !bench.wants(&[workload::WHOLE_APPENDED]) {
+fn whole_replaced(bench: &mut Bench, points: Points) -> Result<()> {
+    if !bench.wants(&[workload::WHOLE_REPLACED]) {
         return Ok(());
     }
     let batches = points.batches()?;
-    let ways = Ways::create(|stored| stored.load_points_and_append(&batches).map(drop))?;
-    bench.set("segments with 1 % appended", &ways.embedded().table(Points::NAME)?.info()?.segments);
-    bench.row(workload::WHOLE_APPENDED, SCANS, |row| {
+    let ways = Ways::create(|stored| stored.load_points_and_replace(points, batches.clone()).map(drop))?;
+    let info = ways.embedded().table(Points::NAME)?.info()?;
+    if info.rows != points.rows() || info.logged_rows == 0 {
+        return Err(format!(
+            "{} rows, {} of them in the log: nothing was replaced",
+            info.rows, info.logged_rows
+        )
+        .into());
+    }
+    bench.row(workload::WHOLE_REPLACED, SCANS, |row| {
         ways.enter(row, |cache| Ok(workload::Whole::new(cache.table(Points::NAME)?)))
     })?;
     ways.end()

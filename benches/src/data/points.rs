@@ -1,5 +1,6 @@
 //! The table of the lookups: two 64-bit integers, a double and two short strings, keyed by the first.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -35,7 +36,7 @@ pub struct Point {
 
 impl Points {
     /// A table of this many rows.
-    pub fn new(rows: u64) -> Self {
+    pub const fn new(rows: u64) -> Self {
         Self { rows }
     }
 
@@ -60,7 +61,15 @@ impl Points {
 
     /// The row with the smallest key but `number`.
     pub fn point(self, number: u64) -> Point {
-        let random = mix(SEED ^ mix(number));
+        Self::made_from(number, mix(SEED ^ mix(number)))
+    }
+
+    /// Another row with the same key, of which every other column is another one; `change` tells such rows apart.
+    pub fn changed(self, number: u64, change: u64) -> Point {
+        Self::made_from(number, mix(SEED ^ mix(number ^ mix(!change))))
+    }
+
+    fn made_from(number: u64, random: u64) -> Point {
         #[expect(clippy::cast_precision_loss, reason = "below a million")]
         let price = below(mix(random ^ 2), 1_000_000) as f64 * 0.25;
         Point {
@@ -88,25 +97,53 @@ impl Points {
         self.batches_of(&(0..self.rows).collect::<Vec<_>>())
     }
 
-    fn batches_of(self, numbers: &[u64]) -> Result<Vec<RecordBatch>> {
-        let batch = |numbers: &[u64]| {
-            let points: Vec<Point> = numbers.iter().map(|&number| self.point(number)).collect();
-            let columns: Vec<ArrayRef> = vec![
-                Arc::new(points.iter().map(|point| point.id).collect::<Int64Array>()),
-                Arc::new(points.iter().map(|point| point.amount).collect::<Int64Array>()),
-                Arc::new(points.iter().map(|point| point.price).collect::<Float64Array>()),
-                Arc::new(StringArray::from_iter_values(points.iter().map(|point| &point.city))),
-                Arc::new(StringArray::from_iter_values(points.iter().map(|point| &point.code))),
-            ];
-            Ok(RecordBatch::try_new(Self::schema(), columns)?)
+    /// Changed rows with random keys, as `count` batches of `rows` rows each; no key comes twice in a batch.
+    ///
+    /// # Errors
+    /// There are fewer keys than rows of a batch.
+    pub fn changes(self, count: u64, rows: u64) -> Result<Vec<RecordBatch>> {
+        if rows > self.rows {
+            return Err("a batch of changes has more rows than the table".into());
+        }
+        let batch = |change: u64| {
+            let (mut numbers, mut seen) = (Vec::new(), HashSet::new());
+            for at in 0.. {
+                if numbers.len() as u64 == rows {
+                    break;
+                }
+                let number = below(mix(mix(SEED ^ mix(change)) ^ at), self.rows);
+                if seen.insert(number) {
+                    numbers.push(number);
+                }
+            }
+            Self::batch(numbers.iter().map(|&number| self.changed(number, change)))
         };
+        (0..count).map(batch).collect()
+    }
+
+    fn batches_of(self, numbers: &[u64]) -> Result<Vec<RecordBatch>> {
+        let batch = |numbers: &[u64]| Self::batch(numbers.iter().map(|&number| self.point(number)));
         numbers.chunks(INPUT_BATCH_ROWS).map(batch).collect()
+    }
+
+    fn batch(points: impl Iterator<Item = Point>) -> Result<RecordBatch> {
+        let points: Vec<Point> = points.collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(points.iter().map(|point| point.id).collect::<Int64Array>()),
+            Arc::new(points.iter().map(|point| point.amount).collect::<Int64Array>()),
+            Arc::new(points.iter().map(|point| point.price).collect::<Float64Array>()),
+            Arc::new(StringArray::from_iter_values(points.iter().map(|point| &point.city))),
+            Arc::new(StringArray::from_iter_values(points.iter().map(|point| &point.code))),
+        ];
+        Ok(RecordBatch::try_new(Self::schema(), columns)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
     use arrow::compute::concat_batches;
+    use arrow::datatypes::Int64Type;
 
     use super::*;
     use crate::data::read_batches;
@@ -126,5 +163,22 @@ mod tests {
         assert_ne!(random[0], sorted[0]);
         assert_eq!(points.point(7), points.point(7));
         assert_eq!(points.point(7).id, 14);
+    }
+    #[test]
+    fn changes_keep_keys_and_no_key_comes_twice_in_a_batch() {
+        let points = Points::new(1_000);
+        let batches = points.changes(3, 900).unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [900; 3]);
+        for batch in &batches {
+            let keys: HashSet<i64> =
+                batch.column(0).as_primitive::<Int64Type>().values().iter().copied().collect();
+            assert_eq!(keys.len(), 900);
+            assert!(keys.iter().all(|key| key % 2 == 0 && (0..2_000).contains(key)));
+        }
+        assert_ne!(batches[0], batches[1]);
+        let [old, new, newer] = [points.point(7), points.changed(7, 0), points.changed(7, 1)];
+        assert_eq!([old.id, new.id, newer.id], [14; 3]);
+        assert!(old.code != new.code && new.code != newer.code);
+        assert!(points.changes(1, 1_001).is_err());
     }
 }

@@ -32,6 +32,23 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
+    /// Counts a value so many times.
+    pub fn record_many(&mut self, value: u64, times: u64) {
+        if times > 0 {
+            self.counts[bucket(value)] += times;
+            self.count += times;
+            self.sum = self.sum.saturating_add(value.saturating_mul(times));
+            self.min = self.min.min(value);
+            self.max = self.max.max(value);
+        }
+    }
+
+    /// Its values as far as they are told apart, each with its number.
+    pub fn values(&self) -> Vec<(u64, u64)> {
+        let counted = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
+        counted.map(|(bucket, &count)| (middle(bucket).clamp(self.min, self.max), count)).collect()
+    }
+
     /// Adds the values of another.
     pub fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
@@ -150,6 +167,17 @@ mod tests {
         assert_eq!((histogram.percentile(50.0), histogram.min(), histogram.max()), (0, 0, 0));
         [200, 7, 90].iter().for_each(|&value| histogram.record(value));
         assert_eq!((histogram.percentile(50.0), histogram.percentile(99.0)), (90, 200));
+    }
+
+    #[test]
+    fn values_that_are_counted_again_give_the_same_percentiles() {
+        let (mut histogram, mut again) = (Histogram::new(), Histogram::new());
+        (1..5000_u64).for_each(|value| histogram.record(value * value));
+        histogram.values().into_iter().for_each(|(value, times)| again.record_many(value, times));
+        for percent in [1.0, 50.0, 99.0] {
+            assert_eq!(histogram.percentile(percent), again.percentile(percent));
+        }
+        assert_eq!(histogram.count(), again.count());
     }
 
     #[test]

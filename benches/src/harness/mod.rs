@@ -2,10 +2,12 @@
 
 mod clock;
 mod histogram;
+mod phase;
 mod row;
 
 pub use clock::Clock;
 pub use histogram::Histogram;
+pub use phase::{Phase, timed};
 pub use row::{Goal, Latency, Measured, Measurement, Plan, Reached, Row, Subject};
 
 use std::hint::black_box;

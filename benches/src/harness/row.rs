@@ -338,7 +338,7 @@ impl<C: Contestant> Runner for C {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^53")]
-fn ratio(of: u64, to: u64) -> f64 {
+pub(super) fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to.max(1) as f64
 }
 

@@ -4,10 +4,14 @@
 //! that calls [`play`] first can start all of them.
 
 mod echo;
+mod filler;
+mod reader;
 mod sidecar;
 mod sizes;
 
 pub use echo::{Echo, RoundTrip};
+pub use filler::{FILL_COMMITS, FILL_ROWS, fill_and_kill};
+pub use reader::{Reader, ReaderKind, Seen};
 pub use sidecar::Sidecar;
 pub use sizes::Sizes;
 
@@ -23,7 +27,7 @@ use crate::Result;
 const ROLE: &str = "PILLION_BENCH_ROLE";
 /// Names the socket that it listens on.
 const SOCKET: &str = "PILLION_BENCH_SOCKET";
-/// Names the directory that it serves.
+/// Names the directory that it serves, reads or writes.
 const DIRECTORY: &str = "PILLION_BENCH_DIRECTORY";
 /// Ends the line that says that a process listens; test runners begin lines without ending them.
 const READY: &str = "@listening";
@@ -40,10 +44,12 @@ pub fn play() -> Result<bool> {
     let path = |name: &str| {
         std::env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("{name} is not set").into())
     };
-    let socket = path(SOCKET)?;
+    let socket = || path(SOCKET);
     match role.to_str() {
-        Some(sidecar::ROLE) => path(DIRECTORY).and_then(|dir| sidecar::play(&dir, &socket))?,
-        Some(echo::ROLE) => echo::play(&socket)?,
+        Some(sidecar::ROLE) => path(DIRECTORY).and_then(|dir| sidecar::play(&dir, &socket()?))?,
+        Some(echo::ROLE) => echo::play(&socket()?)?,
+        Some(filler::ROLE) => path(DIRECTORY).and_then(|dir| filler::play(&dir))?,
+        Some(reader::ROLE) => path(DIRECTORY).and_then(|dir| reader::play(&dir))?,
         _ => return Err(format!("{} is no role", role.display()).into()),
     }
     Ok(true)
@@ -97,12 +103,16 @@ impl Drop for Process {
     }
 }
 
-/// In a role: says that it listens, and returns when it is to end.
-fn serve_until_told() -> Result<()> {
+/// In a role: says that it does what it is for.
+fn say_ready() -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{READY}")?;
-    out.flush()?;
-    drop(out);
+    Ok(out.flush()?)
+}
+
+/// In a role: says that it listens, and returns when it is to end.
+fn serve_until_told() -> Result<()> {
+    say_ready()?;
     // The other end writes nothing; it closes when its process ends, however it does.
     stdin().lock().read_line(&mut String::new())?;
     Ok(())

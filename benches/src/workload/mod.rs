@@ -2,15 +2,23 @@
 
 mod bulk;
 mod lookup;
+mod mixed;
 mod query;
+mod restart;
 mod stored;
+mod stream;
+mod upsert;
 mod ways;
 mod whole;
 
 pub use bulk::{OpenAndGet, Replace};
 pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
+pub use mixed::{Mixed, SUM_SQL};
 pub use query::{Computed, Groups, PointText, PreparedPoint, PreparedRange};
+pub use restart::Restart;
 pub use stored::Stored;
+pub use stream::{Streamed, read_for, read_until, stream, stream_paced};
+pub use upsert::{Upsert, change, keys};
 pub use ways::{
     ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_GOAL, REMOTE_MANY_GOAL,
     REMOTE_WHOLE_GOAL, ROUND_TRIP, Ways, lookup_goals,
@@ -86,11 +94,11 @@ pub const WHOLE_PASS: Subject = Subject {
     name: "whole table, every byte",
     state: "as above, and one pass over every byte",
 };
-/// A whole table that grew a little.
-pub const WHOLE_APPENDED: Subject = Subject {
+/// A whole table that changed a little.
+pub const WHOLE_REPLACED: Subject = Subject {
     figure: "P6",
-    name: "whole table, 1 % appended",
-    state: "scan to the last batch, warm; the last 1 % of the rows appended by 10 commits",
+    name: "whole table, 1 % replaced",
+    state: "scan to the last batch, warm; 1 % of the rows, at random, replaced by 10 commits of upserts",
 };
 /// A whole table that nobody has read yet.
 pub const WHOLE_FIRST: Subject = Subject {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use pillion::{Cache, Table, TableDefinition};
+use pillion::{Cache, CacheOptions, Table, TableDefinition};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -22,8 +22,16 @@ impl Stored {
     /// # Errors
     /// The folder cannot be made.
     pub fn create() -> Result<Self> {
+        Self::create_with(CacheOptions::new())
+    }
+
+    /// An empty cache with these settings.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn create_with(options: CacheOptions) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        Ok(Self { cache: Cache::open(dir.path())?, dir })
+        Ok(Self { cache: options.open(dir.path())?, dir })
     }
 
     /// The cache.
@@ -57,17 +65,17 @@ impl Stored {
         self.load_points_in_parts(&all, &bounds)
     }
 
-    /// Loads batches of [`Points`] in one commit, but for their last hundredth, which is appended in ten more, and warms the
-    /// table up.
+    /// Loads batches of `points` in one commit, replaces a hundredth of the rows by ten more, and warms the table up.
     ///
     /// # Errors
     /// The cache refuses.
-    pub fn load_points_and_append(&self, batches: &[RecordBatch]) -> Result<Table> {
-        let all = arrow::compute::concat_batches(&Points::schema(), batches)?;
-        let loaded = all.num_rows() / 100 * 99;
-        let bounds = (0..=10).map(|number| loaded + (all.num_rows() - loaded) * number / 10);
-        let bounds: Vec<usize> = std::iter::once(0).chain(bounds).collect();
-        self.load_points_in_parts(&all, &bounds)
+    pub fn load_points_and_replace(&self, points: Points, batches: Vec<RecordBatch>) -> Result<Table> {
+        let table = self.load_points(batches)?;
+        for change in points.changes(10, (points.rows() / 1_000).max(1))? {
+            table.upsert(change)?;
+        }
+        warm_up(&table)?;
+        Ok(table)
     }
 
     fn load_points_in_parts(&self, all: &RecordBatch, bounds: &[usize]) -> Result<Table> {

@@ -8,10 +8,12 @@
 mod bulk;
 mod lookup;
 mod query;
+mod upsert;
 
 pub use bulk::{Load, OpenAndGet};
 pub use lookup::{GetAbsent, GetMany, GetPoint, GetTrip};
 pub use query::{Computed, Groups, PointText, Range};
+pub use upsert::{Upsert, apply_changes};
 
 use std::path::Path;
 

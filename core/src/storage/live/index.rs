@@ -52,19 +52,29 @@ impl TailIndex {
         HEADER_WORDS + WORDS_A_ROW * capacity
     }
 
-    /// An empty index in words that are zero; the capacity is a power of two.
+    /// An empty index in words that are zero; the capacity is a power of two. Nobody takes it for one before it is
+    /// [published](Self::publish).
     pub(crate) fn create(words: Words, capacity: usize) -> Self {
         debug_assert!(capacity.is_power_of_two() && words.len() >= Self::words_for(capacity));
-        for (word, value) in [MAGIC, FORMAT_VERSION.into(), capacity as u64].into_iter().enumerate() {
-            words.store(word, value, Ordering::Relaxed);
-        }
+        words.store(1, FORMAT_VERSION.into(), Ordering::Relaxed);
+        words.store(2, capacity as u64, Ordering::Relaxed);
         Self { words, capacity }
+    }
+
+    /// Lets readers find it, with everything that was put into it before.
+    pub(crate) fn publish(&self) {
+        // SYNC POINT: index published.
+        self.words.store(0, MAGIC, Ordering::Release);
     }
 
     /// The index that its owner keeps in these words; `None` if they are none.
     pub(crate) fn open(words: Words) -> Option<Self> {
         let load = |word| words.load(word, Ordering::Relaxed);
-        if words.len() < HEADER_WORDS || load(0) != MAGIC || load(1) > FORMAT_VERSION.into() {
+        // SYNC POINT: index published.
+        if words.len() < HEADER_WORDS
+            || words.load(0, Ordering::Acquire) != MAGIC
+            || load(1) > FORMAT_VERSION.into()
+        {
             return None;
         }
         let capacity = usize::try_from(load(2)).ok().filter(|capacity| capacity.is_power_of_two())?;
@@ -391,4 +401,24 @@ fn join(high: u32, low: u32) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "bounded by the capacity")]
 fn narrow(row: usize) -> u32 {
     row as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::format::FIRST_CAPACITY;
+
+    #[test]
+    fn an_index_in_the_making_is_none() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8 * TailIndex::words_for(FIRST_CAPACITY) as u64).unwrap();
+        let open = || TailIndex::open(Words::map_foreign(&file).unwrap());
+        assert!(open().is_none());
+        let index = TailIndex::create(Words::map_owned(&file).unwrap(), FIRST_CAPACITY);
+        index.insert(0, 7, 1, 0, |_, _| Ok(false)).unwrap();
+        assert!(open().is_none(), "readers go on with the one before it");
+        index.publish();
+        let found = open().unwrap().find(7, 1, |row, _| Ok(row == 0)).unwrap();
+        assert_eq!(found, Some(FoundRow { row: 0, batch: 0, deleted_at: 0 }));
+    }
 }

@@ -48,11 +48,20 @@ impl Indexes {
         let dir = files.live_dir();
         let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
         let prefix = format!("{owner}-{table}-{since}-");
-        let capacities = names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
-        let path = files.tail_path(owner, table, since, capacities.max().unwrap_or(FIRST_CAPACITY));
-        let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
-        let index = words.and_then(TailIndex::open);
-        index.ok_or_else(|| Error::io("map", &path, std::io::ErrorKind::NotFound.into()))
+        let mut capacities: Vec<usize> =
+            names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect();
+        capacities.sort_unstable_by(|a, b| b.cmp(a));
+        // The largest may be in the making, while the one before it has everything that readers know of.
+        for &capacity in &capacities {
+            let path = files.tail_path(owner, table, since, capacity);
+            let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
+            if let Some(index) = words.and_then(TailIndex::open) {
+                return Ok(index);
+            }
+        }
+        let path =
+            files.tail_path(owner, table, since, capacities.first().copied().unwrap_or(FIRST_CAPACITY));
+        Err(Error::io("map", &path, std::io::ErrorKind::NotFound.into()))
     }
 
     /// Removes the file of an index; who has mapped it reads on.

@@ -50,7 +50,7 @@ impl TableState {
     /// Bytes of its segments on disk, and of its rows in the log.
     pub(crate) fn bytes(&self) -> u64 {
         let segments: u64 = self.segments.iter().map(|segment| segment.record().len).sum();
-        segments + self.tails.iter().map(TailView::bytes).sum::<u64>()
+        segments + self.tails.iter().map(|tail| tail.bytes).sum::<u64>()
     }
 
     /// Whether all its rows stand in segments, none of which has deleted rows.

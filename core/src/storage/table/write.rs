@@ -48,7 +48,11 @@ impl TableState {
         let is_keyed = !self.shape.primary_key.is_empty();
         let index = is_keyed.then(|| {
             let capacity = capacity_for(rows.max(deletions));
-            context.indexes.get(context.files, self.id(), context.sequence, capacity).map(Arc::new)
+            let index = context.indexes.get(context.files, self.id(), context.sequence, capacity)?;
+            if context.indexes.are_written() {
+                index.publish();
+            }
+            Ok(Arc::new(index))
         });
         self.tails.push(TailView::new(context.log, context.sequence, index.transpose()?));
         Ok(())
@@ -77,6 +81,7 @@ impl TableState {
         }
         let larger = context.indexes.get(context.files, table, since, capacity_for(needed))?;
         larger.copy_from(index, tail.rows);
+        larger.publish();
         index.mark_replaced();
         context.indexes.remove(context.files, table, since, index.capacity());
         tail.index = Some(Arc::new(larger));

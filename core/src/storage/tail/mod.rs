@@ -52,13 +52,15 @@ pub(crate) struct TailView {
     pub(crate) batches: usize,
     /// Rows in them, deleted ones included.
     pub(crate) rows: usize,
+    /// Bytes of these rows; counted as they come, because every write asks for them.
+    pub(crate) bytes: u64,
 }
 
 impl TailView {
     /// An empty tail.
     pub(crate) fn new(log: u64, since: u64, index: Option<Arc<TailIndex>>) -> Self {
         let tail = Tail { log, since, batches: AppendList::default() };
-        Self { tail: Arc::new(tail), index, batches: 0, rows: 0 }
+        Self { tail: Arc::new(tail), index, batches: 0, rows: 0, bytes: 0 }
     }
 
     /// Its batches, oldest first.
@@ -76,6 +78,7 @@ impl TailView {
     pub(crate) fn push(&mut self, rows: RecordBatch, sequence: u64) -> Result<()> {
         let first = u32::try_from(self.rows).map_err(|_| Error::internal("a tail has too many rows"))?;
         let len = rows.num_rows();
+        self.bytes += rows.columns().iter().map(|column| column.get_buffer_memory_size() as u64).sum::<u64>();
         self.tail.batches.set(self.batches, TailBatch { rows: Arc::new(rows), first, sequence });
         self.batches += 1;
         self.rows += len;
@@ -134,14 +137,6 @@ impl TailView {
         let mut live = BooleanBufferBuilder::new(len);
         (0..len).for_each(|row| live.append(is_live(row)));
         Some(live.finish())
-    }
-
-    /// Bytes of its rows.
-    pub(crate) fn bytes(&self) -> u64 {
-        let len = |batch: &TailBatch| {
-            batch.rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum::<usize>()
-        };
-        self.batches().map(|batch| len(batch) as u64).sum()
     }
 }
 

@@ -1,0 +1,50 @@
+//! An owner that is killed when its log is nearly full.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use pillion::Cache;
+
+use super::{DIRECTORY, Process, say_ready};
+use crate::Result;
+use crate::data::Points;
+
+pub(super) const ROLE: &str = "filler";
+/// Rows of a commit.
+pub const FILL_ROWS: u64 = 1_000;
+/// Commits: rows are moved out of the log from 262,144 on.
+pub const FILL_COMMITS: u64 = 250;
+/// Names the number of rows that keys are taken from.
+const ROWS: &str = "PILLION_BENCH_ROWS";
+
+/// Upserts into the table of the cache in `dir`, in another process, until the log is nearly full, and kills that process.
+/// The keys are among the first of `points`.
+///
+/// # Errors
+/// The process cannot be started, or fails.
+pub fn fill_and_kill(dir: &Path, points: Points) -> Result<()> {
+    let rows = points.rows().to_string();
+    let mut process = Process::start(ROLE, &[(DIRECTORY, dir.as_os_str()), (ROWS, OsStr::new(&rows))])?;
+    process.child.kill()?;
+    process.child.wait()?;
+    Ok(())
+}
+
+/// In the process.
+pub(super) fn play(dir: &Path) -> Result<()> {
+    let rows = std::env::var(ROWS)?.parse()?;
+    let cache = Cache::open(dir)?;
+    let table = cache.table(Points::NAME)?;
+    let points = Points::new(rows);
+    for change in points.changes(FILL_COMMITS, FILL_ROWS.min(rows))? {
+        table.upsert(change)?;
+    }
+    if table.info()?.logged_rows == 0 {
+        return Err("nothing is in the log".into());
+    }
+    say_ready()?;
+    // It waits to be killed.
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,72 @@
+//! Opening what an owner left.
+
+use std::path::PathBuf;
+
+use pillion::Cache;
+
+use super::Stored;
+use super::lookup::read_point;
+use crate::Result;
+use crate::data::{Keys, Points};
+use crate::harness::{Contestant, Sink};
+use crate::process::fill_and_kill;
+use tempfile::TempDir;
+
+/// Opens a cache and looks a first key up. Closing it, and what comes before, is not timed.
+#[derive(Debug)]
+pub struct Restart {
+    dir: TempDir,
+    keys: Keys,
+    changed: Points,
+    is_killed: bool,
+    opened: Option<Cache>,
+}
+
+impl Restart {
+    /// A cache of `points` whose owner closed it; rows of `changed`, which are some of them, were upserted before.
+    ///
+    /// # Errors
+    /// The cache cannot be made.
+    pub fn clean(points: Points, changed: Points) -> Result<Self> {
+        let stored = Stored::create()?;
+        stored.load_points(points.batches()?)?;
+        let dir = stored.close()?;
+        let this = Self { dir, keys: Keys::new(changed), changed, is_killed: false, opened: None };
+        this.fill()?;
+        Cache::open(this.path())?.close()?;
+        Ok(this)
+    }
+
+    /// As [`clean`](Self::clean), but before every call the rows are upserted again, until the log is nearly full, and the
+    /// owner is killed.
+    ///
+    /// # Errors
+    /// The cache cannot be made.
+    pub fn killed(points: Points, changed: Points) -> Result<Self> {
+        Ok(Self { is_killed: true, ..Self::clean(points, changed)? })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().to_path_buf()
+    }
+
+    fn fill(&self) -> Result<()> {
+        fill_and_kill(self.dir.path(), self.changed)
+    }
+}
+
+impl Contestant for Restart {
+    fn prepare(&mut self, _: u64) -> Result<()> {
+        if self.is_killed { self.fill() } else { Ok(()) }
+    }
+
+    fn call(&mut self, call: u64, sink: &mut impl Sink) -> Result<()> {
+        let cache = self.opened.insert(Cache::open(self.dir.path())?);
+        let row = cache.table(Points::NAME)?.get(self.keys.present(call))?;
+        read_point(row.as_ref(), sink)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.opened.take().map_or(Ok(()), |cache| Ok(cache.close()?))
+    }
+}

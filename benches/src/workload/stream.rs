@@ -1,0 +1,121 @@
+//! Changes that come while others read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use pillion::Table;
+
+use super::lookup::read_point;
+use crate::Result;
+use crate::data::Keys;
+use crate::harness::{Forget, Histogram, timed};
+
+/// Lookups between two pauses of a reader.
+const BURST: u64 = 100;
+/// A reader's pause: few enough lookups that readers and the writer do not fight for processors.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What became of a stream of commits.
+#[derive(Clone, Debug)]
+pub struct Streamed {
+    /// Time of each commit.
+    pub commits: Histogram,
+    /// Rows of all commits.
+    pub rows: u64,
+    /// Time of everything.
+    pub elapsed: Duration,
+}
+
+impl Streamed {
+    /// Rows by time.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    pub fn rows_per_second(&self) -> f64 {
+        self.rows as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Upserts `changes` over and over for at least this time, as fast as it goes; ends with the last of them, so that what the
+/// table holds does not depend on the time.
+///
+/// # Errors
+/// The table refuses.
+pub fn stream(table: &Table, changes: &[RecordBatch], time: Duration) -> Result<Streamed> {
+    let (started, mut commits, mut rows) = (Instant::now(), Histogram::new(), 0);
+    while started.elapsed() < time {
+        for change in changes {
+            timed(&mut commits, || Ok(table.upsert(change.clone())?))?;
+            rows += change.num_rows() as u64;
+        }
+    }
+    Ok(Streamed { commits, rows, elapsed: started.elapsed() })
+}
+
+/// Upserts `changes` over and over for this time, so many a second: a commit that is late is made up for.
+///
+/// # Errors
+/// The table refuses.
+pub fn stream_paced(
+    table: &Table,
+    changes: &[RecordBatch],
+    per_second: u32,
+    time: Duration,
+) -> Result<Streamed> {
+    let (started, mut commits, mut rows) = (Instant::now(), Histogram::new(), 0);
+    let mut next = Duration::ZERO;
+    for change in changes.iter().cycle() {
+        let now = started.elapsed();
+        if now >= time {
+            break;
+        }
+        if next > now {
+            std::thread::sleep((next - now).max(PAUSE));
+        }
+        timed(&mut commits, || Ok(table.upsert(change.clone())?))?;
+        rows += change.num_rows() as u64;
+        next += Duration::from_secs(1) / per_second;
+    }
+    Ok(Streamed { commits, rows, elapsed: started.elapsed() })
+}
+
+/// Looks rows up for some time, in bursts, and reads every column; returns how many rows were not found, though all are
+/// there.
+///
+/// # Errors
+/// The table refuses.
+pub fn read_for(table: &Table, keys: Keys, histogram: &mut Histogram, time: Duration) -> Result<u64> {
+    let (started, mut missed) = (Instant::now(), 0);
+    while started.elapsed() < time {
+        for _ in 0..BURST {
+            let key = keys.present(histogram.count());
+            let found = timed(histogram, || match table.get(key)? {
+                Some(row) => read_point(Some(&row), &mut Forget).map(|()| true),
+                None => Ok(false),
+            })?;
+            missed += u64::from(!found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(missed)
+}
+
+/// Looks rows up until told, in bursts, and reads every column.
+///
+/// # Errors
+/// The table refuses.
+pub fn read_until(table: &Table, keys: Keys, stop: &AtomicBool) -> Result<Histogram> {
+    let mut histogram = Histogram::new();
+    while !stop.load(Ordering::Relaxed) {
+        burst(table, keys, &mut histogram)?;
+        std::thread::sleep(PAUSE);
+    }
+    Ok(histogram)
+}
+
+pub(super) fn burst(table: &Table, keys: Keys, histogram: &mut Histogram) -> Result<()> {
+    for _ in 0..BURST {
+        let key = keys.present(histogram.count());
+        timed(histogram, || read_point(table.get(key)?.as_ref(), &mut Forget))?;
+    }
+    Ok(())
+}
