@@ -272,13 +272,13 @@ fn try_reload(
     };
     // What the owner wrote and did not publish yet may still fail.
     let until = head.map(|head| head.version.sequence);
-    // The indexes of the owner tell nothing of tails that ended meanwhile: all are made here first.
+    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
     let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
     if let Some(known) = known {
         state.adopt(known);
     }
     if let Some(head) = head.filter(|head| !head.closed) {
-        state.follow_tails(files, head.owner)?;
+        state.follow_tails(files, head.owner);
     }
     let opened = state.open_segments();
     if all_segments {

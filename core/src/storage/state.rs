@@ -263,24 +263,26 @@ impl State {
         }
     }
 
-    /// Takes the indexes of its tails from the files of an owner that made the same tails.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Io`] if the owner has moved on.
-    pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64) -> Result<()> {
+    /// Takes the indexes of its tails from the files of an owner that made the same tails. Where the owner has none any
+    /// more, because the tail ended meanwhile, that of this process stays, which says the same of this version; it counts
+    /// as replaced, so that nobody follows later commits with it.
+    pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64) {
         for (&id, table) in &mut self.tables {
             let is_indexed = table.tails.iter().any(|tail| tail.index.is_some());
             if !is_indexed {
                 continue;
             }
             for tail in &mut Arc::make_mut(table).tails {
-                if tail.index.is_some() {
-                    let index = Indexes::Followed(owner).get(files, id, tail.tail.since, 0)?;
-                    tail.index = Some(Arc::new(index));
+                let Some(own) = &tail.index else { continue };
+                match Indexes::Followed(owner).get(files, id, tail.tail.since, 0) {
+                    Ok(index) => tail.index = Some(Arc::new(index)),
+                    Err(error) => {
+                        tracing::debug!(%error, "a tail ended while it was read");
+                        own.mark_replaced();
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// Maps every segment that is not mapped yet. A damaged one is left to the reads that need it.
