@@ -75,7 +75,7 @@ impl Opened {
 impl Embedded {
     fn open_change(&self, change: Change) -> Result<Opened> {
         let opened = |table: u64, rows: Input, change| -> Result<Opened> {
-            let schema = self.table_by_id(table)?.schema;
+            let schema = local::table_of(&self.store().state(), table)?.shape.schema.clone();
             Ok(Opened::Rows { rows: rows.open(Some(&schema))?, change, table })
         };
         match change {

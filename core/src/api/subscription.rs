@@ -61,7 +61,7 @@ impl Subscription {
                     }
                 }
             }
-            let now = self.table.info()?.version;
+            let now = self.table.version()?;
             if now != self.version {
                 self.current = Some(self.table.changes(self.version)?);
                 continue;

@@ -180,6 +180,11 @@ impl Table {
         self.backend.write(vec![change], SystemTime::now())
     }
 
+    /// The newest version of its cache.
+    pub(crate) fn version(&self) -> Result<Version> {
+        self.backend.version()
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> u64 {
         self.id

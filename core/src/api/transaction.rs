@@ -114,7 +114,9 @@ impl Transaction {
     /// Makes the changes in one commit and returns its version; without any, the newest version.
     ///
     /// Blocks until all rows are read and logged. Rows that fit together into about 2 MiB are logged; more are written
-    /// into files first, as [`Table::append`] says.
+    /// into files first, as [`Table::append`] says. An upsert of so many must come before other changes of its table in
+    /// the transaction, and through a sidecar a transaction of several changes has at most 4 MiB of rows; what does not
+    /// fit is refused with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
     ///
     /// # Errors
     /// Those of each change; none of them is then made. [`OutcomeUnknown`](crate::ErrorCode::OutcomeUnknown) if the disk

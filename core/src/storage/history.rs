@@ -153,8 +153,14 @@ impl Reader<'_> {
         let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
         numbers.sort_unstable();
+        // The newest file that begins at or before it has what follows it; those before are not looked into.
+        let begins = |&number: &u64| {
+            let path = dir.join(log::file_name(number));
+            LogFile::base_sequence_of(vfs, &path).is_some_and(|base| base <= since.sequence)
+        };
+        let first = numbers.iter().rposition(begins).ok_or_else(gone)?;
         let mut logs = Vec::new();
-        for number in numbers {
+        for &number in &numbers[first..] {
             match LogFile::read(vfs, &dir.join(log::file_name(number))) {
                 Ok(Some(file)) => logs.push(file),
                 // What is not there any more is noticed below.
@@ -163,9 +169,7 @@ impl Reader<'_> {
                 Err(error) => return Err(error),
             }
         }
-        // The newest file that begins at or before it has what follows it.
-        let first = logs.iter().rposition(|file| file.base_sequence() <= since.sequence).ok_or_else(gone)?;
-        for (position, file) in logs.iter().enumerate().skip(first) {
+        for (position, file) in logs.iter().enumerate() {
             if file.base_sequence() > self.next {
                 return Err(gone());
             }
@@ -182,7 +186,7 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, file: &LogFile, limit: u64) -> Result<()> {
-        let mut offset = file.start();
+        let mut offset = file.behind(self.next);
         while let Some((record, end)) = file.record_at(offset) {
             let sequence = record.version.sequence;
             if sequence > limit {

@@ -76,10 +76,10 @@ impl Words {
             Place::Foreign(map) => map.as_ptr().cast::<u64>().cast_mut(),
             Place::Private(words) => return &words[word],
         };
-        // SAFETY: the map is page-aligned and so word-aligned, `word` is within it, and it stays mapped as long as
-        // `self` lives; every access by any process is an atomic access of a whole word. To a foreign map, which is
-        // read-only, `store` writes nothing; loads of a word are defined for read-only memory on the platforms that
-        // we support.
+        // A foreign map is read-only: `store` refuses it, and loads of a word are defined for read-only memory on the
+        // platforms that we support.
+        // SAFETY: the map is page-aligned and so word-aligned, `word` is within it, and it stays mapped as long as `self`
+        // lives; every access by any process is an atomic access of a whole word.
         unsafe { AtomicU64::from_ptr(first.add(word)) }
     }
 }

@@ -91,6 +91,17 @@ impl LogFile {
         Some((record, end))
     }
 
+    /// Offset behind the records up to a sequence, whose bodies are not looked into.
+    pub(crate) fn behind(&self, sequence: u64) -> usize {
+        let mut offset = self.start();
+        while let Some((version, len)) = self.bytes().get(offset..).and_then(Record::peek)
+            && version.sequence <= sequence
+        {
+            offset += len;
+        }
+        offset
+    }
+
     /// Offset of the first record.
     pub(crate) fn start(&self) -> usize {
         LOG_HEADER_LEN

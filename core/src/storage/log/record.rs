@@ -126,12 +126,23 @@ impl<'a> Record<'a> {
         bytes
     }
 
+    /// The version of the record at the start of `bytes`, and its bytes in the file, by its header alone.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(Version, usize)> {
+        let header = Self::header(bytes)?;
+        let version = Version { incarnation: u64_at(header, 8)?, sequence: u64_at(header, 16)? };
+        let body_len = usize::try_from(u64_at(header, 24)?).ok().filter(|len| *len <= RECORD_BODY_MAX)?;
+        Some((version, align_up(RECORD_HEADER_LEN + body_len, RECORD_ALIGNMENT)))
+    }
+
+    /// The header at the start of `bytes`, if one stands there whole.
+    fn header(bytes: &[u8]) -> Option<&[u8]> {
+        let header = bytes.get(..RECORD_HEADER_LEN)?;
+        (header[..4] == RECORD_MAGIC && u64_at(header, 56)? == checksum(&header[..56])).then_some(header)
+    }
+
     /// The record at the start of `bytes`, if one stands there whole.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let header = bytes.get(..RECORD_HEADER_LEN)?;
-        if header[..4] != RECORD_MAGIC || u64_at(header, 56)? != checksum(&header[..56]) {
-            return None;
-        }
+        let header = Self::header(bytes)?;
         let kind = match u32_at(header, 4)? {
             1 => RecordKind::Opened,
             2 => RecordKind::Commit,

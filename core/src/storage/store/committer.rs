@@ -25,6 +25,8 @@ pub(super) struct Committer {
     /// Sequences of the manifests kept, newest first.
     manifests: Vec<u64>,
     retired: Vec<Retired>,
+    /// Bytes of those that were retired since the newest manifest, which the next one lets go of.
+    pub(super) retired_since: u64,
     /// Whether the newest manifest lacks commits.
     pub(super) uncheckpointed: bool,
     /// Rows and deletions in the log file.
@@ -74,6 +76,7 @@ impl Committer {
             poison: None,
             manifests,
             retired: Vec::new(),
+            retired_since: 0,
             uncheckpointed,
             rows: 0,
             records: 0,
@@ -147,6 +150,7 @@ impl Committer {
     }
 
     pub(super) fn retire(&mut self, segments: &[Arc<SegmentHandle>], dropped_at: u64) {
+        self.retired_since += segments.iter().map(|segment| segment.record().len).sum::<u64>();
         self.retired.extend(segments.iter().map(|segment| Retired {
             path: segment.path(),
             bytes: segment.record().len,
@@ -189,6 +193,7 @@ impl Committer {
         let written = manifest.write(vfs, &files.dir);
         self.poison_unless_full(written)?;
         self.manifests.insert(0, state.version.sequence);
+        self.retired_since = 0;
         self.manifests.truncate(MANIFESTS_KEPT);
         // Those that are superseded, and those that were found damaged.
         for sequence in manifest::list(vfs, &files.dir)? {

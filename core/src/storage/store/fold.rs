@@ -25,7 +25,7 @@ const FOLD_LOG_BYTES: u64 = 32 << 20;
 const FOLD_ROWS: usize = 1 << 18;
 /// ... or this many commits ...
 const FOLD_RECORDS: usize = 1 << 13;
-/// ... or when segments of this many bytes wait for a manifest to be removed.
+/// ... or when segments of this many bytes were dropped since the last manifest.
 const FOLD_RETIRED_BYTES: u64 = 64 << 20;
 
 /// Rows of a table that were written anew.
@@ -46,7 +46,7 @@ impl Store {
         committer.log.len() >= FOLD_LOG_BYTES
             || committer.rows >= FOLD_ROWS
             || committer.records >= FOLD_RECORDS
-            || committer.retired_bytes() >= FOLD_RETIRED_BYTES
+            || committer.retired_since >= FOLD_RETIRED_BYTES
     }
 
     /// Tells the thread that moves rows that there is work.

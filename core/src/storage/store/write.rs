@@ -358,18 +358,16 @@ impl Store {
         for (table, rows) in ready.iter().filter_map(Ready::inline_rows) {
             *needed.entry(table).or_default() += rows;
         }
-        let before = self.state.load_full();
-        let context = self.context(committer, before.version.sequence + 1);
-        let mut grown: Option<State> = None;
         for (table, rows) in needed {
+            let before = self.state.load_full();
             let Some(current) = before.tables.get(&table) else { continue };
-            let mut table = current.clone();
-            // A larger index must stay also if this commit fails: readers in other processes may have found it.
-            if Arc::make_mut(&mut table).grow_tail(&context, rows, rows)? {
-                grown.get_or_insert_with(|| (*before).clone()).tables.insert(table.shape.id, table);
-                if let Some(grown) = &grown {
-                    self.state.store(Arc::new(grown.clone()));
-                }
+            let context = self.context(committer, before.version.sequence + 1);
+            let mut current = current.clone();
+            if Arc::make_mut(&mut current).grow_tail(&context, rows, rows)? {
+                // It must stay also if this commit fails: readers in other processes may have found it.
+                let mut grown = (*before).clone();
+                grown.tables.insert(table, current);
+                self.state.store(Arc::new(grown));
             }
         }
         Ok(())

@@ -64,17 +64,13 @@ impl TableState {
     /// # Errors
     /// As [`begin_tail`](Self::begin_tail); the tail is as before.
     pub(crate) fn grow_tail(&mut self, context: &Context<'_>, rows: usize, deletions: usize) -> Result<bool> {
-        let Some(number) = self.current_tail(context.log) else { return Ok(false) };
+        // Who follows took the owner's before the commit, with room for it.
+        let Some(number) = self.current_tail(context.log).filter(|_| context.indexes.are_written()) else {
+            return Ok(false);
+        };
         let (table, tail) = (self.id(), &mut self.tails[number]);
         let Some(index) = &tail.index else { return Ok(false) };
         let since = tail.tail.since;
-        if !context.indexes.are_written() {
-            let is_replaced = index.is_replaced();
-            if is_replaced {
-                tail.index = Some(Arc::new(context.indexes.get(context.files, table, since, 0)?));
-            }
-            return Ok(is_replaced);
-        }
         let needed = (tail.rows + rows).max(index.deletions() + deletions);
         if needed <= index.capacity() {
             return Ok(false);
@@ -204,40 +200,20 @@ impl TableState {
         segments: &[Arc<SegmentHandle>],
         sequence: u64,
     ) -> Result<()> {
-        for (index, row) in self.tail_rows_in(segments, sequence)? {
-            index.delete(row, sequence);
-        }
-        Ok(())
-    }
-
-    /// Live rows of tails whose keys are in some segments.
-    ///
-    /// # Errors
-    /// [`Corrupt`](ErrorCode::Corrupt) or [`Io`](ErrorCode::Io).
-    pub(crate) fn tail_rows_in(
-        &self,
-        segments: &[Arc<SegmentHandle>],
-        sequence: u64,
-    ) -> Result<Vec<(Arc<crate::storage::live::TailIndex>, u32)>> {
-        let mut found = Vec::new();
         for tail in &self.tails {
             let Some(index) = &tail.index else { continue };
             for batch in tail.batches() {
                 let keys = KeyColumn::of(&batch.rows, &self.shape.primary_key)?;
                 for ((key, hash), row) in keys.iter().zip(batch.first..) {
-                    let deleted_at = index.deleted_at(row);
-                    if deleted_at != 0 && deleted_at <= sequence {
-                        continue;
-                    }
                     for segment in segments.iter().filter(|segment| segment.may_hold(key)) {
                         if segment.open()?.find(hash, key)?.is_some() {
-                            found.push((index.clone(), row));
+                            index.delete(row, sequence);
                         }
                     }
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Removes every row.
