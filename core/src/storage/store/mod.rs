@@ -1,9 +1,11 @@
 //! The owner of a directory: commits, checkpoints, removal of what nobody needs.
 
+mod change;
 mod committer;
 mod fold;
 mod merge;
 mod opening;
+mod plan;
 mod write;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
+pub(crate) use self::change::{Change, Incoming};
 use self::committer::Committer;
 #[cfg(test)]
 pub(crate) use self::opening::logged_segments;
@@ -22,7 +25,6 @@ use self::opening::{
     begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, remove_other_indexes, take_lock,
     whole_manifests,
 };
-pub(crate) use self::write::{Change, Incoming};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::edit::CatalogRecord;

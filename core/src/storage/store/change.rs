@@ -1,0 +1,110 @@
+//! The changes of a commit, as they are asked for and as they are ready to be committed.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::api::error::Result;
+use crate::storage::load::NewSegments;
+use crate::storage::table::TableShape;
+use crate::storage::tail::KeyColumn;
+
+/// Rows that come.
+pub(crate) type Incoming<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch>>;
+
+/// One change of a commit.
+pub(crate) enum Change<'a> {
+    /// Rows are added; none may have a key that is there.
+    Append { table: u64, rows: Incoming<'a> },
+    /// Rows are added in the place of those with the same keys; of rows with the same key the last counts.
+    Upsert { table: u64, rows: Incoming<'a> },
+    /// The rows with some keys are gone.
+    Delete { table: u64, keys: KeyColumn },
+    /// Rows take the place of all rows.
+    Replace { table: u64, rows: Incoming<'a> },
+    /// All rows are gone.
+    Truncate { table: u64 },
+    /// The table is gone.
+    Drop { table: u64 },
+    /// A source told everything up to a position.
+    Position { source: String, position: Vec<u8> },
+}
+
+impl Change<'_> {
+    pub(super) fn adds_rows(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Upsert { .. } | Self::Replace { .. })
+    }
+
+    pub(super) fn table(&self) -> Option<u64> {
+        match *self {
+            Self::Append { table, .. }
+            | Self::Upsert { table, .. }
+            | Self::Delete { table, .. }
+            | Self::Replace { table, .. }
+            | Self::Truncate { table }
+            | Self::Drop { table } => Some(table),
+            Self::Position { .. } => None,
+        }
+    }
+}
+
+/// A change whose rows were read, checked and, where they are many, written.
+pub(super) enum Ready {
+    Insert { shape: Arc<TableShape>, rows: Rows, upsert: bool },
+    Delete { shape: Arc<TableShape>, keys: KeyColumn },
+    Replace { shape: Arc<TableShape>, new: NewSegments },
+    Truncate { table: u64 },
+    Drop { table: u64 },
+    Position { source: String, position: Vec<u8> },
+    Define { shape: Arc<TableShape>, new: NewSegments },
+}
+
+pub(super) enum Rows {
+    Inline(RecordBatch),
+    Segments(NewSegments),
+}
+
+impl Ready {
+    /// Bytes of its new segments.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        match self {
+            Self::Insert { rows: Rows::Segments(new), .. }
+            | Self::Replace { new, .. }
+            | Self::Define { new, .. } => new.segments().iter().map(|segment| segment.record().len).sum(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn segments(self) -> Option<NewSegments> {
+        match self {
+            Self::Insert { rows: Rows::Segments(new), .. }
+            | Self::Replace { new, .. }
+            | Self::Define { new, .. } => Some(new),
+            _ => None,
+        }
+    }
+
+    pub(super) fn table(&self) -> Option<u64> {
+        match self {
+            Self::Insert { shape, .. }
+            | Self::Delete { shape, .. }
+            | Self::Replace { shape, .. }
+            | Self::Define { shape, .. } => Some(shape.id),
+            Self::Truncate { table } | Self::Drop { table } => Some(*table),
+            Self::Position { .. } => None,
+        }
+    }
+
+    pub(super) fn inline_rows(&self) -> Option<(u64, usize)> {
+        match self {
+            Self::Insert { rows: Rows::Inline(rows), shape, .. } => Some((shape.id, rows.num_rows())),
+            Self::Delete { keys, shape } => Some((shape.id, keys.len())),
+            _ => None,
+        }
+    }
+
+    /// Whether it deletes rows of segments in another way than row by row.
+    pub(super) fn replaces_in_bulk(&self) -> bool {
+        matches!(self, Self::Insert { rows: Rows::Segments(_), upsert: true, .. })
+    }
+}
