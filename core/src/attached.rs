@@ -184,6 +184,7 @@ impl Backend for Attached {
             version: state.version,
             tables: local::tables(&state),
             damage: self.damage.clone(),
+            poisoned: None,
             owner: follower.owner_seen().map(|(at, closed)| OwnerSeen { at, closed }),
         })
     }

@@ -224,6 +224,7 @@ impl Backend for Embedded {
             version: state.version,
             tables: local::tables(&state),
             damage: self.store().damage().map(str::to_owned),
+            poisoned: self.store().poison(),
             owner: None,
         })
     }

@@ -27,7 +27,7 @@ pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
 impl Newest for Arc<Store> {
     #[inline]
     fn newest(&self) -> Result<Guard<Arc<State>>> {
-        Ok(self.state())
+        Store::newest(self)
     }
 }
 

@@ -75,8 +75,9 @@ pub enum Command {
     /// it is, so a restart takes no longer for larger tables; `reload = "start"` loads it anew.
     ///
     /// SIGTERM and SIGINT end it: it stops accepting, lets calls finish, closes the cache and
-    /// exits with 0. A second one ends it at once, and loses nothing that was committed. It logs
-    /// to standard error; the line with "ready" comes once, when clients are served.
+    /// exits with 0. A second one ends it at once, and loses nothing that was committed. When the
+    /// disk fails it ends in the same way, with 5; started again, it recovers what is there. It
+    /// logs to standard error; the line with "ready" comes once, when clients are served.
     #[command(verbatim_doc_comment)]
     Serve(ServeArgs),
     /// Look at the configuration of a sidecar

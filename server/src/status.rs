@@ -84,6 +84,9 @@ fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "version    {}", status.version)?;
     writeln!(out, "tables     {} with {rows} in {bytes}", status.tables.len())?;
     writeln!(out, "damage     {}", printable(status.damage.as_deref().unwrap_or("none found")))?;
+    if let Some(poisoned) = &status.poisoned {
+        writeln!(out, "writes     refused: {}", printable(poisoned))?;
+    }
     if status.tables.is_empty() {
         return Ok(());
     }
@@ -132,6 +135,7 @@ fn json(status: &Status) -> Json {
         "owner": status.owner.map(|owner| json!({ "seen_at": moment(owner.at), "closed": owner.closed })),
         "version": status.version.to_string(),
         "damage": status.damage,
+        "poisoned": status.poisoned,
         "tables": status.tables.iter().map(table_json).collect::<Json>(),
     })
 }

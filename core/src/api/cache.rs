@@ -341,6 +341,9 @@ pub struct Status {
     pub tables: Vec<TableInfo>,
     /// What was found damaged when it was opened, and left out.
     pub damage: Option<String>,
+    /// What went wrong with the disk, if a write failed since: the cache takes no more of them, and its owner must open it
+    /// again. Attached handles are not told; the sidecar is asked for it with a remote one.
+    pub poisoned: Option<String>,
     /// The owner, if that is another process that was ever seen.
     pub owner: Option<OwnerSeen>,
 }

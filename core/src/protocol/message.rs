@@ -429,6 +429,7 @@ pub(crate) struct StatusReply {
     pub(crate) version: Version,
     pub(crate) tables: Vec<InfoMessage>,
     pub(crate) damage: Option<String>,
+    pub(crate) poisoned: Option<String>,
 }
 
 /// An error on the wire: its stable number and its message.

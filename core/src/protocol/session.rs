@@ -324,6 +324,7 @@ impl Session {
                     version: status.version,
                     tables: infos(status.tables)?,
                     damage: status.damage,
+                    poisoned: status.poisoned,
                 })
             }
             Call::Share => self.share(&decode(body)?, descriptor),

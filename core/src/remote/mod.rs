@@ -377,6 +377,7 @@ impl Backend for Remote {
             version: reply.version,
             tables: reply.tables.into_iter().map(InfoMessage::into_info).collect::<Result<_>>()?,
             damage: reply.damage,
+            poisoned: reply.poisoned,
             owner: None,
         })
     }

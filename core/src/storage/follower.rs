@@ -152,7 +152,7 @@ impl Follower {
             Some((lost, now)) => Err(Error::new(
                 ErrorCode::WentBack,
                 format!(
-                    "version {lost} was lost in a crash of the cache's owner, whose version is now {now}; \
+                    "version {lost} was lost in a crash of the cache's owner, or of its disk; its version is now {now}, and \
                      the next call reads what there is"
                 ),
             )),
@@ -166,8 +166,11 @@ impl Follower {
         if head.version.incarnation != current.version.incarnation || position.owner != Some(head.owner) {
             return None;
         }
-        // Reading everything anew may have found commits that were not published yet.
-        if current.version.sequence >= head.version.sequence && position.log >= head.log {
+        // The owner went back, because its disk failed.
+        if current.version.sequence > head.version.sequence {
+            return None;
+        }
+        if current.version.sequence == head.version.sequence && position.log >= head.log {
             return Some((current.clone(), position));
         }
         let mut state = current.clone();

@@ -36,7 +36,7 @@ impl Manifest {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail("remove", error)),
             _ => {}
         }
-        let mut file = vfs.create(&unfinished).map_err(|error| fail("create", error))?;
+        let file = vfs.create(&unfinished).map_err(|error| fail("create", error))?;
         file.write_all_at(&bytes, 0).map_err(|error| fail("write", error))?;
         file.sync().map_err(|error| fail("sync", error))?;
         let path = dir.join(format!("{PREFIX}{}", self.version.sequence));

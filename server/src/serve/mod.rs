@@ -24,6 +24,9 @@ use crate::failure::Failure;
 /// How long a start that is under way may take to end when the process is asked to; then it ends with the process.
 const START_GRACE: Duration = Duration::from_secs(1);
 
+/// How often to see whether the disk failed.
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Arguments of `pillion serve`.
 #[derive(Args, Debug)]
 #[command(after_long_help = AFTER_HELP)]
@@ -75,11 +78,14 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// cache. If the signal comes while tables are loaded, what is loaded stays and the rest ends with the process. A second
 /// signal ends the process at once; every commit that was acknowledged is there also then.
 ///
+/// If the disk fails, so that nothing can be written any more, it ends in the same way: whoever starts it again has it
+/// recover what is there.
+///
 /// Made for a process of its own: handlers of the two signals are installed, and stay, and the soft limit of open files is
 /// raised to the hard one.
 ///
 /// # Errors
-/// Of opening the cache, of loading a table, of the socket, and of closing the cache.
+/// Of opening the cache, of loading a table, of the socket, of the disk while it serves, and of closing the cache.
 pub fn serve_with(config: &Config) -> Result<(), Failure> {
     descriptors::raise_limit();
     let (sender, events) = mpsc::channel();
@@ -125,6 +131,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
             started
         }
     };
+    let mut poisoned = None;
     match server {
         Err(failure) => {
             // What this says is less than why there was no start.
@@ -136,12 +143,22 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
         Ok(Some(server)) => {
             if !stopping.load(Ordering::SeqCst) {
                 tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
-                next(events)?;
+                poisoned = serve_until(&cache, events)?;
             }
-            tracing::info!(connections = server.connections(), "asked to end");
+            match &poisoned {
+                None => tracing::info!(connections = server.connections(), "asked to end"),
+                Some(cause) => {
+                    tracing::error!(%cause, "the disk failed; ending, so that the next start recovers")
+                }
+            }
             stop(config, server, sender, events)?;
         }
         Ok(None) => {}
+    }
+    if let Some(cause) = poisoned {
+        return Err(Failure::new(Exit::Report, format!("the disk failed: {cause}")).hint(
+            "mend the disk and start the sidecar again: it recovers what is there, and clients reconnect",
+        ));
     }
     cache.close()?;
     tracing::info!("closed");
@@ -187,6 +204,21 @@ fn stop(
                 return Ok(());
             }
             Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+        }
+    }
+}
+
+/// Waits for the signal to end, or for the disk to fail, and tells how.
+fn serve_until(cache: &Cache, events: &Receiver<Event>) -> Result<Option<String>, Failure> {
+    loop {
+        match events.recv_timeout(DISK_INTERVAL) {
+            Ok(_) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(poisoned) = cache.status()?.poisoned {
+                    return Ok(Some(poisoned));
+                }
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pillion::Cache;
+use pillion::{Cache, ErrorCode};
 use rustix::process::Signal;
 
 use crate::sidecar::{Sidecar, config, socket, url};
@@ -389,4 +389,36 @@ fn it_may_have_as_many_files_open_as_the_system_lets_it() {
     };
     assert_eq!(ready("ulimit -Sn 100 && ulimit -Hn 900"), [900, 900]);
     assert_eq!(ready("ulimit -n 300"), [300, 300]);
+}
+
+/// When syncs fail it takes no more writes, says so, and ends; the next one goes on with what is there.
+#[test]
+fn it_ends_when_the_disk_fails() {
+    if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        println!("not run: no strace to make calls of the kernel fail");
+        return;
+    }
+    let dir = files();
+    let always = config(&format!("durability = \"always\"\n{ITEMS}"));
+    let path = dir.write("pillion.toml", &always);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"]);
+    strace.args(["-e", "inject=fdatasync:error=EIO:when=20+", env!("CARGO_BIN_EXE_pillion"), "serve"]);
+    let sidecar = Sidecar::spawn(strace.arg("--config").arg(&path).current_dir(dir.path("")));
+    sidecar.says(" ready ");
+    let cache = Cache::from_url(&url(&dir)).unwrap();
+    let table = cache.table("items").unwrap();
+    assert_eq!(cache.status().unwrap().poisoned, None);
+    // Each of them is one sync.
+    let error = (0..100).find_map(|_| table.upsert(items()).err()).unwrap();
+    assert_eq!(error.code(), ErrorCode::OutcomeUnknown, "{error:#}");
+    assert!(cache.status().unwrap().poisoned.unwrap().contains("cannot sync"));
+    assert_eq!(table.upsert(items()).unwrap_err().code(), ErrorCode::Poisoned);
+    assert_eq!(table.scan().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 5);
+    let (status, log) = sidecar.wait();
+    assert_eq!(status.code(), Some(5), "{log}");
+    assert!(log.contains("the disk failed") && log.contains("start the sidecar again"), "{log}");
+    let sidecar = Sidecar::ready(&dir, &always);
+    assert_eq!(count(&dir, "items"), "n\n5\n");
+    sidecar.end();
 }

@@ -69,7 +69,7 @@ impl Image {
             match entry {
                 Entry::Dir => OsVfs.create_dir_all(&path).unwrap(),
                 Entry::File(content) => {
-                    let mut file = OsVfs.create(&path).unwrap();
+                    let file = OsVfs.create(&path).unwrap();
                     file.write_all_at(content, 0).unwrap();
                 }
             }

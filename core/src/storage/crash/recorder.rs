@@ -252,20 +252,20 @@ impl RecordingFile {
 }
 
 impl VfsFile for RecordingFile {
-    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let result = self.file.write_all_at(bytes, offset);
         let offset = usize::try_from(offset).unwrap();
         self.recording.push(Op::Write { handle: self.handle, offset, bytes: bytes.into() });
         self.note_failure(result)
     }
 
-    fn allocate(&mut self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<()> {
         self.recording.noted(self.file.allocate(len))?;
         self.recording.push(Op::Allocate { handle: self.handle, len: usize::try_from(len).unwrap() });
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let result = self.file.sync();
         self.note_failure(result)?;
         if !self.is_forgotten {

@@ -1,6 +1,7 @@
 //! Appends records to one log file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::record::{FileHeader, Record};
 use crate::api::error::{Error, Result};
@@ -15,11 +16,10 @@ const ALLOCATION_STEP: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     path: PathBuf,
-    file: Box<dyn VfsFile>,
+    file: Arc<dyn VfsFile>,
     number: u64,
     end: u64,
     allocated: u64,
-    unsynced: bool,
     /// What readers of this process read its rows from.
     region: Region,
 }
@@ -32,7 +32,7 @@ impl LogWriter {
     /// Whatever became of the file, it is empty and does not count.
     pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<Self> {
         let path = dir.join(super::file_name(number));
-        let mut file = vfs.create(&path).map_err(|error| Error::io("create", &path, error))?;
+        let file = vfs.create(&path).map_err(|error| Error::io("create", &path, error))?;
         let allocated = file.allocate(ALLOCATION_STEP).map_err(|error| Error::io("allocate", &path, error));
         let mapped = allocated
             .and_then(|()| vfs.map_log(&path).map_err(|error| Error::io("map", &path, error)))
@@ -43,7 +43,7 @@ impl LogWriter {
                 }
             });
         let (end, region) = (LOG_HEADER_LEN as u64, mapped?.0);
-        Ok(Self { path, file, number, end, allocated: ALLOCATION_STEP, unsynced: false, region })
+        Ok(Self { path, file: file.into(), number, end, allocated: ALLOCATION_STEP, region })
     }
 
     /// Writes the header and makes the file durable, its directory entry included: the log ends in it from now on.
@@ -64,7 +64,7 @@ impl LogWriter {
         let path = dir.join(super::file_name(number));
         let file = vfs.open_write(&path).map_err(|error| Error::io("open", &path, error))?;
         let region = vfs.map_log(&path).map_err(|error| Error::io("map", &path, error))?.0;
-        Ok(Self { path, file, number, end, allocated: 0, unsynced: false, region })
+        Ok(Self { path, file: file.into(), number, end, allocated: 0, region })
     }
 
     /// Number of the file.
@@ -85,11 +85,6 @@ impl LogWriter {
     /// Whether nothing was logged to the file yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.end == LOG_HEADER_LEN as u64
-    }
-
-    /// Whether records were appended since the last sync.
-    pub(crate) fn is_unsynced(&self) -> bool {
-        self.unsynced
     }
 
     /// Reserves the space of a record, so that a full disk is known before the first byte is written.
@@ -117,7 +112,6 @@ impl LogWriter {
         let bytes = record.encode();
         self.file.write_all_at(&bytes, self.end).map_err(|error| Error::io("write", &self.path, error))?;
         self.end += bytes.len() as u64;
-        self.unsynced = true;
         Ok(())
     }
 
@@ -125,10 +119,18 @@ impl LogWriter {
     ///
     /// # Errors
     /// After any error the file's content is unknown: the caller must poison itself and never sync again.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
-        self.unsynced = false;
-        Ok(())
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))
+    }
+
+    /// The file, to sync it while more is appended.
+    pub(crate) fn file(&self) -> Arc<dyn VfsFile> {
+        self.file.clone()
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -1,5 +1,6 @@
 //! The writing end of a cache: its log, its manifests, and the files that wait to be removed.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -22,6 +23,12 @@ pub(super) struct Committer {
     pub(super) lock: Option<DirectoryLock>,
     pub(super) log: LogWriter,
     poison: Option<String>,
+    /// The newest state that was logged; the next commit goes on from it.
+    newest: Arc<State>,
+    /// Commits that were logged and that readers do not see yet, oldest first.
+    waiting: VecDeque<Logged>,
+    /// What a sync of the log has made durable last.
+    durable: (Arc<State>, Head),
     /// Sequences of the manifests kept, newest first.
     manifests: Vec<u64>,
     retired: Vec<Retired>,
@@ -50,6 +57,15 @@ impl std::fmt::Debug for Committer {
     }
 }
 
+/// A commit that was logged.
+pub(super) struct Logged {
+    pub(super) state: Arc<State>,
+    /// What is published when readers may see it.
+    pub(super) head: Head,
+    /// No manifest of this commit or later will name the segments that it dropped.
+    pub(super) dropped_at: u64,
+}
+
 /// A segment that no longer belongs to its table.
 struct Retired {
     path: PathBuf,
@@ -64,16 +80,22 @@ impl Committer {
     pub(super) fn new(
         lock: DirectoryLock,
         log: LogWriter,
+        newest: Arc<State>,
         manifests: Vec<u64>,
         uncheckpointed: bool,
         owner: u64,
         history: u64,
     ) -> Self {
+        let head =
+            Head { version: newest.version, log: log.number(), log_end: log.len(), closed: false, owner };
         Self {
             process: std::process::id(),
             lock: Some(lock),
             log,
             poison: None,
+            durable: (newest.clone(), head),
+            newest,
+            waiting: VecDeque::new(),
             manifests,
             retired: Vec::new(),
             retired_since: 0,
@@ -86,9 +108,10 @@ impl Committer {
         }
     }
 
-    pub(super) fn head(&self, state: &State) -> Head {
+    /// What says that all readers may see the newest state.
+    pub(super) fn head(&self) -> Head {
         Head {
-            version: state.version,
+            version: self.newest.version,
             log: self.log.number(),
             log_end: self.log.len(),
             closed: self.lock.is_none(),
@@ -114,11 +137,16 @@ impl Committer {
         }
     }
 
+    /// The first write or sync that failed.
+    pub(super) fn poison(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
     /// After a failed write or sync nobody knows what the file holds: nothing more is written to it.
     pub(super) fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
             tracing::error!(%error, "the log could not be written; the cache takes no more writes");
-            self.poison = Some(format!("{error:#}"));
+            self.poison.get_or_insert_with(|| format!("{error:#}"));
         })
     }
 
@@ -159,22 +187,68 @@ impl Committer {
         }));
     }
 
-    /// Begins a new log file behind the last commit, unless nothing was logged to this one.
+    /// The newest state that was logged.
+    pub(super) fn newest(&self) -> &Arc<State> {
+        &self.newest
+    }
+
+    /// Goes on from a state that says the same, with larger indexes; returns it if readers see the newest one already.
+    pub(super) fn renew(&mut self, state: State) -> Option<Arc<State>> {
+        self.newest = Arc::new(state);
+        match self.waiting.back_mut() {
+            Some(last) => last.state = self.newest.clone(),
+            None => return Some(self.newest.clone()),
+        }
+        None
+    }
+
+    /// A commit was logged: it waits to be shown.
+    pub(super) fn logged(&mut self, state: Arc<State>, dropped_at: u64) {
+        self.newest = state;
+        self.uncheckpointed = true;
+        self.records += 1;
+        let head = self.head();
+        self.waiting.push_back(Logged { state: self.newest.clone(), head, dropped_at });
+    }
+
+    /// The next commit to be shown, of those up to a sequence.
+    pub(super) fn next_to_show(&mut self, sequence: u64) -> Option<Logged> {
+        self.waiting.pop_front_if(|first| first.state.version.sequence <= sequence)
+    }
+
+    /// Whether something was logged that no sync has made durable.
+    pub(super) fn is_unsynced(&self) -> bool {
+        let (_, head) = &self.durable;
+        (head.log, head.log_end) != (self.log.number(), self.log.len())
+    }
+
+    /// Everything up to a state, which readers see when `head` is published, is durable.
+    pub(super) fn synced(&mut self, state: Arc<State>, head: Head) {
+        self.durable = (state, head);
+    }
+
+    /// What is durable, which the next commit would go on from.
+    pub(super) fn go_back(&mut self) -> (Arc<State>, Head) {
+        self.waiting.clear();
+        self.newest = self.durable.0.clone();
+        self.durable.clone()
+    }
+
+    /// Begins a new log file behind the last commit, unless nothing was logged to this one. Everything is durable.
     ///
     /// # Errors
     /// [`ErrorCode::DiskFull`]; [`ErrorCode::Poisoned`] from then on for others.
-    pub(super) fn rotate(&mut self, files: &Files, state: &State) -> Result<()> {
-        let synced = self.log.sync();
-        self.poison_on_error(synced)?;
+    pub(super) fn rotate(&mut self, files: &Files) -> Result<()> {
         // A file that an earlier attempt began and nothing was logged to will do.
         if !self.log.is_empty() {
             let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
             let created = LogWriter::create(vfs, &dir, self.log.number() + 1);
             let mut next = self.poison_unless_full(created)?;
-            let begun = next.begin(vfs, &dir, state.version.sequence);
+            let begun = next.begin(vfs, &dir, self.newest.version.sequence);
             self.poison_on_error(begun)?;
             self.log = next;
             (self.rows, self.records) = (0, 0);
+            self.synced(self.newest.clone(), self.head());
         }
         Ok(())
     }
@@ -235,8 +309,8 @@ impl Committer {
 
     /// Maps the segments that handles and snapshots of this process may still read: a later owner may remove their
     /// files. No data is read.
-    pub(super) fn map_readable_segments(&self, state: &State) {
-        let current = state.tables.values().flat_map(|table| table.segments.iter()).cloned();
+    pub(super) fn map_readable_segments(&self) {
+        let current = self.newest.tables.values().flat_map(|table| table.segments.iter()).cloned();
         let retired = self.retired.iter().filter_map(|retired| retired.readers.upgrade());
         for segment in current.chain(retired) {
             if let Err(error) = segment.open() {

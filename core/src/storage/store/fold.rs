@@ -72,16 +72,20 @@ impl Store {
     /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt.
     pub(crate) fn fold(&self) -> Result<()> {
         let _moving = self.maintenance.lock();
+        // Most of it before anybody has to wait.
+        self.sync()?;
         let (frozen, log) = {
+            let syncing = self.syncing.lock();
             let mut committer = self.committer.lock();
             committer.check()?;
-            let state = self.state.load_full();
-            if !committer.uncheckpointed && state.tables.values().all(|table| table.tails.is_empty()) {
+            let is_folded = committer.newest().tables.values().all(|table| table.tails.is_empty());
+            if !committer.uncheckpointed && is_folded {
                 return Ok(());
             }
-            committer.rotate(&self.files, &state)?;
+            self.sync_locked(&syncing, &mut committer)?;
+            committer.rotate(&self.files)?;
             committer.uncheckpointed = false;
-            (state, committer.log.number())
+            (committer.newest().clone(), committer.log.number())
         };
         self.fold_frozen(&frozen, log).inspect_err(|_| self.committer.lock().uncheckpointed = true)
     }
@@ -115,7 +119,7 @@ impl Store {
     /// As [`fold`](Self::fold).
     pub(super) fn merge_table(&self, id: u64) -> Result<()> {
         let _moving = self.maintenance.lock();
-        let state = self.state.load_full();
+        let state = self.committer.lock().newest().clone();
         let Some(table) = state.tables.get(&id) else { return Ok(()) };
         let segments = segments_to_rewrite(table, 1);
         if segments.is_empty() {
@@ -156,7 +160,7 @@ impl Store {
     fn commit_moved(&self, moved: Moved, sequence: u64) -> Result<()> {
         let mut committer = self.committer.lock();
         committer.check()?;
-        let before = self.state.load_full();
+        let before = committer.newest().clone();
         let Some(current) = before.tables.get(&moved.table).filter(|current| moved.is_from(current)) else {
             // The table was emptied meanwhile. Only the manifest that will be written needs the new files.
             committer.retire(moved.new.segments(), before.version.sequence);
@@ -182,13 +186,15 @@ impl Store {
         let record = Record { kind: RecordKind::Commit, version: state.version, edits: &edits, data: &[] };
         committer.log.reserve(&record)?;
         // Whether it is there after a failure is all the same for the rows, and not for the files.
-        let result = committer.log.append(&record).and_then(|()| self.sync_commit(&mut committer));
+        let result = committer.log.append(&record);
         moved.new.keep();
         committer.poison_on_error(result)?;
         // The manifest that ends a fold is of the sequence that was moved, with the rows in their new places.
         let dropped_at = if moved.log > 0 { sequence } else { state.version.sequence };
-        self.show(&mut committer, &before, &Arc::new(state), dropped_at);
-        Ok(())
+        let version = state.version;
+        self.logged(&mut committer, Arc::new(state), dropped_at);
+        drop(committer);
+        self.wait_until_shown(version)
     }
 }
 

@@ -6,12 +6,13 @@ mod fold;
 mod merge;
 mod opening;
 mod plan;
+mod show;
 mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -60,6 +61,10 @@ pub(crate) struct Store {
     /// One load at a time for each table: its keys are checked against the state that it will extend.
     loading: Mutex<HashMap<u64, Arc<Mutex<()>>>>,
     sync: Sync,
+    /// Held by who syncs the log, from before it takes the committer, and while commits go on.
+    syncing: Mutex<()>,
+    /// Whether readers of this process have to be told that commits which they saw are gone.
+    went_back: AtomicBool,
     load_memory: usize,
     disk_limit: AtomicU64,
     committer: Mutex<Committer>,
@@ -118,7 +123,9 @@ impl Store {
         let log = begin_log(&files, &mut state, tail.as_ref(), last_log, unclean)?;
         let manifests = whole_manifests(&files)?;
         let superseded = remove_orphans(&files, &mut state, &manifests)?;
-        let mut committer = Committer::new(lock, log, manifests, unclean, head.owner(), history);
+        let state = Arc::new(state);
+        let mut committer =
+            Committer::new(lock, log, state.clone(), manifests, unclean, head.owner(), history);
         committer.retire_files(&files, superseded, state.version.sequence);
         let current = |table: &Arc<TableState>| {
             let tails = table.tails.iter().filter(|tail| tail.tail.log == committer.log.number());
@@ -126,14 +133,16 @@ impl Store {
         };
         committer.rows = state.tables.values().map(current).sum();
         head.beat(SystemTime::now());
-        head.publish(committer.head(&state));
+        head.publish(committer.head());
         remove_other_indexes(&files, head.owner())?;
         let store = Self {
             next_table: AtomicU64::new(state.next_table),
             next_segment: AtomicU64::new(state.next_segment),
-            state: ArcSwap::from_pointee(state),
+            state: ArcSwap::new(state),
             loading: Mutex::default(),
             sync,
+            syncing: Mutex::default(),
+            went_back: AtomicBool::new(false),
             load_memory,
             disk_limit: AtomicU64::new(u64::MAX),
             committer: Mutex::new(committer),
@@ -177,20 +186,6 @@ impl Store {
         self.damage.as_deref()
     }
 
-    /// Makes every commit durable. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Poisoned`] from then on if the disk refused.
-    pub(crate) fn sync(&self) -> Result<()> {
-        let mut committer = self.committer.lock();
-        committer.check()?;
-        if committer.log.is_unsynced() {
-            let result = committer.log.sync();
-            committer.poison_on_error(result)?;
-        }
-        Ok(())
-    }
-
     /// Whether this is a child of the process that opened the cache, which must leave everything to its parent.
     pub(crate) fn is_forked(&self) -> bool {
         self.committer.lock().is_forked()
@@ -220,6 +215,11 @@ impl Store {
         self.committer.lock().check()
     }
 
+    /// What went wrong with the disk, if a write failed.
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.committer.lock().poison().map(str::to_owned)
+    }
+
     /// Makes everything durable and marks the directory as closed; later writes are refused. With `map_segments` the
     /// handles that stay can read on whatever a later owner does.
     ///
@@ -239,25 +239,24 @@ impl Store {
         if is_worth_it && let Err(error) = self.fold() {
             tracing::warn!(%error, "no checkpoint could be written when the cache was closed");
         }
+        let syncing = self.syncing.lock();
         let mut committer = self.committer.lock();
         if committer.lock.is_none() {
             return Ok(());
         }
         committer.check()?;
-        let state = self.state.load_full();
         if map_segments {
-            committer.map_readable_segments(&state);
+            committer.map_readable_segments();
         }
         committer.remove_retired(&self.files);
-        let record = Record::bare(RecordKind::Closed, state.version);
+        let record = Record::bare(RecordKind::Closed, committer.newest().version);
         committer.log.reserve(&record)?;
         // First, so that of what the next owner finds nothing but this record can be in doubt.
-        let synced = committer.log.sync();
-        committer.poison_on_error(synced)?;
+        self.sync_locked(&syncing, &mut committer)?;
         let result = committer.log.append(&record).and_then(|()| committer.log.sync());
         committer.poison_on_error(result)?;
         let lock = committer.lock.take();
-        self.head.publish(committer.head(&state));
+        self.head.publish(committer.head());
         drop(lock);
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use super::committer::MANIFESTS_KEPT;
 use super::*;
 use crate::storage::Follower;
-use crate::storage::vfs::faulty::FaultyVfs;
+use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
 use crate::storage::vfs::{OsVfs, Vfs};
 
 const ENOSPC: i32 = 28;
@@ -323,4 +323,94 @@ fn a_reader_that_the_owner_overtakes_reads_again() {
     assert!(found.iter().copied().eq(0..5) || found.iter().copied().eq(0..9), "{found:?}");
     assert!(!is_due.load(Ordering::Relaxed), "the owner was faster");
     assert_eq!(followed(&follower), (0..9).collect::<Vec<_>>());
+}
+
+/// Commits that are logged while the log is synced are all served by the next sync.
+#[test]
+fn commits_that_wait_for_the_disk_share_a_sync() {
+    const COMMITS: usize = 8;
+    let dir = scratch();
+    let store: Arc<OnceLock<Store>> = Arc::default();
+    let syncs: Arc<AtomicUsize> = Arc::default();
+    let vfs = FaultyVfs::meanwhile("log", {
+        let (store, syncs) = (store.clone(), syncs.clone());
+        move || {
+            let Some(store) = store.get() else { return };
+            // The first sync is of one commit, and takes until the others are logged.
+            if syncs.fetch_add(1, Ordering::Relaxed) == 0 {
+                let since = Instant::now();
+                while store.committer.lock().records <= COMMITS && since.elapsed() < Duration::from_secs(20) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    });
+    let opened = open(dir.path(), Arc::new(vfs)).unwrap();
+    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = opened.state().table("numbers").unwrap().shape.id;
+    let store = store.get_or_init(|| opened);
+    std::thread::scope(|scope| {
+        for id in 0..i64::try_from(COMMITS).unwrap() {
+            scope.spawn(move || {
+                let version = append(store, table, [id]).unwrap();
+                assert!(
+                    store.state().version.sequence >= version.sequence,
+                    "a commit is shown before it returns"
+                );
+                assert!(content(store).unwrap().contains(&id));
+            });
+        }
+    });
+    assert_eq!(syncs.load(Ordering::Relaxed), 2);
+    assert_eq!(content(store).unwrap().len(), COMMITS);
+}
+
+/// What a failed sync was to make durable is not read any more, by anybody, and its readers are told once.
+#[test]
+fn readers_go_back_when_a_sync_fails() {
+    for first in 0.. {
+        let dir = scratch();
+        let fault = Fault { errno: EIO, first, count: 1, writes_half: false, reach: Reach::Syncs };
+        let vfs = FaultyVfs::with(fault);
+        let Ok(store) =
+            Store::open(Files::new(dir.path().to_owned(), Arc::new(vfs.clone())), Sync::Later, 1 << 20, 0)
+        else {
+            continue;
+        };
+        if store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).is_err() {
+            continue;
+        }
+        let table = store.state().table("numbers").unwrap().shape.id;
+        let follower = Follower::open(Files::below(dir.path()).unwrap()).unwrap().0;
+        let mut durable = None;
+        let mut failed = None;
+        for id in 3..6 {
+            upsert(&store, table, [id, 0]);
+            assert_eq!(followed(&follower), (0..=id).collect::<Vec<_>>());
+            if let Err(error) = store.sync() {
+                failed = Some(error);
+                break;
+            }
+            durable = Some(id);
+        }
+        let Some(error) = failed else {
+            assert!(!vfs.struck());
+            return;
+        };
+        assert_eq!(error.code(), ErrorCode::Io);
+        assert_eq!(append(&store, table, [9]).unwrap_err().code(), ErrorCode::Poisoned);
+        assert_eq!(store.newest().unwrap_err().code(), ErrorCode::WentBack);
+        assert_eq!(store.newest().unwrap().version, store.state().version);
+        assert_eq!(follower.newest().unwrap_err().code(), ErrorCode::WentBack);
+        // Before the first sync, nothing was durable.
+        let expected: Option<BTreeSet<i64>> = durable.map(|last| (0..=last).collect());
+        assert_eq!(content(&store), expected);
+        if let Some(expected) = expected {
+            assert_eq!(followed(&follower), expected.into_iter().collect::<Vec<_>>());
+        }
+        drop(store);
+        let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+        assert!(content(&store).unwrap().len() >= durable.map_or(0, |last| last as usize + 1));
+        assert!(follower.newest().is_ok());
+    }
 }

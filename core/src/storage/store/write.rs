@@ -11,7 +11,7 @@ use super::change::{Change, Incoming, Ready, Rows};
 use super::committer::{Committer, MANIFESTS_KEPT};
 use super::merge::is_full;
 use super::plan::Plan;
-use super::{Store, Sync};
+use super::{Store, dropped};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::batch::batch_len;
@@ -61,6 +61,12 @@ impl Store {
     /// # Errors
     /// Those of a load and of a commit; everything is then as before.
     pub(crate) fn write(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Version> {
+        let state = self.prepare_and_log(changes, as_of)?;
+        self.finish(&state)?;
+        Ok(state.version)
+    }
+
+    fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
         self.refuse_unless_writable()?;
         // In the order of their numbers, so that two commits never wait for each other.
         let tables: BTreeSet<u64> = changes.iter().filter_map(Change::table).collect();
@@ -77,7 +83,7 @@ impl Store {
             let segments = ready.iter().map(Ready::segment_bytes).sum::<u64>();
             self.refuse_beyond_limit(segments + inline_bytes as u64)?;
         }
-        Ok(self.commit(ready, as_of)?.version)
+        self.log(ready, as_of)
     }
 
     /// Refuses rows of so many bytes, which are written already where they are many, if the files may not take them.
@@ -193,11 +199,11 @@ impl Store {
         if is_full(table) {
             self.merge_table(shape.id)?;
         }
-        let current = self.table(shape.id)?;
-        let state = self.state.load_full();
+        let newest = self.committer.lock().newest().clone();
+        let current = newest.tables.get(&shape.id).ok_or_else(dropped)?;
         let duplicates = match upsert {
             true => Duplicates::LastWins,
-            false => Duplicates::Refuse(Some((&current, state.version.sequence))),
+            false => Duplicates::Refuse(Some((current, newest.version.sequence))),
         };
         let mut all = few.into_iter().map(Ok).chain(rows);
         Ok(Rows::Segments(self.load(shape, duplicates).run(&mut all)?))
@@ -205,10 +211,22 @@ impl Store {
 
     /// Commits what is ready. Files of new segments stay if the commit is there, or may be.
     fn commit(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
+        let state = self.log(ready, as_of)?;
+        self.finish(&state)?;
+        Ok(state)
+    }
+
+    /// Waits until readers see a commit.
+    fn finish(&self, state: &State) -> Result<()> {
+        self.wait_until_shown(state.version).map_err(in_doubt)
+    }
+
+    /// Logs what is ready as a commit. Others can be logged behind it before it is shown.
+    fn log(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
         // Who moves rows knows nothing of rows of segments that are deleted in bulk.
         let _still = ready.iter().any(Ready::replaces_in_bulk).then(|| self.maintenance.lock());
         let mut committer = self.committer.lock();
-        let committed = self.commit_locked(&mut committer, &ready, as_of);
+        let committed = self.log_locked(&mut committer, &ready, as_of);
         if self.is_due(&committer) {
             self.wake();
         }
@@ -219,7 +237,7 @@ impl Store {
         committed
     }
 
-    fn commit_locked(
+    fn log_locked(
         &self,
         committer: &mut Committer,
         ready: &[Ready],
@@ -227,14 +245,14 @@ impl Store {
     ) -> Result<Arc<State>> {
         committer.check()?;
         self.grow_indexes(committer, ready)?;
-        let before = self.state.load_full();
+        let before = committer.newest().clone();
         let mut plan = Plan::new(&before, ready, self.context(committer, before.version.sequence + 1));
         let planned = ready.iter().try_for_each(|change| plan.add(change, as_of));
         let result = planned.and_then(|()| self.carry_out(committer, &mut plan));
         match result {
             Ok(()) => {
                 let state = Arc::new(plan.state);
-                self.show(committer, &before, &state, state.version.sequence);
+                self.logged(committer, state.clone(), state.version.sequence);
                 Ok(state)
             }
             Err(error) => {
@@ -249,13 +267,13 @@ impl Store {
     }
 
     /// Makes room in the indexes of tails that are there. What they hold does not change.
-    fn grow_indexes(&self, committer: &Committer, ready: &[Ready]) -> Result<()> {
+    fn grow_indexes(&self, committer: &mut Committer, ready: &[Ready]) -> Result<()> {
         let mut needed: HashMap<u64, usize> = HashMap::new();
         for (table, rows) in ready.iter().filter_map(Ready::inline_rows) {
             *needed.entry(table).or_default() += rows;
         }
         for (table, rows) in needed {
-            let before = self.state.load_full();
+            let before = committer.newest().clone();
             let Some(current) = before.tables.get(&table) else { continue };
             let context = self.context(committer, before.version.sequence + 1);
             let mut current = current.clone();
@@ -263,7 +281,9 @@ impl Store {
                 // It must stay also if this commit fails: readers in other processes may have found it.
                 let mut grown = (*before).clone();
                 grown.tables.insert(table, current);
-                self.state.store(Arc::new(grown));
+                if let Some(shown) = committer.renew(grown) {
+                    self.state.store(shown);
+                }
             }
         }
         Ok(())
@@ -286,59 +306,15 @@ impl Store {
         }
         committer.log.reserve(&record)?;
         let data = usize::try_from(committer.log.len()).unwrap_or(usize::MAX) + record.data_offset();
-        let result = committer.log.append(&record).and_then(|()| self.sync_commit(committer));
-        let result = result.and_then(|()| plan.apply(committer, data));
-        committer.poison_on_error(result).map_err(|error| {
-            Error::new(
-                ErrorCode::OutcomeUnknown,
-                "the disk failed while the commit was written; open the cache again and look whether it is there",
-            )
-            .with_source(error)
-        })
+        let result = committer.log.append(&record).and_then(|()| plan.apply(committer, data));
+        committer.poison_on_error(result).map_err(in_doubt)
     }
+}
 
-    /// Makes what was just logged durable, if every commit is to be before it is seen.
-    pub(super) fn sync_commit(&self, committer: &mut Committer) -> Result<()> {
-        match self.sync {
-            Sync::Always => committer.log.sync(),
-            Sync::Later => Ok(()),
-        }
-    }
-
-    /// Makes a state the newest for all readers. No manifest of `dropped_at` or later will name the segments that it does
-    /// not have any more.
-    pub(super) fn show(
-        &self,
-        committer: &mut Committer,
-        before: &State,
-        state: &Arc<State>,
-        dropped_at: u64,
-    ) {
-        committer.uncheckpointed = true;
-        committer.records += 1;
-        self.state.store(state.clone());
-        self.head.publish(committer.head(state));
-        // Only now: who follows may have looked for them before.
-        for (id, old) in &before.tables {
-            let new = state.tables.get(id);
-            if new.is_some_and(|new| Arc::ptr_eq(old, new)) {
-                continue;
-            }
-            let is_kept_tail =
-                |since: u64| new.is_some_and(|new| new.tails.iter().any(|tail| tail.tail.since == since));
-            for tail in old.tails.iter().filter(|tail| !is_kept_tail(tail.tail.since)) {
-                if let Some(index) = &tail.index {
-                    self.indexes().remove(&self.files, *id, tail.tail.since, index.capacity());
-                }
-            }
-            if new.is_some_and(|new| Arc::ptr_eq(&old.segments, &new.segments)) {
-                continue;
-            }
-            let kept: BTreeSet<u64> =
-                new.iter().flat_map(|new| new.segments.iter()).map(|segment| segment.id()).collect();
-            let gone: Vec<_> =
-                old.segments.iter().filter(|segment| !kept.contains(&segment.id())).cloned().collect();
-            committer.retire(&gone, dropped_at);
-        }
-    }
+fn in_doubt(error: Error) -> Error {
+    Error::new(
+        ErrorCode::OutcomeUnknown,
+        "the disk failed while the commit was written; open the cache again and look whether it is there",
+    )
+    .with_source(error)
 }

@@ -1,7 +1,7 @@
 //! The operating system's files with a fault at a chosen operation; for tests.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-/// What happens at the same time as an operation, just before it: the folder whose files are listed or made.
+/// What happens at the same time as an operation, just before it: the folder whose files are listed, made or synced.
 type Meanwhile = (&'static str, Box<dyn Fn() + Send + Sync>);
 
 impl FaultyVfs {
@@ -68,7 +68,7 @@ impl FaultyVfs {
         Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile: None }) }
     }
 
-    /// Nothing fails, and before files below a folder of this name are listed or made something happens.
+    /// Nothing fails, and before files below a folder of this name are listed, made or synced something happens.
     pub(crate) fn meanwhile(folder: &'static str, action: impl Fn() + Send + Sync + 'static) -> Self {
         let fault =
             Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
@@ -114,12 +114,16 @@ impl Vfs for FaultyVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         self.plan.others(path);
         self.plan.step()?;
-        Ok(Box::new(FaultyFile { file: OsVfs.create(path)?, plan: self.plan.clone() }))
+        Ok(Box::new(FaultyFile { file: OsVfs.create(path)?, path: path.to_owned(), plan: self.plan.clone() }))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         self.plan.step()?;
-        Ok(Box::new(FaultyFile { file: OsVfs.open_write(path)?, plan: self.plan.clone() }))
+        Ok(Box::new(FaultyFile {
+            file: OsVfs.open_write(path)?,
+            path: path.to_owned(),
+            plan: self.plan.clone(),
+        }))
     }
 
     fn open_words(&self, path: &Path, len: usize) -> io::Result<Words> {
@@ -200,11 +204,12 @@ impl Vfs for FaultyVfs {
 #[derive(Debug)]
 struct FaultyFile {
     file: Box<dyn VfsFile>,
+    path: PathBuf,
     plan: Arc<Plan>,
 }
 
 impl VfsFile for FaultyFile {
-    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.plan.step().or_else(|error| {
             if self.plan.fault.writes_half {
                 self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
@@ -214,12 +219,13 @@ impl VfsFile for FaultyFile {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn allocate(&mut self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<()> {
         self.plan.step()?;
         self.file.allocate(len)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
+        self.plan.others(&self.path);
         self.plan.sync()?;
         self.file.sync()
     }

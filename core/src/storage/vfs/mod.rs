@@ -73,15 +73,15 @@ pub(crate) trait Vfs: fmt::Debug + Send + Sync {
 }
 
 /// A file open for writing. Dropping it closes it and makes nothing durable.
-pub(crate) trait VfsFile: fmt::Debug + Send {
+pub(crate) trait VfsFile: fmt::Debug + Send + Sync {
     /// Writes all bytes at `offset`.
-    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Reserves space up to `len` bytes; new bytes read as zero.
-    fn allocate(&mut self, len: u64) -> io::Result<()>;
+    fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes content and length durable.
-    fn sync(&mut self) -> io::Result<()>;
+    /// Makes content and length durable, as they were when it was called.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// What came of taking the lock.

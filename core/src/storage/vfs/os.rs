@@ -170,7 +170,7 @@ impl Vfs for OsVfs {
 /// The words of a file of this process.
 fn words(file: File, len: usize) -> io::Result<Words> {
     // A store into a page without space on disk would be a signal.
-    let (mut file, bytes) = (OsFile { file }, 8 * len);
+    let (file, bytes) = (OsFile { file }, 8 * len);
     file.allocate(bytes as u64)?;
     let found = usize::try_from(file.file.metadata()?.len()).unwrap_or(usize::MAX);
     if found < bytes {
@@ -203,11 +203,11 @@ struct OsFile {
 }
 
 impl VfsFile for OsFile {
-    fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn allocate(&mut self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             // A file system without preallocation: writing finds out whether there is space.
             Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
@@ -215,7 +215,7 @@ impl VfsFile for OsFile {
         }
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }

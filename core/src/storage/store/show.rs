@@ -1,0 +1,169 @@
+//! Shows commits to readers: at once, or when they are durable. One sync serves all commits that wait for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::Guard;
+use parking_lot::MutexGuard;
+
+use super::committer::{Committer, Logged};
+use super::{Store, Sync};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::version::Version;
+use crate::storage::live::Head;
+use crate::storage::state::State;
+
+impl Store {
+    /// The newest state that readers may see.
+    ///
+    /// # Errors
+    /// [`ErrorCode::WentBack`], once, if commits that readers saw are gone.
+    #[inline]
+    pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
+        if self.went_back.load(Ordering::Relaxed) {
+            self.tell_went_back()?;
+        }
+        Ok(self.state.load())
+    }
+
+    #[cold]
+    fn tell_went_back(&self) -> Result<()> {
+        if !self.went_back.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let version = self.state.load().version;
+        Err(Error::new(
+            ErrorCode::WentBack,
+            format!(
+                "the disk failed and what was committed after version {version} may be lost; the next call reads what \
+                 there is, and opening the cache again tells what became of the rest"
+            ),
+        ))
+    }
+
+    /// Makes every commit durable. Blocks on the disk; commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Poisoned`] from then on if the disk refused.
+    pub(crate) fn sync(&self) -> Result<()> {
+        // A child of the owner must not wait for a turn that nobody will give.
+        self.committer.lock().check()?;
+        let syncing = self.syncing.lock();
+        self.sync_together(&syncing, self.committer.lock())
+    }
+
+    /// Returns when readers see a commit that was logged.
+    ///
+    /// # Errors
+    /// Why they never will.
+    pub(super) fn wait_until_shown(&self, version: Version) -> Result<()> {
+        let is_shown = || self.state.load().version.sequence >= version.sequence;
+        if self.sync == Sync::Later {
+            return Ok(());
+        }
+        let syncing = self.syncing.lock();
+        // Who had the turn before may have synced this commit too.
+        let committer = self.committer.lock();
+        if is_shown() {
+            return Ok(());
+        }
+        committer.check()?;
+        self.sync_together(&syncing, committer)
+    }
+
+    /// Syncs what was logged so far, without the committer, and shows it.
+    fn sync_together(
+        &self,
+        _syncing: &MutexGuard<'_, ()>,
+        committer: MutexGuard<'_, Committer>,
+    ) -> Result<()> {
+        committer.check()?;
+        if !committer.is_unsynced() {
+            return Ok(());
+        }
+        let (file, path) = (committer.log.file(), committer.log.path().to_owned());
+        let (state, head) = (committer.newest().clone(), committer.head());
+        drop(committer);
+        let result = file.sync().map_err(|error| Error::io("sync", &path, error));
+        self.synced(&mut self.committer.lock(), result, state, head)
+    }
+
+    /// As [`sync`](Self::sync), while nothing can be committed.
+    pub(super) fn sync_locked(&self, _syncing: &MutexGuard<'_, ()>, committer: &mut Committer) -> Result<()> {
+        if !committer.is_unsynced() {
+            return Ok(());
+        }
+        let (state, head) = (committer.newest().clone(), committer.head());
+        let result = committer.log.sync();
+        self.synced(committer, result, state, head)
+    }
+
+    /// Shows what a sync has made durable; if it failed, nothing that was to become durable is ever read again, because
+    /// the system may have dropped its pages.
+    fn synced(
+        &self,
+        committer: &mut Committer,
+        result: Result<()>,
+        state: Arc<State>,
+        head: Head,
+    ) -> Result<()> {
+        if let Err(error) = committer.poison_on_error(result) {
+            let (durable, head) = committer.go_back();
+            if self.state.load().version != durable.version {
+                self.state.store(durable);
+                self.went_back.store(true, Ordering::Release);
+                self.head.publish(head);
+            }
+            return Err(error);
+        }
+        let sequence = state.version.sequence;
+        committer.synced(state, head);
+        self.show_up_to(committer, sequence);
+        Ok(())
+    }
+
+    /// A commit was logged: shows it, unless it must be durable first. No manifest of `dropped_at` or later will name the
+    /// segments that it does not have any more.
+    pub(super) fn logged(&self, committer: &mut Committer, state: Arc<State>, dropped_at: u64) {
+        let sequence = state.version.sequence;
+        committer.logged(state, dropped_at);
+        if self.sync == Sync::Later {
+            self.show_up_to(committer, sequence);
+        }
+    }
+
+    fn show_up_to(&self, committer: &mut Committer, sequence: u64) {
+        while let Some(logged) = committer.next_to_show(sequence) {
+            self.show(committer, logged);
+        }
+    }
+
+    /// Makes a state the newest for all readers.
+    fn show(&self, committer: &mut Committer, Logged { state, head, dropped_at }: Logged) {
+        let before = self.state.swap(state.clone());
+        self.head.publish(head);
+        // Only now: who follows may have looked for them before.
+        for (id, old) in &before.tables {
+            let new = state.tables.get(id);
+            if new.is_some_and(|new| Arc::ptr_eq(old, new)) {
+                continue;
+            }
+            let is_kept_tail =
+                |since: u64| new.is_some_and(|new| new.tails.iter().any(|tail| tail.tail.since == since));
+            for tail in old.tails.iter().filter(|tail| !is_kept_tail(tail.tail.since)) {
+                if let Some(index) = &tail.index {
+                    self.indexes().remove(&self.files, *id, tail.tail.since, index.capacity());
+                }
+            }
+            if new.is_some_and(|new| Arc::ptr_eq(&old.segments, &new.segments)) {
+                continue;
+            }
+            let kept: BTreeSet<u64> =
+                new.iter().flat_map(|new| new.segments.iter()).map(|segment| segment.id()).collect();
+            let gone: Vec<_> =
+                old.segments.iter().filter(|segment| !kept.contains(&segment.id())).cloned().collect();
+            committer.retire(&gone, dropped_at);
+        }
+    }
+}
