@@ -25,8 +25,10 @@ use crate::storage::vfs::{Vfs, VfsFile};
 const ARROW_MAGIC: &[u8] = b"ARROW1";
 /// Continuation marker and a length of zero.
 const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
-/// Bytes are handed to the file in portions of about this many.
-const WRITE_LEN: usize = 1 << 20;
+/// Bytes are handed to the file in portions of so many, each at a multiple of it. File systems with large folios (ext4 and XFS of
+/// recent kernels) cache what is written so in pages of 2 MiB, and map them as such: random lookups then need a small
+/// part of the address translations.
+const WRITE_LEN: usize = 2 << 20;
 
 /// A segment file being written. Nothing refers to it before [`finish`](Self::finish) returned and the record
 /// that it returned was committed.
@@ -254,7 +256,7 @@ pub(crate) fn positions(message: &[u8]) -> Result<BatchPositions> {
 /// Writes to a file in large portions and sums up every page on the way.
 struct PageSink {
     file: Box<dyn VfsFile>,
-    /// Bytes not written yet; it starts at a page boundary.
+    /// Bytes not written yet; it starts at a multiple of [`WRITE_LEN`] in the file.
     pending: Vec<u8>,
     flushed: u64,
     checksums: Vec<u64>,
@@ -262,7 +264,7 @@ struct PageSink {
 
 impl PageSink {
     fn new(file: Box<dyn VfsFile>) -> Self {
-        Self { file, pending: Vec::with_capacity(WRITE_LEN + PAGE_LEN), flushed: 0, checksums: Vec::new() }
+        Self { file, pending: Vec::with_capacity(WRITE_LEN), flushed: 0, checksums: Vec::new() }
     }
 
     fn position(&self) -> u64 {
@@ -282,12 +284,11 @@ impl PageSink {
         checksums
     }
 
-    fn flush_pages(&mut self) -> io::Result<()> {
-        let whole = self.pending.len() / PAGE_LEN * PAGE_LEN;
-        self.checksums.extend(self.pending[..whole].chunks_exact(PAGE_LEN).map(checksum));
-        self.file.write_all_at(&self.pending[..whole], self.flushed)?;
-        self.flushed += whole as u64;
-        self.pending.drain(..whole);
+    fn flush_portion(&mut self) -> io::Result<()> {
+        self.checksums.extend(self.pending.chunks_exact(PAGE_LEN).map(checksum));
+        self.file.write_all_at(&self.pending, self.flushed)?;
+        self.flushed += WRITE_LEN as u64;
+        self.pending.clear();
         Ok(())
     }
 
@@ -301,11 +302,13 @@ impl PageSink {
 
 impl Write for PageSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= WRITE_LEN {
-            self.flush_pages()?;
+        // No more than fills a portion: who calls comes again with the rest.
+        let taken = bytes.len().min(WRITE_LEN - self.pending.len());
+        self.pending.extend_from_slice(&bytes[..taken]);
+        if self.pending.len() == WRITE_LEN {
+            self.flush_portion()?;
         }
-        Ok(bytes.len())
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
