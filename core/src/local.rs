@@ -18,6 +18,9 @@ use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier, Version};
 use crate::storage::{Files, Follower, Found, History, State, Store, TableState, key};
 
+/// Keys of one call whose memory is asked for together.
+const PREFETCHED_KEYS: usize = 16;
+
 /// Where the newest state comes from.
 pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
     /// The newest state.
@@ -121,8 +124,7 @@ impl<S: Newest> Reader for Local<S> {
     }
 
     fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        let state = self.source.newest()?;
-        keys.map(|key| get(&state, table, key)).collect()
+        get_many(&*self.source.newest()?, table, keys)
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
@@ -230,8 +232,38 @@ fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
         return Err(shape.no_primary_key());
     }
     let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
+    look_up(state, table, &key, key::hash(&key))
+}
+
+fn get_many(state: &State, id: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+    let table = table_of(state, id)?;
+    let shape = &table.shape;
+    if shape.primary_key.is_empty() {
+        return Err(shape.no_primary_key());
+    }
+    let mut rows = Vec::with_capacity(keys.size_hint().0);
+    let mut some = Vec::with_capacity(PREFETCHED_KEYS);
+    loop {
+        some.clear();
+        for key in (&mut *keys).take(PREFETCHED_KEYS) {
+            let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
+            let hash = key::hash(&key);
+            some.push((key, hash));
+        }
+        if some.is_empty() {
+            return Ok(rows);
+        }
+        table.prefetch(&some);
+        for (key, hash) in &some {
+            rows.push(look_up(state, table, key, *hash)?);
+        }
+    }
+}
+
+#[inline]
+fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<Option<Row>> {
     let (version, freshness) = (state.version, freshness(table));
-    Ok(match table.find(&key, version.sequence)? {
+    Ok(match table.find_hashed(key, hash, version.sequence)? {
         Some(Found::Segment(segment, row)) => Some(Row::new(segment.clone(), row, version, freshness)?),
         Some(Found::Tail(batch, row)) => {
             Some(Row::of_batch(batch.rows.clone(), row as usize, version, freshness))

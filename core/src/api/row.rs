@@ -56,7 +56,9 @@ impl Row {
         version: Version,
         freshness: Option<Freshness>,
     ) -> Result<Self> {
-        let (batch, index) = segment.open()?.locate(row as usize);
+        let open = segment.open()?;
+        let (batch, index) = open.locate(row as usize);
+        open.prefetch_texts(batch, index);
         // Rows of a segment fit 32 bits, so its batches and their rows do.
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the rows of a segment")]
         let (batch, index) = (batch as u32, index as u32);

@@ -297,7 +297,7 @@ impl Output<'_> {
         let (segment, other_segment) = (newest.open()?, other.open()?);
         for row in 0..segment.rows() {
             let key = segment.key_at(row)?;
-            if other.may_hold(&key) && other_segment.find(key::hash(&key), &key)?.is_some() {
+            if other.may_hold(&key) && other_segment.find(key::hash(&key), &key, false)?.is_some() {
                 return Err(self.duplicate(segment, row));
             }
         }

@@ -5,6 +5,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::directory::{BatchPositions, Section};
+use super::prefetch::CellPlace;
 use crate::storage::assemble::{Node, Parts, assemble};
 use crate::storage::format::SEGMENT_ALIGNMENT;
 use crate::storage::region::Region;
@@ -16,6 +17,8 @@ pub(crate) struct MappedColumn {
     pub(crate) array: ArrayRef,
     /// Its buffers, children's included, as indices of [`BatchPositions::buffers`].
     pub(crate) buffers: std::ops::Range<usize>,
+    /// Where a lookup will read.
+    pub(super) place: CellPlace,
 }
 
 /// Whether a column of this type can be stored, with advice if not.
@@ -60,7 +63,9 @@ pub(crate) fn map_columns(
             if array.len() as u64 != positions.rows {
                 return Err("a column has another length than its batch".to_owned());
             }
-            Ok(MappedColumn { array, buffers: start..parts.buffer })
+            let buffers = start..parts.buffer;
+            let place = CellPlace::new(field.data_type(), &positions.buffers[buffers.clone()]);
+            Ok(MappedColumn { array, buffers, place })
         })
         .collect::<Result<_, _>>()?;
     if parts.node != positions.nodes.len() || parts.buffer != positions.buffers.len() {

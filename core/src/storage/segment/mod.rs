@@ -17,6 +17,7 @@ mod arrays;
 mod directory;
 mod handle;
 mod pages;
+mod prefetch;
 mod reader;
 mod writer;
 mod zones;

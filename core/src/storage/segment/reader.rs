@@ -26,11 +26,11 @@ use crate::storage::vfs::Vfs;
 pub(crate) struct Segment {
     schema: SchemaRef,
     key: Vec<usize>,
-    pages: Pages,
-    directory: Directory,
+    pub(super) pages: Pages,
+    pub(super) directory: Directory,
     /// First row of every batch.
     starts: Vec<u32>,
-    batches: Vec<OnceLock<Vec<MappedColumn>>>,
+    pub(super) batches: Vec<OnceLock<Vec<MappedColumn>>>,
     zones: OnceLock<ZoneMaps>,
 }
 
@@ -124,14 +124,17 @@ impl Segment {
         &self.schema
     }
 
-    /// The row that carries a key, if one does.
+    /// The row that carries a key, if one does. `will_read`: whether its values will be read.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
-    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<u32>> {
+    pub(crate) fn find(&self, hash: u64, key: &[u8], will_read: bool) -> Result<Option<u32>> {
         let mut found = None;
         let mut damage = None;
         self.for_each_candidate(hash, |row| {
+            if will_read {
+                self.prefetch_row(row);
+            }
             match self.key_at(to_usize(row.into())) {
                 Ok(candidate) if candidate.as_slice() == key => {
                     found = Some(row);

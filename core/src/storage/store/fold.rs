@@ -212,7 +212,7 @@ impl Moved {
         let mut deleted: BTreeMap<u64, DeletedRows> = BTreeMap::new();
         let mut delete = |key: &[u8], hash: u64| -> Result<()> {
             for segment in self.new.segments().iter().filter(|segment| segment.may_hold(key)) {
-                if let Some(row) = segment.open()?.find(hash, key)? {
+                if let Some(row) = segment.open()?.find(hash, key, false)? {
                     deleted.entry(segment.id()).or_default().insert(row);
                     return Ok(());
                 }

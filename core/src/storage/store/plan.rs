@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
                     // As in `under`: an earlier change of this commit may have the key in its segments.
                     for earlier in self.bulk.get(&table).into_iter().flatten() {
                         if earlier.may_hold(&key)
-                            && let Some(row) = earlier.open()?.find(hash, &key)?
+                            && let Some(row) = earlier.open()?.find(hash, &key, false)?
                         {
                             under = Under::in_segment(earlier, row)?;
                         }
@@ -268,7 +268,7 @@ impl<'a> Plan<'a> {
         for segment in self.bulk.get(&table).into_iter().flatten() {
             for ((key, hash), under) in keys.iter().zip(&mut under) {
                 if segment.may_hold(key)
-                    && let Some(row) = segment.open()?.find(hash, key)?
+                    && let Some(row) = segment.open()?.find(hash, key, false)?
                 {
                     *under = Under::in_segment(segment, row)?;
                 }

@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 
 use super::TableState;
 use crate::api::error::{Error, Result};
-use crate::storage::key;
-use crate::storage::segment::SegmentHandle;
+use crate::storage::key::{self, KeyBytes};
+use crate::storage::segment::{Segment, SegmentHandle};
 use crate::storage::tail::{KeyColumn, TailBatch};
 
 /// Where a row stands.
@@ -70,7 +70,15 @@ impl TableState {
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
     #[inline]
     pub(crate) fn find(&self, key: &[u8], sequence: u64) -> Result<Option<Found<'_>>> {
-        let hash = key::hash(key);
+        self.find_hashed(key, key::hash(key), sequence)
+    }
+
+    /// As [`find`](Self::find); the key's hash is known.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    #[inline]
+    pub(crate) fn find_hashed(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Option<Found<'_>>> {
         for tail in self.tails.iter().rev() {
             // One that is deleted may have come back in a segment.
             if let Some((batch, row, deleted_at)) = tail.find(&self.shape.primary_key, hash, key, sequence)?
@@ -79,7 +87,7 @@ impl TableState {
                 return Ok(Some(Found::Tail(batch, row)));
             }
         }
-        let found = self.find_in_segments(hash, key, sequence)?;
+        let found = self.find_in_segments(hash, key, sequence, true)?;
         Ok(found.map(|(segment, row)| Found::Segment(segment, row)))
     }
 
@@ -89,15 +97,29 @@ impl TableState {
         hash: u64,
         key: &[u8],
         sequence: u64,
+        will_read: bool,
     ) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
         for segment in self.segments.iter().rev().filter(|segment| segment.may_hold(key)) {
-            if let Some(row) = segment.open()?.find(hash, key)?
+            if let Some(row) = segment.open()?.find(hash, key, will_read)?
                 && (self.is_plain() || !self.is_deleted(segment.id(), row, sequence))
             {
                 return Ok(Some((segment, row)));
             }
         }
         Ok(None)
+    }
+
+    /// Asks for what looking up keys will read, of all of them at once, so that one does not wait for the other.
+    pub(crate) fn prefetch(&self, keys: &[(KeyBytes, u64)]) {
+        for prefetch in [Segment::prefetch_bucket, Segment::prefetch_rows] {
+            for (key, hash) in keys {
+                let segments = self.segments.iter().filter(|segment| segment.may_hold(key));
+                // What cannot be opened is an error of the lookup.
+                segments
+                    .filter_map(|segment| segment.open().ok())
+                    .for_each(|segment| prefetch(segment, *hash));
+            }
+        }
     }
 
     /// Whether a row of a segment is deleted at a sequence.
@@ -129,7 +151,7 @@ impl TableState {
                 return Ok(Under::Tail(number, batch.first + row));
             }
         }
-        let Some((segment, row)) = self.find_in_segments(hash, key, sequence)? else {
+        let Some((segment, row)) = self.find_in_segments(hash, key, sequence, false)? else {
             return Ok(Under::Nothing);
         };
         Under::in_segment(segment, row)

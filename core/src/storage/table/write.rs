@@ -206,7 +206,7 @@ impl TableState {
                 let keys = KeyColumn::of(&batch.rows, &self.shape.primary_key)?;
                 for ((key, hash), row) in keys.iter().zip(batch.first..) {
                     for segment in segments.iter().filter(|segment| segment.may_hold(key)) {
-                        if segment.open()?.find(hash, key)?.is_some() {
+                        if segment.open()?.find(hash, key, false)?.is_some() {
                             index.delete(row, sequence);
                         }
                     }
