@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -13,6 +13,8 @@ use crate::storage::Store;
 
 /// How often a thread looks for work that has no clock of its own.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look for rows that are too old.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Where moving rows failed, as it does on a full disk, it is tried again after this.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -83,14 +85,29 @@ fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
     }
 }
 
+/// Whether nothing will be written any more.
+fn is_over(error: &Error) -> bool {
+    [ErrorCode::Closed, ErrorCode::Poisoned].contains(&error.code())
+}
+
 fn move_rows(store: &Store, stop: &Stop) {
+    let mut expired_at: Option<Instant> = None;
     loop {
         let is_due = store.wait_until_due(INTERVAL);
         if *stop.stopped.lock() {
             return;
         }
+        if expired_at.is_none_or(|at| at.elapsed() >= EXPIRY_INTERVAL) {
+            if let Err(error) = store.expire(SystemTime::now()) {
+                if is_over(&error) {
+                    return;
+                }
+                tracing::warn!(%error, "rows that are too old stay; removing them will be tried again");
+            }
+            expired_at = Some(Instant::now());
+        }
         if is_due && let Err(error) = store.fold() {
-            if [ErrorCode::Closed, ErrorCode::Poisoned].contains(&error.code()) {
+            if is_over(&error) {
                 return;
             }
             tracing::warn!(%error, "rows stay in the log; moving them will be tried again");

@@ -13,6 +13,7 @@ use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::{CacheOptions, Durability};
 use crate::api::row::ColumnIndex;
+use crate::api::rules::{Retention, TableRules, WritePolicy};
 use crate::api::table::TableInfo;
 use crate::api::transaction::Change;
 use crate::api::value::Value;
@@ -51,7 +52,7 @@ impl Embedded {
 /// A change whose rows can be read now.
 enum Opened {
     Rows { rows: OpenInput, change: for<'a> fn(u64, Incoming<'a>) -> storage::Change<'a>, table: u64 },
-    Delete { table: u64, keys: KeyColumn },
+    Delete { table: u64, keys: KeyColumn, invalidates: bool },
     Truncate { table: u64 },
     Position { source: String, position: Vec<u8> },
 }
@@ -60,8 +61,9 @@ impl Opened {
     fn change(&mut self) -> storage::Change<'_> {
         match self {
             Self::Rows { rows, change, table } => change(*table, &mut rows.batches),
-            Self::Delete { table, keys } => {
-                storage::Change::Delete { table: *table, keys: std::mem::take(keys) }
+            Self::Delete { table, keys, invalidates } => {
+                let (table, keys, invalidates) = (*table, std::mem::take(keys), *invalidates);
+                storage::Change::Delete { table, keys, invalidates }
             }
             Self::Truncate { table } => storage::Change::Truncate { table: *table },
             Self::Position { source, position } => storage::Change::Position {
@@ -89,20 +91,27 @@ impl Embedded {
                 opened(table, rows, |table, rows| storage::Change::Replace { table, rows })
             }
             Change::Delete { table, keys } => {
-                let state = self.store().state();
-                let shape = &local::table_of(&state, table)?.shape;
-                if shape.primary_key.is_empty() {
-                    return Err(shape.no_primary_key());
-                }
-                let mut column = KeyColumn::default();
-                for key in &keys {
-                    column.push(&key::encode_key(&shape.schema, &shape.primary_key, key)?);
-                }
-                Ok(Opened::Delete { table, keys: column })
+                Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: false })
+            }
+            Change::Invalidate { table, keys } => {
+                Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: true })
             }
             Change::Truncate { table } => Ok(Opened::Truncate { table }),
             Change::Position { source, position } => Ok(Opened::Position { source, position }),
         }
+    }
+
+    fn encode_keys(&self, table: u64, keys: &[Vec<Value>]) -> Result<KeyColumn> {
+        let state = self.store().state();
+        let shape = &local::table_of(&state, table)?.shape;
+        if shape.primary_key.is_empty() {
+            return Err(shape.no_primary_key());
+        }
+        let mut column = KeyColumn::default();
+        for key in keys {
+            column.push(&key::encode_key(&shape.schema, &shape.primary_key, key)?);
+        }
+        Ok(column)
     }
 }
 
@@ -163,7 +172,7 @@ impl Backend for Embedded {
         let state = self.store().state();
         if let Ok(table) = state.table(name) {
             let info = local::info(&state, table);
-            info.check_definition(&definition.primary_key, &definition.sort_by)?;
+            info.check_definition(&definition.rules)?;
             return Ok(info);
         }
         drop(state);
@@ -173,14 +182,14 @@ impl Backend for Embedded {
         self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
         let mut input = definition.input.open(None)?;
-        let shape = table_shape(name, &input.schema, &definition.primary_key, &definition.sort_by)?;
+        let shape = table_shape(name, &input.schema, &definition.rules)?;
         match self.store().create_table(shape, as_of, &mut input.batches) {
             Ok(state) => Ok(local::info(&state, state.table(name)?)),
             // Another thread defined it meanwhile.
             Err(error) if error.code() == ErrorCode::TableExists => {
                 let state = self.store().state();
                 let info = local::info(&state, state.table(name)?);
-                info.check_definition(&definition.primary_key, &definition.sort_by)?;
+                info.check_definition(&definition.rules)?;
                 Ok(info)
             }
             Err(error) => Err(error),
@@ -209,6 +218,7 @@ impl Backend for Embedded {
     }
 
     fn compact(&self) -> Result<()> {
+        self.store().expire(SystemTime::now())?;
         self.store().fold()
     }
 
@@ -235,12 +245,7 @@ impl Backend for Embedded {
 }
 
 /// Checks a definition against the columns of its input.
-fn table_shape(
-    name: &str,
-    schema: &SchemaRef,
-    primary_key: &[String],
-    sort_by: &[String],
-) -> Result<TableShape> {
+fn table_shape(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<TableShape> {
     let unsupported = |reason| Error::new(ErrorCode::UnsupportedType, reason);
     let schema: SchemaRef = Arc::new(Schema::new(schema.fields().clone()));
     let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -262,7 +267,7 @@ fn table_shape(
         }
         Ok(found)
     };
-    let primary_key = find(primary_key)?;
+    let primary_key = find(&rules.primary_key)?;
     for &column in &primary_key {
         let field = schema.field(column);
         if !key::is_key_type(field.data_type()) {
@@ -272,12 +277,27 @@ fn table_shape(
             )));
         }
     }
-    let sort_by = if sort_by.is_empty() { primary_key.clone() } else { find(sort_by)? };
+    let sort_by = if rules.sort_by.is_empty() { primary_key.clone() } else { find(&rules.sort_by)? };
     for &column in &sort_by {
         let field = schema.field(column);
         if field.data_type().is_nested() {
             return Err(unsupported(format!("column `{}` is nested and cannot be sorted by", field.name())));
         }
     }
-    Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by })
+    if let Some(Retention { column, .. }) = &rules.retention {
+        let field = schema.field(column.index_in(&schema)?);
+        if !storage::is_time(field.data_type()) {
+            return Err(unsupported(format!(
+                "column `{column}` is {}, which does not tell how old a row is; retention needs timestamps or dates",
+                field.data_type()
+            )));
+        }
+    }
+    if let WritePolicy::Source(name) = &rules.write_policy
+        && name.is_empty()
+    {
+        return Err(Error::new(ErrorCode::InvalidArgument, "the source of a write policy needs a name"));
+    }
+    let (write_policy, retention) = (rules.write_policy.clone(), rules.retention.clone());
+    Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by, write_policy, retention })
 }

@@ -64,6 +64,7 @@ pub use api::nonblocking::{AsyncCache, AsyncPrepared, AsyncSnapshot, AsyncTable,
 pub use api::options::{CacheOptions, Durability};
 pub use api::prepared::Prepared;
 pub use api::row::{ColumnIndex, FromCell, Row};
+pub use api::rules::{Retention, WritePolicy};
 pub use api::snapshot::Snapshot;
 pub use api::subscription::Subscription;
 pub use api::table::{Table, TableInfo, TableSnapshot};

@@ -328,6 +328,8 @@ pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
         schema: shape.schema.clone(),
         primary_key: names(&shape.primary_key),
         sort_by: names(&shape.sort_by),
+        write_policy: shape.write_policy.clone(),
+        retention: shape.retention.clone(),
         rows: table.rows,
         bytes: table.bytes(),
         segments: table.segments.len(),

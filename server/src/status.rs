@@ -155,6 +155,8 @@ fn table_json(table: &TableInfo) -> Json {
         "segments": table.segments,
         "primary_key": table.primary_key,
         "sort_by": table.sort_by,
+        "write_policy": table.write_policy.to_string(),
+        "retention": table.retention.as_ref().map(|it| json!({ "column": it.column, "age_seconds": it.age.as_secs_f64() })),
         "as_of": table.freshness.and_then(|it| moment(it.as_of)),
         "age_seconds": table.freshness.map(|it| it.age().as_secs_f64()),
         "columns": columns.collect::<Json>(),

@@ -167,6 +167,18 @@ macro_rules! __behaviours {
                 a_table_is_truncated
                 what_does_not_fit_is_refused
             }
+            policies {
+                append_only
+                fed_by_a_source
+                invalidated_rows_are_gone
+                another_policy_is_refused
+            }
+            retention {
+                old_rows_go
+                many_old_rows_go
+                subscribers_are_told
+                what_tells_no_age_is_refused
+            }
             replaces {
                 rows_are_replaced
                 the_same_keys_may_come_again

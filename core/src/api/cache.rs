@@ -278,8 +278,9 @@ impl Cache {
     }
 
     /// Moves all rows that stand in the log into sorted segments now, which the cache otherwise does in the background when
-    /// they are many. Which rows there are does not change; versions go on counting. Blocks until it is done, commits go
-    /// on meanwhile.
+    /// they are many, and removes rows that are too old for their tables
+    /// ([`TableDefinition::retain`](crate::TableDefinition::retain)). Which other rows there are does not change; versions
+    /// go on counting. Blocks until it is done, commits go on meanwhile.
     ///
     /// # Errors
     /// [`ReadOnly`](ErrorCode::ReadOnly), [`DiskFull`](ErrorCode::DiskFull), [`Poisoned`](ErrorCode::Poisoned),

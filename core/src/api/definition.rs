@@ -1,5 +1,8 @@
 //! What a table is to be.
 
+use std::time::Duration;
+
+use super::rules::{Retention, TableRules, WritePolicy};
 use crate::source::Input;
 
 /// What a table is to be: where its first rows come from, its primary key and its sort order.
@@ -14,14 +17,13 @@ use crate::source::Input;
 #[derive(Debug)]
 pub struct TableDefinition {
     pub(crate) input: Input,
-    pub(crate) primary_key: Vec<String>,
-    pub(crate) sort_by: Vec<String>,
+    pub(crate) rules: TableRules,
 }
 
 impl TableDefinition {
     /// A table whose first rows are `input`: batches, or an [`Input`].
     pub fn new(input: impl Into<Input>) -> Self {
-        Self { input: input.into(), primary_key: Vec::new(), sort_by: Vec::new() }
+        Self { input: input.into(), rules: TableRules::default() }
     }
 
     /// A table of one or more Parquet files: a path, or a pattern with `*`, `?`, `**` and `[…]`.
@@ -45,7 +47,7 @@ impl TableDefinition {
     /// declares; loading checks it. Without a primary key there are no lookups by key.
     #[must_use]
     pub fn primary_key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.primary_key = columns.into_iter().map(Into::into).collect();
+        self.rules.primary_key = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -53,7 +55,24 @@ impl TableDefinition {
     /// of the first of them are read without touching other rows, so choose what queries filter by most.
     #[must_use]
     pub fn sort_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.sort_by = columns.into_iter().map(Into::into).collect();
+        self.rules.sort_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Who may change the rows; anyone unless told otherwise. The first rows come in any case.
+    #[must_use]
+    pub fn write_policy(mut self, policy: WritePolicy) -> Self {
+        self.rules.write_policy = policy;
+        self
+    }
+
+    /// Removes rows when the time in a column, of timestamps or dates, is longer ago than `age`; timestamps without a zone are in
+    /// UTC, a date begins at midnight UTC. They go within about ten seconds, or when
+    /// [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read. Subscribers are
+    /// told of them as of deletes, but not in tables without a primary key, where nothing names a row.
+    #[must_use]
+    pub fn retain(mut self, column: impl Into<String>, age: Duration) -> Self {
+        self.rules.retention = Some(Retention::new(column, age));
         self
     }
 }

@@ -100,6 +100,8 @@ codes! {
     Execution = 115 => Request;
     /// The sidecar does not let this user in.
     PermissionDenied = 116 => Request;
+    /// The table's write policy does not allow the change.
+    WriteNotAllowed = 117 => Request;
     /// An input file or upstream object does not exist.
     SourceNotFound = 200 => Source;
     /// An input file is truncated, corrupt or not of its format.

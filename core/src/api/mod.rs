@@ -15,6 +15,7 @@ pub(crate) mod nonblocking;
 pub(crate) mod options;
 pub(crate) mod prepared;
 pub(crate) mod row;
+pub(crate) mod rules;
 pub(crate) mod snapshot;
 pub(crate) mod subscription;
 pub(crate) mod table;

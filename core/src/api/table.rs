@@ -10,6 +10,7 @@ use super::batches::Batches;
 use super::error::{Error, ErrorCode, Result};
 use super::key::{Key, owned};
 use super::row::Row;
+use super::rules::{Retention, TableRules, WritePolicy};
 use super::subscription::Subscription;
 use super::transaction::Change;
 use super::version::{Freshness, Version};
@@ -133,6 +134,19 @@ impl Table {
         self.write(Change::Delete { table: self.id, keys })
     }
 
+    /// Takes the rows with some primary keys out of the cache, in one commit, and returns its version: they are wrong or no
+    /// longer wanted, and whoever feeds the table brings back what is right. As [`delete_many`](Self::delete_many), and
+    /// allowed where a [source](WritePolicy::Source) feeds the table.
+    ///
+    /// Until the rows come back, reads do not find them.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete), for the first key that fails.
+    pub fn invalidate<K: Key>(&self, keys: &[K]) -> Result<Version> {
+        let keys = keys.iter().map(owned).collect::<Result<_>>()?;
+        self.write(Change::Invalidate { table: self.id, keys })
+    }
+
     /// Removes all rows, in one commit, and returns its version. Snapshots and rows taken before keep them.
     ///
     /// # Errors
@@ -246,6 +260,10 @@ pub struct TableInfo {
     pub primary_key: Vec<String>,
     /// Columns that every segment is sorted by, ascending, nulls last; empty if rows stand as they came.
     pub sort_by: Vec<String>,
+    /// Who may change its rows.
+    pub write_policy: WritePolicy,
+    /// How long rows stay; `None`: until they are removed.
+    pub retention: Option<Retention>,
     /// Rows.
     pub rows: u64,
     /// Bytes on disk.
@@ -265,10 +283,28 @@ impl TableInfo {
     ///
     /// # Errors
     /// [`ErrorCode::TableExists`], saying what differs.
-    pub(crate) fn check_definition(&self, primary_key: &[String], sort_by: &[String]) -> Result<()> {
+    pub(crate) fn check_definition(&self, rules: &TableRules) -> Result<()> {
+        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
         let sort_by = if sort_by.is_empty() { primary_key } else { sort_by };
-        if self.primary_key == primary_key && self.sort_by == sort_by {
-            return Ok(());
+        if self.primary_key == *primary_key && self.sort_by == *sort_by {
+            if self.write_policy == *write_policy && self.retention == *retention {
+                return Ok(());
+            }
+            let kept = |retention: &Option<Retention>| match retention {
+                None => "all rows".to_owned(),
+                Some(retention) => retention.to_string(),
+            };
+            return Err(Error::new(
+                ErrorCode::TableExists,
+                format!(
+                    "table `{}` exists with write policy {} and keeps {}, not {} and {}; drop it first",
+                    self.name,
+                    self.write_policy,
+                    kept(&self.retention),
+                    write_policy,
+                    kept(retention)
+                ),
+            ));
         }
         Err(Error::new(
             ErrorCode::TableExists,

@@ -54,6 +54,8 @@ pub(crate) enum Change {
     Replace { table: u64, rows: Input },
     /// See [`Table::delete_many`].
     Delete { table: u64, keys: Vec<Vec<Value>> },
+    /// See [`Table::invalidate`].
+    Invalidate { table: u64, keys: Vec<Vec<Value>> },
     /// See [`Table::truncate`].
     Truncate { table: u64 },
     /// See [`Transaction::source_position`].

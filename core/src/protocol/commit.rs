@@ -37,6 +37,8 @@ pub(crate) enum ChangeMessage {
     Replace { table: u64, rows: Vec<ByteBuf> },
     /// The rows with some keys are gone.
     Delete { table: u64, keys: Vec<Key> },
+    /// The rows with some keys are gone from the cache, not from their source.
+    Invalidate { table: u64, keys: Vec<Key> },
     /// All rows are gone.
     Truncate { table: u64 },
     /// A source told everything up to a position.
@@ -72,13 +74,15 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
         let batches = rows.iter().map(|batch| decode_batch(batch)).collect::<Result<Vec<_>>>()?;
         Ok(Input::from(batches))
     };
+    let keys = |keys: Vec<Key>| keys.into_iter().map(values).collect::<Result<_>>();
     let changes = commit.changes.into_iter().map(|change| {
         Ok(match change {
             ChangeMessage::Append { table, rows: sent } => Change::Append { table, rows: rows(&sent)? },
             ChangeMessage::Upsert { table, rows: sent } => Change::Upsert { table, rows: rows(&sent)? },
             ChangeMessage::Replace { table, rows: sent } => Change::Replace { table, rows: rows(&sent)? },
-            ChangeMessage::Delete { table, keys } => {
-                Change::Delete { table, keys: keys.into_iter().map(values).collect::<Result<_>>()? }
+            ChangeMessage::Delete { table, keys: sent } => Change::Delete { table, keys: keys(sent)? },
+            ChangeMessage::Invalidate { table, keys: sent } => {
+                Change::Invalidate { table, keys: keys(sent)? }
             }
             ChangeMessage::Truncate { table } => Change::Truncate { table },
             ChangeMessage::Position { source, position } => Change::Position { source, position },

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::io::Write as _;
 use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
 
 use arrow::array::{ArrayData, ArrayRef, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
@@ -25,6 +26,7 @@ use crate::api::cache::Cache;
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::{CacheOptions, Durability};
+use crate::api::rules::{Retention, WritePolicy};
 use crate::api::version::Version;
 use crate::storage::{FileId, Region};
 
@@ -253,6 +255,7 @@ impl Input<'_> {
             2 => ChangeMessage::Delete { table, keys: vec![self.key()] },
             3 => ChangeMessage::Truncate { table },
             4 => ChangeMessage::Position { source: self.name(), position: self.rest() },
+            5 => ChangeMessage::Invalidate { table, keys: vec![self.key()] },
             _ => ChangeMessage::Upsert { table, rows: vec![self.rows().into(), self.rows().into()] },
         }
     }
@@ -294,7 +297,18 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         16 => {
             let name = input.name();
             let kind = match input.next() % 4 {
-                0 => WriteKind::Define { name, primary_key: input.names(), sort_by: input.names() },
+                0 => WriteKind::Define {
+                    name,
+                    primary_key: input.names(),
+                    sort_by: input.names(),
+                    write_policy: match input.next() % 3 {
+                        0 => WritePolicy::Anyone,
+                        1 => WritePolicy::AppendOnly,
+                        _ => WritePolicy::Source(input.name()),
+                    },
+                    retention: (input.next() % 2 == 0)
+                        .then(|| Retention::new(input.name(), Duration::from_nanos(input.next().into()))),
+                },
                 1 => WriteKind::Append { table },
                 2 => WriteKind::Upsert { table },
                 _ => WriteKind::Replace { table },

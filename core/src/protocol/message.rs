@@ -10,6 +10,7 @@ use super::rows;
 use super::session::KEYS_MAX;
 use super::value::WireValue;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::rules::{Retention, WritePolicy};
 use crate::api::table::TableInfo;
 use crate::api::version::{Freshness, Version};
 
@@ -336,7 +337,15 @@ pub(crate) struct NextReply {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WriteKind {
     /// A new table.
-    Define { name: String, primary_key: Vec<String>, sort_by: Vec<String> },
+    Define {
+        name: String,
+        primary_key: Vec<String>,
+        sort_by: Vec<String>,
+        #[serde(default)]
+        write_policy: WritePolicy,
+        #[serde(default)]
+        retention: Option<Retention>,
+    },
     /// More rows of a table.
     Append { table: u64 },
     /// Other rows of a table.
@@ -379,6 +388,10 @@ pub(crate) struct InfoMessage {
     pub(crate) schema: Vec<u8>,
     pub(crate) primary_key: Vec<String>,
     pub(crate) sort_by: Vec<String>,
+    #[serde(default)]
+    pub(crate) write_policy: WritePolicy,
+    #[serde(default)]
+    pub(crate) retention: Option<Retention>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
@@ -396,6 +409,8 @@ impl InfoMessage {
             schema: rows::encode_schema(&info.schema)?,
             primary_key: info.primary_key,
             sort_by: info.sort_by,
+            write_policy: info.write_policy,
+            retention: info.retention,
             rows: info.rows,
             bytes: info.bytes,
             segments: info.segments as u64,
@@ -412,6 +427,8 @@ impl InfoMessage {
             schema: rows::decode_schema(&self.schema)?,
             primary_key: self.primary_key,
             sort_by: self.sort_by,
+            write_policy: self.write_policy,
+            retention: self.retention,
             rows: self.rows,
             bytes: self.bytes,
             segments: usize::try_from(self.segments).unwrap_or(usize::MAX),

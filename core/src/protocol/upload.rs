@@ -12,6 +12,7 @@ use super::message::{InfoMessage, VersionMessage, WriteKind};
 use crate::api::backend::Backend;
 use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::rules::TableRules;
 use crate::api::transaction::Change;
 use crate::source::Input;
 
@@ -54,8 +55,9 @@ impl Upload {
         let load = std::thread::Builder::new()
             .name("pillion-upload".to_owned())
             .spawn(move || match kind {
-                WriteKind::Define { name, primary_key, sort_by } => {
-                    let definition = TableDefinition::new(rows).primary_key(primary_key).sort_by(sort_by);
+                WriteKind::Define { name, primary_key, sort_by, write_policy, retention } => {
+                    let rules = TableRules { primary_key, sort_by, write_policy, retention };
+                    let definition = TableDefinition { input: rows, rules };
                     let info = backend.define_table(&name, definition)?;
                     Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
                 }

@@ -26,6 +26,7 @@ use crate::api::definition::TableDefinition;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::key::{Key, KeyParts};
 use crate::api::row::Row;
+use crate::api::rules::TableRules;
 use crate::api::table::TableInfo;
 use crate::api::transaction::Change;
 use crate::api::value::{Value, ValueRef};
@@ -321,12 +322,14 @@ impl Backend for Remote {
     }
 
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
-        let TableDefinition { input, primary_key, sort_by } = definition;
+        let TableDefinition { input, rules } = definition;
         if let Ok(info) = self.table(name) {
-            info.check_definition(&primary_key, &sort_by)?;
+            info.check_definition(&rules)?;
             return Ok(info);
         }
-        let kind = WriteKind::Define { name: name.to_owned(), primary_key, sort_by };
+        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
+        let name = name.to_owned();
+        let kind = WriteKind::Define { name, primary_key, sort_by, write_policy, retention };
         writes::upload::<InfoMessage>(&self.connection, kind, input, None, None)?.into_info()
     }
 

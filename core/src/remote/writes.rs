@@ -10,8 +10,10 @@ use serde_bytes::ByteBuf;
 use super::connection::{Connection, Repeat};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::transaction::Change;
+use crate::api::value::Value;
 use crate::protocol::{
-    self, Begin, COMMIT_LEN_MAX, Call, ChangeMessage, Commit, Empty, Next, VersionMessage, Write, WriteKind,
+    self, Begin, COMMIT_LEN_MAX, Call, ChangeMessage, Commit, Empty, Next, VersionMessage, WireValue, Write,
+    WriteKind,
 };
 use crate::source::Input;
 use crate::storage::{batch_len, row_len};
@@ -86,11 +88,11 @@ pub(super) fn write(
                 (table, rows, WriteKind::Replace { table }, message)
             }
             Change::Delete { table, keys } => {
-                let keys = keys
-                    .into_iter()
-                    .map(|key| key.iter().map(|part| part.borrow().into()).collect())
-                    .collect();
-                messages.push(ChangeMessage::Delete { table, keys });
+                messages.push(ChangeMessage::Delete { table, keys: wire_keys(&keys) });
+                continue;
+            }
+            Change::Invalidate { table, keys } => {
+                messages.push(ChangeMessage::Invalidate { table, keys: wire_keys(&keys) });
                 continue;
             }
             Change::Truncate { table } => {
@@ -124,6 +126,10 @@ pub(super) fn write(
     }
     let commit = Commit { as_of: protocol::nanoseconds_of(as_of), changes: messages };
     connection.call(Call::Commit, &commit, Repeat::Never)
+}
+
+fn wire_keys(keys: &[Vec<Value>]) -> Vec<Vec<WireValue>> {
+    keys.iter().map(|key| key.iter().map(|part| part.borrow().into()).collect()).collect()
 }
 
 /// Rows that were read to be sent.

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 
 use super::deleted::DeletedRecord;
 use super::tail::RowsRecord;
+use crate::api::rules::{Retention, WritePolicy};
 
 /// One change of the catalog or of rows; a commit is a list of them, applied in order, whole or not at all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,6 +115,12 @@ pub(crate) struct TableRecord {
     pub(crate) primary_key: Vec<String>,
     /// Columns by which every segment is sorted, ascending, nulls last.
     pub(crate) sort_by: Vec<String>,
+    /// Who may change its rows.
+    #[serde(default)]
+    pub(crate) write_policy: WritePolicy,
+    /// How long rows stay.
+    #[serde(default)]
+    pub(crate) retention: Option<Retention>,
 }
 
 /// What the catalog knows of a segment file; enough to open it without reading anything but its directory.

@@ -10,6 +10,7 @@ mod batch;
 mod crash;
 mod deleted;
 mod edit;
+mod expiry;
 mod files;
 mod follower;
 mod format;
@@ -38,6 +39,7 @@ mod vfs;
 pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
 #[cfg(feature = "sidecar")]
 pub(crate) use batch::{batch_len, compact_views, row_len};
+pub(crate) use expiry::is_time;
 pub(crate) use files::Files;
 pub(crate) use follower::Follower;
 #[cfg(feature = "sidecar")]

@@ -150,6 +150,14 @@ impl Found {
                 );
                 self.wrong(Exit::Failed, message);
             }
+            if there.write_policy != table.write_policy || there.retention != table.retention {
+                let message = format!(
+                    "table `{}` is there with another write policy or retention; remove the directory, or give the \
+                     table another name",
+                    table.name
+                );
+                self.wrong(Exit::Failed, message);
+            }
         }
     }
 

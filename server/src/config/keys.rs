@@ -52,6 +52,9 @@ pub(super) const TABLE: &[Key] = &[
     key("primary_key", "[]"),
     key("sort_by", "the primary key"),
     key("reload", "\"never\""),
+    key("write_policy", "\"anyone\""),
+    key("retain_column", "none"),
+    key("retain_age", "all rows stay"),
 ];
 
 /// Every key with its section in front, such as `access.attach` and `tables.NAME.files`.

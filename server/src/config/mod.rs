@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition};
+use pillion::{CacheOptions, Durability, Input, Retention, ServerOptions, TableDefinition, WritePolicy};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -97,6 +97,10 @@ pub struct TableConfig {
     pub sort_by: Vec<String>,
     /// When a table that is there already is loaded again.
     pub reload: Reload,
+    /// Who may change its rows.
+    pub write_policy: WritePolicy,
+    /// How long its rows stay.
+    pub retention: Option<Retention>,
 }
 
 /// Formats of files.
@@ -241,7 +245,14 @@ impl Config {
 impl TableConfig {
     /// What the cache is told to define; `observer` is called with the number of rows read.
     pub fn definition(&self, observer: impl FnMut(u64) + Send + 'static) -> TableDefinition {
-        TableDefinition::new(self.input(observer)).primary_key(&self.primary_key).sort_by(&self.sort_by)
+        let definition = TableDefinition::new(self.input(observer))
+            .primary_key(&self.primary_key)
+            .sort_by(&self.sort_by)
+            .write_policy(self.write_policy.clone());
+        match &self.retention {
+            Some(retention) => definition.retain(&retention.column, retention.age),
+            None => definition,
+        }
     }
 
     /// Its rows; `observer` is called with the number of those read.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pillion::Durability;
+use pillion::{Durability, Retention, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
@@ -92,6 +92,22 @@ impl TableConfig {
                 "`format` is for one path or pattern; of several, each file's ending tells its format";
             section.problem(line, message);
         }
+        let (reload_line, reload) = (
+            section.line_of("reload"),
+            section
+                .choice("reload", &[("never", Reload::Never), ("start", Reload::Start)])
+                .unwrap_or_default(),
+        );
+        let append_only = section.choice("write_policy", &[("anyone", false), ("append_only", true)]);
+        let write_policy = match append_only {
+            Some(true) => WritePolicy::AppendOnly,
+            _ => WritePolicy::Anyone,
+        };
+        if let Some(line) = reload_line
+            && (reload, append_only) == (Reload::Start, Some(true))
+        {
+            section.problem(line, "`reload = \"start\"` replaces rows, which `append_only` does not allow");
+        }
         let columns = |columns: Vec<At<String>>| columns.into_iter().map(|column| column.value).collect();
         Self {
             name,
@@ -102,11 +118,20 @@ impl TableConfig {
             format,
             primary_key: columns(section.texts("primary_key")),
             sort_by: columns(section.texts("sort_by")),
-            reload: section
-                .choice("reload", &[("never", Reload::Never), ("start", Reload::Start)])
-                .unwrap_or_default(),
+            reload,
+            write_policy,
+            retention: retention(section),
         }
     }
+}
+
+fn retention(section: &mut Section<'_>) -> Option<Retention> {
+    let lines = (section.line_of("retain_column"), section.line_of("retain_age"));
+    if let (Some(line), None) | (None, Some(line)) = lines {
+        section.problem(line, "`retain_column` and `retain_age` go together: which rows go, and when");
+    }
+    let (column, age) = (section.text("retain_column"), section.duration("retain_age"));
+    Some(Retention::new(column?.value, age?))
 }
 
 fn durability(file: &mut Section<'_>) -> Option<Durability> {

@@ -23,7 +23,8 @@ const SIZES: [(&str, u64); 16] = [
 ];
 
 /// Units of durations and their milliseconds. There is none for a bare number: it would be anybody's guess.
-const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000)];
+const DURATIONS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A number of bytes such as `256 MiB`.
 ///
@@ -48,7 +49,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (_, milliseconds) = DURATIONS
         .iter()
         .find(|(name, _)| *name == unit)
-        .ok_or_else(|| format!("`{text}`: durations are in ms, s, min or h"))?;
+        .ok_or_else(|| format!("`{text}`: durations are in ms, s, min, h or d"))?;
     let all = number.checked_mul(*milliseconds).ok_or_else(|| format!("`{text}` is too long"))?;
     Ok(Duration::from_millis(all))
 }

@@ -148,7 +148,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
             match &poisoned {
                 None => tracing::info!(connections = server.connections(), "asked to end"),
                 Some(cause) => {
-                    tracing::error!(%cause, "the disk failed; ending, so that the next start recovers")
+                    tracing::error!(%cause, "the disk failed; ending, so that the next start recovers");
                 }
             }
             stop(config, server, sender, events)?;

@@ -174,7 +174,8 @@ fn unknown_keys_are_answered_with_the_nearest() {
         &[
             "4: `allow_uid` is no key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is no key of [tables.a]; did you mean `primary_key`?",
-            "8: `colour` is no key of [tables.a]; there are files, format, primary_key, sort_by, reload",
+            "8: `colour` is no key of [tables.a]; there are files, format, primary_key, sort_by, reload, write_policy, retain_column, \
+             retain_age",
         ],
     );
 }
@@ -203,7 +204,7 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
             "6: `query_memory` is 0; it must be at least 1 byte",
             "7: `query_threads` is the text \"four\", not a whole number",
             "8: `connections_max` is -1; it must be a whole number of at least 1",
-            "9: `handshake_timeout`: `10`: durations are in ms, s, min or h",
+            "9: `handshake_timeout`: `10`: durations are in ms, s, min, h or d",
             "10: `stop_timeout` is 0 s; it must be longer",
             "11: `log` is \"loud\"; choose of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
             "12: `access` is the number 1, not a section, written as [access]",
@@ -225,6 +226,19 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
             "16: `reload` is \"strat\"; did you mean \"start\"?",
             "17: `primary_key` is the number 1, not a text in quotes, or a list of texts",
             "19: [tables.u] is the number 1, not a section",
+        ],
+    );
+}
+
+#[test]
+fn policies_and_retention_are_checked() {
+    refused(
+        "dir = \"a\"\nsocket = \"b\"\n[tables.t]\nfiles = \"a.csv\"\nreload = \"start\"\nwrite_policy = \"append_only\"\n\
+         retain_column = \"at\"\n[tables.u]\nfiles = \"b.csv\"\nretain_age = \"3 weeks\"\nretain_column = \"at\"\n",
+        &[
+            "5: `reload = \"start\"` replaces rows, which `append_only` does not allow",
+            "7: `retain_column` and `retain_age` go together: which rows go, and when",
+            "10: `retain_age`: `3 weeks`: durations are in ms, s, min, h or d",
         ],
     );
 }

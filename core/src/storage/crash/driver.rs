@@ -209,7 +209,10 @@ impl Driver {
             },
             |store| {
                 let table = store.state().table(name)?.shape.id;
-                store.write(vec![Change::Delete { table, keys: contents::keys(&ids) }], time(as_of))
+                store.write(
+                    vec![Change::Delete { table, keys: contents::keys(&ids), invalidates: false }],
+                    time(as_of),
+                )
             },
         )
     }
@@ -253,7 +256,7 @@ impl Driver {
                     Change::Replace { table, rows: &mut replaced },
                     Change::Upsert { table: other, rows: &mut written },
                     Change::Upsert { table, rows: &mut changed },
-                    Change::Delete { table, keys: contents::keys(&gone) },
+                    Change::Delete { table, keys: contents::keys(&gone), invalidates: false },
                 ];
                 store.write(changes, time(as_of))
             },

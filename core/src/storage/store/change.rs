@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::api::error::Result;
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::rules::WritePolicy;
+use crate::storage::deleted::DeletedRecord;
 use crate::storage::load::NewSegments;
 use crate::storage::table::TableShape;
 use crate::storage::tail::KeyColumn;
@@ -18,8 +20,8 @@ pub(crate) enum Change<'a> {
     Append { table: u64, rows: Incoming<'a> },
     /// Rows are added in the place of those with the same keys; of rows with the same key the last counts.
     Upsert { table: u64, rows: Incoming<'a> },
-    /// The rows with some keys are gone.
-    Delete { table: u64, keys: KeyColumn },
+    /// The rows with some keys are gone; `invalidates`: from the cache, not from their source.
+    Delete { table: u64, keys: KeyColumn, invalidates: bool },
     /// Rows take the place of all rows.
     Replace { table: u64, rows: Incoming<'a> },
     /// All rows are gone.
@@ -31,6 +33,28 @@ pub(crate) enum Change<'a> {
 }
 
 impl Change<'_> {
+    /// Refuses what the policy of its table does not allow, in a commit that says how far these sources were read.
+    pub(super) fn check(&self, shape: &TableShape, sources: &[String]) -> Result<()> {
+        let is_allowed = match &shape.write_policy {
+            WritePolicy::Anyone => true,
+            WritePolicy::AppendOnly => matches!(self, Self::Append { .. } | Self::Drop { .. }),
+            WritePolicy::Source(source) => {
+                sources.contains(source)
+                    || matches!(self, Self::Drop { .. } | Self::Delete { invalidates: true, .. })
+            }
+        };
+        if is_allowed {
+            return Ok(());
+        }
+        let advice = match &shape.write_policy {
+            WritePolicy::Source(source) => format!(
+                "is fed by the source `{source}`: change the row there; `invalidate` takes it out of the cache"
+            ),
+            _ => "takes new rows only, and keeps those that it has".to_owned(),
+        };
+        Err(Error::new(ErrorCode::WriteNotAllowed, format!("table `{}` {advice}", shape.name)))
+    }
+
     pub(super) fn adds_rows(&self) -> bool {
         matches!(self, Self::Append { .. } | Self::Upsert { .. } | Self::Replace { .. })
     }
@@ -50,13 +74,44 @@ impl Change<'_> {
 
 /// A change whose rows were read, checked and, where they are many, written.
 pub(super) enum Ready {
-    Insert { shape: Arc<TableShape>, rows: Rows, upsert: bool },
-    Delete { shape: Arc<TableShape>, keys: KeyColumn },
-    Replace { shape: Arc<TableShape>, new: NewSegments },
-    Truncate { table: u64 },
-    Drop { table: u64 },
-    Position { source: String, position: Vec<u8> },
-    Define { shape: Arc<TableShape>, new: NewSegments },
+    Insert {
+        shape: Arc<TableShape>,
+        rows: Rows,
+        upsert: bool,
+    },
+    Delete {
+        shape: Arc<TableShape>,
+        keys: KeyColumn,
+    },
+    /// As `Delete`, of what became too old: it is not news of a source.
+    Expire {
+        shape: Arc<TableShape>,
+        keys: KeyColumn,
+    },
+    /// So many rows of a segment became too old.
+    ExpireRows {
+        table: u64,
+        deleted: DeletedRecord,
+        rows: u64,
+    },
+    Replace {
+        shape: Arc<TableShape>,
+        new: NewSegments,
+    },
+    Truncate {
+        table: u64,
+    },
+    Drop {
+        table: u64,
+    },
+    Position {
+        source: String,
+        position: Vec<u8>,
+    },
+    Define {
+        shape: Arc<TableShape>,
+        new: NewSegments,
+    },
 }
 
 pub(super) enum Rows {
@@ -88,9 +143,10 @@ impl Ready {
         match self {
             Self::Insert { shape, .. }
             | Self::Delete { shape, .. }
+            | Self::Expire { shape, .. }
             | Self::Replace { shape, .. }
             | Self::Define { shape, .. } => Some(shape.id),
-            Self::Truncate { table } | Self::Drop { table } => Some(*table),
+            Self::ExpireRows { table, .. } | Self::Truncate { table } | Self::Drop { table } => Some(*table),
             Self::Position { .. } => None,
         }
     }
@@ -98,7 +154,7 @@ impl Ready {
     pub(super) fn inline_rows(&self) -> Option<(u64, usize)> {
         match self {
             Self::Insert { rows: Rows::Inline(rows), shape, .. } => Some((shape.id, rows.num_rows())),
-            Self::Delete { keys, shape } => Some((shape.id, keys.len())),
+            Self::Delete { keys, shape } | Self::Expire { keys, shape } => Some((shape.id, keys.len())),
             _ => None,
         }
     }

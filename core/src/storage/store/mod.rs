@@ -2,6 +2,7 @@
 
 mod change;
 mod committer;
+mod expire;
 mod fold;
 mod merge;
 mod opening;

@@ -8,6 +8,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::*;
+use crate::api::rules::WritePolicy;
 use crate::storage::follower::Follower;
 use crate::storage::table::Found;
 use crate::storage::tail::KeyColumn;
@@ -40,7 +41,15 @@ fn schema() -> SchemaRef {
 }
 
 fn shape(name: &str) -> TableShape {
-    TableShape { id: 0, name: name.to_owned(), schema: schema(), primary_key: vec![1], sort_by: vec![1] }
+    TableShape {
+        id: 0,
+        name: name.to_owned(),
+        schema: schema(),
+        primary_key: vec![1],
+        sort_by: vec![1],
+        write_policy: WritePolicy::Anyone,
+        retention: None,
+    }
 }
 
 fn batch(rows: &[(i64, String)]) -> RecordBatch {
@@ -182,9 +191,11 @@ impl Run {
                 0 => Change::Truncate { table },
                 1 if !is_bulk => Change::Replace { table, rows: iterator },
                 2..5 if !is_bulk => Change::Append { table, rows: iterator },
-                5..9 => {
-                    Change::Delete { table, keys: keys(&rows.iter().map(|row| row.0).collect::<Vec<_>>()) }
-                }
+                5..9 => Change::Delete {
+                    table,
+                    keys: keys(&rows.iter().map(|row| row.0).collect::<Vec<_>>()),
+                    invalidates: false,
+                },
                 _ => Change::Upsert { table, rows: iterator },
             }
         });

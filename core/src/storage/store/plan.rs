@@ -77,6 +77,8 @@ impl<'a> Plan<'a> {
                 self.delete(shape.id, keys)?;
                 self.freshness(shape.id, as_of)
             }
+            Ready::Expire { shape, keys } => self.delete(shape.id, keys),
+            Ready::ExpireRows { table, deleted, rows } => self.expire_rows(*table, deleted, *rows),
             Ready::Replace { shape, new } => {
                 self.truncate(shape.id)?;
                 self.insert_segments(shape.id, new, false)?;
@@ -132,6 +134,18 @@ impl<'a> Plan<'a> {
 
     fn table(&self, table: u64) -> Result<&Arc<TableState>> {
         self.state.tables.get(&table).ok_or_else(dropped)
+    }
+
+    fn expire_rows(&mut self, table: u64, deleted: &DeletedRecord, rows: u64) -> Result<()> {
+        let is_there = self.table(table)?.segments.iter().any(|segment| segment.id() == deleted.segment);
+        if !is_there {
+            // All rows were replaced meanwhile.
+            return Ok(());
+        }
+        let deleted = vec![deleted.clone()];
+        self.state.table_mut(table)?.add_segments(Vec::new(), rows, &deleted)?;
+        self.edits.push(Edit::AddSegments { table, segments: Vec::new(), replaced: rows, deleted });
+        Ok(())
     }
 
     fn insert_segments(&mut self, table: u64, new: &NewSegments, upsert: bool) -> Result<()> {

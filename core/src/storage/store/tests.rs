@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::committer::MANIFESTS_KEPT;
 use super::*;
+use crate::api::rules::WritePolicy;
 use crate::storage::Follower;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
 use crate::storage::vfs::{OsVfs, Vfs};
@@ -28,7 +29,15 @@ fn rows(ids: impl IntoIterator<Item = i64>) -> impl Iterator<Item = Result<Recor
 }
 
 fn shape() -> TableShape {
-    TableShape { id: 0, name: "numbers".to_owned(), schema: schema(), primary_key: vec![0], sort_by: vec![0] }
+    TableShape {
+        id: 0,
+        name: "numbers".to_owned(),
+        schema: schema(),
+        primary_key: vec![0],
+        sort_by: vec![0],
+        write_policy: WritePolicy::Anyone,
+        retention: None,
+    }
 }
 
 fn open(dir: &Path, vfs: Arc<dyn Vfs>) -> Result<Store> {

@@ -76,6 +76,16 @@ impl Store {
         let mut inline_bytes = 0;
         let mut ready = Vec::with_capacity(changes.len());
         let adds_rows = changes.iter().any(Change::adds_rows);
+        let sources = changes.iter().filter_map(|change| match change {
+            Change::Position { source, .. } => Some(source.clone()),
+            _ => None,
+        });
+        let sources: Vec<String> = sources.collect();
+        for change in &changes {
+            if let Some(table) = change.table() {
+                change.check(&self.table(table)?.shape, &sources)?;
+            }
+        }
         for change in changes {
             ready.push(self.prepare(change, &mut inline_bytes)?);
         }
@@ -147,7 +157,7 @@ impl Store {
                 let rows = self.gather(&current, rows, true, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: true }
             }
-            Change::Delete { table, keys } => {
+            Change::Delete { table, keys, .. } => {
                 let shape = self.table(table)?.shape.clone();
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
@@ -210,19 +220,19 @@ impl Store {
     }
 
     /// Commits what is ready. Files of new segments stay if the commit is there, or may be.
-    fn commit(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
+    pub(super) fn commit(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
         let state = self.log(ready, as_of)?;
         self.finish(&state)?;
         Ok(state)
     }
 
     /// Waits until readers see a commit.
-    fn finish(&self, state: &State) -> Result<()> {
+    pub(super) fn finish(&self, state: &State) -> Result<()> {
         self.wait_until_shown(state.version).map_err(in_doubt)
     }
 
     /// Logs what is ready as a commit. Others can be logged behind it before it is shown.
-    fn log(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
+    pub(super) fn log(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
         // Who moves rows knows nothing of rows of segments that are deleted in bulk.
         let _still = ready.iter().any(Ready::replaces_in_bulk).then(|| self.maintenance.lock());
         let mut committer = self.committer.lock();

@@ -9,6 +9,7 @@ use arrow::ipc::convert::try_schema_from_ipc_buffer;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::api::rules::{Retention, WritePolicy};
 use crate::storage::edit::TableRecord;
 use crate::storage::format::SEGMENT_ALIGNMENT;
 
@@ -25,6 +26,10 @@ pub(crate) struct TableShape {
     pub(crate) primary_key: Vec<usize>,
     /// Columns by which every segment is sorted; none: as they came.
     pub(crate) sort_by: Vec<usize>,
+    /// Who may change its rows.
+    pub(crate) write_policy: WritePolicy,
+    /// How long rows stay.
+    pub(crate) retention: Option<Retention>,
 }
 
 impl TableShape {
@@ -51,6 +56,8 @@ impl TableShape {
             name: record.name.clone(),
             primary_key: columns(&record.primary_key)?,
             sort_by: columns(&record.sort_by)?,
+            write_policy: record.write_policy.clone(),
+            retention: record.retention.clone(),
             schema: Arc::new(schema),
         })
     }
@@ -79,6 +86,8 @@ impl TableShape {
             schema,
             primary_key: names(&self.primary_key),
             sort_by: names(&self.sort_by),
+            write_policy: self.write_policy.clone(),
+            retention: self.retention.clone(),
         })
     }
 }
