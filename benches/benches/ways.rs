@@ -12,7 +12,7 @@ use pillion_benches::process::{self, Echo};
 use pillion_benches::workload::{
     self, ATTACHED, ATTACHED_GOAL, Computed, EMBEDDED, Get, GetAbsent, GetEach, GetMany, GetTrip, Groups,
     OpenAndGet, Opened, PointText, PreparedPoint, PreparedRange, REMOTE, REMOTE_COMPUTED_GOAL,
-    REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL, Replace, Stored, Ways, Whole, WholeFirst, WholePass, lookup_goals,
+    REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL, Replace, Stored, Ways, Whole, WholeFirst, WholePass, lookup_goal,
 };
 
 /// Rows of each table.
@@ -95,15 +95,15 @@ fn lookups(bench: &mut Bench, points: Points, trips: Trips, echo: &Echo) -> Resu
     })?;
     let table = |cache: &Cache| cache.table(Points::NAME);
     let get = |cache: &Cache| Ok(Get::new(table(cache)?, keys));
-    bench.row(workload::GET, CALLS, |row| ways.enter_with_round_trip(row, echo, get).map(lookup_goals))?;
+    bench.row(workload::GET, CALLS, |row| ways.enter_with_round_trip(row, echo, get).map(lookup_goal))?;
+    bench.row(workload::GET_PLACED, CALLS, |row| ways.enter_placed(row, echo, get))?;
     let absent = |cache: &Cache| Ok(GetAbsent::new(table(cache)?, keys));
     bench.row(workload::GET_ABSENT, CALLS, |row| {
-        ways.enter_with_round_trip(row, echo, absent).map(lookup_goals)
+        ways.enter_with_round_trip(row, echo, absent).map(lookup_goal)
     })?;
     let trip = |cache: &Cache| Ok(GetTrip::new(cache.table(Trips::NAME)?, TripKeys::new(trips)));
-    bench.row(workload::GET_TRIP, CALLS, |row| {
-        ways.enter_with_round_trip(row, echo, trip).map(lookup_goals)
-    })?;
+    bench
+        .row(workload::GET_TRIP, CALLS, |row| ways.enter_with_round_trip(row, echo, trip).map(lookup_goal))?;
     bench.row(workload::GET_MANY, Plan { checked_calls: 2, ..CALLS }, |row| {
         let one_by_one = GetEach::new(table(ways.embedded())?, keys);
         let row = ways.enter(row, |cache| Ok(GetMany::new(table(cache)?, keys)))?;
@@ -166,9 +166,8 @@ fn large_table(bench: &mut Bench, points: Points, echo: &Echo) -> Result<()> {
     let ways = Ways::create(|stored| stored.load_points(batches.clone()).map(drop))?;
     drop(batches);
     let get = |cache: &Cache| Ok(Get::new(cache.table(Points::NAME)?, keys));
-    bench.row(workload::GET_LARGE, CALLS, |row| {
-        ways.enter_with_round_trip(row, echo, get).map(lookup_goals)
-    })?;
+    bench
+        .row(workload::GET_LARGE, CALLS, |row| ways.enter_with_round_trip(row, echo, get).map(lookup_goal))?;
     whole(bench, &ways, [workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE])?;
     ways.end()
 }

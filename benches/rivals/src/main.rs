@@ -13,7 +13,7 @@ use pillion_benches::options::{Options, USAGE};
 use pillion_benches::process::{self, Echo};
 use pillion_benches::workload::{
     self, ATTACHED, ATTACHED_GOAL, EMBEDDED, Opened, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL,
-    REMOTE_WHOLE_GOAL, Stored, Ways, WholeFirst, lookup_goals,
+    REMOTE_WHOLE_GOAL, Stored, Ways, WholeFirst, lookup_goal,
 };
 use pillion_benches_rivals::{datafusion, sqlite};
 
@@ -116,14 +116,15 @@ fn lookups_and_queries(
 fn lookups(bench: &mut Bench, keys: Keys, ways: &Ways, file: &Path, echo: &Echo) -> Result<()> {
     let get = |cache: &Cache| Ok(workload::Get::new(cache.table(Points::NAME)?, keys));
     bench.row(workload::GET, CALLS, |row| {
-        Ok(lookup_goals(ways.enter_with_round_trip(row, echo, get)?)
+        Ok(lookup_goal(ways.enter_with_round_trip(row, echo, get)?)
             .with(SQLITE, sqlite::GetPoint::new(file, keys)?)
             .with(SQLITE_TRANSACTION, sqlite::GetPoint::in_transaction(file, keys)?)
             .without(DATAFUSION))
     })?;
+    bench.row(workload::GET_PLACED, CALLS, |row| ways.enter_placed(row, echo, get))?;
     let absent = |cache: &Cache| Ok(workload::GetAbsent::new(cache.table(Points::NAME)?, keys));
     bench.row(workload::GET_ABSENT, CALLS, |row| {
-        let row = lookup_goals(ways.enter_with_round_trip(row, echo, absent)?);
+        let row = lookup_goal(ways.enter_with_round_trip(row, echo, absent)?);
         Ok(row.with(SQLITE, sqlite::GetAbsent::new(file, keys)?).without(DATAFUSION))
     })?;
     let many = |cache: &Cache| Ok(workload::GetMany::new(cache.table(Points::NAME)?, keys));
@@ -160,7 +161,7 @@ fn trip_lookups(bench: &mut Bench, trips: Trips, ways: &Ways, dir: &Path, echo: 
     sqlite::store_trips(&file, trips)?;
     bench.row(workload::GET_TRIP, CALLS, |row| {
         let get = |cache: &Cache| Ok(workload::GetTrip::new(cache.table(Trips::NAME)?, keys));
-        let row = lookup_goals(ways.enter_with_round_trip(row, echo, get)?);
+        let row = lookup_goal(ways.enter_with_round_trip(row, echo, get)?);
         Ok(row.with(SQLITE, sqlite::GetTrip::new(&file, keys)?).without(DATAFUSION))
     })
 }
@@ -276,7 +277,7 @@ fn large_table(bench: &mut Bench, points: Points, dir: &Path, echo: &Echo) -> Re
     }
     bench.row(workload::GET_LARGE, CALLS, |row| {
         let get = |cache: &Cache| Ok(workload::Get::new(cache.table(Points::NAME)?, keys));
-        let row = lookup_goals(ways.enter_with_round_trip(row, echo, get)?);
+        let row = lookup_goal(ways.enter_with_round_trip(row, echo, get)?);
         Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?).without(DATAFUSION))
     })?;
     whole(bench, &ways, [workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE])?;

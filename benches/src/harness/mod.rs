@@ -40,6 +40,22 @@ pub trait Contestant {
         Ok(())
     }
 
+    /// What must be there before the calls of a round and is not part of them.
+    ///
+    /// # Errors
+    /// Whatever went wrong; it ends the bench.
+    fn begin_round(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What must be undone after the calls of a round.
+    ///
+    /// # Errors
+    /// Whatever went wrong; it ends the bench.
+    fn end_round(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// A call whose answer is compared with those of the other contestants; to be replaced where a call does not
     /// show by itself what it did.
     ///

@@ -321,6 +321,7 @@ impl<C: Contestant> Runner for C {
 
     fn run_round(&mut self, plan: &Plan, first_call: u64) -> Result<Histogram> {
         let mut histogram = Histogram::new();
+        self.begin_round()?;
         let started = Instant::now();
         loop {
             let call = first_call + histogram.count();
@@ -331,6 +332,7 @@ impl<C: Contestant> Runner for C {
             histogram.record(nanoseconds(before, after));
             self.finish()?;
             if after.duration_since(started) >= plan.round_time && histogram.count() >= plan.round_calls_min {
+                self.end_round()?;
                 return Ok(histogram);
             }
         }

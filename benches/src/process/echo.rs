@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Process, SOCKET, Sizes, serve_until_told};
+use super::{Placed, Placement, Process, SOCKET, Sizes, serve_until_told};
 use crate::Result;
 use crate::harness::{Contestant, Sink};
 
@@ -18,7 +18,7 @@ pub(super) const ROLE: &str = "echo";
 #[derive(Debug)]
 pub struct Echo {
     socket: PathBuf,
-    _process: Process,
+    process: Process,
     // After the process, which has its socket in it.
     _run: TempDir,
 }
@@ -32,7 +32,12 @@ impl Echo {
         let run = tempfile::tempdir()?;
         let socket = run.path().join("echo.sock");
         let process = Process::start(ROLE, &[(SOCKET, socket.as_os_str())])?;
-        Ok(Self { socket, _process: process, _run: run })
+        Ok(Self { socket, process, _run: run })
+    }
+
+    /// A contestant that it answers, placed.
+    pub fn placed<C>(&self, contestant: C, placement: Placement) -> Placed<C> {
+        Placed::new(contestant, self.process.id(), placement)
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod echo;
 mod filler;
+mod placed;
 mod reader;
 mod sidecar;
 mod sizes;
 
 pub use echo::{Echo, RoundTrip};
 pub use filler::{FILL_COMMITS, FILL_ROWS, fill_and_kill};
+pub use placed::{Placed, Placement};
 pub use reader::{Reader, ReaderKind, Seen};
 pub use sidecar::Sidecar;
 pub use sizes::Sizes;
@@ -76,6 +78,11 @@ impl Process {
             true => Ok(process),
             false => Err(format!("the {role} ended before it listened").into()),
         }
+    }
+
+    /// Its number.
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it in order.

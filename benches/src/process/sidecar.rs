@@ -6,7 +6,7 @@ use std::time::Duration;
 use pillion::{Attach, Cache, ConnectOptions, ServerOptions, Way};
 use tempfile::TempDir;
 
-use super::{DIRECTORY, Process, SOCKET, serve_until_told};
+use super::{DIRECTORY, Placed, Placement, Process, SOCKET, serve_until_told};
 use crate::Result;
 
 pub(super) const ROLE: &str = "sidecar";
@@ -32,6 +32,11 @@ impl Sidecar {
         let socket = run.path().join("sidecar.sock");
         let process = Process::start(ROLE, &[(DIRECTORY, dir.as_os_str()), (SOCKET, socket.as_os_str())])?;
         Ok(Self { process, socket, _run: run })
+    }
+
+    /// A contestant that it answers, placed.
+    pub fn placed<C>(&self, contestant: C, placement: Placement) -> Placed<C> {
+        Placed::new(contestant, self.process.id(), placement)
     }
 
     /// Its socket.

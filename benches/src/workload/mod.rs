@@ -20,8 +20,8 @@ pub use stored::Stored;
 pub use stream::{Streamed, read_for, read_until, stream, stream_paced};
 pub use upsert::{Upsert, change, keys};
 pub use ways::{
-    ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_GOAL, REMOTE_MANY_GOAL,
-    REMOTE_WHOLE_GOAL, ROUND_TRIP, Ways, lookup_goals,
+    ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL,
+    ROUND_TRIP, Ways, lookup_goal,
 };
 pub use whole::{Opened, Whole, WholeFirst, WholePass};
 
@@ -37,6 +37,12 @@ pub const COMMITS: usize = 100;
 /// A lookup by an integer key.
 pub const GET: Subject =
     Subject { figure: "P1", name: "get", state: "integer key, random, warm; every column read" };
+/// A lookup over the socket, its ends on chosen processors.
+pub const GET_PLACED: Subject = Subject {
+    figure: "P1",
+    name: "get, placed",
+    state: "as above, remote, client and server on one processor and on two: the kernel chooses otherwise",
+};
 /// A lookup of a key that is not there.
 pub const GET_ABSENT: Subject =
     Subject { figure: "P1", name: "get, absent", state: "as above, keys between those of the table" };
