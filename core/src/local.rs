@@ -16,10 +16,9 @@ use crate::api::row::{ColumnIndex, Row};
 use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier, Version};
-use crate::storage::{Files, Follower, Found, History, State, Store, TableState, key};
-
-/// Keys of one call whose memory is asked for together.
-const PREFETCHED_KEYS: usize = 16;
+use crate::storage::{
+    Files, Follower, Found, History, PREFETCHED_KEYS, Prefetch, State, Store, TableState, key,
+};
 
 /// Where the newest state comes from.
 pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
@@ -253,7 +252,7 @@ fn get_many(state: &State, id: u64, keys: &mut dyn Iterator<Item = &dyn Key>) ->
         if some.is_empty() {
             return Ok(rows);
         }
-        table.prefetch(&some);
+        table.prefetch(&some, Prefetch::Values);
         for (key, hash) in &some {
             rows.push(look_up(state, table, key, *hash)?);
         }

@@ -79,22 +79,10 @@ impl Region {
         map.advise_range(Advice::WillNeed, offset, len)
     }
 
-    /// Tells the processor that a byte will be read soon, if it knows such a hint. Reads nothing: any offset is well.
+    /// [Prefetches](prefetch) a byte; any offset is well.
     #[inline]
     pub(crate) fn prefetch(&self, offset: usize) {
-        let address = self.map.as_ptr().wrapping_add(offset);
-        // SAFETY: a hint for the caches is no access of memory, and has no effect that a program could see.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-        }
-        // SAFETY: as above.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
-        }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = address;
+        prefetch(self.map.as_ptr().wrapping_add(offset));
     }
 
     /// An Arrow buffer over `len` bytes at `offset` that keeps this region alive; nothing is copied or read.
@@ -123,6 +111,23 @@ impl Region {
         // because the owner holds the region and a region never moves or shrinks; nobody writes through it.
         Some(unsafe { Buffer::from_custom_allocation(pointer.add(offset), len, owner) })
     }
+}
+
+/// Tells the processor that a byte will be read soon, if it knows such a hint. Reads nothing: any address is well.
+#[inline]
+pub(crate) fn prefetch(address: *const u8) {
+    // SAFETY: a hint for the caches is no access of memory, and has no effect that a program could see.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
 }
 
 impl AsRef<[u8]> for Region {

@@ -168,6 +168,27 @@ impl TailIndex {
         Ok(None)
     }
 
+    /// Asks the processor for where a search for a hash begins.
+    #[inline]
+    pub(crate) fn prefetch_chain(&self, hash: u64) {
+        self.words.prefetch(self.key_chain_of(tag(hash)));
+    }
+
+    /// As [`prefetch_chain`](Self::prefetch_chain), which was done some time before: for the first row of the chain.
+    #[inline]
+    pub(crate) fn prefetch_row(&self, hash: u64) {
+        let link = self.words.load(self.key_chain_of(tag(hash)), Ordering::Relaxed);
+        if let Some(row) = self.row_of(link) {
+            self.words.prefetch(self.row_word(row));
+        }
+    }
+
+    /// Asks the processor for where a search for the deletion of a segment's row begins.
+    #[inline]
+    pub(crate) fn prefetch_deletion(&self, segment: u64, row: u32) {
+        self.words.prefetch(self.row_deletions(segment, row));
+    }
+
     /// The version of a key at a sequence, from its newest on.
     fn version_at(&self, mut row: usize, sequence: u64) -> Option<usize> {
         for _ in 0..=self.capacity {

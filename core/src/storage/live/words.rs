@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Mmap, MmapRaw};
 
+use crate::storage::region::prefetch;
+
 /// Words of a file, or of this process alone. All start as zero.
 pub(crate) struct Words {
     place: Place,
@@ -66,6 +68,12 @@ impl Words {
     pub(crate) fn store(&self, word: usize, value: u64, ordering: Ordering) {
         assert!(self.is_writable(), "the words belong to another process");
         self.word(word).store(value, ordering);
+    }
+
+    /// Asks the processor for a word that will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, word: usize) {
+        prefetch(std::ptr::from_ref(self.word(word)).cast());
     }
 
     #[inline]

@@ -49,22 +49,27 @@ impl Segment {
         }
     }
 
-    /// Asks for the rows that the key index has for a hash.
-    pub(crate) fn prefetch_rows(&self, hash: u64) {
+    /// The rows that the first part of the key index has for a hash; none if not all of the file was verified.
+    pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         // What was not verified must not be looked at.
-        if self.pages.unverified() > 0 {
-            return;
-        }
-        let bucket = self.bucket_offset(hash);
-        let bucket = bucket.and_then(|offset| self.region().as_slice().get(offset..offset + BUCKET_LEN));
-        for row in bucket.into_iter().flat_map(|bytes| Bucket::new(bytes).rows(hash)) {
-            self.prefetch_row(row);
+        let offset = if self.pages.unverified() > 0 { None } else { self.bucket_offset(hash) };
+        let bucket = offset.and_then(|offset| self.region().as_slice().get(offset..offset + BUCKET_LEN));
+        bucket.into_iter().flat_map(move |bytes| Bucket::new(bytes).rows(hash))
+    }
+
+    /// Asks for the key of a row.
+    #[inline]
+    pub(crate) fn prefetch_key(&self, row: u32) {
+        let (batch, index) = self.locate(row as usize);
+        let Some(columns) = self.batches.get(batch).and_then(|columns| columns.get()) else { return };
+        for column in self.key.iter().filter_map(|&column| columns.get(column)) {
+            self.region().prefetch(column.place.values.wrapping_add(index * column.place.width));
         }
     }
 
     /// Asks for the values of a row, and for where its texts stand.
     #[inline]
-    pub(super) fn prefetch_row(&self, row: u32) {
+    pub(crate) fn prefetch_row(&self, row: u32) {
         let (batch, index) = self.locate(row as usize);
         for place in self.places(batch) {
             self.region().prefetch(place.values.wrapping_add(index * place.width));

@@ -25,7 +25,7 @@ use crate::storage::vfs::Vfs;
 #[derive(Debug)]
 pub(crate) struct Segment {
     schema: SchemaRef,
-    key: Vec<usize>,
+    pub(super) key: Vec<usize>,
     pub(super) pages: Pages,
     pub(super) directory: Directory,
     /// First row of every batch.

@@ -6,9 +6,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::TableState;
+use super::prefetch::{PREFETCHED_KEYS, Prefetch};
 use crate::api::error::{Error, Result};
-use crate::storage::key::{self, KeyBytes};
-use crate::storage::segment::{Segment, SegmentHandle};
+use crate::storage::key;
+use crate::storage::segment::SegmentHandle;
 use crate::storage::tail::{KeyColumn, TailBatch};
 
 /// Where a row stands.
@@ -109,19 +110,6 @@ impl TableState {
         Ok(None)
     }
 
-    /// Asks for what looking up keys will read, of all of them at once, so that one does not wait for the other.
-    pub(crate) fn prefetch(&self, keys: &[(KeyBytes, u64)]) {
-        for prefetch in [Segment::prefetch_bucket, Segment::prefetch_rows] {
-            for (key, hash) in keys {
-                let segments = self.segments.iter().filter(|segment| segment.may_hold(key));
-                // What cannot be opened is an error of the lookup.
-                segments
-                    .filter_map(|segment| segment.open().ok())
-                    .for_each(|segment| prefetch(segment, *hash));
-            }
-        }
-    }
-
     /// Whether a row of a segment is deleted at a sequence.
     pub(crate) fn is_deleted(&self, segment: u64, row: u32, sequence: u64) -> bool {
         let in_tail = |deleted_at: Option<u64>| deleted_at.is_some_and(|deleted_at| deleted_at <= sequence);
@@ -138,7 +126,15 @@ impl TableState {
     /// # Errors
     /// As [`find`](Self::find).
     pub(crate) fn under(&self, keys: &KeyColumn, sequence: u64) -> Result<Vec<Under>> {
-        keys.iter().map(|(key, hash)| self.under_key(key, hash, sequence)).collect()
+        let all: Vec<(&[u8], u64)> = keys.iter().collect();
+        let mut under = Vec::with_capacity(all.len());
+        for some in all.chunks(PREFETCHED_KEYS) {
+            self.prefetch(some, Prefetch::Keys);
+            for &(key, hash) in some {
+                under.push(self.under_key(key, hash, sequence)?);
+            }
+        }
+        Ok(under)
     }
 
     /// What stands under a key for a commit at a sequence.

@@ -2,6 +2,7 @@
 
 mod conform;
 mod find;
+mod prefetch;
 mod scan;
 mod shape;
 mod write;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use self::find::{Found, Under};
+pub(crate) use self::prefetch::{PREFETCHED_KEYS, Prefetch};
 pub(crate) use self::scan::Part;
 pub(crate) use self::shape::TableShape;
 pub(crate) use self::write::Context;
