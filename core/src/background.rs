@@ -98,7 +98,7 @@ fn move_rows(store: &Store, stop: &Stop) {
             return;
         }
         if expired_at.is_none_or(|at| at.elapsed() >= EXPIRY_INTERVAL) {
-            if let Err(error) = store.expire(SystemTime::now()) {
+            if let Err(error) = store.expire(SystemTime::now(), &|| *stop.stopped.lock()) {
                 if is_over(&error) {
                     return;
                 }

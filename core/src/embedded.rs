@@ -218,8 +218,8 @@ impl Backend for Embedded {
     }
 
     fn compact(&self) -> Result<()> {
-        self.store().expire(SystemTime::now())?;
-        self.store().fold()
+        let expired = self.store().expire(SystemTime::now(), &|| false);
+        self.store().fold().and(expired)
     }
 
     fn sync(&self) -> Result<()> {

@@ -46,8 +46,10 @@ pub fn fed_by_a_source(session: &mut Session<'_>) -> Outcome {
     let fed = writer.transaction().append(&table, numbered([5])).delete(&table, &[0])?;
     fed.source_position("shop", "8").commit()?;
     assert_numbered(&session.table("t")?, 1..6);
+    let freshness = session.table("t")?.info()?.freshness;
     table.invalidate(&[2, 4, 9])?;
     assert_numbered(&session.table("t")?, [1, 3, 5]);
+    assert_eq!(session.table("t")?.info()?.freshness, freshness, "it is no news of the source");
     session.reopen();
     let info = session.table("t")?.info()?;
     assert_eq!((info.write_policy, info.rows), (policy, 3));

@@ -67,9 +67,9 @@ impl TableDefinition {
     }
 
     /// Removes rows when the time in a column, of timestamps or dates, is longer ago than `age`; timestamps without a zone are in
-    /// UTC, a date begins at midnight UTC. They go within about ten seconds, or when
-    /// [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read. Subscribers are
-    /// told of them as of deletes, but not in tables without a primary key, where nothing names a row.
+    /// UTC, a date begins at midnight UTC. They go in the background, about every ten seconds when nothing else is moved, or
+    /// when [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read.
+    /// Subscribers are told of them as of deletes, but not in tables without a primary key, where nothing names a row.
     #[must_use]
     pub fn retain(mut self, column: impl Into<String>, age: Duration) -> Self {
         self.rules.retention = Some(Retention::new(column, age));

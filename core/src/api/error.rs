@@ -118,7 +118,8 @@ codes! {
     DiskFull = 400 => Retry;
     /// The query needs more memory than it may use.
     MemoryLimit = 401 => Retry;
-    /// The owner lost commits that this reader had seen, in a crash; said once, the next call reads what there is now.
+    /// The owner lost commits that this reader had seen, in a crash, or may lose them because its disk failed; said once,
+    /// the next call reads what there is now.
     WentBack = 402 => Retry;
     /// A limit of the sidecar on what one connection may hold or ask for.
     TooMany = 403 => Retry;

@@ -43,9 +43,9 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Rows stay until the time in a column is so long ago.
+    /// Rows stay until the time in a column is so long ago, which is 584 years at most.
     pub fn new(column: impl Into<String>, age: Duration) -> Self {
-        Self { column: column.into(), age }
+        Self { column: column.into(), age: age.min(Duration::from_nanos(u64::MAX)) }
     }
 }
 

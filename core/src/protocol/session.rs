@@ -37,6 +37,9 @@ pub(super) const KEYS_MAX: usize = 100_000;
 /// Bytes of a message with many keys: read, they take several times as much.
 pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
 
+/// Keys of so many bytes, some thousands, are looked up at once.
+const QUICK_KEYS_LEN: usize = 64 << 10;
+
 /// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
 const DEPTH_MAX: usize = 64;
 
@@ -80,11 +83,15 @@ impl Session {
     /// Whether a call is answered at once, so that it need not leave the thread that read it.
     pub(super) fn is_quick(frame: &Frame) -> bool {
         use Call as C;
+        let call = Call::from_number(frame.call);
+        // Thousands of lookups take less time than waking another thread for them.
+        if call == Some(C::GetMany) {
+            return frame.body.len() <= QUICK_KEYS_LEN;
+        }
         !matches!(
-            Call::from_number(frame.call),
+            call,
             Some(
-                C::GetMany
-                    | C::Scan
+                C::Scan
                     | C::Sql
                     | C::Prepare
                     | C::Execute

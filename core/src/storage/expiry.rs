@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::array::types::Int64Type;
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array};
 use arrow::compute::kernels::cmp::lt;
 use arrow::compute::{cast, prep_null_mask_filter};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -50,6 +51,17 @@ pub(crate) fn is_older(times: &dyn Array, oldest: i64) -> Result<BooleanArray> {
     Ok(if older.null_count() > 0 { prep_null_mask_filter(&older) } else { older })
 }
 
+/// The smallest of the times that do not lie before `oldest`; `None` if there is none.
+///
+/// # Errors
+/// [`Internal`](crate::ErrorCode::Internal) for a column of other values.
+pub(crate) fn oldest_of(times: &dyn Array, oldest: i64) -> Result<Option<i64>> {
+    let failed = |error| Error::internal("cannot compare times").with_source(error);
+    let values = cast(times, &DataType::Int64).map_err(failed)?;
+    let values = values.as_primitive::<Int64Type>();
+    Ok(values.iter().flatten().filter(|&time| time >= oldest).min())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +79,8 @@ mod tests {
         assert_eq!(oldest(&second, at(0), Duration::MAX), Some(i64::MIN));
         assert_eq!(oldest(&DataType::Int64, at(0), day), None);
         let times = arrow::array::TimestampSecondArray::from(vec![Some(7), None, Some(8), Some(-9)]);
+        assert_eq!(oldest_of(&times, 8).unwrap(), Some(8));
+        assert_eq!(oldest_of(&times, 9).unwrap(), None);
         let older: Vec<bool> = is_older(&times, 8).unwrap().values().iter().collect();
         assert_eq!(older, [true, false, false, true]);
     }

@@ -12,7 +12,7 @@ use super::files::Files;
 use super::format::LOG_HEADER_LEN;
 use super::live::{Head, HeadReader, Indexes};
 use super::log::{self, Record, RecordKind};
-use super::recovery::{self, LogTail, Recovered};
+use super::recovery::{self, LogTail, Published, Recovered};
 use super::region::Region;
 use super::state::{RecordData, State};
 use super::table::Context;
@@ -274,9 +274,13 @@ fn try_reload(
         None => (0, None),
     };
     // What the owner wrote and did not publish yet may still fail.
-    let until = head.map(|head| head.version.sequence);
+    let published = head.map(|head| Published {
+        sequence: head.version.sequence,
+        log: head.log,
+        end: usize::try_from(head.log_end).unwrap_or(usize::MAX),
+    });
     // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
-    let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
+    let Recovered { mut state, tail, damage, .. } = recovery::recover(files, published, Indexes::Private)?;
     if let Some(known) = known {
         state.adopt(known);
     }

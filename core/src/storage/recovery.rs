@@ -42,13 +42,24 @@ pub(crate) struct LogTail {
     pub(crate) region: Region,
 }
 
-/// Reads manifest and log, up to the sequence `until` where it is given. Tails get their indexes from `indexes`, which
+/// How far an owner lets its readers see. What stands behind may be being written, or what a failed sync left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    /// The newest commit.
+    pub(crate) sequence: u64,
+    /// Number of the log file that its record stands in.
+    pub(crate) log: u64,
+    /// Offset behind that record.
+    pub(crate) end: usize,
+}
+
+/// Reads manifest and log, as far as they were published where that is given. Tails get their indexes from `indexes`, which
 /// are written.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Result<Recovered> {
+pub(crate) fn recover(files: &Files, published: Option<Published>, indexes: Indexes) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
@@ -57,14 +68,17 @@ pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Re
     let numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
     let mut logs = BTreeMap::new();
     let mut damage = None;
-    for &number in numbers.iter().filter(|&&number| number >= manifest.catalog.log) {
-        match LogFile::read(vfs, &log_dir.join(log::file_name(number))) {
+    let last = published.map_or(u64::MAX, |published| published.log);
+    for &number in numbers.iter().filter(|number| (manifest.catalog.log..=last).contains(number)) {
+        let end = published.filter(|published| published.log == number).map_or(usize::MAX, |it| it.end);
+        match LogFile::read(vfs, &log_dir.join(log::file_name(number)), end) {
             Ok(Some(file)) => drop(logs.insert(number, file)),
             Ok(None) => {}
             Err(error) if error.code() == ErrorCode::Corrupt => damage = Some(error.to_string()),
             Err(error) => return Err(error),
         }
     }
+    let until = published.map(|published| published.sequence);
     let mut replay = Replay { state, tail: None, damage, files, indexes, until };
     // A file that begins behind what is asked for was begun after it was asked.
     let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));

@@ -250,7 +250,7 @@ impl State {
     pub(crate) fn adopt(&mut self, other: &Self) {
         for (id, table) in &mut self.tables {
             let Some(known) = other.tables.get(id) else { continue };
-            for segment in Arc::make_mut(&mut Arc::make_mut(table).segments) {
+            for segment in Arc::make_mut(&mut Arc::make_mut(table).segments).handles_mut() {
                 let wanted = (segment.record().id, segment.record().directory_checksum);
                 let held = known
                     .segments

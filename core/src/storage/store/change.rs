@@ -83,8 +83,8 @@ pub(super) enum Ready {
         shape: Arc<TableShape>,
         keys: KeyColumn,
     },
-    /// As `Delete`, of what became too old: it is not news of a source.
-    Expire {
+    /// As `Delete`, of what is invalid or became too old, which is no news of a source.
+    LetGo {
         shape: Arc<TableShape>,
         keys: KeyColumn,
     },
@@ -143,7 +143,7 @@ impl Ready {
         match self {
             Self::Insert { shape, .. }
             | Self::Delete { shape, .. }
-            | Self::Expire { shape, .. }
+            | Self::LetGo { shape, .. }
             | Self::Replace { shape, .. }
             | Self::Define { shape, .. } => Some(shape.id),
             Self::ExpireRows { table, .. } | Self::Truncate { table } | Self::Drop { table } => Some(*table),
@@ -154,7 +154,7 @@ impl Ready {
     pub(super) fn inline_rows(&self) -> Option<(u64, usize)> {
         match self {
             Self::Insert { rows: Rows::Inline(rows), shape, .. } => Some((shape.id, rows.num_rows())),
-            Self::Delete { keys, shape } | Self::Expire { keys, shape } => Some((shape.id, keys.len())),
+            Self::Delete { keys, shape } | Self::LetGo { keys, shape } => Some((shape.id, keys.len())),
             _ => None,
         }
     }

@@ -1,17 +1,19 @@
 //! Removes the rows that are older than their tables keep them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::Store;
 use super::change::Ready;
+use super::write::INLINE_BYTES_MAX;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::deleted::{DeletedRecord, DeletedRows};
-use crate::storage::expiry::{is_older, oldest};
+use crate::storage::expiry::{is_older, oldest, oldest_of};
 use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
 use crate::storage::table::{Part, TableState};
@@ -21,7 +23,7 @@ use crate::storage::tail::KeyColumn;
 const ROWS_AT_A_TIME: usize = 4096;
 
 /// What is too old in a table.
-struct Expiry {
+struct Expiry<'a> {
     table: u64,
     /// The column of times.
     column: usize,
@@ -30,31 +32,45 @@ struct Expiry {
     /// Columns of the key, and the one of times behind them.
     projection: Vec<usize>,
     schema: SchemaRef,
+    /// Whether to end between two commits.
+    is_over: &'a dyn Fn() -> bool,
 }
 
 impl Store {
-    /// Removes rows that are too old now, in commits of their own. Tables without a primary key have them removed from
-    /// segments only, so that rows of the log are moved first if some of them are too old.
+    /// Removes rows that are too old now, in commits of their own, until it `is_over`. Tables without a primary key have
+    /// them removed from segments only, so that rows of the log are moved first if some of them are too old.
     ///
     /// # Errors
-    /// As [`fold`](Self::fold). What was removed before is gone, and the rest is as it was.
-    pub(crate) fn expire(&self, now: SystemTime) -> Result<()> {
+    /// As [`fold`](Self::fold), the first of them; the other tables are searched all the same. What was removed before is
+    /// gone, and the rest is as it was.
+    pub(crate) fn expire(&self, now: SystemTime, is_over: &dyn Fn() -> bool) -> Result<()> {
         let state = self.newest_logged()?;
+        let mut outcome = Ok(());
         for table in state.tables.values() {
-            let Some(expiry) = Expiry::of(table, now)? else { continue };
-            let removed = if table.shape.primary_key.is_empty() {
-                self.expire_rows(&expiry)
-            } else {
-                self.expire_keys(&expiry, table)
-            };
-            match removed {
-                Ok(true) => self.merge_table(expiry.table)?,
-                Ok(false) => {}
-                Err(error) if error.code() == ErrorCode::TableNotFound => {}
-                Err(error) => return Err(error),
+            if is_over() {
+                break;
             }
+            let expired = self.expire_table(table, now, is_over);
+            outcome = outcome.and(expired);
         }
-        Ok(())
+        let segments: HashSet<u64> = state.tables.values().flat_map(|table| segment_ids(table)).collect();
+        self.oldest_times.lock().retain(|(segment, _), _| segments.contains(segment));
+        outcome
+    }
+
+    fn expire_table(&self, table: &TableState, now: SystemTime, is_over: &dyn Fn() -> bool) -> Result<()> {
+        let Some(expiry) = Expiry::of(table, now, is_over)? else { return Ok(()) };
+        let removed = if table.shape.primary_key.is_empty() {
+            self.expire_rows(&expiry)
+        } else {
+            self.expire_keys(&expiry, table)
+        };
+        match removed {
+            Ok(true) => self.merge_table(expiry.table),
+            Ok(false) => Ok(()),
+            Err(error) if error.code() == ErrorCode::TableNotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn newest_logged(&self) -> Result<Arc<State>> {
@@ -63,67 +79,84 @@ impl Store {
         Ok(committer.newest().clone())
     }
 
-    fn expire_keys(&self, expiry: &Expiry, table: &TableState) -> Result<bool> {
+    fn expire_keys(&self, expiry: &Expiry<'_>, table: &TableState) -> Result<bool> {
         let mut removed = false;
         for segment in table.segments.iter() {
-            for batch in expiry.batches(segment)? {
+            for batch in self.batches_to_search(expiry, segment)? {
                 let rows = segment.open()?.batch_rows(batch);
+                let mut stays = None;
                 for start in (0..rows).step_by(ROWS_AT_A_TIME) {
+                    if (expiry.is_over)() {
+                        return Ok(removed);
+                    }
                     let range = start..rows.min(start + ROWS_AT_A_TIME);
                     let part = Part::Segment { segment: segment.clone(), batch };
-                    removed |= self.expire_some(expiry, |table, sequence| {
+                    let (some, oldest) = self.expire_some(expiry, |table, sequence| {
                         // If it was rewritten meanwhile, its rows are found where they are now, by the next call.
-                        if !table.segments.iter().any(|held| held.id() == segment.id()) {
+                        if !segment_ids(table).any(|id| id == segment.id()) {
                             return Ok(Vec::new());
                         }
                         table.read_part(&part, Some(range), sequence, &expiry.projection, &expiry.schema)
                     })?;
+                    removed |= some;
+                    stays = stays.into_iter().chain(oldest).min();
                 }
+                self.remember(segment, batch, stays);
             }
         }
-        let tails = |table: &TableState, sequence| -> Result<Vec<RecordBatch>> {
+        let (some, _) = self.expire_some(expiry, |table, sequence| {
             let mut rows = Vec::new();
             for part in table.tail_parts() {
                 rows.extend(table.read_part(&part, None, sequence, &expiry.projection, &expiry.schema)?);
             }
             Ok(rows)
-        };
-        while self.expire_some(expiry, tails)? {
-            removed = true;
-        }
-        Ok(removed)
+        })?;
+        Ok(removed || some)
     }
 
-    /// Removes what is too old, up to a number of rows, of those that `read` finds live while nobody else changes the
-    /// table. Returns whether there were some.
+    /// Removes what is too old of what `read` finds live while nobody else changes the table. Returns whether there was
+    /// some, and the oldest time of what stays.
     fn expire_some(
         &self,
-        expiry: &Expiry,
+        expiry: &Expiry<'_>,
         read: impl FnOnce(&TableState, u64) -> Result<Vec<RecordBatch>>,
-    ) -> Result<bool> {
-        let logged = {
-            let lock = self.load_lock(expiry.table);
-            let _loading = lock.lock();
-            let newest = self.newest_logged()?;
-            let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
-            let key: Vec<usize> = (0..table.shape.primary_key.len()).collect();
-            let mut keys = KeyColumn::default();
-            for rows in read(table, newest.version.sequence)? {
-                let older = is_older(rows.column(key.len()).as_ref(), expiry.oldest)?;
-                let older = filter_record_batch(&rows, &first_set(&older, ROWS_AT_A_TIME - keys.len()))
-                    .map_err(|error| Error::internal("cannot select rows").with_source(error))?;
-                KeyColumn::of(&older, &key)?.iter().for_each(|(key, _)| keys.push(key));
+    ) -> Result<(bool, Option<i64>)> {
+        self.make_room()?;
+        let lock = self.load_lock(expiry.table);
+        let loading = lock.lock();
+        let newest = self.newest_logged()?;
+        let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
+        let key: Vec<usize> = (0..table.shape.primary_key.len()).collect();
+        let (mut keys, mut stays, mut logged) = (KeyColumn::default(), None, None);
+        for rows in read(table, newest.version.sequence)? {
+            let times = rows.column(key.len()).as_ref();
+            stays = stays.into_iter().chain(oldest_of(times, expiry.oldest)?).min();
+            let older = filter_record_batch(&rows, &is_older(times, expiry.oldest)?)
+                .map_err(|error| Error::internal("cannot select rows").with_source(error))?;
+            for (key, _) in KeyColumn::of(&older, &key)?.iter() {
+                if keys.len() == ROWS_AT_A_TIME || keys.bytes() + key.len() > INLINE_BYTES_MAX {
+                    logged = Some(self.let_go(table, &mut keys)?);
+                }
+                keys.push(key);
             }
-            if keys.len() == 0 {
-                return Ok(false);
-            }
-            self.log(vec![Ready::Expire { shape: table.shape.clone(), keys }], SystemTime::now())?
-        };
-        self.finish(&logged)?;
-        Ok(true)
+        }
+        if keys.len() > 0 {
+            logged = Some(self.let_go(table, &mut keys)?);
+        }
+        drop(loading);
+        if let Some(logged) = &logged {
+            self.finish(logged)?;
+        }
+        Ok((logged.is_some(), stays))
     }
 
-    fn expire_rows(&self, expiry: &Expiry) -> Result<bool> {
+    fn let_go(&self, table: &TableState, keys: &mut KeyColumn) -> Result<Arc<State>> {
+        let gone = Ready::LetGo { shape: table.shape.clone(), keys: std::mem::take(keys) };
+        self.make_room()?;
+        self.log(vec![gone], SystemTime::now())
+    }
+
+    fn expire_rows(&self, expiry: &Expiry<'_>) -> Result<bool> {
         let newest = self.newest_logged()?;
         let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
         let mut in_log = table.tails.iter().flat_map(|tail| tail.batches());
@@ -139,11 +172,15 @@ impl Store {
         let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
         let mut removed = false;
         for segment in table.segments.iter() {
+            if (expiry.is_over)() {
+                break;
+            }
             let open = segment.open()?;
             let mut deleted = DeletedRows::default();
-            for batch in expiry.batches(segment)? {
+            for batch in self.batches_to_search(expiry, segment)? {
                 let times = open.read_batch(batch, &expiry.projection, &expiry.schema)?;
-                let older = is_older(times.column(0).as_ref(), expiry.oldest)?;
+                let times = times.column(0).as_ref();
+                let older = is_older(times, expiry.oldest)?;
                 let live = table.live_rows(segment, batch, newest.version.sequence)?;
                 let start = open.batch_start(batch);
                 for index in older.values().set_indices() {
@@ -153,6 +190,7 @@ impl Store {
                         deleted.insert(row);
                     }
                 }
+                self.remember(segment, batch, oldest_of(times, expiry.oldest)?);
             }
             if deleted.count() > 0 {
                 let rows = deleted.count();
@@ -164,19 +202,34 @@ impl Store {
         }
         Ok(removed)
     }
+
+    /// The batches of a segment that may have rows that are too old and not removed yet.
+    fn batches_to_search(&self, expiry: &Expiry<'_>, segment: &SegmentHandle) -> Result<Vec<usize>> {
+        let zones = segment.open()?.zones()?;
+        let column = zones.columns.get(expiry.column).ok_or_else(|| Error::internal("no such column"))?;
+        let older = is_older(column.min.as_ref(), expiry.oldest)?;
+        let known = self.oldest_times.lock();
+        let may_have = |batch: &usize| {
+            known.get(&(segment.id(), *batch)).is_none_or(|&oldest_left| oldest_left < expiry.oldest)
+        };
+        Ok(older.values().set_indices().filter(may_have).collect())
+    }
+
+    /// Remembers the oldest time of the rows that stay in a batch; without one, none will ever be too old.
+    fn remember(&self, segment: &SegmentHandle, batch: usize, stays: Option<i64>) {
+        self.oldest_times.lock().insert((segment.id(), batch), stays.unwrap_or(i64::MAX));
+    }
 }
 
-impl Expiry {
+impl<'a> Expiry<'a> {
     /// What is too old in a table now; `None` if it keeps all rows.
-    fn of(table: &TableState, now: SystemTime) -> Result<Option<Self>> {
+    fn of(table: &TableState, now: SystemTime, is_over: &'a dyn Fn() -> bool) -> Result<Option<Self>> {
         let shape = &table.shape;
         let Some(retention) = &shape.retention else { return Ok(None) };
         let wrong = || {
             let (name, column) = (&shape.name, &retention.column);
-            Error::new(
-                ErrorCode::Corrupt,
-                format!("table `{name}` has no column `{column}` of times to tell ages by"),
-            )
+            let message = format!("table `{name}` has no column `{column}` of times to tell ages by");
+            Error::new(ErrorCode::Corrupt, message)
         };
         let column = shape.schema.index_of(&retention.column).map_err(|_| wrong())?;
         let data_type = shape.schema.field(column).data_type();
@@ -185,21 +238,10 @@ impl Expiry {
         projection.push(column);
         let fields: Vec<_> = projection.iter().map(|&column| shape.schema.fields()[column].clone()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Ok(Some(Self { table: shape.id, column, oldest, projection, schema }))
-    }
-
-    /// The batches of a segment that have rows that are too old, deleted or not.
-    fn batches(&self, segment: &SegmentHandle) -> Result<Vec<usize>> {
-        let zones = segment.open()?.zones()?;
-        let column = zones.columns.get(self.column).ok_or_else(|| Error::internal("no such column"))?;
-        Ok(is_older(column.min.as_ref(), self.oldest)?.values().set_indices().collect())
+        Ok(Some(Self { table: shape.id, column, oldest, projection, schema, is_over }))
     }
 }
 
-/// The first `count` that are set.
-fn first_set(mask: &BooleanArray, count: usize) -> BooleanArray {
-    match mask.values().set_indices().nth(count) {
-        None => mask.clone(),
-        Some(end) => (0..mask.len()).map(|index| Some(index < end && mask.value(index))).collect(),
-    }
+fn segment_ids(table: &TableState) -> impl Iterator<Item = u64> + '_ {
+    table.segments.iter().map(|segment| segment.id())
 }

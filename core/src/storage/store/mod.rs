@@ -66,6 +66,8 @@ pub(crate) struct Store {
     syncing: Mutex<()>,
     /// Whether readers of this process have to be told that commits which they saw are gone.
     went_back: AtomicBool,
+    /// Of the batches that were searched for old rows: the oldest time of those that stay, by segment and number.
+    oldest_times: Mutex<HashMap<(u64, usize), i64>>,
     load_memory: usize,
     disk_limit: AtomicU64,
     committer: Mutex<Committer>,
@@ -144,6 +146,7 @@ impl Store {
             sync,
             syncing: Mutex::default(),
             went_back: AtomicBool::new(false),
+            oldest_times: Mutex::default(),
             load_memory,
             disk_limit: AtomicU64::new(u64::MAX),
             committer: Mutex::new(committer),
@@ -250,10 +253,10 @@ impl Store {
             committer.map_readable_segments();
         }
         committer.remove_retired(&self.files);
-        let record = Record::bare(RecordKind::Closed, committer.newest().version);
-        committer.log.reserve(&record)?;
         // First, so that of what the next owner finds nothing but this record can be in doubt.
         self.sync_locked(&syncing, &mut committer)?;
+        let record = Record::bare(RecordKind::Closed, committer.newest().version);
+        committer.log.reserve(&record)?;
         let result = committer.log.append(&record).and_then(|()| committer.log.sync());
         committer.poison_on_error(result)?;
         let lock = committer.lock.take();

@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
                 self.delete(shape.id, keys)?;
                 self.freshness(shape.id, as_of)
             }
-            Ready::Expire { shape, keys } => self.delete(shape.id, keys),
+            Ready::LetGo { shape, keys } => self.delete(shape.id, keys),
             Ready::ExpireRows { table, deleted, rows } => self.expire_rows(*table, deleted, *rows),
             Ready::Replace { shape, new } => {
                 self.truncate(shape.id)?;

@@ -21,14 +21,19 @@ impl Store {
     /// [`ErrorCode::WentBack`], once, if commits that readers saw are gone.
     #[inline]
     pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
-        if self.went_back.load(Ordering::Relaxed) {
+        let state = self.state.load();
+        // Looked at behind the state, and set before it.
+        if self.went_back.load(Ordering::Acquire) {
             self.tell_went_back()?;
+            return Ok(self.state.load());
         }
-        Ok(self.state.load())
+        Ok(state)
     }
 
     #[cold]
     fn tell_went_back(&self) -> Result<()> {
+        // Who goes back holds the committer until the state is shown.
+        let _committer = self.committer.lock();
         if !self.went_back.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -111,8 +116,8 @@ impl Store {
         if let Err(error) = committer.poison_on_error(result) {
             let (durable, head) = committer.go_back();
             if self.state.load().version != durable.version {
-                self.state.store(durable);
                 self.went_back.store(true, Ordering::Release);
+                self.state.store(durable);
                 self.head.publish(head);
             }
             return Err(error);

@@ -12,9 +12,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use super::committer::MANIFESTS_KEPT;
 use super::*;
 use crate::api::rules::WritePolicy;
-use crate::storage::Follower;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
 use crate::storage::vfs::{OsVfs, Vfs};
+use crate::storage::{Follower, KeyColumn};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -63,6 +63,10 @@ fn content(store: &Store) -> Option<BTreeSet<i64>> {
 
 fn append(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
     store.write(vec![Change::Append { table, rows: &mut rows(ids) }], SystemTime::now())
+}
+
+fn write(store: &Store, change: Change<'_>) -> Result<Version> {
+    store.write(vec![change], SystemTime::now())
 }
 
 fn replace(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
@@ -422,4 +426,104 @@ fn readers_go_back_when_a_sync_fails() {
         assert!(content(&store).unwrap().len() >= durable.map_or(0, |last| last as usize + 1));
         assert!(follower.newest().is_ok());
     }
+}
+
+/// A store whose first sync after `armed` is set takes until so many records are logged, and then fails if it is to.
+fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<Store>>, Arc<AtomicBool>) {
+    let (store, armed): (Arc<OnceLock<Store>>, Arc<AtomicBool>) = Default::default();
+    let vfs = FaultyVfs::meanwhile_or_fail("log", {
+        let (store, armed) = (store.clone(), armed.clone());
+        move || {
+            let Some(store) = store.get().filter(|_| armed.swap(false, Ordering::Relaxed)) else {
+                return Ok(());
+            };
+            let since = Instant::now();
+            while store.committer.lock().records < records && since.elapsed() < Duration::from_secs(20) {
+                std::thread::yield_now();
+            }
+            if fails { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        }
+    });
+    store.get_or_init(|| open(dir, Arc::new(vfs)).unwrap());
+    (store, armed)
+}
+
+/// Commits of several kinds that wait for one sync, of a table whose index grows meanwhile, are all there after it, or
+/// none of them is.
+#[test]
+fn commits_of_every_kind_wait_for_one_sync() {
+    for fails in [false, true] {
+        let dir = scratch();
+        let (store, armed) = with_a_long_sync(dir.path(), 8, fails);
+        let store = store.get().unwrap();
+        store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
+        let table = store.state().table("numbers").unwrap().shape.id;
+        upsert(store, table, [3]);
+        let follower = Follower::open(Files::below(dir.path()).unwrap()).unwrap().0;
+        let before = store.state().version;
+        armed.store(true, Ordering::Relaxed);
+        let outcomes: Vec<Result<Version>> = std::thread::scope(|scope| {
+            type Work<'a> = Box<dyn FnOnce() -> Result<Version> + Send + 'a>;
+            let changes: [Work<'_>; 6] = [
+                Box::new(|| append(store, table, [10])),
+                Box::new(|| append(store, table, 100..2500)),
+                Box::new(|| append(store, table, [11])),
+                Box::new(|| {
+                    write(store, Change::Delete { table, keys: KeyColumn::default(), invalidates: false })
+                }),
+                Box::new(|| write(store, Change::Position { source: "s".to_owned(), position: vec![1] })),
+                Box::new(|| append(store, table, [12])),
+            ];
+            let threads = changes.map(|change| scope.spawn(change));
+            // Nobody sees any of them while the sync takes.
+            while store.committer.lock().records < 5 {
+                assert_eq!(store.state().version, before);
+                assert_eq!(followed(&follower), [0, 1, 2, 3]);
+            }
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        if fails {
+            assert!(outcomes.iter().all(|outcome| {
+                outcome.as_ref().is_err_and(|error| error.code() == ErrorCode::OutcomeUnknown)
+            }));
+            assert_eq!(store.newest().unwrap().version, before, "nobody saw more, so nobody is told");
+            assert_eq!(followed(&follower), [0, 1, 2, 3]);
+            assert_eq!(content(store), Some((0..4).collect()));
+            assert_eq!(store.fold().unwrap_err().code(), ErrorCode::Poisoned);
+            continue;
+        }
+        let all: BTreeSet<i64> = (0..4).chain([10, 11, 12]).chain(100..2500).collect();
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(content(store).as_ref(), Some(&all));
+        assert!(followed(&follower).into_iter().eq(all.iter().copied()));
+        store.fold().unwrap();
+        assert_eq!(content(store), Some(all));
+    }
+}
+
+/// Who is refused because of a commit that nobody sees yet is told when it is seen.
+#[test]
+fn a_refusal_waits_for_its_reason() {
+    let dir = scratch();
+    let (store, armed) = with_a_long_sync(dir.path(), 2, false);
+    let store = store.get().unwrap();
+    armed.store(true, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let define = || {
+            let defined = store.create_table(shape(), SystemTime::now(), &mut rows(0..3));
+            assert!(store.state().table("numbers").is_ok(), "defined here or by the other, it is there");
+            defined.map(drop)
+        };
+        let defines = [scope.spawn(define), scope.spawn(define)];
+        // The sync of the first goes on when there is another record.
+        while store.committer.lock().records < 1 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        write(store, Change::Position { source: "s".to_owned(), position: vec![1] }).unwrap();
+        let refused: Vec<Error> =
+            defines.into_iter().filter_map(|define| define.join().unwrap().err()).collect();
+        assert_eq!(refused.iter().map(Error::code).collect::<Vec<_>>(), [ErrorCode::TableExists]);
+    });
+    assert_eq!(content(store), Some((0..3).collect()));
 }

@@ -22,7 +22,7 @@ use crate::storage::state::State;
 use crate::storage::table::{Context, TableShape, TableState};
 
 /// Rows of a commit beyond this many bytes are written as segments.
-const INLINE_BYTES_MAX: usize = 2 << 20;
+pub(super) const INLINE_BYTES_MAX: usize = 2 << 20;
 /// Rows of a commit beyond this number are written as segments.
 const INLINE_ROWS_MAX: usize = 1 << 15;
 /// A commit waits until rows are moved out of the log when it has this many bytes ...
@@ -123,16 +123,16 @@ impl Store {
 
     /// Bytes of the segments, of those that wait to be removed, and of the log.
     fn used_bytes(&self) -> u64 {
-        let state = self.state();
-        let segments = state.tables.values().flat_map(|table| table.segments.iter());
         let committer = self.committer.lock();
+        let tables = committer.newest().tables.values();
+        let segments = tables.flat_map(|table| table.segments.iter());
         segments.map(|segment| segment.record().len).sum::<u64>()
             + committer.retired_bytes()
             + committer.log.len()
     }
 
     /// Moves rows out of the log if it is full.
-    fn make_room(&self) -> Result<()> {
+    pub(super) fn make_room(&self) -> Result<()> {
         let is_full = {
             let committer = self.committer.lock();
             committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX
@@ -157,14 +157,14 @@ impl Store {
                 let rows = self.gather(&current, rows, true, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: true }
             }
-            Change::Delete { table, keys, .. } => {
+            Change::Delete { table, keys, invalidates } => {
                 let shape = self.table(table)?.shape.clone();
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
                 }
                 let keys = keys.distinct();
                 *inline_bytes += keys.bytes();
-                Ready::Delete { shape, keys }
+                if invalidates { Ready::LetGo { shape, keys } } else { Ready::Delete { shape, keys } }
             }
             Change::Replace { table, rows } => {
                 let shape = self.table(table)?.shape.clone();
@@ -240,7 +240,12 @@ impl Store {
         if self.is_due(&committer) {
             self.wake();
         }
+        let newest = committer.newest().version;
         drop(committer);
+        if committed.is_err() {
+            // It may be because of commits that nobody sees yet: who is refused must find the reason.
+            self.wait_until_shown(newest)?;
+        }
         if committed.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
             ready.into_iter().filter_map(Ready::segments).for_each(NewSegments::keep);
         }

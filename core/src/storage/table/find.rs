@@ -100,7 +100,7 @@ impl TableState {
         sequence: u64,
         will_read: bool,
     ) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
-        for segment in self.segments.iter().rev().filter(|segment| segment.may_hold(key)) {
+        for segment in self.segments.holding(key) {
             if let Some(row) = segment.open()?.find(hash, key, will_read)?
                 && (self.is_plain() || !self.is_deleted(segment.id(), row, sequence))
             {

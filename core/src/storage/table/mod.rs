@@ -4,6 +4,7 @@ mod conform;
 mod find;
 mod prefetch;
 mod scan;
+mod segments;
 mod shape;
 mod write;
 
@@ -13,10 +14,10 @@ use std::sync::Arc;
 pub(crate) use self::find::{Found, Under};
 pub(crate) use self::prefetch::{PREFETCHED_KEYS, Prefetch};
 pub(crate) use self::scan::Part;
+pub(crate) use self::segments::Segments;
 pub(crate) use self::shape::TableShape;
 pub(crate) use self::write::Context;
 use super::deleted::DeletedRows;
-use super::segment::SegmentHandle;
 use super::tail::TailView;
 
 /// A table at one version. Cloning shares everything.
@@ -25,7 +26,7 @@ pub(crate) struct TableState {
     /// What of it never changes.
     pub(crate) shape: Arc<TableShape>,
     /// Its segments, oldest first.
-    pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
+    pub(crate) segments: Arc<Segments>,
     /// Rows of segments that are deleted, by segment; those that were deleted since are in the tails.
     pub(crate) deleted: Arc<HashMap<u64, Arc<DeletedRows>>>,
     /// Its tails, oldest first.

@@ -24,7 +24,7 @@ impl TableState {
         let mut segments: SmallVec<[(&Segment, u64, u64); 4 * PREFETCHED_KEYS]> = SmallVec::new();
         for (key, hash) in keys {
             indexes().for_each(|index| index.prefetch_chain(*hash));
-            for handle in self.segments.iter().filter(|segment| segment.may_hold(key.as_ref())) {
+            for handle in self.segments.holding(key.as_ref()) {
                 // What cannot be opened is an error of the lookup.
                 let Ok(segment) = handle.open() else { continue };
                 segment.prefetch_bucket(*hash);

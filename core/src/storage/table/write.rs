@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::{TableState, Under};
+use super::{Segments, TableState, Under};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::files::Files;
@@ -185,7 +185,8 @@ impl TableState {
         deleted: &[DeletedRecord],
     ) -> Result<()> {
         let rows: u64 = segments.iter().map(|segment| segment.record().rows).sum();
-        Arc::make_mut(&mut self.segments).extend(segments);
+        let all = self.segments.iter().cloned().chain(segments).collect();
+        self.segments = Arc::new(Segments::new(all));
         self.add_deleted(deleted)?;
         self.rows = (self.rows + rows).checked_sub(replaced).ok_or_else(|| miscounted(&self.shape.name))?;
         Ok(())
@@ -244,7 +245,7 @@ impl TableState {
     ) -> Result<()> {
         let dropped: HashSet<u64> = dropped.iter().copied().collect();
         let is_kept = |segment: &Arc<SegmentHandle>| !dropped.contains(&segment.id());
-        let segments = Arc::make_mut(&mut self.segments);
+        let mut segments = self.segments.to_vec();
         let position = segments.iter().position(|segment| !is_kept(segment)).unwrap_or(segments.len());
         let kept_after = segments.split_off(position);
         segments.extend(into);
@@ -257,6 +258,7 @@ impl TableState {
         self.tails = tails;
         let ended: Vec<TailView> = ended;
         let ids: HashSet<u64> = segments.iter().map(|segment| segment.id()).collect();
+        self.segments = Arc::new(Segments::new(segments));
         for index in ended.iter().filter_map(|tail| tail.index.as_ref()) {
             for (segment, row, _) in index.deleted_rows().filter(|(segment, _, _)| ids.contains(segment)) {
                 Arc::make_mut(map.entry(segment).or_default()).insert(row);

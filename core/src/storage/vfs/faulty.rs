@@ -54,7 +54,8 @@ impl std::fmt::Debug for Plan {
 }
 
 /// What happens at the same time as an operation, just before it: the folder whose files are listed, made or synced.
-type Meanwhile = (&'static str, Box<dyn Fn() + Send + Sync>);
+/// If it fails, so does a sync.
+type Meanwhile = (&'static str, Box<dyn Fn() -> io::Result<()> + Send + Sync>);
 
 impl FaultyVfs {
     /// Operation number `fail_at` (from 0) that changes something fails with `errno`; `sticky`: so do all after it.
@@ -70,6 +71,17 @@ impl FaultyVfs {
 
     /// Nothing fails, and before files below a folder of this name are listed, made or synced something happens.
     pub(crate) fn meanwhile(folder: &'static str, action: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::meanwhile_or_fail(folder, move || {
+            action();
+            Ok(())
+        })
+    }
+
+    /// As [`meanwhile`](Self::meanwhile), and a sync fails if what happens before it does.
+    pub(crate) fn meanwhile_or_fail(
+        folder: &'static str,
+        action: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let fault =
             Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
         let meanwhile: Option<Meanwhile> = Some((folder, Box::new(action)));
@@ -96,11 +108,10 @@ impl Plan {
         }
     }
 
-    fn others(&self, path: &Path) {
-        if let Some((folder, action)) = &self.meanwhile
-            && path.components().any(|component| component.as_os_str() == *folder)
-        {
-            action();
+    fn others(&self, path: &Path) -> io::Result<()> {
+        match &self.meanwhile {
+            Some((folder, action)) if path.components().any(|part| part.as_os_str() == *folder) => action(),
+            _ => Ok(()),
         }
     }
 
@@ -112,7 +123,7 @@ impl Plan {
 
 impl Vfs for FaultyVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.others(path);
+        self.plan.others(path)?;
         self.plan.step()?;
         Ok(Box::new(FaultyFile { file: OsVfs.create(path)?, path: path.to_owned(), plan: self.plan.clone() }))
     }
@@ -177,7 +188,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.plan.others(dir);
+        self.plan.others(dir)?;
         self.plan.touch()?;
         OsVfs.list(dir)
     }
@@ -225,7 +236,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.plan.others(&self.path);
+        self.plan.others(&self.path)?;
         self.plan.sync()?;
         self.file.sync()
     }
