@@ -60,7 +60,10 @@ pub use api::definition::TableDefinition;
 pub use api::error::{Error, ErrorCode, ErrorKind, Result};
 pub use api::key::{Key, KeyParts};
 #[cfg(feature = "sidecar")]
-pub use api::nonblocking::{AsyncCache, AsyncPrepared, AsyncSnapshot, AsyncTable, AsyncTableSnapshot};
+pub use api::nonblocking::{
+    AsyncCache, AsyncPrepared, AsyncSnapshot, AsyncSubscription, AsyncTable, AsyncTableSnapshot,
+    AsyncTransaction,
+};
 pub use api::options::{CacheOptions, Durability};
 pub use api::prepared::Prepared;
 pub use api::row::{ColumnIndex, FromCell, Row};

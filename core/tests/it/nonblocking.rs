@@ -1,9 +1,13 @@
 //! Async handles, in every way in.
 
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use futures::executor::block_on;
-use futures::{StreamExt, TryStreamExt};
-use pillion::{AsyncCache, Attach, Cache, ConnectOptions, ErrorCode, ServerOptions, TableDefinition, Way};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use pillion::{
+    AsyncCache, Attach, CacheOptions, ConnectOptions, ErrorCode, ServerOptions, TableDefinition, Way,
+};
 
 use crate::support::numbered;
 
@@ -47,6 +51,26 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
         drop(held.sql(&format!("SELECT * FROM {table_name}"), &[]).await?);
         assert_eq!(cache.sql("SELEC 1", &[]).await.unwrap_err().code(), ErrorCode::InvalidSql);
     }
+    let since = cache.version().await?;
+    let mut subscription = table.subscribe(since);
+    assert!(subscription.next(Duration::ZERO).await?.is_none());
+    let transaction = cache.transaction().upsert(&table, numbered([2000])).delete(&table, &[5, 6])?;
+    let version = transaction.source_position(table_name, "1").commit().await?;
+    assert_eq!(cache.source_position(table_name).await?.as_deref(), Some("1".as_bytes()));
+    // What a call that was given up was to hand out comes with the next.
+    let given_up = subscription.next(Duration::from_secs(10)).now_or_never();
+    let mut changed = match given_up {
+        Some(done) => done?.map_or(0, |changes| changes.num_rows()),
+        None => 0,
+    };
+    while let Some(changes) = subscription.next(Duration::from_millis(200)).await? {
+        changed += changes.num_rows();
+    }
+    assert_eq!((changed, subscription.version().includes(version)), (3, Some(true)));
+    table.delete(7).await?;
+    table.invalidate(&[8]).await?;
+    cache.compact().await?;
+    assert_eq!(table.info().await?.rows, 1007);
     table.replace(numbered([1])).await?;
     assert_eq!(cache.tables().await?.iter().find(|table| table.name == table_name).unwrap().rows, 1);
     cache.sync().await?;
@@ -59,7 +83,8 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
 #[test]
 fn every_call_in_every_way_in() {
     let dir = tempfile::tempdir().unwrap();
-    let owner = Cache::open(dir.path().join("cache")).unwrap();
+    // Others compact while a subscription is read.
+    let owner = CacheOptions::new().history(1 << 30).open(dir.path().join("cache")).unwrap();
     let socket = dir.path().join("pillion.sock");
     let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
     block_on(async {
@@ -83,6 +108,8 @@ mod given_up {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
     use std::time::{Duration, Instant};
+
+    use pillion::Cache;
 
     use super::*;
 

@@ -135,6 +135,24 @@ impl AsyncCache {
         unblock(move || cache.prepare(&text)).await.map(|prepared| AsyncPrepared { prepared })
     }
 
+    /// As [`Cache::source_position`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::source_position`].
+    pub async fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        let (cache, source) = (self.cache.clone(), source.to_owned());
+        unblock(move || cache.source_position(&source)).await
+    }
+
+    /// As [`Cache::compact`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::compact`].
+    pub async fn compact(&self) -> Result<()> {
+        let cache = self.cache.clone();
+        unblock(move || cache.compact()).await
+    }
+
     /// As [`Cache::version`].
     ///
     /// # Errors

@@ -5,14 +5,18 @@
 //! ended, and what its answer gave is let go of. A write that was given up took effect or not.
 
 mod cache;
+mod subscription;
 mod table;
 pub(crate) mod threads;
+mod transaction;
 
 use super::error::Result;
 use crate::remote::CallScope;
 
 pub use cache::{AsyncCache, AsyncPrepared, AsyncSnapshot};
+pub use subscription::AsyncSubscription;
 pub use table::{AsyncTable, AsyncTableSnapshot};
+pub use transaction::AsyncTransaction;
 
 /// Does work that may block, elsewhere.
 async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

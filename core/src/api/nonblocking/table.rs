@@ -128,6 +128,24 @@ impl AsyncTable {
         unblock(move || table.delete_many(&keys)).await
     }
 
+    /// As [`Table::delete`].
+    ///
+    /// # Errors
+    /// Those of [`Table::delete`].
+    pub async fn delete(&self, key: impl Key) -> Result<Version> {
+        let (table, key) = (self.table.clone(), owned(&key)?);
+        unblock(move || table.delete(key)).await
+    }
+
+    /// As [`Table::invalidate`].
+    ///
+    /// # Errors
+    /// Those of [`Table::invalidate`].
+    pub async fn invalidate<K: Key>(&self, keys: &[K]) -> Result<Version> {
+        let (table, keys) = (self.table.clone(), keys.iter().map(owned).collect::<Result<Vec<_>>>()?);
+        unblock(move || table.invalidate(&keys)).await
+    }
+
     /// As [`Table::truncate`].
     ///
     /// # Errors

@@ -1,0 +1,58 @@
+//! Changes of a table as they are committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use parking_lot::Mutex;
+
+use super::{AsyncTable, unblock};
+use crate::api::error::Result;
+use crate::api::subscription::Subscription;
+use crate::api::version::Version;
+
+/// A [`Subscription`] for async code. Made by [`AsyncTable::subscribe`].
+#[derive(Debug)]
+pub struct AsyncSubscription {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    subscription: Subscription,
+    /// What came, and nobody took: the call that waited for it was given up.
+    ready: Option<RecordBatch>,
+}
+
+impl AsyncTable {
+    /// As [`Table::subscribe`](crate::Table::subscribe).
+    pub fn subscribe(&self, since: Version) -> AsyncSubscription {
+        let subscription = self.blocking().subscribe(since);
+        AsyncSubscription { shared: Arc::new(Mutex::new(Shared { subscription, ready: None })) }
+    }
+}
+
+impl AsyncSubscription {
+    /// As [`Subscription::version`]. Waits for a call of [`next`](Self::next) that was given up, for what is left of its time.
+    pub fn version(&self) -> Version {
+        self.shared.lock().subscription.version()
+    }
+
+    /// As [`Subscription::next`]. If the future is dropped before it is done, nothing is lost: the next call hands out what
+    /// it was to.
+    ///
+    /// # Errors
+    /// Those of [`Subscription::next`].
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<RecordBatch>> {
+        let shared = self.shared.clone();
+        unblock(move || {
+            let shared = &mut *shared.lock();
+            if shared.ready.is_none() {
+                shared.ready = shared.subscription.next(patience)?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(self.shared.lock().ready.take())
+    }
+}
