@@ -268,19 +268,25 @@ fn try_reload(
     reader: Option<&HeadReader>,
     all_segments: bool,
 ) -> Result<Reloaded> {
-    // Read before the log, so that what is published meanwhile is followed later and not missed.
-    let (seen, head) = match reader.map(HeadReader::read) {
+    let mut published = None;
+    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first. What the owner wrote
+    // and did not publish yet may still fail.
+    let Recovered { mut state, tail, damage, .. } = recovery::recover(
+        files,
+        || {
+            published = reader.map(HeadReader::read);
+            published.map(|(_, head)| Published {
+                sequence: head.version.sequence,
+                log: head.log,
+                end: usize::try_from(head.log_end).unwrap_or(usize::MAX),
+            })
+        },
+        Indexes::Private,
+    )?;
+    let (seen, head) = match published {
         Some((counter, head)) => (counter, Some(head)),
         None => (0, None),
     };
-    // What the owner wrote and did not publish yet may still fail.
-    let published = head.map(|head| Published {
-        sequence: head.version.sequence,
-        log: head.log,
-        end: usize::try_from(head.log_end).unwrap_or(usize::MAX),
-    });
-    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
-    let Recovered { mut state, tail, damage, .. } = recovery::recover(files, published, Indexes::Private)?;
     if let Some(known) = known {
         state.adopt(known);
     }

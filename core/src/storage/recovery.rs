@@ -53,16 +53,23 @@ pub(crate) struct Published {
     pub(crate) end: usize,
 }
 
-/// Reads manifest and log, as far as they were published where that is given. Tails get their indexes from `indexes`, which
+/// Reads manifest and log, as far as they were `published` where somebody publishes. That is asked for between the two:
+/// a manifest that moved rows is written when the moves were published, and without these the indexes of its owner do not fit
+/// it; and what is published while the log is read is followed later. Tails get their indexes from `indexes`, which
 /// are written.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(files: &Files, published: Option<Published>, indexes: Indexes) -> Result<Recovered> {
+pub(crate) fn recover(
+    files: &Files,
+    published: impl FnOnce() -> Option<Published>,
+    indexes: Indexes,
+) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
+    let published = published();
     let log_dir = files.log_dir();
     let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
