@@ -12,7 +12,7 @@ use super::files::Files;
 use super::format::LOG_HEADER_LEN;
 use super::live::{Head, HeadReader, Indexes};
 use super::log::{self, Record, RecordKind};
-use super::recovery::{self, LogTail, Published, Recovered};
+use super::recovery::{self, LogTail, Recovered};
 use super::region::Region;
 use super::state::{RecordData, State};
 use super::table::Context;
@@ -268,25 +268,15 @@ fn try_reload(
     reader: Option<&HeadReader>,
     all_segments: bool,
 ) -> Result<Reloaded> {
-    let mut published = None;
-    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first. What the owner wrote
-    // and did not publish yet may still fail.
-    let Recovered { mut state, tail, damage, .. } = recovery::recover(
-        files,
-        || {
-            published = reader.map(HeadReader::read);
-            published.map(|(_, head)| Published {
-                sequence: head.version.sequence,
-                log: head.log,
-                end: usize::try_from(head.log_end).unwrap_or(usize::MAX),
-            })
-        },
-        Indexes::Private,
-    )?;
-    let (seen, head) = match published {
+    // Read before the log, so that what is published meanwhile is followed later and not missed.
+    let (seen, head) = match reader.map(HeadReader::read) {
         Some((counter, head)) => (counter, Some(head)),
         None => (0, None),
     };
+    // What the owner wrote and did not publish yet may still fail.
+    let until = head.map(|head| head.version.sequence);
+    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
+    let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
     if let Some(known) = known {
         state.adopt(known);
     }

@@ -161,7 +161,7 @@ impl Reader<'_> {
         let first = numbers.iter().rposition(begins).ok_or_else(gone)?;
         let mut logs = Vec::new();
         for &number in &numbers[first..] {
-            match LogFile::read(vfs, &dir.join(log::file_name(number)), usize::MAX) {
+            match LogFile::read(vfs, &dir.join(log::file_name(number))) {
                 Ok(Some(file)) => logs.push(file),
                 // What is not there any more is noticed below.
                 Ok(None) => {}

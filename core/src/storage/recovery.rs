@@ -42,50 +42,29 @@ pub(crate) struct LogTail {
     pub(crate) region: Region,
 }
 
-/// How far an owner lets its readers see. What stands behind may be being written, or what a failed sync left.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Published {
-    /// The newest commit.
-    pub(crate) sequence: u64,
-    /// Number of the log file that its record stands in.
-    pub(crate) log: u64,
-    /// Offset behind that record.
-    pub(crate) end: usize,
-}
-
-/// Reads manifest and log, as far as they were `published` where somebody publishes. That is asked for between the two:
-/// a manifest that moved rows is written when the moves were published, and without these the indexes of its owner do not fit
-/// it; and what is published while the log is read is followed later. Tails get their indexes from `indexes`, which
+/// Reads manifest and log, up to the sequence `until` where it is given. Tails get their indexes from `indexes`, which
 /// are written.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(
-    files: &Files,
-    published: impl FnOnce() -> Option<Published>,
-    indexes: Indexes,
-) -> Result<Recovered> {
+pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
-    let published = published();
     let log_dir = files.log_dir();
     let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
     let mut logs = BTreeMap::new();
     let mut damage = None;
-    let last = published.map_or(u64::MAX, |published| published.log);
-    for &number in numbers.iter().filter(|number| (manifest.catalog.log..=last).contains(number)) {
-        let end = published.filter(|published| published.log == number).map_or(usize::MAX, |it| it.end);
-        match LogFile::read(vfs, &log_dir.join(log::file_name(number)), end) {
+    for &number in numbers.iter().filter(|&&number| number >= manifest.catalog.log) {
+        match LogFile::read(vfs, &log_dir.join(log::file_name(number))) {
             Ok(Some(file)) => drop(logs.insert(number, file)),
             Ok(None) => {}
             Err(error) if error.code() == ErrorCode::Corrupt => damage = Some(error.to_string()),
             Err(error) => return Err(error),
         }
     }
-    let until = published.map(|published| published.sequence);
     let mut replay = Replay { state, tail: None, damage, files, indexes, until };
     // A file that begins behind what is asked for was begun after it was asked.
     let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));

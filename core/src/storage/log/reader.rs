@@ -26,14 +26,13 @@ impl LogFile {
         FileHeader::decode(region.first(len)).ok().map(|header| header.base_sequence)
     }
 
-    /// Maps a file and reads its first `end` bytes, if it has so many. `None` if its header is not whole and nothing follows it: its owner died
+    /// Maps a file and reads it as a whole. `None` if its header is not whole and nothing follows it: its owner died
     /// while creating it.
     ///
     /// # Errors
     /// [`ErrorCode::NewerFormat`]; [`ErrorCode::Corrupt`] if commits follow a damaged header; [`ErrorCode::Io`].
-    pub(crate) fn read(vfs: &dyn Vfs, path: &Path, end: usize) -> Result<Option<Self>> {
+    pub(crate) fn read(vfs: &dyn Vfs, path: &Path) -> Result<Option<Self>> {
         let (region, len) = vfs.map_log(path).map_err(|error| Error::io("map", path, error))?;
-        let len = len.min(end);
         region.populate(0, len).map_err(|error| Error::io("read", path, error))?;
         Self::parse(path, &region, len)
     }

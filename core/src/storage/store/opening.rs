@@ -147,7 +147,7 @@ pub(crate) fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
     let mut paths = HashSet::new();
     for name in names.iter().filter(|name| log::file_number(name).is_some()) {
         // What cannot be read is nothing that anyone recovers from; recovery said so.
-        let Ok(Some(file)) = LogFile::read(vfs, &dir.join(name), usize::MAX) else { continue };
+        let Ok(Some(file)) = LogFile::read(vfs, &dir.join(name)) else { continue };
         let mut offset = file.start();
         while let Some((record, end)) = file.record_at(offset) {
             offset = end;

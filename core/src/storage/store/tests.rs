@@ -189,7 +189,7 @@ fn a_disk_that_stays_unreadable_loses_nothing() {
 }
 
 fn recover(dir: &Path) -> State {
-    recovery::recover(&Files::new(dir.to_owned(), Arc::new(OsVfs)), || None, Indexes::Private).unwrap().state
+    recovery::recover(&Files::new(dir.to_owned(), Arc::new(OsVfs)), None, Indexes::Private).unwrap().state
 }
 
 #[test]
@@ -526,62 +526,4 @@ fn a_refusal_waits_for_its_reason() {
         assert_eq!(refused.iter().map(Error::code).collect::<Vec<_>>(), [ErrorCode::TableExists]);
     });
     assert_eq!(content(store), Some((0..3).collect()));
-}
-
-/// A reader that finds the manifest of a move does not go by what was published before the move.
-#[test]
-fn a_manifest_is_read_with_what_was_published_before_it() {
-    let dir = scratch();
-    let name: &'static str = dir.path().file_name().unwrap().to_str().unwrap().to_owned().leak();
-    let store: Arc<OnceLock<(Store, u64)>> = Arc::default();
-    let [armed, changed, go_on]: [Arc<AtomicBool>; 3] = Default::default();
-    let wait_for = |flag: &AtomicBool| {
-        let since = Instant::now();
-        while !flag.load(Ordering::Relaxed) && since.elapsed() < Duration::from_secs(20) {
-            std::thread::yield_now();
-        }
-    };
-    let vfs = FaultyVfs::meanwhile("tables", {
-        let (store, armed, changed, go_on) = (store.clone(), armed.clone(), changed.clone(), go_on.clone());
-        move || {
-            if let Some((store, table)) = store.get()
-                && armed.swap(false, Ordering::Relaxed)
-            {
-                // While the rows are moved.
-                upsert(store, *table, [0, 1, 2]);
-                changed.store(true, Ordering::Relaxed);
-                wait_for(&go_on);
-            }
-        }
-    });
-    let opened = open(dir.path(), Arc::new(vfs)).unwrap();
-    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
-    let table = opened.state().table("numbers").unwrap().shape.id;
-    store.get_or_init(|| (opened, table));
-    let moves: Arc<Mutex<Option<std::thread::JoinHandle<()>>>> = Arc::default();
-    let vfs = FaultyVfs::meanwhile(name, {
-        let moves = moves.clone();
-        move || {
-            if let Some(moves) = moves.lock().take() {
-                // The reader looks for manifests: by the time it finds one, the rows are moved.
-                go_on.store(true, Ordering::Relaxed);
-                moves.join().unwrap();
-            }
-        }
-    });
-    let (follower, _) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
-    let owner = &store.get().unwrap().0;
-    // The files that it follows are gone, so that it reads everything anew.
-    for _ in 0..3 {
-        upsert(owner, table, 0..10);
-        owner.fold().unwrap();
-    }
-    upsert(owner, table, 0..10);
-    armed.store(true, Ordering::Relaxed);
-    let store = store.clone();
-    let fold = move || store.get().unwrap().0.fold().unwrap();
-    let thread = std::thread::Builder::new().spawn(fold).unwrap();
-    wait_for(&changed);
-    *moves.lock() = Some(thread);
-    assert_eq!(followed(&follower), (0..10).collect::<Vec<_>>());
 }
