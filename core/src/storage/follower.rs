@@ -261,7 +261,8 @@ fn reload(files: &Files, known: Option<&State>, reader: Option<&HeadReader>) -> 
     }
 }
 
-/// With `all_segments`, a segment that cannot be mapped is an error; else it is missed by the reads that need it.
+/// With `all_segments`, a segment that cannot be mapped is an error, and so is a tail whose index is gone; else the one is
+/// missed by the reads that need it, and the other keeps the index that was made here.
 fn try_reload(
     files: &Files,
     known: Option<&State>,
@@ -281,7 +282,7 @@ fn try_reload(
         state.adopt(known);
     }
     if let Some(head) = head.filter(|head| !head.closed) {
-        state.follow_tails(files, head.owner);
+        state.follow_tails(files, head.owner, all_segments)?;
     }
     let opened = state.open_segments();
     if all_segments {

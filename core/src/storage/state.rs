@@ -266,7 +266,10 @@ impl State {
     /// Takes the indexes of its tails from the files of an owner that made the same tails. Where the owner has none any
     /// more, because the tail ended meanwhile, that of this process stays, which says the same of this version; it counts
     /// as replaced, so that nobody follows later commits with it.
-    pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64) {
+    ///
+    /// # Errors
+    /// With `all`, that the owner has none of some tail any more.
+    pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64, all: bool) -> Result<()> {
         for (&id, table) in &mut self.tables {
             let is_indexed = table.tails.iter().any(|tail| tail.index.is_some());
             if !is_indexed {
@@ -276,6 +279,7 @@ impl State {
                 let Some(own) = &tail.index else { continue };
                 match Indexes::Followed(owner).get(files, id, tail.tail.since, 0) {
                     Ok(index) => tail.index = Some(Arc::new(index)),
+                    Err(error) if all => return Err(error),
                     Err(error) => {
                         tracing::debug!(%error, "a tail ended while it was read");
                         own.mark_replaced();
@@ -283,6 +287,7 @@ impl State {
                 }
             }
         }
+        Ok(())
     }
 
     /// Maps every segment that is not mapped yet. A damaged one is left to the reads that need it.
