@@ -269,15 +269,15 @@ fn try_reload(
     reader: Option<&HeadReader>,
     all_segments: bool,
 ) -> Result<Reloaded> {
-    // Read before the log, so that what is published meanwhile is followed later and not missed.
-    let (seen, head) = match reader.map(HeadReader::read) {
-        Some((counter, head)) => (counter, Some(head)),
-        None => (0, None),
+    let mut published = None;
+    // What the owner wrote and did not publish yet may still fail; what it publishes while the log is read is followed later.
+    let until = || {
+        published = reader.map(HeadReader::read);
+        published.map(|(_, head)| head.version.sequence)
     };
-    // What the owner wrote and did not publish yet may still fail.
-    let until = head.map(|head| head.version.sequence);
     // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
     let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
+    let (seen, head) = published.map_or((0, None), |(counter, head)| (counter, Some(head)));
     if let Some(known) = known {
         state.adopt(known);
     }

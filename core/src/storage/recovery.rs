@@ -42,15 +42,21 @@ pub(crate) struct LogTail {
     pub(crate) region: Region,
 }
 
-/// Reads manifest and log, up to the sequence `until` where it is given. Tails get their indexes from `indexes`, which
-/// are written.
+/// Reads manifest and log, up to the sequence `until` where there is one. It is asked for between the two: a manifest of
+/// rows that were moved is written when the moves are published, and only with their commits do the indexes of its owner
+/// fit it. Tails get their indexes from `indexes`, which are written.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
 /// [`Corrupt`](crate::ErrorCode::Corrupt), [`Io`](crate::ErrorCode::Io).
-pub(crate) fn recover(files: &Files, until: Option<u64>, indexes: Indexes) -> Result<Recovered> {
+pub(crate) fn recover(
+    files: &Files,
+    until: impl FnOnce() -> Option<u64>,
+    indexes: Indexes,
+) -> Result<Recovered> {
     let vfs = files.vfs.as_ref();
     let manifest = manifest::newest(vfs, &files.dir)?;
+    let until = until();
     let state = State::from_record(manifest.version, &manifest.catalog, files)?;
     let log_dir = files.log_dir();
     let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;

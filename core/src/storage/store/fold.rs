@@ -108,6 +108,9 @@ impl Store {
         for moved in moved {
             self.commit_moved(moved, frozen.version.sequence)?;
         }
+        // Who finds the manifest must find the moves too, also after a sync that fails, and the commits that made some of them
+        // unnecessary.
+        self.sync()?;
         let mut committer = self.committer.lock();
         committer.check()?;
         committer.write_manifest(&self.files, &folded, log)

@@ -121,7 +121,7 @@ impl Store {
         let words = vfs.open_words(&path, HEAD_WORDS).map_err(|error| Error::io("create", &path, error))?;
         let head = HeadWriter::new(words, boot());
         let indexes = Indexes::Owned(head.owner());
-        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, None, indexes)?;
+        let Recovered { mut state, tail, last_log, damage } = recovery::recover(&files, || None, indexes)?;
         let unclean = !is_new && tail.as_ref().is_none_or(|tail| !tail.closed);
         let log = begin_log(&files, &mut state, tail.as_ref(), last_log, unclean)?;
         let manifests = whole_manifests(&files)?;

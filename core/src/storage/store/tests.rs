@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -12,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use super::committer::MANIFESTS_KEPT;
 use super::*;
 use crate::api::rules::WritePolicy;
-use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
+use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach, is_below};
 use crate::storage::vfs::{OsVfs, Vfs};
 use crate::storage::{Follower, KeyColumn};
 
@@ -189,7 +190,7 @@ fn a_disk_that_stays_unreadable_loses_nothing() {
 }
 
 fn recover(dir: &Path) -> State {
-    recovery::recover(&Files::new(dir.to_owned(), Arc::new(OsVfs)), None, Indexes::Private).unwrap().state
+    recovery::recover(&Files::new(dir.to_owned(), Arc::new(OsVfs)), || None, Indexes::Private).unwrap().state
 }
 
 #[test]
@@ -431,12 +432,11 @@ fn readers_go_back_when_a_sync_fails() {
 /// A store whose first sync after `armed` is set takes until so many records are logged, and then fails if it is to.
 fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<Store>>, Arc<AtomicBool>) {
     let (store, armed): (Arc<OnceLock<Store>>, Arc<AtomicBool>) = Default::default();
-    let vfs = FaultyVfs::meanwhile_or_fail("log", {
+    let vfs = FaultyVfs::meanwhile_or_fail({
         let (store, armed) = (store.clone(), armed.clone());
-        move || {
-            let Some(store) = store.get().filter(|_| armed.swap(false, Ordering::Relaxed)) else {
-                return Ok(());
-            };
+        move |path| {
+            let is_armed = || is_below(path, "log") && armed.swap(false, Ordering::Relaxed);
+            let Some(store) = store.get().filter(|_| is_armed()) else { return Ok(()) };
             let since = Instant::now();
             while store.committer.lock().records < records && since.elapsed() < Duration::from_secs(20) {
                 std::thread::yield_now();
@@ -526,4 +526,147 @@ fn a_refusal_waits_for_its_reason() {
         assert_eq!(refused.iter().map(Error::code).collect::<Vec<_>>(), [ErrorCode::TableExists]);
     });
     assert_eq!(content(store), Some((0..3).collect()));
+}
+
+/// Waits until another thread has set a flag, or for some time; returns whether it is set.
+fn wait_for(flag: &AtomicBool, patience: Duration) -> bool {
+    let since = Instant::now();
+    while !flag.load(Ordering::Relaxed) && since.elapsed() < patience {
+        std::thread::yield_now();
+    }
+    flag.load(Ordering::Relaxed)
+}
+
+/// A reader that finds the manifest of a move does not go by what was published before the move.
+#[test]
+fn a_manifest_is_read_with_what_was_published_before_it() {
+    let dir = scratch();
+    let name: &'static str = dir.path().file_name().unwrap().to_str().unwrap().to_owned().leak();
+    let store: Arc<OnceLock<(Store, u64)>> = Arc::default();
+    let [armed, changed, go_on]: [Arc<AtomicBool>; 3] = Default::default();
+    let patience = Duration::from_secs(20);
+    let vfs = FaultyVfs::meanwhile("tables", {
+        let (store, armed, changed, go_on) = (store.clone(), armed.clone(), changed.clone(), go_on.clone());
+        move || {
+            if let Some((store, table)) = store.get()
+                && armed.swap(false, Ordering::Relaxed)
+            {
+                // While the rows are moved.
+                upsert(store, *table, [0, 1, 2]);
+                changed.store(true, Ordering::Relaxed);
+                wait_for(&go_on, patience);
+            }
+        }
+    });
+    let opened = open(dir.path(), Arc::new(vfs)).unwrap();
+    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = opened.state().table("numbers").unwrap().shape.id;
+    store.get_or_init(|| (opened, table));
+    let moves: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::default();
+    let vfs = FaultyVfs::meanwhile(name, {
+        let moves = moves.clone();
+        move || {
+            if let Some(moves) = moves.lock().take() {
+                // The reader looks for manifests: by the time it finds one, the rows are moved.
+                go_on.store(true, Ordering::Relaxed);
+                moves.join().unwrap();
+            }
+        }
+    });
+    let (follower, _) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
+    let owner = &store.get().unwrap().0;
+    // The files that it follows are gone, so that it reads everything anew.
+    for _ in 0..3 {
+        upsert(owner, table, 0..10);
+        owner.fold().unwrap();
+    }
+    upsert(owner, table, 0..10);
+    armed.store(true, Ordering::Relaxed);
+    let store = store.clone();
+    let fold = move || store.get().unwrap().0.fold().unwrap();
+    let thread = std::thread::Builder::new().spawn(fold).unwrap();
+    assert!(wait_for(&changed, patience));
+    *moves.lock() = Some(thread);
+    assert_eq!(followed(&follower), (0..10).collect::<Vec<_>>());
+}
+
+/// A table that is emptied while its rows are moved makes the move unnecessary; a manifest that has the rows where they
+/// were moved to is written when all readers see the table empty.
+#[test]
+fn a_manifest_waits_until_what_it_was_made_with_is_shown() {
+    let dir = scratch();
+    let store: Arc<OnceLock<(Store, u64)>> = Arc::default();
+    let [moves, truncates, logged, checked]: [Arc<AtomicBool>; 4] = Default::default();
+    let emptying: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::default();
+    let vfs = FaultyVfs::meanwhile_or_fail({
+        let (store, moves, logged) = (store.clone(), moves.clone(), logged.clone());
+        let (checked, emptying) = (checked.clone(), emptying.clone());
+        move |path| {
+            if store.get().is_some() && is_below(path, "tables") && moves.swap(false, Ordering::Relaxed) {
+                let (owner, table) = store.get().unwrap();
+                upsert(owner, *table, [0, 1, 2]);
+                truncates.store(true, Ordering::Relaxed);
+                let (store, table) = (store.clone(), *table);
+                let empty = move || {
+                    write(&store.get().unwrap().0, Change::Truncate { table }).unwrap();
+                };
+                *emptying.lock() = Some(std::thread::Builder::new().spawn(empty).unwrap());
+                assert!(wait_for(&logged, Duration::from_secs(20)));
+            } else if is_below(path, "log") && truncates.swap(false, Ordering::Relaxed) {
+                logged.store(true, Ordering::Relaxed);
+                // Longer than the rest of the fold takes, if it does not wait for this sync.
+                wait_for(&checked, Duration::from_millis(500));
+            }
+            Ok(())
+        }
+    });
+    let opened = open(dir.path(), Arc::new(vfs)).unwrap();
+    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = opened.state().table("numbers").unwrap().shape.id;
+    upsert(&opened, table, 0..10);
+    let (owner, _) = store.get_or_init(|| (opened, table));
+    moves.store(true, Ordering::Relaxed);
+    owner.fold().unwrap();
+    let (follower, damage) = Follower::open(Files::below(dir.path()).unwrap()).unwrap();
+    let found = followed(&follower);
+    checked.store(true, Ordering::Relaxed);
+    emptying.lock().take().unwrap().join().unwrap();
+    assert_eq!((found, damage), (vec![], None));
+    assert!(logged.load(Ordering::Relaxed), "the table was emptied while rows were moved");
+}
+
+/// A sync that fails takes nothing back that a manifest goes by.
+#[test]
+fn who_goes_back_does_not_go_back_behind_a_manifest() {
+    let dir = scratch();
+    let store: Arc<OnceLock<(Store, u64)>> = Arc::default();
+    let [moves, fails]: [Arc<AtomicBool>; 2] = Default::default();
+    let vfs = FaultyVfs::meanwhile_or_fail({
+        let (store, moves, fails) = (store.clone(), moves.clone(), fails.clone());
+        move |path| {
+            if let Some((owner, table)) = store.get()
+                && is_below(path, "tables")
+                && moves.swap(false, Ordering::Relaxed)
+            {
+                upsert(owner, *table, [0, 1, 2]);
+                owner.sync().unwrap();
+            }
+            let fails = is_below(path, "log") && fails.load(Ordering::Relaxed);
+            if fails { Err(std::io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        }
+    });
+    let files = Files::new(dir.path().to_owned(), Arc::new(vfs));
+    let opened = Store::open(files, Sync::Later, 1 << 20, 0).unwrap();
+    opened.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = opened.state().table("numbers").unwrap().shape.id;
+    upsert(&opened, table, 0..10);
+    let (owner, _) = store.get_or_init(|| (opened, table));
+    moves.store(true, Ordering::Relaxed);
+    owner.fold().unwrap();
+    upsert(owner, table, [3, 10]);
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(owner.sync().unwrap_err().code(), ErrorCode::Io);
+    let (follower, damage) = Follower::open(Files::below(dir.path()).unwrap()).unwrap();
+    assert_eq!((followed(&follower), damage), ((0..10).collect(), None));
+    assert_eq!(content(owner), Some((0..10).collect()));
 }

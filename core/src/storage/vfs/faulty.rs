@@ -53,9 +53,9 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-/// What happens at the same time as an operation, just before it: the folder whose files are listed, made or synced.
-/// If it fails, so does a sync.
-type Meanwhile = (&'static str, Box<dyn Fn() -> io::Result<()> + Send + Sync>);
+/// What happens at the same time as an operation, just before it: the path that is listed, made or synced. If it fails, so
+/// does the operation.
+type Meanwhile = Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
 
 impl FaultyVfs {
     /// Operation number `fail_at` (from 0) that changes something fails with `errno`; `sticky`: so do all after it.
@@ -71,20 +71,21 @@ impl FaultyVfs {
 
     /// Nothing fails, and before files below a folder of this name are listed, made or synced something happens.
     pub(crate) fn meanwhile(folder: &'static str, action: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::meanwhile_or_fail(folder, move || {
-            action();
+        Self::meanwhile_or_fail(move |path| {
+            if is_below(path, folder) {
+                action();
+            }
             Ok(())
         })
     }
 
-    /// As [`meanwhile`](Self::meanwhile), and a sync fails if what happens before it does.
+    /// Before a path is listed, made or synced something happens, and if that fails, so does the operation.
     pub(crate) fn meanwhile_or_fail(
-        folder: &'static str,
-        action: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+        action: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let fault =
             Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
-        let meanwhile: Option<Meanwhile> = Some((folder, Box::new(action)));
+        let meanwhile: Option<Meanwhile> = Some(Box::new(action));
         Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile }) }
     }
 
@@ -92,6 +93,11 @@ impl FaultyVfs {
     pub(crate) fn struck(&self) -> bool {
         self.plan.done.load(Ordering::Relaxed) > self.plan.fault.first
     }
+}
+
+/// Whether a path is that of a folder of this name, or below one.
+pub(crate) fn is_below(path: &Path, folder: &str) -> bool {
+    path.components().any(|part| part.as_os_str() == folder)
 }
 
 impl Plan {
@@ -109,10 +115,7 @@ impl Plan {
     }
 
     fn others(&self, path: &Path) -> io::Result<()> {
-        match &self.meanwhile {
-            Some((folder, action)) if path.components().any(|part| part.as_os_str() == *folder) => action(),
-            _ => Ok(()),
-        }
+        self.meanwhile.as_ref().map_or(Ok(()), |action| action(path))
     }
 
     /// For reads and removals, which a full disk does not hinder.
