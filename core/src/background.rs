@@ -121,6 +121,7 @@ fn move_rows(store: &Store, stop: &Stop) {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        let _hurry = self.store.hurry();
         *self.stop.stopped.lock() = true;
         self.stop.condition.notify_all();
         self.store.wake();

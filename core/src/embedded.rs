@@ -40,6 +40,7 @@ impl Embedded {
         };
         let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
         store.limit_disk(options.disk_limit);
+        store.limit_moves(options.compaction_throughput);
         let background = Background::start(&store, options.durability)?;
         Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
     }
@@ -218,6 +219,7 @@ impl Backend for Embedded {
     }
 
     fn compact(&self) -> Result<()> {
+        let _hurry = self.store().hurry();
         let expired = self.store().expire(SystemTime::now(), &|| false);
         self.store().fold().and(expired)
     }

@@ -56,6 +56,7 @@ pub struct CacheOptions {
     pub(crate) spill_dir: Option<PathBuf>,
     pub(crate) history: u64,
     pub(crate) disk_limit: u64,
+    pub(crate) compaction_throughput: u64,
 }
 
 impl CacheOptions {
@@ -69,6 +70,7 @@ impl CacheOptions {
             spill_dir: None,
             history: 0,
             disk_limit: u64::MAX,
+            compaction_throughput: 64 << 20,
         }
     }
 
@@ -124,6 +126,17 @@ impl CacheOptions {
         self
     }
 
+    /// Bytes of segments a second that the thread which moves rows in the background may write; 64 MiB unless told otherwise.
+    /// It reads about as many, mostly from memory, and is one thread. Less leaves more of the disk and of a processor
+    /// to others while rows are moved; more moves them sooner, and reads are a little faster when they are. Whoever waits for
+    /// moves is not held up by it: [`Cache::compact`], closing, and commits that come faster, for which the limit does not
+    /// hold once half of the log is full.
+    #[must_use]
+    pub fn compaction_throughput(mut self, bytes_per_second: u64) -> Self {
+        self.compaction_throughput = bytes_per_second;
+        self
+    }
+
     /// Where queries that outgrow their memory put temporary files; the system's temporary folder unless told
     /// otherwise.
     #[must_use]
@@ -156,6 +169,7 @@ impl CacheOptions {
             ("load_memory", self.load_memory),
             ("query_memory", self.query_memory),
             ("query_threads", self.query_threads),
+            ("compaction_throughput", usize::try_from(self.compaction_throughput).unwrap_or(usize::MAX)),
         ];
         if self.durability == Durability::Interval(Duration::ZERO) {
             let message = "an interval of zero never ends syncing; use Durability::Always";

@@ -12,11 +12,15 @@ use super::edit::SegmentRecord;
 use super::files::Files;
 use super::format::{BATCH_ROWS, SEGMENT_BYTES_TARGET, SEGMENT_ROWS_MAX};
 use super::key;
+use super::pace::Pace;
 use super::segment::{Segment, SegmentHandle, SegmentWriter};
 use super::sort::{BATCH_BYTES_TARGET, Sorter};
 use super::table::{TableShape, TableState};
 use super::tail::KeyColumn;
 use crate::api::error::{Error, Result};
+
+/// Where the pace is limited, the disk gets what is written in portions of so many bytes, and not all of a segment at its end.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// What a load needs to know.
 pub(crate) struct Load<'a> {
@@ -30,6 +34,8 @@ pub(crate) struct Load<'a> {
     pub(crate) memory: usize,
     /// What to do where a key comes more than once.
     pub(crate) duplicates: Duplicates<'a>,
+    /// Who is told of the bytes that are written, and holds them.
+    pub(crate) pace: Option<&'a Pace>,
 }
 
 /// What a load does where a key comes more than once.
@@ -97,7 +103,7 @@ impl Load<'_> {
         vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         let run = self.next_segment.load(Ordering::Relaxed);
         let new = NewSegments { files: self.files.clone(), segments: Vec::new(), unfinished: None };
-        let mut output = Output { load: self, run, writer: None, new };
+        let mut output = Output { load: self, run, writer: None, unsynced: 0, new };
         let mut seen = 0;
         let conformed = batches.map(|batch| self.shape.conform(&batch?, &mut seen));
         let by_key = (!self.shape.primary_key.is_empty() && matches!(self.duplicates, Duplicates::LastWins))
@@ -211,6 +217,8 @@ struct Output<'a> {
     load: &'a Load<'a>,
     run: u64,
     writer: Option<(u64, SegmentWriter)>,
+    /// Bytes that the disk need not have yet.
+    unsynced: u64,
     new: NewSegments,
 }
 
@@ -232,7 +240,17 @@ impl Output<'_> {
                 empty.insert((id, writer?))
             }
         };
+        let before = writer.len();
         writer.write_batch(batch)?;
+        if let Some(pace) = self.load.pace {
+            let written = writer.len() - before;
+            self.unsynced += written;
+            if self.unsynced >= SYNC_BYTES && pace.is_limited() {
+                writer.sync()?;
+                self.unsynced = 0;
+            }
+            pace.wrote(written);
+        }
         let is_full = writer.rows() + BATCH_ROWS as u64 > SEGMENT_ROWS_MAX as u64
             || writer.len() >= SEGMENT_BYTES_TARGET;
         if is_full { self.close_segment() } else { Ok(()) }
@@ -240,6 +258,7 @@ impl Output<'_> {
 
     fn close_segment(&mut self) -> Result<()> {
         let Some((id, writer)) = self.writer.take() else { return Ok(()) };
+        self.unsynced = 0;
         let (record, hashes) = writer.finish(id, self.run)?;
         let handle = SegmentHandle::new(record, self.load.shape.clone(), self.load.files.clone());
         self.new.segments.push(Arc::new(handle));

@@ -25,6 +25,7 @@ mod load;
 mod log;
 mod manifest;
 mod maps;
+mod pace;
 mod recovery;
 mod region;
 mod segment;

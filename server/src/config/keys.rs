@@ -22,6 +22,7 @@ pub(super) const TOP: &[Key] = &[
     key("load_memory", "\"256 MiB\""),
     key("history", "none"),
     key("disk_limit", "none"),
+    key("compaction_throughput", "\"64 MiB\""),
     key("query_memory", "\"1 GiB\""),
     key("query_threads", "all processors"),
     key("spill_dir", "the system's temporary folder"),

@@ -39,6 +39,8 @@ pub struct Config {
     pub history: Option<usize>,
     /// Bytes that the files may take.
     pub disk_limit: Option<usize>,
+    /// Bytes a second that moves of rows in the background may write.
+    pub compaction_throughput: Option<usize>,
     /// Memory of all queries.
     pub query_memory: Option<usize>,
     /// Threads of queries.
@@ -195,6 +197,9 @@ impl Config {
         }
         if let Some(bytes) = self.disk_limit {
             options = options.disk_limit(bytes as u64);
+        }
+        if let Some(bytes) = self.compaction_throughput {
+            options = options.compaction_throughput(bytes as u64);
         }
         if let Some(bytes) = self.query_memory {
             options = options.query_memory(bytes);

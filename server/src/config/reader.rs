@@ -37,6 +37,7 @@ impl Config {
             load_memory: file.size("load_memory"),
             history: file.size("history"),
             disk_limit: file.size("disk_limit"),
+            compaction_throughput: file.size("compaction_throughput"),
             query_memory: file.size("query_memory"),
             query_threads: file.count("query_threads"),
             spill_dir: file.text("spill_dir").map(path),

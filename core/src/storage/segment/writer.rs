@@ -125,6 +125,14 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Makes what was handed to the file durable, so that less is left to [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorCode::Io). The writer cannot be used on.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write(|writer| writer.sink.file.sync())
+    }
+
     /// Writes the sections and the footer and makes the file durable; its directory entry is the caller's.
     /// Returns the record for the catalog and the hash of every row's key.
     ///

@@ -12,7 +12,7 @@ use super::merge::segments_to_rewrite;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::edit::Edit;
-use crate::storage::load::{Duplicates, NewSegments};
+use crate::storage::load::{Duplicates, Load, NewSegments};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Moves all rows out of the log files so far into segments, and writes a manifest that makes these files unnecessary.
-    /// Commits go on meanwhile, in a new file.
+    /// Commits go on meanwhile, in a new file. It is [held back](Self::limit_moves) unless somebody [hurries](Self::hurry).
     ///
     /// # Errors
     /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`], [`ErrorCode::Corrupt`], [`ErrorCode::Poisoned`],
@@ -84,6 +84,7 @@ impl Store {
             }
             self.sync_locked(&syncing, &mut committer)?;
             committer.rotate(&self.files)?;
+            self.pace.set_urgent(false);
             committer.uncheckpointed = false;
             (committer.newest().clone(), committer.log.number())
         };
@@ -156,7 +157,8 @@ impl Store {
                 Err(error) => Box::new(std::iter::once(Err(error))),
             }
         });
-        self.load(&table.shape, Duplicates::Unique).run(&mut rows)
+        let load = self.load(&table.shape, Duplicates::Unique);
+        Load { pace: Some(&self.pace), ..load }.run(&mut rows)
     }
 
     /// Puts moved rows in their place, without those that were deleted since `sequence`.

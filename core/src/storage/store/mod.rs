@@ -35,6 +35,7 @@ use crate::storage::live::{HEAD_WORDS, HeadWriter, Indexes};
 use crate::storage::load::{Duplicates, Load};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::manifest::{self, Manifest};
+use crate::storage::pace::{Hurry, Pace};
 use crate::storage::recovery::{self, Recovered};
 use crate::storage::state::State;
 use crate::storage::table::{TableShape, TableState};
@@ -73,6 +74,8 @@ pub(crate) struct Store {
     committer: Mutex<Committer>,
     /// Held by who moves rows that are there already: one at a time.
     maintenance: Mutex<()>,
+    /// How fast; who waits for a move hurries it.
+    pace: Pace,
     /// Whether rows should be moved soon, and who waits to be told.
     due: (Mutex<bool>, Condvar),
     head: HeadWriter,
@@ -151,6 +154,7 @@ impl Store {
             disk_limit: AtomicU64::new(u64::MAX),
             committer: Mutex::new(committer),
             maintenance: Mutex::default(),
+            pace: Pace::new(),
             due: (Mutex::new(false), Condvar::new()),
             head,
             damage,
@@ -183,6 +187,16 @@ impl Store {
     /// Lets the files take so many bytes.
     pub(crate) fn limit_disk(&self, bytes: u64) {
         self.disk_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets moves of rows that nobody waits for write so many bytes a second.
+    pub(crate) fn limit_moves(&self, bytes_a_second: u64) {
+        self.pace.limit(bytes_a_second);
+    }
+
+    /// Moves of rows are held by nothing until what is returned is dropped, because somebody waits for them.
+    pub(crate) fn hurry(&self) -> Hurry<'_> {
+        self.pace.hurry()
     }
 
     /// What recovery found damaged and left out.
@@ -239,6 +253,7 @@ impl Store {
             let has_tails = self.state.load().tables.values().any(|table| !table.tails.is_empty());
             committer.uncheckpointed && (!has_tails || committer.rows >= LOGGED_ROWS_MAX)
         };
+        let _hurry = self.hurry();
         // Without a checkpoint nothing is lost: the next owner reads the log.
         if is_worth_it && let Err(error) = self.fold() {
             tracing::warn!(%error, "no checkpoint could be written when the cache was closed");
@@ -275,7 +290,7 @@ impl Store {
 
     fn load<'a>(&'a self, shape: &'a Arc<TableShape>, duplicates: Duplicates<'a>) -> Load<'a> {
         let (files, next_segment, memory) = (&self.files, &self.next_segment, self.load_memory);
-        Load { files, shape, next_segment, memory, duplicates }
+        Load { files, shape, next_segment, memory, duplicates, pace: None }
     }
 
     fn indexes(&self) -> Indexes {

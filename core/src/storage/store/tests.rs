@@ -670,3 +670,37 @@ fn who_goes_back_does_not_go_back_behind_a_manifest() {
     assert_eq!((followed(&follower), damage), ((0..10).collect(), None));
     assert_eq!(content(owner), Some((0..10).collect()));
 }
+
+/// Moves that nobody waits for go no faster than they may, and hold nobody up: commits and reads go on, and who waits for
+/// them hurries them.
+#[test]
+fn moves_are_held_until_somebody_waits_for_them() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    // It would take hours.
+    store.limit_moves(1);
+    let held_until = |ends: &dyn Fn(std::thread::ScopedJoinHandle<'_, ()>)| {
+        upsert(&store, table, 0..1000);
+        std::thread::scope(|scope| {
+            let moves = scope.spawn(|| store.fold().unwrap());
+            let since = Instant::now();
+            while !store.pace.is_holding() && since.elapsed() < Duration::from_secs(20) {
+                std::thread::yield_now();
+            }
+            upsert(&store, table, [1000]);
+            assert_eq!(content(&store), Some((0..=1000).collect()));
+            assert!(!moves.is_finished());
+            ends(moves);
+        });
+    };
+    held_until(&|moves| {
+        let _hurry = store.hurry();
+        moves.join().unwrap();
+    });
+    held_until(&|moves| {
+        store.close(false).unwrap();
+        moves.join().unwrap();
+    });
+}

@@ -102,6 +102,7 @@ impl Store {
         if limit == u64::MAX || self.used_bytes() + bytes <= limit {
             return Ok(());
         }
+        let _hurry = self.hurry();
         // What was replaced and deleted may be most of it: two manifests let go of it.
         for _ in 0..MANIFESTS_KEPT {
             // Each of another sequence.
@@ -137,7 +138,11 @@ impl Store {
             let committer = self.committer.lock();
             committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX
         };
-        if is_full { self.fold() } else { Ok(()) }
+        if !is_full {
+            return Ok(());
+        }
+        let _hurry = self.hurry();
+        self.fold()
     }
 
     fn prepare(&self, change: Change<'_>, inline_bytes: &mut usize) -> Result<Ready> {
@@ -207,6 +212,7 @@ impl Store {
             return Ok(Rows::Inline(rows));
         }
         if is_full(table) {
+            let _hurry = self.hurry();
             self.merge_table(shape.id)?;
         }
         let newest = self.committer.lock().newest().clone();
@@ -234,11 +240,15 @@ impl Store {
     /// Logs what is ready as a commit. Others can be logged behind it before it is shown.
     pub(super) fn log(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
         // Who moves rows knows nothing of rows of segments that are deleted in bulk.
-        let _still = ready.iter().any(Ready::replaces_in_bulk).then(|| self.maintenance.lock());
+        let _still =
+            ready.iter().any(Ready::replaces_in_bulk).then(|| (self.hurry(), self.maintenance.lock()));
         let mut committer = self.committer.lock();
         let committed = self.log_locked(&mut committer, &ready, as_of);
         if self.is_due(&committer) {
             self.wake();
+        }
+        if committer.log.len() >= LOG_BYTES_MAX / 2 || committer.rows >= LOG_ROWS_MAX / 2 {
+            self.pace.set_urgent(true);
         }
         let newest = committer.newest().version;
         drop(committer);

@@ -1,0 +1,95 @@
+//! How fast rows are moved in the background, so that the disk is left to others.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Holds whoever moves rows to a number of bytes a second, unless somebody waits for it.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    bytes_a_second: u64,
+    /// When the next bytes may be written.
+    next: Instant,
+    /// How many wait for moves to end.
+    hurried: usize,
+    /// Whether commits will have to wait for moves soon.
+    urgent: bool,
+}
+
+impl State {
+    fn is_limited(&self) -> bool {
+        self.bytes_a_second != u64::MAX && self.hurried == 0 && !self.urgent
+    }
+}
+
+impl Pace {
+    /// No limit.
+    pub(crate) fn new() -> Self {
+        let state = State { bytes_a_second: u64::MAX, next: Instant::now(), hurried: 0, urgent: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Lets so many bytes be written a second; `u64::MAX`: as many as can.
+    pub(crate) fn limit(&self, bytes_a_second: u64) {
+        self.state.lock().bytes_a_second = bytes_a_second.max(1);
+    }
+
+    /// Nobody is held from now on until what is returned is dropped.
+    pub(crate) fn hurry(&self) -> Hurry<'_> {
+        self.state.lock().hurried += 1;
+        self.changed.notify_all();
+        Hurry { pace: self }
+    }
+
+    /// Whether commits will have to wait for moves soon: nobody is held then.
+    pub(crate) fn set_urgent(&self, urgent: bool) {
+        self.state.lock().urgent = urgent;
+        self.changed.notify_all();
+    }
+
+    /// Whether bytes are held now.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.state.lock().is_limited()
+    }
+
+    /// So many bytes were written: blocks until more may be.
+    pub(crate) fn wrote(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(state.bytes_a_second);
+        let time = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        // Time that nothing was written in is not saved up.
+        let now = Instant::now();
+        state.next = state.next.checked_add(time).unwrap_or(now).max(now);
+        while state.is_limited() {
+            let next = state.next;
+            if self.changed.wait_until(&mut state, next).timed_out() {
+                return;
+            }
+        }
+        state.next = Instant::now();
+    }
+
+    /// Whether somebody is held.
+    #[cfg(test)]
+    pub(crate) fn is_holding(&self) -> bool {
+        self.state.lock().next > Instant::now()
+    }
+}
+
+/// Somebody waits for moves.
+#[derive(Debug)]
+pub(crate) struct Hurry<'a> {
+    pace: &'a Pace,
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.pace.state.lock().hurried -= 1;
+    }
+}
