@@ -7,7 +7,6 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::model::{Content, TableContent};
 use crate::api::error::Result;
-use crate::api::rules::WritePolicy;
 use crate::storage::key::{self, KeyBytes};
 use crate::storage::{KeyColumn, State, TableShape, TableState};
 
@@ -19,15 +18,7 @@ pub(super) fn schema() -> SchemaRef {
 
 /// The definition of a table.
 pub(super) fn shape(name: &str) -> TableShape {
-    TableShape {
-        id: 0,
-        name: name.to_owned(),
-        schema: schema(),
-        primary_key: vec![0],
-        sort_by: vec![0],
-        write_policy: WritePolicy::Anyone,
-        retention: None,
-    }
+    TableShape::keyed(name, schema(), 0)
 }
 
 /// Rows as a load takes them.

@@ -67,6 +67,7 @@ impl Head {
 pub(crate) struct HeadWriter {
     words: Words,
     owner: u64,
+    boot: u64,
 }
 
 impl HeadWriter {
@@ -75,8 +76,7 @@ impl HeadWriter {
     pub(crate) fn new(words: Words, boot: u64) -> Self {
         let is_page = words.load(MAGIC_WORD, Ordering::Relaxed) == MAGIC;
         let owner = if is_page { Self::slot(&words).owner.wrapping_add(1) } else { 1 };
-        words.store(BOOT_WORD, boot, Ordering::Relaxed);
-        Self { words, owner }
+        Self { words, owner, boot }
     }
 
     /// The owner's number.
@@ -102,6 +102,8 @@ impl HeadWriter {
         self.words.store(FORMAT_WORD, FORMAT_VERSION.into(), Ordering::Relaxed);
         // SYNC POINT: head published.
         self.words.store(COUNTER_WORD, counter, Ordering::Release);
+        // Only now: before an owner's first publication the page is worth what it was, nothing after another boot.
+        self.words.store(BOOT_WORD, self.boot, Ordering::Release);
     }
 
     /// Tells readers that the owner is alive at `now`.
@@ -121,7 +123,7 @@ pub(crate) struct HeadReader {
 impl HeadReader {
     /// The page in the words of a file; `None` if it is none of this format, or of an earlier `boot` of the machine.
     pub(crate) fn new(words: Words, boot: u64) -> Option<Self> {
-        let load = |word| words.load(word, Ordering::Relaxed);
+        let load = |word| words.load(word, Ordering::Acquire);
         let is_head = words.len() >= HEAD_WORDS
             && load(MAGIC_WORD) == MAGIC
             && load(FORMAT_WORD) <= u64::from(FORMAT_VERSION)

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{FileHeader, Record};
-use crate::api::error::{Error, Result};
-use crate::storage::format::{LOG_HEADER_LEN, LOG_LEN_MAX};
+use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::format::{LOG_HEADER_LEN, LOG_LEN_MAX, RECORD_BODY_MAX};
 use crate::storage::region::Region;
 use crate::storage::vfs::{Vfs, VfsFile};
 
@@ -90,8 +90,18 @@ impl LogWriter {
     /// Reserves the space of a record, so that a full disk is known before the first byte is written.
     ///
     /// # Errors
-    /// [`DiskFull`](crate::ErrorCode::DiskFull); nothing was written and the log can be used on.
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a record that
+    /// nobody would read; nothing was written and the log can be used on.
     pub(crate) fn reserve(&mut self, record: &Record<'_>) -> Result<()> {
+        if record.body_len() > RECORD_BODY_MAX {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "the commit's record has {} bytes; the limit is {RECORD_BODY_MAX}: make several commits",
+                    record.body_len()
+                ),
+            ));
+        }
         let needed = self.end + record.encoded_len() as u64;
         if needed > LOG_LEN_MAX as u64 {
             return Err(Error::internal("the log file is full and was not followed by another"));

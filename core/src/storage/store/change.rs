@@ -151,6 +151,14 @@ impl Ready {
         }
     }
 
+    /// The table that it drops.
+    pub(super) fn dropped(&self) -> Option<u64> {
+        match self {
+            Self::Drop { table } => Some(*table),
+            _ => None,
+        }
+    }
+
     pub(super) fn inline_rows(&self) -> Option<(u64, usize)> {
         match self {
             Self::Insert { rows: Rows::Inline(rows), shape, .. } => Some((shape.id, rows.num_rows())),

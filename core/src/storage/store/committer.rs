@@ -17,8 +17,6 @@ use crate::storage::state::State;
 pub(super) const MANIFESTS_KEPT: usize = 2;
 
 pub(super) struct Committer {
-    /// A forked child shares files and lock with its parent and must not use them.
-    process: u32,
     /// Held until the cache is closed; nothing is written without it.
     pub(super) lock: Option<DirectoryLock>,
     pub(super) log: LogWriter,
@@ -29,8 +27,8 @@ pub(super) struct Committer {
     waiting: VecDeque<Logged>,
     /// What a sync of the log has made durable last.
     durable: (Arc<State>, Head),
-    /// Sequences of the manifests kept, newest first.
-    manifests: Vec<u64>,
+    /// The manifests kept, newest first.
+    manifests: Vec<Kept>,
     retired: Vec<Retired>,
     /// Bytes of those that were retired since the newest manifest, which the next one lets go of.
     pub(super) retired_since: u64,
@@ -66,6 +64,20 @@ pub(super) struct Logged {
     pub(super) dropped_at: u64,
 }
 
+/// A manifest that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) sequence: u64,
+    /// The log file that goes on behind it.
+    log: u64,
+}
+
+impl Kept {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self { sequence: manifest.version.sequence, log: manifest.catalog.log }
+    }
+}
+
 /// A segment that no longer belongs to its table.
 struct Retired {
     path: PathBuf,
@@ -81,7 +93,7 @@ impl Committer {
         lock: DirectoryLock,
         log: LogWriter,
         newest: Arc<State>,
-        manifests: Vec<u64>,
+        manifests: Vec<Kept>,
         uncheckpointed: bool,
         owner: u64,
         history: u64,
@@ -89,7 +101,6 @@ impl Committer {
         let head =
             Head { version: newest.version, log: log.number(), log_end: log.len(), closed: false, owner };
         Self {
-            process: std::process::id(),
             lock: Some(lock),
             log,
             poison: None,
@@ -120,11 +131,6 @@ impl Committer {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.is_forked() {
-            let message =
-                "a cache cannot be written after fork; open it again in the child, or before forking";
-            return Err(Error::new(ErrorCode::Closed, message));
-        }
         if self.lock.is_none() {
             return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
         }
@@ -156,11 +162,6 @@ impl Committer {
             Err(error) if error.code() == ErrorCode::DiskFull => Err(error),
             result => self.poison_on_error(result),
         }
-    }
-
-    /// Whether this is a child of the process that opened the cache.
-    pub(super) fn is_forked(&self) -> bool {
-        std::process::id() != self.process
     }
 
     pub(super) fn retired_bytes(&self) -> u64 {
@@ -253,30 +254,33 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes a manifest of a state whose rows all stand in segments, behind which the log goes on with file `log`, and
-    /// removes what it and the one before it do not need.
+    /// Whether a manifest is there already.
+    pub(super) fn has_manifest(&self, manifest: &Manifest) -> bool {
+        self.manifests.first().is_some_and(|newest| newest.sequence == manifest.version.sequence)
+    }
+
+    /// A manifest was written, or was to be: removes what it and the one before it do not need.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`]; [`ErrorCode::Poisoned`] from then on for others.
-    pub(super) fn write_manifest(&mut self, files: &Files, state: &State, log: u64) -> Result<()> {
+    /// Why it was not written; [`ErrorCode::Poisoned`] from then on for others unless the disk was full.
+    pub(super) fn wrote_manifest(
+        &mut self,
+        files: &Files,
+        manifest: &Manifest,
+        written: Result<()>,
+    ) -> Result<()> {
         let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
-        if self.manifests.first() == Some(&state.version.sequence) {
-            return Ok(());
-        }
-        let manifest = Manifest { version: state.version, catalog: state.to_record(log)? };
-        let written = manifest.write(vfs, &files.dir);
         self.poison_unless_full(written)?;
-        self.manifests.insert(0, state.version.sequence);
+        self.manifests.insert(0, Kept::of(manifest));
         self.retired_since = 0;
         self.manifests.truncate(MANIFESTS_KEPT);
         // Those that are superseded, and those that were found damaged.
         for sequence in manifest::list(vfs, &files.dir)? {
-            if !self.manifests.contains(&sequence) {
+            if self.manifests.iter().all(|kept| kept.sequence != sequence) {
                 remove(files, &manifest::path(&files.dir, sequence));
             }
         }
-        if let Some(&oldest) = self.manifests.last() {
-            let needed = Manifest::read(vfs, &manifest::path(&files.dir, oldest))?.catalog.log;
+        if let Some(&Kept { sequence: oldest, log: needed }) = self.manifests.last() {
             let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
             let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
             numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -320,8 +324,7 @@ impl Committer {
     }
 
     pub(super) fn remove_retired(&mut self, files: &Files) {
-        let oldest =
-            if self.manifests.len() < MANIFESTS_KEPT { 0 } else { *self.manifests.last().unwrap_or(&0) };
+        let oldest = self.manifests.get(MANIFESTS_KEPT - 1).map_or(0, |oldest| oldest.sequence);
         self.retired.retain(|retired| {
             let needed =
                 retired.dropped_at > oldest.min(self.told_since) || retired.readers.strong_count() > 0;

@@ -66,17 +66,11 @@ impl Store {
             self.expire_keys(&expiry, table)
         };
         match removed {
-            Ok(true) => self.merge_table(expiry.table),
+            Ok(true) => self.merge_table(expiry.table, 0),
             Ok(false) => Ok(()),
             Err(error) if error.code() == ErrorCode::TableNotFound => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn newest_logged(&self) -> Result<Arc<State>> {
-        let committer = self.committer.lock();
-        committer.check()?;
-        Ok(committer.newest().clone())
     }
 
     fn expire_keys(&self, expiry: &Expiry<'_>, table: &TableState) -> Result<bool> {
@@ -104,14 +98,28 @@ impl Store {
                 self.remember(segment, batch, stays);
             }
         }
-        let (some, _) = self.expire_some(expiry, |table, sequence| {
-            let mut rows = Vec::new();
-            for part in table.tail_parts() {
-                rows.extend(table.read_part(&part, None, sequence, &expiry.projection, &expiry.schema)?);
+        // Of the tails, some parts at a time, until none has such rows.
+        while !(expiry.is_over)() {
+            let (some, _) = self.expire_some(expiry, |table, sequence| {
+                let (mut found, mut rows) = (Vec::new(), 0);
+                for part in table.tail_parts() {
+                    for batch in table.read_part(&part, None, sequence, &expiry.projection, &expiry.schema)? {
+                        let older = is_older(batch.column(batch.num_columns() - 1).as_ref(), expiry.oldest)?;
+                        rows += older.true_count();
+                        found.push(batch);
+                    }
+                    if rows >= ROWS_AT_A_TIME {
+                        break;
+                    }
+                }
+                Ok(found)
+            })?;
+            if !some {
+                break;
             }
-            Ok(rows)
-        })?;
-        Ok(removed || some)
+            removed = true;
+        }
+        Ok(removed)
     }
 
     /// Removes what is too old of what `read` finds live while nobody else changes the table. Returns whether there was
@@ -176,7 +184,7 @@ impl Store {
                 break;
             }
             let open = segment.open()?;
-            let mut deleted = DeletedRows::default();
+            let (mut deleted, mut searched) = (DeletedRows::default(), Vec::new());
             for batch in self.batches_to_search(expiry, segment)? {
                 let times = open.read_batch(batch, &expiry.projection, &expiry.schema)?;
                 let times = times.column(0).as_ref();
@@ -190,7 +198,7 @@ impl Store {
                         deleted.insert(row);
                     }
                 }
-                self.remember(segment, batch, oldest_of(times, expiry.oldest)?);
+                searched.push((batch, oldest_of(times, expiry.oldest)?));
             }
             if deleted.count() > 0 {
                 let rows = deleted.count();
@@ -199,6 +207,7 @@ impl Store {
                 self.commit(vec![expired], SystemTime::now())?;
                 removed = true;
             }
+            searched.into_iter().for_each(|(batch, stays)| self.remember(segment, batch, stays));
         }
         Ok(removed)
     }

@@ -14,6 +14,7 @@ use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::edit::Edit;
 use crate::storage::load::{Duplicates, Load, NewSegments};
 use crate::storage::log::{Record, RecordKind};
+use crate::storage::manifest::Manifest;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
 use crate::storage::table::TableState;
@@ -71,13 +72,13 @@ impl Store {
     /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`], [`ErrorCode::Corrupt`], [`ErrorCode::Poisoned`],
     /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt.
     pub(crate) fn fold(&self) -> Result<()> {
+        self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
         // Most of it before anybody has to wait.
         self.sync()?;
         let (frozen, log) = {
             let syncing = self.syncing.lock();
-            let mut committer = self.committer.lock();
-            committer.check()?;
+            let mut committer = self.writing()?;
             let is_folded = committer.newest().tables.values().all(|table| table.tails.is_empty());
             if !committer.uncheckpointed && is_folded {
                 return Ok(());
@@ -97,7 +98,7 @@ impl Store {
         let mut moved = Vec::new();
         for (&id, table) in &frozen.tables {
             let rows: usize = table.tails.iter().map(|tail| tail.rows).sum();
-            let segments = segments_to_rewrite(table, rows as u64);
+            let segments = segments_to_rewrite(table, rows as u64, 0);
             if segments.is_empty() && table.tails.is_empty() {
                 continue;
             }
@@ -112,20 +113,25 @@ impl Store {
         // Who finds the manifest must find the moves too, also after a sync that fails, and the commits that made some of them
         // unnecessary.
         self.sync()?;
-        let mut committer = self.committer.lock();
-        committer.check()?;
-        committer.write_manifest(&self.files, &folded, log)
+        let manifest = Manifest { version: folded.version, catalog: folded.to_record(log)? };
+        if self.writing()?.has_manifest(&manifest) {
+            return Ok(());
+        }
+        // Commits go on: nobody else writes one, nor closes the cache, while rows are moved.
+        let written = manifest.write(self.files.vfs.as_ref(), &self.files.dir);
+        self.committer.lock().wrote_manifest(&self.files, &manifest, written)
     }
 
-    /// Merges segments of a table so that there is room for one more run.
+    /// Merges segments of a table so that there is room for so many runs, and of which too many rows are deleted.
     ///
     /// # Errors
     /// As [`fold`](Self::fold).
-    pub(super) fn merge_table(&self, id: u64) -> Result<()> {
+    pub(super) fn merge_table(&self, id: u64, coming: usize) -> Result<()> {
+        self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
-        let state = self.committer.lock().newest().clone();
+        let state = self.newest_logged()?;
         let Some(table) = state.tables.get(&id) else { return Ok(()) };
-        let segments = segments_to_rewrite(table, 1);
+        let segments = segments_to_rewrite(table, 0, coming);
         if segments.is_empty() {
             return Ok(());
         }
@@ -163,8 +169,7 @@ impl Store {
 
     /// Puts moved rows in their place, without those that were deleted since `sequence`.
     fn commit_moved(&self, moved: Moved, sequence: u64) -> Result<()> {
-        let mut committer = self.committer.lock();
-        committer.check()?;
+        let mut committer = self.writing()?;
         let before = committer.newest().clone();
         let Some(current) = before.tables.get(&moved.table).filter(|current| moved.is_from(current)) else {
             // The table was emptied meanwhile. Only the manifest that will be written needs the new files.

@@ -11,10 +11,14 @@ const RUNS_MAX: usize = 8;
 /// A segment of which more than one row in so many is deleted is written anew.
 const DELETED_SHARE: u64 = 2;
 
-/// The segments of a table that should become one run, together with new rows if there are `new_rows`: the newest runs
-/// as long as there are too many, older ones as long as they are not much larger than what is rewritten anyway, and
-/// segments with many deleted rows.
-pub(super) fn segments_to_rewrite(table: &TableState, new_rows: u64) -> Vec<Arc<SegmentHandle>> {
+/// The segments of a table that should become one run, together with new rows if there are `new_rows`, so that there is room
+/// for so many `coming` runs: the newest runs as long as there are too many, older ones as long as they are not much
+/// larger than what is rewritten anyway, and segments with many deleted rows.
+pub(super) fn segments_to_rewrite(
+    table: &TableState,
+    new_rows: u64,
+    coming: usize,
+) -> Vec<Arc<SegmentHandle>> {
     let mut deleted: HashMap<u64, u64> =
         table.deleted.iter().map(|(&segment, rows)| (segment, rows.count())).collect();
     for index in table.tails.iter().filter_map(|tail| tail.index.as_ref()) {
@@ -32,10 +36,10 @@ pub(super) fn segments_to_rewrite(table: &TableState, new_rows: u64) -> Vec<Arc<
     }
     let mut merged = HashSet::new();
     let mut rewritten = new_rows;
-    let added = usize::from(new_rows > 0);
+    let added = usize::from(new_rows > 0) + coming;
     if runs.len() + added > RUNS_MAX {
         while let Some(&(run, rows)) = runs.last()
-            && (runs.len() + 1 > RUNS_MAX || rows <= 2 * rewritten)
+            && (runs.len() + 1 + coming > RUNS_MAX || rows <= 2 * rewritten)
         {
             merged.insert(run);
             rewritten += rows;

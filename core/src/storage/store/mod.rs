@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub(crate) use self::change::{Change, Incoming};
-use self::committer::Committer;
+use self::committer::{Committer, Kept};
 #[cfg(test)]
 pub(crate) use self::opening::logged_segments;
 use self::opening::{
@@ -56,6 +56,8 @@ pub(crate) enum Sync {
 /// A directory that this process owns, and its newest state.
 #[derive(Debug)]
 pub(crate) struct Store {
+    /// A forked child shares files and lock with its parent and must not use them.
+    process: u32,
     files: Files,
     state: ArcSwap<State>,
     next_table: AtomicU64,
@@ -130,8 +132,15 @@ impl Store {
         let manifests = whole_manifests(&files)?;
         let superseded = remove_orphans(&files, &mut state, &manifests)?;
         let state = Arc::new(state);
-        let mut committer =
-            Committer::new(lock, log, state.clone(), manifests, unclean, head.owner(), history);
+        let mut committer = Committer::new(
+            lock,
+            log,
+            state.clone(),
+            manifests.iter().map(Kept::of).collect(),
+            unclean,
+            head.owner(),
+            history,
+        );
         committer.retire_files(&files, superseded, state.version.sequence);
         let current = |table: &Arc<TableState>| {
             let tails = table.tails.iter().filter(|tail| tail.tail.log == committer.log.number());
@@ -142,6 +151,7 @@ impl Store {
         head.publish(committer.head());
         remove_other_indexes(&files, head.owner())?;
         let store = Self {
+            process: std::process::id(),
             next_table: AtomicU64::new(state.next_table),
             next_segment: AtomicU64::new(state.next_segment),
             state: ArcSwap::new(state),
@@ -206,7 +216,24 @@ impl Store {
 
     /// Whether this is a child of the process that opened the cache, which must leave everything to its parent.
     pub(crate) fn is_forked(&self) -> bool {
-        self.committer.lock().is_forked()
+        std::process::id() != self.process
+    }
+
+    /// A child of the owner must not wait for locks that nobody will give up.
+    fn refuse_if_forked(&self) -> Result<()> {
+        if !self.is_forked() {
+            return Ok(());
+        }
+        let message = "a cache cannot be written after fork; open it again in the child, or before forking";
+        Err(Error::new(ErrorCode::Closed, message))
+    }
+
+    /// The newest state that was logged, whether readers see it or not.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
+    fn newest_logged(&self) -> Result<Arc<State>> {
+        Ok(self.writing()?.newest().clone())
     }
 
     /// Tells readers in other processes that the owner lives, writes a manifest if it is time for one and removes files
@@ -215,8 +242,7 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn upkeep(&self) -> Result<()> {
-        let mut committer = self.committer.lock();
-        committer.check()?;
+        let mut committer = self.writing()?;
         self.head.beat(SystemTime::now());
         committer.remove_retired(&self.files);
         if self.is_due(&committer) {
@@ -230,7 +256,18 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::ReadOnly`], [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn refuse_unless_writable(&self) -> Result<()> {
-        self.committer.lock().check()
+        self.writing().map(drop)
+    }
+
+    /// The writing end, if there can be writes.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
+    fn writing(&self) -> Result<MutexGuard<'_, Committer>> {
+        self.refuse_if_forked()?;
+        let committer = self.committer.lock();
+        committer.check()?;
+        Ok(committer)
     }
 
     /// What went wrong with the disk, if a write failed.
@@ -244,6 +281,7 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
     pub(crate) fn close(&self, map_segments: bool) -> Result<()> {
+        self.refuse_if_forked()?;
         let is_worth_it = {
             let committer = self.committer.lock();
             if committer.lock.is_none() {
@@ -258,6 +296,8 @@ impl Store {
         if is_worth_it && let Err(error) = self.fold() {
             tracing::warn!(%error, "no checkpoint could be written when the cache was closed");
         }
+        // Whoever moves rows is done before another process may own the directory.
+        let _still = self.maintenance.lock();
         let syncing = self.syncing.lock();
         let mut committer = self.committer.lock();
         if committer.lock.is_none() {

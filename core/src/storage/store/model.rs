@@ -8,7 +8,6 @@ use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::*;
-use crate::api::rules::WritePolicy;
 use crate::storage::follower::Follower;
 use crate::storage::table::Found;
 use crate::storage::tail::KeyColumn;
@@ -41,15 +40,7 @@ fn schema() -> SchemaRef {
 }
 
 fn shape(name: &str) -> TableShape {
-    TableShape {
-        id: 0,
-        name: name.to_owned(),
-        schema: schema(),
-        primary_key: vec![1],
-        sort_by: vec![1],
-        write_policy: WritePolicy::Anyone,
-        retention: None,
-    }
+    TableShape::keyed(name, schema(), 1)
 }
 
 fn batch(rows: &[(i64, String)]) -> RecordBatch {
@@ -226,7 +217,7 @@ impl Run {
             1..4 => self.store().fold().unwrap(),
             4 => {
                 let table = self.store().state().table("a").unwrap().shape.id;
-                self.store().merge_table(table).unwrap();
+                self.store().merge_table(table, 1).unwrap();
             }
             5 => {
                 let held = self.store().state.load_full();

@@ -94,22 +94,27 @@ pub(super) fn begin_log(
     Ok(log)
 }
 
-/// Sequences of the manifests that are whole, newest first: only they can be recovered from.
-pub(super) fn whole_manifests(files: &Files) -> Result<Vec<u64>> {
+/// The manifests that are whole, newest first: only they can be recovered from.
+pub(super) fn whole_manifests(files: &Files) -> Result<Vec<Manifest>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
-    let mut sequences = manifest::list(vfs, dir)?;
-    sequences.retain(|&sequence| Manifest::read(vfs, &manifest::path(dir, sequence)).is_ok());
-    Ok(sequences)
+    let sequences = manifest::list(vfs, dir)?;
+    Ok(sequences
+        .into_iter()
+        .filter_map(|sequence| Manifest::read(vfs, &manifest::path(dir, sequence)).ok())
+        .collect())
 }
 
 /// Removes what a crash left behind: segments that nothing names, and all temporary files. Returns the segments that the
 /// state does not need, but who recovers from a kept manifest: replaying the log reads what stood there in between.
-pub(super) fn remove_orphans(files: &Files, state: &mut State, manifests: &[u64]) -> Result<Vec<PathBuf>> {
+pub(super) fn remove_orphans(
+    files: &Files,
+    state: &mut State,
+    manifests: &[Manifest],
+) -> Result<Vec<PathBuf>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let current: HashSet<PathBuf> = state.segment_paths().collect();
     let mut named = logged_segments(files)?;
-    for &sequence in manifests {
-        let manifest = Manifest::read(vfs, &manifest::path(dir, sequence))?;
+    for manifest in manifests {
         named.extend(State::from_record(manifest.version, &manifest.catalog, files)?.segment_paths());
     }
     let list = |dir: &Path| vfs.list(dir).map_err(|error| Error::io("list", dir, error));

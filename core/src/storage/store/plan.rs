@@ -20,6 +20,9 @@ use crate::storage::state::State;
 use crate::storage::table::{Context, TableState, Under};
 use crate::storage::tail::{KeyColumn, RowsRecord, encode_rows, map_rows};
 
+/// Keys of new segments that are looked up together.
+const KEYS_AT_A_TIME: usize = 1024;
+
 /// What a commit does.
 pub(super) struct Plan<'a> {
     context: Context<'a>,
@@ -153,6 +156,7 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         let current = self.table(table)?.clone();
+        let is_keyed = !current.shape.primary_key.is_empty();
         let mut deleted: HashMap<u64, DeletedRows> = HashMap::new();
         let mut in_tail = Vec::new();
         if upsert {
@@ -162,20 +166,8 @@ impl<'a> Plan<'a> {
                     "so many rows of a table must come before its other changes in a commit",
                 ));
             }
-            for segment in new.segments() {
-                let open = segment.open()?;
-                for row in 0..open.rows() {
-                    let key = open.key_at(row)?;
-                    let hash = crate::storage::key::hash(&key);
-                    let mut under = current.under_key(&key, hash, self.context.sequence)?;
-                    // As in `under`: an earlier change of this commit may have the key in its segments.
-                    for earlier in self.bulk.get(&table).into_iter().flatten() {
-                        if earlier.may_hold(&key)
-                            && let Some(row) = earlier.open()?.find(hash, &key, false)?
-                        {
-                            under = Under::in_segment(earlier, row)?;
-                        }
-                    }
+            self.visit_keys(new, |_, _, keys| {
+                for under in self.under(table, keys)? {
                     match under {
                         Under::Nothing => {}
                         Under::Tail(tail, row) => {
@@ -185,6 +177,24 @@ impl<'a> Plan<'a> {
                             deleted.entry(segment).or_default().insert(row);
                         }
                     }
+                }
+                Ok(())
+            })?;
+        } else if is_keyed && self.repeated.contains(&table) {
+            // They were not compared with the table when they were written, as other changes of this commit come before.
+            self.visit_keys(new, |segment, first, keys| {
+                let is_there = self.present(table, keys, &self.under(table, keys)?);
+                let Some(row) = is_there.iter().position(|&is_there| is_there) else { return Ok(()) };
+                let open = segment.open()?;
+                let (batch, index) = open.locate(first + row);
+                Err(current.shape.duplicate_key(index, |column| open.cell(batch, column, index)))
+            })?;
+        }
+        if let Some(written) = self.written.get_mut(&table) {
+            for (key, is_there) in written {
+                let hash = crate::storage::key::hash(key);
+                for segment in new.segments().iter().filter(|segment| segment.may_hold(key)) {
+                    *is_there |= segment.open()?.find(hash, key, false)?.is_some();
                 }
             }
         }
@@ -200,6 +210,25 @@ impl<'a> Plan<'a> {
         if !in_tail.is_empty() {
             self.bulk.entry(table).or_default().extend(new.segments().iter().cloned());
             self.steps.push(Step::DeleteInTail(in_tail));
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with all keys of new segments, some at a time: the segment, the number of the first row, and the keys.
+    fn visit_keys(
+        &self,
+        new: &NewSegments,
+        mut visit: impl FnMut(&SegmentHandle, usize, &KeyColumn) -> Result<()>,
+    ) -> Result<()> {
+        for segment in new.segments() {
+            let open = segment.open()?;
+            for first in (0..open.rows()).step_by(KEYS_AT_A_TIME) {
+                let mut keys = KeyColumn::default();
+                for row in first..open.rows().min(first + KEYS_AT_A_TIME) {
+                    keys.push(&open.key_at(row)?);
+                }
+                visit(segment, first, &keys)?;
+            }
         }
         Ok(())
     }

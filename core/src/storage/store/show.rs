@@ -52,8 +52,7 @@ impl Store {
     /// # Errors
     /// [`ErrorCode::Poisoned`] from then on if the disk refused.
     pub(crate) fn sync(&self) -> Result<()> {
-        // A child of the owner must not wait for a turn that nobody will give.
-        self.committer.lock().check()?;
+        drop(self.writing()?);
         let syncing = self.syncing.lock();
         self.sync_together(&syncing, self.committer.lock())
     }

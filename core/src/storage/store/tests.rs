@@ -12,7 +12,6 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::committer::MANIFESTS_KEPT;
 use super::*;
-use crate::api::rules::WritePolicy;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach, is_below};
 use crate::storage::vfs::{OsVfs, Vfs};
 use crate::storage::{Follower, KeyColumn};
@@ -30,15 +29,7 @@ fn rows(ids: impl IntoIterator<Item = i64>) -> impl Iterator<Item = Result<Recor
 }
 
 fn shape() -> TableShape {
-    TableShape {
-        id: 0,
-        name: "numbers".to_owned(),
-        schema: schema(),
-        primary_key: vec![0],
-        sort_by: vec![0],
-        write_policy: WritePolicy::Anyone,
-        retention: None,
-    }
+    TableShape::keyed("numbers", schema(), 0)
 }
 
 fn open(dir: &Path, vfs: Arc<dyn Vfs>) -> Result<Store> {
@@ -703,4 +694,85 @@ fn moves_are_held_until_somebody_waits_for_them() {
         store.close(false).unwrap();
         moves.join().unwrap();
     });
+}
+
+/// More rows than a commit logs.
+const MANY: std::ops::Range<i64> = 0..40_000;
+
+/// Rows that are written as segments are compared with what the same commit did to the table before.
+#[test]
+fn many_rows_of_a_commit_know_its_other_changes() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(MANY)).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let delete = |id: i64| {
+        let key = rows([id]).next().unwrap().unwrap();
+        Change::Delete { table, keys: KeyColumn::of(&key, &[0]).unwrap(), invalidates: false }
+    };
+    let all = || content(&store).unwrap();
+    // A key that comes in two changes of a commit is refused, however many rows each has.
+    for first in [50_000..50_001, 50_000..100_000] {
+        let (mut before, mut after) = (rows(first), rows(50_000..90_000));
+        let changes =
+            vec![Change::Append { table, rows: &mut before }, Change::Append { table, rows: &mut after }];
+        let refused = store.write(changes, SystemTime::now()).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::DuplicateKey);
+        assert!(refused.to_string().contains("50000"), "{refused}");
+        assert_eq!(all(), MANY.collect());
+    }
+    // The same keys can come back after the table was emptied, or they were deleted.
+    let mut again = rows(MANY);
+    store
+        .write(
+            vec![Change::Truncate { table }, Change::Append { table, rows: &mut again }],
+            SystemTime::now(),
+        )
+        .unwrap();
+    assert_eq!(all(), MANY.collect());
+    let mut seven = rows([7]);
+    store.write(vec![delete(7), Change::Append { table, rows: &mut seven }], SystemTime::now()).unwrap();
+    // A key that was not there, then came with many, and then is replaced, is one row.
+    let (mut many, mut one) = (rows(40_000..80_000), rows([40_005]));
+    store
+        .write(
+            vec![
+                delete(40_005),
+                Change::Append { table, rows: &mut many },
+                Change::Upsert { table, rows: &mut one },
+            ],
+            SystemTime::now(),
+        )
+        .unwrap();
+    assert_eq!(all(), (0..80_000).collect());
+    drop(store);
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    assert_eq!(content(&store), Some((0..80_000).collect()));
+}
+
+/// There are never more runs than a lookup may have to search.
+#[test]
+fn a_run_that_comes_finds_room() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let runs = || {
+        let state = store.state();
+        let segments = &state.table("numbers").unwrap().segments;
+        segments.iter().map(|segment| segment.record().run).collect::<BTreeSet<_>>().len()
+    };
+    // Each much smaller than the one before, so that merging them has to be needed.
+    let mut next = 0;
+    for len in [20_000, 5000, 1200, 300, 75, 18, 4, 1] {
+        append(&store, table, next..next + len).unwrap();
+        next += len;
+        store.fold().unwrap();
+    }
+    assert_eq!(runs(), 8);
+    store.merge_table(table, 0).unwrap();
+    assert_eq!(runs(), 8, "there is no need to merge");
+    append(&store, table, next..next + MANY.end).unwrap();
+    assert_eq!(runs(), 8);
+    assert_eq!(content(&store), Some((0..next + MANY.end).collect()));
 }

@@ -15,7 +15,6 @@ use super::{Store, dropped};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::batch::batch_len;
-use crate::storage::format::RECORD_BODY_MAX;
 use crate::storage::load::{Duplicates, NewSegments};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::state::State;
@@ -30,6 +29,15 @@ const LOG_BYTES_MAX: u64 = 96 << 20;
 /// ... or this many rows and deletions.
 const LOG_ROWS_MAX: usize = 1 << 20;
 
+/// What becomes of keys that come more than once, where rows are many.
+#[derive(Clone, Copy)]
+enum Gathered {
+    /// The last of them counts.
+    LastWins,
+    /// They are refused; `compared`: also those that are in the table.
+    Refused { compared: bool },
+}
+
 impl Store {
     /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
     ///
@@ -41,6 +49,7 @@ impl Store {
         as_of: SystemTime,
         batches: Incoming<'_>,
     ) -> Result<Arc<State>> {
+        self.refuse_unless_writable()?;
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let loaded = self.load(&shape, Duplicates::Refuse(None)).run(batches);
@@ -86,14 +95,21 @@ impl Store {
                 change.check(&self.table(table)?.shape, &sources)?;
             }
         }
+        let mut seen = BTreeSet::new();
+        let repeated: BTreeSet<u64> =
+            changes.iter().filter_map(Change::table).filter(|&table| !seen.insert(table)).collect();
         for change in changes {
-            ready.push(self.prepare(change, &mut inline_bytes)?);
+            let is_only = change.table().is_none_or(|table| !repeated.contains(&table));
+            ready.push(self.prepare(change, is_only, &mut inline_bytes)?);
         }
+        let gone: Vec<u64> = ready.iter().filter_map(Ready::dropped).collect();
         if adds_rows {
             let segments = ready.iter().map(Ready::segment_bytes).sum::<u64>();
             self.refuse_beyond_limit(segments + inline_bytes as u64)?;
         }
-        self.log(ready, as_of)
+        let state = self.log(ready, as_of)?;
+        gone.iter().for_each(|table| drop(self.loading.lock().remove(table)));
+        Ok(state)
     }
 
     /// Refuses rows of so many bytes, which are written already where they are many, if the files may not take them.
@@ -145,12 +161,15 @@ impl Store {
         self.fold()
     }
 
-    fn prepare(&self, change: Change<'_>, inline_bytes: &mut usize) -> Result<Ready> {
+    /// `is_only`: no other change of the commit is of its table.
+    fn prepare(&self, change: Change<'_>, is_only: bool, inline_bytes: &mut usize) -> Result<Ready> {
         Ok(match change {
             Change::Append { table, rows } => {
                 let current = self.table(table)?;
                 let shape = current.shape.clone();
-                let rows = self.gather(&current, rows, false, inline_bytes)?;
+                // What comes before in the commit counts too, and is known when it is planned.
+                let refused = Gathered::Refused { compared: is_only };
+                let rows = self.gather(&current, rows, refused, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: false }
             }
             Change::Upsert { table, rows } => {
@@ -159,7 +178,7 @@ impl Store {
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
                 }
-                let rows = self.gather(&current, rows, true, inline_bytes)?;
+                let rows = self.gather(&current, rows, Gathered::LastWins, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: true }
             }
             Change::Delete { table, keys, invalidates } => {
@@ -187,7 +206,7 @@ impl Store {
         &self,
         table: &TableState,
         rows: Incoming<'_>,
-        upsert: bool,
+        keys: Gathered,
         inline_bytes: &mut usize,
     ) -> Result<Rows> {
         let shape = &table.shape;
@@ -211,15 +230,18 @@ impl Store {
             };
             return Ok(Rows::Inline(rows));
         }
-        if is_full(table) {
+        let mut newest = self.newest_logged()?;
+        if newest.tables.get(&shape.id).is_some_and(|current| is_full(current)) {
             let _hurry = self.hurry();
-            self.merge_table(shape.id)?;
+            self.merge_table(shape.id, 1)?;
+            newest = self.newest_logged()?;
         }
-        let newest = self.committer.lock().newest().clone();
         let current = newest.tables.get(&shape.id).ok_or_else(dropped)?;
-        let duplicates = match upsert {
-            true => Duplicates::LastWins,
-            false => Duplicates::Refuse(Some((current, newest.version.sequence))),
+        let duplicates = match keys {
+            Gathered::LastWins => Duplicates::LastWins,
+            Gathered::Refused { compared } => {
+                Duplicates::Refuse(compared.then_some((current, newest.version.sequence)))
+            }
         };
         let mut all = few.into_iter().map(Ok).chain(rows);
         Ok(Rows::Segments(self.load(shape, duplicates).run(&mut all)?))
@@ -242,7 +264,7 @@ impl Store {
         // Who moves rows knows nothing of rows of segments that are deleted in bulk.
         let _still =
             ready.iter().any(Ready::replaces_in_bulk).then(|| (self.hurry(), self.maintenance.lock()));
-        let mut committer = self.committer.lock();
+        let mut committer = self.writing()?;
         let committed = self.log_locked(&mut committer, &ready, as_of);
         if self.is_due(&committer) {
             self.wake();
@@ -252,12 +274,11 @@ impl Store {
         }
         let newest = committer.newest().version;
         drop(committer);
-        if committed.is_err() {
-            // It may be because of commits that nobody sees yet: who is refused must find the reason.
-            self.wait_until_shown(newest)?;
-        }
         if committed.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
             ready.into_iter().filter_map(Ready::segments).for_each(NewSegments::keep);
+        } else {
+            // It may be because of commits that nobody sees yet: who is refused must find the reason.
+            self.wait_until_shown(newest)?;
         }
         committed
     }
@@ -268,7 +289,6 @@ impl Store {
         ready: &[Ready],
         as_of: SystemTime,
     ) -> Result<Arc<State>> {
-        committer.check()?;
         self.grow_indexes(committer, ready)?;
         let before = committer.newest().clone();
         let mut plan = Plan::new(&before, ready, self.context(committer, before.version.sequence + 1));
@@ -302,7 +322,9 @@ impl Store {
             let Some(current) = before.tables.get(&table) else { continue };
             let context = self.context(committer, before.version.sequence + 1);
             let mut current = current.clone();
-            if Arc::make_mut(&mut current).grow_tail(&context, rows, rows)? {
+            if current.capacity_needed(&context, rows, rows).is_some()
+                && Arc::make_mut(&mut current).grow_tail(&context, rows, rows)?
+            {
                 // It must stay also if this commit fails: readers in other processes may have found it.
                 let mut grown = (*before).clone();
                 grown.tables.insert(table, current);
@@ -320,15 +342,6 @@ impl Store {
             .map_err(|error| Error::internal("cannot encode a commit").with_source(error))?;
         let version = plan.state.version;
         let record = Record { kind: RecordKind::Commit, version, edits: &edits, data: &plan.data };
-        if record.body_len() > RECORD_BODY_MAX {
-            return Err(Error::new(
-                ErrorCode::InvalidArgument,
-                format!(
-                    "the commit's record has {} bytes; the limit is {RECORD_BODY_MAX}: make several commits",
-                    record.body_len()
-                ),
-            ));
-        }
         committer.log.reserve(&record)?;
         let data = usize::try_from(committer.log.len()).unwrap_or(usize::MAX) + record.data_offset();
         let result = committer.log.append(&record).and_then(|()| plan.apply(committer, data));

@@ -137,11 +137,7 @@ impl TableState {
         Ok(under)
     }
 
-    /// What stands under a key for a commit at a sequence.
-    ///
-    /// # Errors
-    /// As [`find`](Self::find).
-    pub(crate) fn under_key(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Under> {
+    fn under_key(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Under> {
         for (number, tail) in self.tails.iter().enumerate().rev() {
             if let Some((batch, row, 0)) = tail.find(&self.shape.primary_key, hash, key, sequence)? {
                 return Ok(Under::Tail(number, batch.first + row));

@@ -60,7 +60,6 @@ mod tests {
     use arrow::datatypes::Schema;
 
     use super::*;
-    use crate::api::rules::WritePolicy;
     use crate::storage::edit::SegmentRecord;
     use crate::storage::files::Files;
     use crate::storage::table::TableShape;
@@ -69,15 +68,7 @@ mod tests {
     /// Segments with these bounds, numbered from 0.
     fn segments(bounds: &[(u8, u8)]) -> Segments {
         let files = Files::new("/nowhere".into(), Arc::new(OsVfs));
-        let shape = Arc::new(TableShape {
-            id: 0,
-            name: "t".to_owned(),
-            schema: Arc::new(Schema::empty()),
-            primary_key: vec![0],
-            sort_by: vec![0],
-            write_policy: WritePolicy::Anyone,
-            retention: None,
-        });
+        let shape = Arc::new(TableShape::keyed("t", Arc::new(Schema::empty()), 0));
         let handle = |(id, &(min, max)): (u64, &(u8, u8))| {
             let record = SegmentRecord {
                 id,

@@ -33,6 +33,20 @@ pub(crate) struct TableShape {
 }
 
 impl TableShape {
+    /// A table with a key of one column, for tests.
+    #[cfg(test)]
+    pub(crate) fn keyed(name: &str, schema: SchemaRef, key: usize) -> Self {
+        Self {
+            id: 0,
+            name: name.to_owned(),
+            schema,
+            primary_key: vec![key],
+            sort_by: vec![key],
+            write_policy: WritePolicy::Anyone,
+            retention: None,
+        }
+    }
+
     /// The table that a record defines.
     ///
     /// # Errors

@@ -58,24 +58,34 @@ impl TableState {
         Ok(())
     }
 
+    /// The capacity that the tail of the commit's log file needs for so many more rows and deletions of segments' rows, if
+    /// there is one and its index has not got it.
+    pub(crate) fn capacity_needed(
+        &self,
+        context: &Context<'_>,
+        rows: usize,
+        deletions: usize,
+    ) -> Option<usize> {
+        // Who follows took the owner's before the commit, with room for it.
+        let number = self.current_tail(context.log).filter(|_| context.indexes.are_written())?;
+        let tail = &self.tails[number];
+        let index = tail.index.as_ref()?;
+        let needed = (tail.rows + rows).max(index.deletions() + deletions);
+        (needed > index.capacity()).then(|| capacity_for(needed))
+    }
+
     /// Makes room for so many more rows and deletions of segments' rows in the tail of the commit's log file, if there is
     /// one; returns whether it has another index now.
     ///
     /// # Errors
     /// As [`begin_tail`](Self::begin_tail); the tail is as before.
     pub(crate) fn grow_tail(&mut self, context: &Context<'_>, rows: usize, deletions: usize) -> Result<bool> {
-        // Who follows took the owner's before the commit, with room for it.
-        let Some(number) = self.current_tail(context.log).filter(|_| context.indexes.are_written()) else {
-            return Ok(false);
-        };
-        let (table, tail) = (self.id(), &mut self.tails[number]);
+        let Some(capacity) = self.capacity_needed(context, rows, deletions) else { return Ok(false) };
+        let table = self.id();
+        let Some(tail) = self.tails.last_mut() else { return Ok(false) };
         let Some(index) = &tail.index else { return Ok(false) };
         let since = tail.tail.since;
-        let needed = (tail.rows + rows).max(index.deletions() + deletions);
-        if needed <= index.capacity() {
-            return Ok(false);
-        }
-        let larger = context.indexes.get(context.files, table, since, capacity_for(needed))?;
+        let larger = context.indexes.get(context.files, table, since, capacity)?;
         larger.copy_from(index, tail.rows);
         larger.publish();
         index.mark_replaced();
