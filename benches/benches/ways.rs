@@ -1,48 +1,18 @@
 //! The ways in side by side: what every row of the report takes, with nothing but Pillion around it.
 
-use std::time::Duration;
-
 use pillion::Cache;
 use pillion_benches::Result;
 use pillion_benches::bench::Bench;
-use pillion_benches::data::{Keys, Points, SEED, TripKeys, Trips, write_parquet};
-use pillion_benches::harness::{Plan, Row, Subject};
+use pillion_benches::data::{Keys, Points, SEED, TripKeys, Trips};
+use pillion_benches::harness::Plan;
 use pillion_benches::options::{Options, USAGE};
 use pillion_benches::process::{self, Echo};
+use pillion_benches::rows;
 use pillion_benches::workload::{
-    self, ATTACHED, ATTACHED_GOAL, Computed, EMBEDDED, Get, GetAbsent, GetEach, GetMany, GetTrip, Groups,
-    OpenAndGet, Opened, PointText, PreparedPoint, PreparedRange, REMOTE, REMOTE_COMPUTED_GOAL,
-    REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL, Replace, Stored, Ways, Whole, WholeFirst, WholePass, lookup_goal,
+    self, ATTACHED, ATTACHED_GOAL, CALLS, Computed, Get, GetAbsent, GetEach, GetMany, GetTrip, Groups,
+    PointText, PreparedPoint, PreparedRange, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, SCANS, Ways,
+    lookup_goal,
 };
-
-/// Rows of each table.
-const ROWS: u64 = 1_000_000;
-/// Rows of each table in a trial run.
-const ROWS_QUICK: u64 = 20_000;
-/// Rows of the large table.
-const ROWS_LARGE: u64 = 10_000_000;
-/// How long rows of short calls run: rounds are short, because the kernel may place the two ends of a socket otherwise
-/// from one moment to the next.
-const CALLS: Plan = Plan {
-    checked_calls: 1_000,
-    warm_up_rounds: 2,
-    rounds: 40,
-    round_time: Duration::from_millis(50),
-    round_calls_min: 5,
-};
-/// How long rows of calls that look at the whole table run.
-const SCANS: Plan = Plan {
-    checked_calls: 1,
-    warm_up_rounds: 1,
-    rounds: 10,
-    round_time: Duration::from_millis(200),
-    round_calls_min: 5,
-};
-/// How long rows of first calls run; what comes before each takes longer than the call.
-const FIRSTS: Plan = Plan { rounds: 15, round_time: Duration::ZERO, round_calls_min: 1, ..SCANS };
-/// How long rows of loads run.
-const LOADS: Plan =
-    Plan { checked_calls: 1, warm_up_rounds: 0, rounds: 5, round_time: Duration::ZERO, round_calls_min: 1 };
 
 fn main() -> Result<()> {
     if process::play()? {
@@ -55,39 +25,27 @@ fn main() -> Result<()> {
     }
     // `cargo test --benches` wants to know that it works, not how fast.
     options.quick |= !options.bench;
-    let rows = if options.quick { ROWS_QUICK } else { ROWS };
-    let (points, trips) = (Points::new(rows), Trips::new(rows));
-    let large = options.large.then(|| Points::new(if options.quick { 10 * ROWS_QUICK } else { ROWS_LARGE }));
+    let points = workload::points(options.quick);
+    let large = options.large.then(|| workload::points_large(options.quick));
     let mut bench = Bench::new("Pillion, the ways in side by side", options);
     bench.set("rows", &points.rows());
     bench.set("seed", &SEED);
     let echo = Echo::start()?;
-    commits(&mut bench, points)?;
-    lookups(&mut bench, points, trips, &echo)?;
-    whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], points)?;
+    rows::commits(&mut bench, points, Ok)?;
+    lookups(&mut bench, points, &echo)?;
+    rows::whole_replaced(&mut bench, points)?;
+    rows::whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], points)?;
     if let Some(points) = large {
-        bench.set("rows of the large table", &points.rows());
-        large_table(&mut bench, points, &echo)?;
-        whole_first(&mut bench, [workload::WHOLE_FIRST_LARGE, workload::WHOLE_COLD_LARGE], points)?;
+        rows::large_table(&mut bench, points, &echo, Ok)?;
     }
-    open(&mut bench, points)?;
-    loads(&mut bench, points)?;
+    rows::open(&mut bench, points, Ok)?;
+    rows::loads(&mut bench, points, |row, _| Ok(row))?;
     bench.finish("ways")?;
     Ok(())
 }
 
-fn commits(bench: &mut Bench, points: Points) -> Result<()> {
-    if !bench.wants(&[workload::GET_COMMITS]) {
-        return Ok(());
-    }
-    let stored = Stored::create()?;
-    let table = stored.load_points_in_commits(&points.batches()?, workload::COMMITS)?;
-    bench.set("segments after 100 commits", &table.info()?.segments);
-    bench.row(workload::GET_COMMITS, CALLS, |row| Ok(row.with(EMBEDDED, Get::new(table, Keys::new(points)))))
-}
-
-fn lookups(bench: &mut Bench, points: Points, trips: Trips, echo: &Echo) -> Result<()> {
-    let keys = Keys::new(points);
+fn lookups(bench: &mut Bench, points: Points, echo: &Echo) -> Result<()> {
+    let (keys, trips) = (Keys::new(points), Trips::new(points.rows()));
     let batches = points.batches()?;
     let ways = Ways::create(|stored| {
         stored.load_points(batches.clone())?;
@@ -121,81 +79,6 @@ fn lookups(bench: &mut Bench, points: Points, trips: Trips, echo: &Echo) -> Resu
         let row = ways.enter(row, |cache| Ok(Computed::new(cache)))?;
         Ok(row.goal(REMOTE, REMOTE_COMPUTED_GOAL))
     })?;
-    whole(bench, &ways, [workload::WHOLE, workload::WHOLE_PASS])?;
-    ways.end()?;
-    if !bench.wants(&[workload::WHOLE_REPLACED]) {
-        return Ok(());
-    }
-    let ways = Ways::create(|stored| stored.load_points_and_replace(points, batches.clone()).map(drop))?;
-    bench
-        .row(workload::WHOLE_REPLACED, SCANS, |row| ways.enter(row, |cache| Ok(Whole::new(table(cache)?))))?;
+    rows::whole(bench, &ways, [workload::WHOLE, workload::WHOLE_PASS])?;
     ways.end()
-}
-
-/// A whole table, and every byte of it.
-fn whole(bench: &mut Bench, ways: &Ways, [whole, pass]: [Subject; 2]) -> Result<()> {
-    bench.row(whole, SCANS, |row| {
-        let row = ways.enter(row, |cache| Ok(Whole::new(cache.table(Points::NAME)?)))?;
-        Ok(row.goal(REMOTE, REMOTE_WHOLE_GOAL))
-    })?;
-    bench.row(pass, SCANS, |row| ways.enter(row, |cache| Ok(WholePass::new(cache.table(Points::NAME)?))))
-}
-
-fn whole_first(bench: &mut Bench, [first, cold]: [Subject; 2], points: Points) -> Result<()> {
-    if !bench.wants(&[first, cold]) {
-        return Ok(());
-    }
-    let stored = Stored::create()?;
-    stored.load_points(points.batches()?)?;
-    let dir = stored.close()?;
-    bench.row(first, FIRSTS, |row| {
-        let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::new(dir.path(), opened));
-        Ok(Opened::ALL.into_iter().fold(row, with))
-    })?;
-    bench.row(cold, FIRSTS, |row| {
-        let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::cold(dir.path(), opened));
-        Ok(Opened::ALL.into_iter().fold(row, with))
-    })
-}
-
-fn large_table(bench: &mut Bench, points: Points, echo: &Echo) -> Result<()> {
-    if !bench.wants(&[workload::GET_LARGE, workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE]) {
-        return Ok(());
-    }
-    let (keys, batches) = (Keys::new(points), points.batches()?);
-    let ways = Ways::create(|stored| stored.load_points(batches.clone()).map(drop))?;
-    drop(batches);
-    let get = |cache: &Cache| Ok(Get::new(cache.table(Points::NAME)?, keys));
-    bench
-        .row(workload::GET_LARGE, CALLS, |row| ways.enter_with_round_trip(row, echo, get).map(lookup_goal))?;
-    whole(bench, &ways, [workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE])?;
-    ways.end()
-}
-
-fn open(bench: &mut Bench, points: Points) -> Result<()> {
-    if !bench.wants(&[workload::OPEN]) {
-        return Ok(());
-    }
-    let stored = Stored::create()?;
-    stored.load_points(points.batches()?)?;
-    let dir = stored.close()?;
-    bench.row(workload::OPEN, Plan { checked_calls: 10, ..CALLS }, |row| {
-        Ok(row.with(EMBEDDED, OpenAndGet::new(dir.path(), Keys::new(points))))
-    })
-}
-
-fn loads(bench: &mut Bench, points: Points) -> Result<()> {
-    bench.row(workload::LOAD_BATCHES, LOADS, |row| {
-        Ok(row.with(EMBEDDED, Replace::by_batches(points.batches()?)?))
-    })?;
-    let dir = tempfile::tempdir()?;
-    let path = |name| dir.path().join(name).to_string_lossy().into_owned();
-    bench.row(workload::LOAD_PARQUET, LOADS, |row| {
-        write_parquet(path("unsorted.parquet").as_ref(), &points.batches()?)?;
-        Ok(row.with(EMBEDDED, Replace::by_parquet(path("unsorted.parquet"))?))
-    })?;
-    bench.row(workload::LOAD_PARQUET_SORTED, LOADS, |row| {
-        write_parquet(path("sorted.parquet").as_ref(), &points.sorted_batches()?)?;
-        Ok(row.with(EMBEDDED, Replace::by_parquet(path("sorted.parquet"))?))
-    })
 }

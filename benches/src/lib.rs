@@ -11,6 +11,7 @@
 //! - [`data`]: the rows that are stored and the keys that are asked for.
 //! - [`process`]: the sidecar and the bare socket, which are processes of their own.
 //! - [`workload`]: what Pillion does in each row of the report; the rivals' side is in a crate of its own.
+//! - [`rows`]: rows that several programs report.
 //!
 //! `cargo bench -p pillion-benches` measures Pillion alone, `cargo run --release -p pillion-benches-rivals`
 //! beside its rivals. Both take `--quick`, which ends after seconds and says nothing about speed, and `--out DIR`.
@@ -21,6 +22,7 @@ pub mod harness;
 pub mod options;
 pub mod process;
 pub mod report;
+pub mod rows;
 pub mod workload;
 
 use std::error::Error;

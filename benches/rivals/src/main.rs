@@ -1,55 +1,23 @@
 //! Pillion's three ways in beside SQLite and plain DataFusion: every row of the report, interleaved, in one run.
 
 use std::path::Path;
-use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use pillion::Cache;
 use pillion_benches::Result;
 use pillion_benches::bench::Bench;
-use pillion_benches::data::{Keys, Points, SEED, TripKeys, Trips, write_parquet};
-use pillion_benches::harness::{Plan, Row, Subject};
+use pillion_benches::data::{Keys, Points, SEED, TripKeys, Trips};
+use pillion_benches::harness::Plan;
 use pillion_benches::options::{Options, USAGE};
 use pillion_benches::process::{self, Echo};
+use pillion_benches::rows;
 use pillion_benches::workload::{
-    self, ATTACHED, ATTACHED_GOAL, EMBEDDED, Opened, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL,
-    REMOTE_WHOLE_GOAL, Stored, Ways, WholeFirst, lookup_goal,
+    self, ATTACHED, ATTACHED_GOAL, CALLS, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, SCANS, Ways,
+    lookup_goal,
 };
-use pillion_benches_rivals::{datafusion, sqlite};
-
-/// Rows of each table.
-const ROWS: u64 = 1_000_000;
-/// Rows of each table in a trial run.
-const ROWS_QUICK: u64 = 20_000;
-/// Rows of the large table.
-const ROWS_LARGE: u64 = 10_000_000;
-/// How long rows of short calls run: rounds are short, because the kernel may place the two ends of a socket otherwise
-/// from one moment to the next.
-const CALLS: Plan = Plan {
-    checked_calls: 1_000,
-    warm_up_rounds: 2,
-    rounds: 40,
-    round_time: Duration::from_millis(50),
-    round_calls_min: 5,
-};
-/// How long rows of longer calls run, which are also checked less often.
-const MANY_CALLS: Plan = Plan { checked_calls: 5, ..CALLS };
-/// How long rows of calls that always do the same run.
-const SCANS: Plan = Plan {
-    checked_calls: 1,
-    warm_up_rounds: 1,
-    rounds: 10,
-    round_time: Duration::from_millis(200),
-    round_calls_min: 5,
-};
-/// How long rows of first calls run; what comes before each takes longer than the call.
-const FIRSTS: Plan = Plan { rounds: 15, round_time: Duration::ZERO, round_calls_min: 1, ..SCANS };
-/// How long rows of loads run.
-const LOADS: Plan =
-    Plan { checked_calls: 1, warm_up_rounds: 0, rounds: 5, round_time: Duration::ZERO, round_calls_min: 1 };
+use pillion_benches_rivals::datafusion;
+use pillion_benches_rivals::sqlite::{self, SQLITE};
 
 const ONE_BY_ONE: &str = "embedded, one by one";
-const SQLITE: &str = "SQLite";
 const SQLITE_TRANSACTION: &str = "SQLite, in a transaction";
 const DATAFUSION: &str = "DataFusion";
 
@@ -62,41 +30,43 @@ fn main() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     }
-    let (quick, large) = (options.quick, options.large);
-    let rows = if quick { ROWS_QUICK } else { ROWS };
-    let rows_large = if quick { 10 * ROWS_QUICK } else { ROWS_LARGE };
+    let points = workload::points(options.quick);
+    let large = options.large.then(|| workload::points_large(options.quick));
     let mut bench = Bench::new("Pillion, the three ways in, beside SQLite and DataFusion", options);
-    bench.set("rows", &rows);
+    bench.set("rows", &points.rows());
     bench.set("seed", &SEED);
     bench.set("SQLite", &sqlite::version());
     bench.set("DataFusion", &datafusion::VERSION);
     let dir = tempfile::tempdir()?;
     let echo = Echo::start()?;
-    lookups_and_queries(&mut bench, Points::new(rows), Trips::new(rows), dir.path(), &echo)?;
-    whole_replaced(&mut bench, Points::new(rows))?;
-    whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], Points::new(rows))?;
-    if large {
-        bench.set("rows of the large table", &rows_large);
-        large_table(&mut bench, Points::new(rows_large), dir.path(), &echo)?;
-        whole_first(
-            &mut bench,
-            [workload::WHOLE_FIRST_LARGE, workload::WHOLE_COLD_LARGE],
-            Points::new(rows_large),
-        )?;
+    lookups_and_queries(&mut bench, points, dir.path(), &echo)?;
+    rows::whole_replaced(&mut bench, points)?;
+    rows::whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], points)?;
+    if let Some(points) = large {
+        rows::large_table(&mut bench, points, &echo, |row| {
+            let file = dir.path().join("large.sqlite");
+            sqlite::store_points(&file, points)?;
+            Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, Keys::new(points))?).without(DATAFUSION))
+        })?;
     }
-    open(&mut bench, Points::new(rows), dir.path())?;
-    loads(&mut bench, Points::new(rows), dir.path())?;
+    rows::open(&mut bench, points, |row| {
+        let file = dir.path().join("open.sqlite");
+        sqlite::store_points(&file, points)?;
+        Ok(row.with(SQLITE, sqlite::OpenAndGet::new(&file, Keys::new(points))).without(DATAFUSION))
+    })?;
+    rows::loads(&mut bench, points, |row, batches| {
+        let row = match batches {
+            Some(batches) => row.with(SQLITE, sqlite::Load::new(batches)?),
+            None => row.without(SQLITE),
+        };
+        Ok(row.without(DATAFUSION))
+    })?;
     bench.finish("compare")?;
     Ok(())
 }
 
-fn lookups_and_queries(
-    bench: &mut Bench,
-    points: Points,
-    trips: Trips,
-    dir: &Path,
-    echo: &Echo,
-) -> Result<()> {
+fn lookups_and_queries(bench: &mut Bench, points: Points, dir: &Path, echo: &Echo) -> Result<()> {
+    let trips = Trips::new(points.rows());
     let (keys, batches, file) = (Keys::new(points), points.batches()?, dir.join("points.sqlite"));
     sqlite::store_points(&file, points)?;
     let ways = Ways::create(|stored| {
@@ -104,12 +74,14 @@ fn lookups_and_queries(
         stored.load_trips(trips.batches()?).map(drop)
     })?;
     lookups(bench, keys, &ways, &file, echo)?;
-    commits(bench, keys, &batches, &file)?;
+    rows::commits(bench, points, |row| {
+        Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?).without(DATAFUSION))
+    })?;
     trip_lookups(bench, trips, &ways, dir, echo)?;
     let engine = datafusion::Engine::new(&batches)?;
     point_queries(bench, keys, &ways, &file, echo, &engine)?;
     queries(bench, keys, &ways, &file, &engine)?;
-    whole(bench, &ways, [workload::WHOLE, workload::WHOLE_PASS])?;
+    rows::whole(bench, &ways, [workload::WHOLE, workload::WHOLE_PASS])?;
     ways.end()
 }
 
@@ -128,7 +100,7 @@ fn lookups(bench: &mut Bench, keys: Keys, ways: &Ways, file: &Path, echo: &Echo)
         Ok(row.with(SQLITE, sqlite::GetAbsent::new(file, keys)?).without(DATAFUSION))
     })?;
     let many = |cache: &Cache| Ok(workload::GetMany::new(cache.table(Points::NAME)?, keys));
-    bench.row(workload::GET_MANY, MANY_CALLS, |row| {
+    bench.row(workload::GET_MANY, Plan { checked_calls: 5, ..CALLS }, |row| {
         let one_by_one = workload::GetEach::new(ways.embedded().table(Points::NAME)?, keys);
         Ok(ways
             .enter(row, many)?
@@ -137,19 +109,6 @@ fn lookups(bench: &mut Bench, keys: Keys, ways: &Ways, file: &Path, echo: &Echo)
             .with(ONE_BY_ONE, one_by_one)
             .with(SQLITE_TRANSACTION, sqlite::GetMany::new(file, keys)?)
             .without(DATAFUSION))
-    })
-}
-
-fn commits(bench: &mut Bench, keys: Keys, batches: &[RecordBatch], file: &Path) -> Result<()> {
-    if !bench.wants(&[workload::GET_COMMITS]) {
-        return Ok(());
-    }
-    let stored = Stored::create()?;
-    let table = stored.load_points_in_commits(batches, workload::COMMITS)?;
-    bench.set("segments after 100 commits", &table.info()?.segments);
-    bench.row(workload::GET_COMMITS, CALLS, |row| {
-        let row = row.with(EMBEDDED, workload::Get::new(table, keys));
-        Ok(row.with(SQLITE, sqlite::GetPoint::new(file, keys)?).without(DATAFUSION))
     })
 }
 
@@ -214,105 +173,5 @@ fn queries(
             .goal(REMOTE, REMOTE_COMPUTED_GOAL)
             .with(SQLITE, sqlite::Computed::new(file)?)
             .with(DATAFUSION, datafusion::Computed::new(engine)))
-    })
-}
-
-/// A whole table, and every byte of it.
-fn whole(bench: &mut Bench, ways: &Ways, [whole, pass]: [Subject; 2]) -> Result<()> {
-    bench.row(whole, SCANS, |row| {
-        let row = ways.enter(row, |cache| Ok(workload::Whole::new(cache.table(Points::NAME)?)))?;
-        Ok(row.goal(REMOTE, REMOTE_WHOLE_GOAL))
-    })?;
-    bench.row(pass, SCANS, |row| {
-        ways.enter(row, |cache| Ok(workload::WholePass::new(cache.table(Points::NAME)?)))
-    })
-}
-
-fn whole_replaced(bench: &mut Bench, points: Points) -> Result<()> {
-    if !bench.wants(&[workload::WHOLE_REPLACED]) {
-        return Ok(());
-    }
-    let batches = points.batches()?;
-    let ways = Ways::create(|stored| stored.load_points_and_replace(points, batches.clone()).map(drop))?;
-    let info = ways.embedded().table(Points::NAME)?.info()?;
-    if info.rows != points.rows() || info.logged_rows == 0 {
-        return Err(format!(
-            "{} rows, {} of them in the log: nothing was replaced",
-            info.rows, info.logged_rows
-        )
-        .into());
-    }
-    bench.row(workload::WHOLE_REPLACED, SCANS, |row| {
-        ways.enter(row, |cache| Ok(workload::Whole::new(cache.table(Points::NAME)?)))
-    })?;
-    ways.end()
-}
-
-fn whole_first(bench: &mut Bench, [first, cold]: [Subject; 2], points: Points) -> Result<()> {
-    if !bench.wants(&[first, cold]) {
-        return Ok(());
-    }
-    let stored = Stored::create()?;
-    stored.load_points(points.batches()?)?;
-    let dir = stored.close()?;
-    bench.row(first, FIRSTS, |row| {
-        let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::new(dir.path(), opened));
-        Ok(Opened::ALL.into_iter().fold(row, with))
-    })?;
-    bench.row(cold, FIRSTS, |row| {
-        let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::cold(dir.path(), opened));
-        Ok(Opened::ALL.into_iter().fold(row, with))
-    })
-}
-
-fn large_table(bench: &mut Bench, points: Points, dir: &Path, echo: &Echo) -> Result<()> {
-    if !bench.wants(&[workload::GET_LARGE, workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE]) {
-        return Ok(());
-    }
-    let (keys, batches, file) = (Keys::new(points), points.batches()?, dir.join("large.sqlite"));
-    let ways = Ways::create(|stored| stored.load_points(batches.clone()).map(drop))?;
-    drop(batches);
-    if bench.wants(&[workload::GET_LARGE]) {
-        sqlite::store_points(&file, points)?;
-    }
-    bench.row(workload::GET_LARGE, CALLS, |row| {
-        let get = |cache: &Cache| Ok(workload::Get::new(cache.table(Points::NAME)?, keys));
-        let row = lookup_goal(ways.enter_with_round_trip(row, echo, get)?);
-        Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?).without(DATAFUSION))
-    })?;
-    whole(bench, &ways, [workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE])?;
-    ways.end()
-}
-
-fn open(bench: &mut Bench, points: Points, dir: &Path) -> Result<()> {
-    if !bench.wants(&[workload::OPEN]) {
-        return Ok(());
-    }
-    let (keys, stored, file) = (Keys::new(points), Stored::create()?, dir.join("open.sqlite"));
-    sqlite::store_points(&file, points)?;
-    stored.load_points(points.batches()?)?;
-    let cache_dir = stored.close()?;
-    bench.row(workload::OPEN, MANY_CALLS, |row| {
-        let row = row.with(EMBEDDED, workload::OpenAndGet::new(cache_dir.path(), keys));
-        Ok(row.with(SQLITE, sqlite::OpenAndGet::new(&file, keys)).without(DATAFUSION))
-    })
-}
-
-fn loads(bench: &mut Bench, points: Points, dir: &Path) -> Result<()> {
-    bench.row(workload::LOAD_BATCHES, LOADS, |row| {
-        let batches = points.batches()?;
-        let row = row.with(EMBEDDED, workload::Replace::by_batches(batches.clone())?);
-        Ok(row.with(SQLITE, sqlite::Load::new(batches)?).without(DATAFUSION))
-    })?;
-    let path = |name| dir.join(name).to_string_lossy().into_owned();
-    bench.row(workload::LOAD_PARQUET, LOADS, |row| {
-        write_parquet(path("unsorted.parquet").as_ref(), &points.batches()?)?;
-        let row = row.with(EMBEDDED, workload::Replace::by_parquet(path("unsorted.parquet"))?);
-        Ok(row.without(SQLITE).without(DATAFUSION))
-    })?;
-    bench.row(workload::LOAD_PARQUET_SORTED, LOADS, |row| {
-        write_parquet(path("sorted.parquet").as_ref(), &points.sorted_batches()?)?;
-        let row = row.with(EMBEDDED, workload::Replace::by_parquet(path("sorted.parquet"))?);
-        Ok(row.without(SQLITE).without(DATAFUSION))
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pillion::Cache;
 
-use super::{DIRECTORY, Process, say_ready};
+use super::{DIRECTORY, Process, ROWS, say_ready};
 use crate::Result;
 use crate::data::Points;
 
@@ -14,8 +14,6 @@ pub(super) const ROLE: &str = "filler";
 pub const FILL_ROWS: u64 = 1_000;
 /// Commits: rows are moved out of the log from 262,144 on.
 pub const FILL_COMMITS: u64 = 250;
-/// Names the number of rows that keys are taken from.
-const ROWS: &str = "PILLION_BENCH_ROWS";
 
 /// Upserts into the table of the cache in `dir`, in another process, until the log is nearly full, and kills that process.
 /// The keys are among the first of `points`.

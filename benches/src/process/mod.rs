@@ -31,6 +31,8 @@ const ROLE: &str = "PILLION_BENCH_ROLE";
 const SOCKET: &str = "PILLION_BENCH_SOCKET";
 /// Names the directory that it serves, reads or writes.
 const DIRECTORY: &str = "PILLION_BENCH_DIRECTORY";
+/// Names the number of rows that keys are taken from.
+const ROWS: &str = "PILLION_BENCH_ROWS";
 /// Ends the line that says that a process listens; test runners begin lines without ending them.
 const READY: &str = "@listening";
 /// How long a process that was told to end may take.

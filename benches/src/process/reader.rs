@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pillion::Cache;
 
-use super::{DIRECTORY, Process, say_ready};
+use super::{DIRECTORY, Process, ROWS, say_ready};
 use crate::Result;
 use crate::data::{Keys, Points};
 use crate::harness::Histogram;
@@ -17,8 +17,6 @@ use crate::workload::read_for;
 pub(super) const ROLE: &str = "reader";
 /// Names what the process does.
 const KIND: &str = "PILLION_BENCH_READER";
-/// Names the number of rows of the table.
-const ROWS: &str = "PILLION_BENCH_ROWS";
 /// A process that only follows looks as often as one that reads pauses.
 const PAUSE: Duration = Duration::from_millis(1);
 

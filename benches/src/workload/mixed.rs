@@ -33,7 +33,9 @@ impl Mixed {
     pub fn read_until(cache: &Cache, points: Points, stop: &AtomicBool) -> Result<Self> {
         let (table, keys, mut seen) = (cache.table(Points::NAME)?, Keys::new(points), Self::default());
         loop {
-            burst(&table, keys, &mut seen.gets)?;
+            if burst(&table, keys, &mut seen.gets)? > 0 {
+                return Err("a row is missing".into());
+            }
             let rows = timed(&mut seen.scans, || scan(&table))?;
             if rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64 != points.rows() {
                 return Err("a scan has not as many rows as the table".into());

@@ -3,6 +3,7 @@
 mod bulk;
 mod lookup;
 mod mixed;
+mod plans;
 mod query;
 mod restart;
 mod stored;
@@ -14,6 +15,8 @@ mod whole;
 pub use bulk::{OpenAndGet, Replace};
 pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
 pub use mixed::{Mixed, SUM_SQL};
+pub use plans::{CALLS, SCANS, points, points_large};
+pub(crate) use plans::{FIRSTS, LOADS};
 pub use query::{Computed, Groups, PointText, PreparedPoint, PreparedRange};
 pub use restart::Restart;
 pub use stored::Stored;

@@ -86,36 +86,35 @@ pub fn stream_paced(
 pub fn read_for(table: &Table, keys: Keys, histogram: &mut Histogram, time: Duration) -> Result<u64> {
     let (started, mut missed) = (Instant::now(), 0);
     while started.elapsed() < time {
-        for _ in 0..BURST {
-            let key = keys.present(histogram.count());
-            let found = timed(histogram, || match table.get(key)? {
-                Some(row) => read_point(Some(&row), &mut Forget).map(|()| true),
-                None => Ok(false),
-            })?;
-            missed += u64::from(!found);
-        }
+        missed += burst(table, keys, histogram)?;
         std::thread::sleep(PAUSE);
     }
     Ok(missed)
 }
 
-/// Looks rows up until told, in bursts, and reads every column.
+/// As [`read_for`], until told.
 ///
 /// # Errors
 /// The table refuses.
-pub fn read_until(table: &Table, keys: Keys, stop: &AtomicBool) -> Result<Histogram> {
-    let mut histogram = Histogram::new();
+pub fn read_until(table: &Table, keys: Keys, histogram: &mut Histogram, stop: &AtomicBool) -> Result<u64> {
+    let mut missed = 0;
     while !stop.load(Ordering::Relaxed) {
-        burst(table, keys, &mut histogram)?;
+        missed += burst(table, keys, histogram)?;
         std::thread::sleep(PAUSE);
     }
-    Ok(histogram)
+    Ok(missed)
 }
 
-pub(super) fn burst(table: &Table, keys: Keys, histogram: &mut Histogram) -> Result<()> {
+/// Looks some rows up and reads every column; returns how many were not found.
+pub(super) fn burst(table: &Table, keys: Keys, histogram: &mut Histogram) -> Result<u64> {
+    let mut missed = 0;
     for _ in 0..BURST {
         let key = keys.present(histogram.count());
-        timed(histogram, || read_point(table.get(key)?.as_ref(), &mut Forget))?;
+        let found = timed(histogram, || match table.get(key)? {
+            Some(row) => read_point(Some(&row), &mut Forget).map(|()| true),
+            None => Ok(false),
+        })?;
+        missed += u64::from(!found);
     }
-    Ok(())
+    Ok(missed)
 }

@@ -24,6 +24,9 @@ use pillion_benches::data::{Points, Trips};
 use pillion_benches::harness::Sink;
 use rusqlite::{Connection, Row, Statement};
 
+/// The name of the contestant.
+pub const SQLITE: &str = "SQLite";
+
 /// What makes reading fast; set by every connection.
 const TUNING: &str =
     "PRAGMA cache_size = -1048576; PRAGMA mmap_size = 2147418112; PRAGMA temp_store = memory;";

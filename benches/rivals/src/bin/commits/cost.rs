@@ -7,10 +7,10 @@ use pillion_benches::Result;
 use pillion_benches::bench::Bench;
 use pillion_benches::data::Points;
 use pillion_benches::harness::{Plan, Subject};
-use pillion_benches::workload::Upsert;
+use pillion_benches::workload::{CALLS, Upsert};
 use pillion_benches_rivals::sqlite;
 
-use super::{CALLS, Size};
+use super::Size;
 
 /// Rows of the tables: fewer than elsewhere, because there are six.
 const ROWS: u64 = 200_000;

@@ -7,32 +7,26 @@ use pillion_benches::Result;
 use pillion_benches::bench::Bench;
 use pillion_benches::data::Keys;
 use pillion_benches::harness::{Goal, Subject};
-use pillion_benches::workload::{COMMITS, EMBEDDED, Get, GetAbsent, Stored, stream};
-use pillion_benches_rivals::sqlite;
+use pillion_benches::workload::{CALLS, COMMITS, EMBEDDED, GET, Get, GetAbsent, Stored, stream};
+use pillion_benches_rivals::sqlite::{self, SQLITE};
 
-use super::{CALLS, SQLITE, Size};
+use super::Size;
 
 /// A lookup may take this much of SQLite's time.
 const GOAL: Goal = Goal::Ratio { to: SQLITE, at_most: 0.1 };
 
-const ONE: Subject =
-    Subject { figure: "P1", name: "get, one segment", state: "integer key, random, warm; every column read" };
+const ONE: Subject = Subject { name: "get, one segment", ..GET };
 const ONE_ABSENT: Subject =
-    Subject { figure: "P1", name: "get, one segment, absent", state: "keys between those of the table" };
+    Subject { name: "get, one segment, absent", state: "keys between those of the table", ..GET };
 const MANY: Subject = Subject {
-    figure: "P1",
     name: "get, 100 commits",
     state: "the rows appended by 100 commits, random keys in each",
+    ..GET
 };
-const MANY_ABSENT: Subject =
-    Subject { figure: "P1", name: "get, 100 commits, absent", state: "keys between those of the table" };
-const AFTER: Subject = Subject {
-    figure: "P1",
-    name: "get, after the stream",
-    state: "after upserts of 1,000 rows at full speed",
-};
-const AFTER_ABSENT: Subject =
-    Subject { figure: "P1", name: "get, after the stream, absent", state: "keys between those of the table" };
+const MANY_ABSENT: Subject = Subject { name: "get, 100 commits, absent", ..ONE_ABSENT };
+const AFTER: Subject =
+    Subject { name: "get, after the stream", state: "after upserts of 1,000 rows at full speed", ..GET };
+const AFTER_ABSENT: Subject = Subject { name: "get, after the stream, absent", ..ONE_ABSENT };
 
 pub(super) fn lookups(bench: &mut Bench, size: &Size) -> Result<()> {
     if !bench.wants(&[ONE, ONE_ABSENT, MANY, MANY_ABSENT, AFTER, AFTER_ABSENT]) {

@@ -11,11 +11,10 @@ use std::time::Duration;
 use pillion_benches::Result;
 use pillion_benches::bench::Bench;
 use pillion_benches::data::{Points, SEED};
-use pillion_benches::harness::{Histogram, Plan};
+use pillion_benches::harness::Histogram;
 use pillion_benches::options::{Options, USAGE};
 use pillion_benches::process;
-
-const SQLITE: &str = "SQLite";
+use pillion_benches::workload;
 
 /// How much is done, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +38,8 @@ struct Size {
 }
 
 const SIZE: Size = Size {
-    points: Points::new(1_000_000),
-    large: Points::new(10_000_000),
+    points: workload::points(false),
+    large: workload::points_large(false),
     changes: 1_000,
     change_rows: 1_000,
     idle: Duration::from_secs(5),
@@ -50,8 +49,8 @@ const SIZE: Size = Size {
 };
 /// In a trial run.
 const SIZE_QUICK: Size = Size {
-    points: Points::new(20_000),
-    large: Points::new(200_000),
+    points: workload::points(true),
+    large: workload::points_large(true),
     changes: 100,
     change_rows: 1_000,
     idle: Duration::from_millis(100),
@@ -61,15 +60,6 @@ const SIZE_QUICK: Size = Size {
 };
 /// With `--large`: the time of the stream before lookups.
 const BEFORE_LOOKUPS_LARGE: Duration = Duration::from_secs(600);
-
-/// How long rows of calls run.
-const CALLS: Plan = Plan {
-    checked_calls: 1_000,
-    warm_up_rounds: 2,
-    rounds: 40,
-    round_time: Duration::from_millis(50),
-    round_calls_min: 5,
-};
 
 fn main() -> Result<()> {
     if process::play()? {
@@ -98,7 +88,7 @@ fn main() -> Result<()> {
     bench.finish("commits")?;
     match missed {
         0 => Ok(()),
-        _ => Err(format!("attached readers did not find, or found twice, {missed} rows").into()),
+        _ => Err(format!("readers did not find, or found twice, {missed} rows").into()),
     }
 }
 

@@ -7,9 +7,9 @@ use pillion_benches::bench::Bench;
 use pillion_benches::data::Points;
 use pillion_benches::harness::{Goal, Plan, Subject};
 use pillion_benches::process::{FILL_COMMITS, FILL_ROWS};
-use pillion_benches::workload::Restart;
+use pillion_benches::workload::{CALLS, Restart};
 
-use super::{CALLS, Size};
+use super::Size;
 
 const KILLED_GOAL: Goal = Goal::Time { at_most: Duration::from_secs(1) };
 const CLEAN_GOAL: Goal = Goal::Time { at_most: Duration::from_millis(250) };

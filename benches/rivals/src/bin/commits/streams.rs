@@ -78,7 +78,7 @@ pub(super) fn streams(bench: &mut Bench, size: &Size) -> Result<u64> {
     let mut missed = 0;
     if bench.wants(&[STREAM, GETS]) {
         eprintln!("running {}", STREAM.title());
-        embedded(bench, size)?;
+        missed += embedded(bench, size)?;
     }
     if bench.wants(&[STREAM_ATTACHED, GETS_ATTACHED, FOLLOW]) {
         eprintln!("running {}", STREAM_ATTACHED.title());
@@ -91,29 +91,29 @@ pub(super) fn streams(bench: &mut Bench, size: &Size) -> Result<u64> {
     Ok(missed)
 }
 
-fn embedded(bench: &mut Bench, size: &Size) -> Result<()> {
+fn embedded(bench: &mut Bench, size: &Size) -> Result<u64> {
     let stored = Stored::create()?;
     let table = stored.load_points_in_commits(&size.points.batches()?, SEGMENTS)?;
     bench.set("segments before the stream", &table.info()?.segments);
     let (keys, changes) = (Keys::new(size.points), size.points.changes(size.changes, size.change_rows)?);
+    let (mut idle, mut after, mut missed) = (Histogram::new(), Histogram::new(), 0);
     // Once to map and check what lookups need.
-    read_for(&table, keys, &mut Histogram::new(), size.idle)?;
-    let mut idle = Histogram::new();
-    read_for(&table, keys, &mut idle, size.idle)?;
-    let beside = |stream: &dyn Fn() -> Result<Streamed>| {
-        let stop = AtomicBool::new(false);
-        scope(|scope| {
-            let reads = scope.spawn(|| read_until(&table, keys, &stop));
+    missed += read_for(&table, keys, &mut Histogram::new(), size.idle)?;
+    missed += read_for(&table, keys, &mut idle, size.idle)?;
+    let mut beside = |stream: &dyn Fn() -> Result<Streamed>| {
+        let (stop, mut during) = (AtomicBool::new(false), Histogram::new());
+        let streamed = scope(|scope| {
+            let reads = scope.spawn(|| read_until(&table, keys, &mut during, &stop));
             let streamed = stream();
             stop.store(true, Ordering::Relaxed);
-            let during = reads.join().map_err(|_| "the reader panicked")?;
-            Result::Ok((streamed?, during?))
-        })
+            missed += reads.join().map_err(|_| "the reader panicked")??;
+            streamed
+        })?;
+        Result::Ok((streamed, during))
     };
     let (kept, paced) = beside(&|| stream_paced(&table, &changes, STREAM_PACE, size.stream))?;
     let (streamed, during) = beside(&|| stream(&table, &changes, size.stream))?;
-    let mut after = Histogram::new();
-    read_for(&table, keys, &mut after, size.idle)?;
+    missed += read_for(&table, keys, &mut after, size.idle)?;
     bench.set("segments after the stream", &table.info()?.segments);
     bench.set("rows upserted a second, one reader, paced", &format!("{:.0} k", kept.rows_per_second() / 1e3));
     tell(bench, STREAM, "one reader", &streamed);
@@ -121,7 +121,7 @@ fn embedded(bench: &mut Bench, size: &Size) -> Result<()> {
     let paced = Phase::new("500,000 rows a second", paced).at_most(READS_AT_MOST, 99.0, &idle);
     let phases = [idle, paced, Phase::new("full speed", during), Phase::new("after", after)];
     bench.measured(Phase::row(GETS, &phases));
-    Ok(())
+    Ok(missed)
 }
 
 fn attached(bench: &mut Bench, size: &Size) -> Result<u64> {
