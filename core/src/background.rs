@@ -71,7 +71,10 @@ impl Background {
 /// Ends when the store is closed or poisoned, which it logged; the next writer is told.
 fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
     let mut synced_at = Instant::now();
-    while !stop.wait(sync_interval.unwrap_or(INTERVAL).min(INTERVAL)) {
+    let left = |synced_at: Instant| {
+        sync_interval.map_or(INTERVAL, |interval| interval.saturating_sub(synced_at.elapsed())).min(INTERVAL)
+    };
+    while !stop.wait(left(synced_at)) {
         let mut result = store.upkeep();
         if let Some(interval) = sync_interval
             && synced_at.elapsed() >= interval

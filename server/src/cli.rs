@@ -102,7 +102,8 @@ only when it is a terminal.
 
 `sql`, `status` and `export` open the cache for reading: they work beside the process that owns it
 and see its newest commit. `load` becomes the owner while it runs, `serve` until it is ended. With
-the URL of a socket, `unix:/run/pillion/pillion.sock`, all of them ask the sidecar instead.
+the URL of a socket, `unix:/run/pillion/pillion.sock`, `status` asks the sidecar, the others read its
+files where they can and ask where they cannot, and `load` sends it the rows.
 
 Environment:
   PILLION_URL  the cache, where --url is not given

@@ -23,6 +23,19 @@ impl Connection {
         Ok(Cache::from_url_to_read(self.url()?)?)
     }
 
+    /// As [`read`](Self::read), and asks the sidecar where there is one, unless the URL says how to attach: it knows more of
+    /// itself than who reads its files.
+    ///
+    /// # Errors
+    /// Those of [`Cache::from_url`].
+    pub fn ask(&self) -> Result<Cache, Failure> {
+        let url = self.url()?;
+        let asks = url.starts_with("unix:") && !url.contains("attach=");
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let asking = asks.then(|| format!("{url}{separator}attach=never"));
+        Ok(Cache::from_url_to_read(asking.as_deref().unwrap_or(url))?)
+    }
+
     /// Opens or creates the cache for writing.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ Examples:
 /// # Errors
 /// Of opening and writing; [`Exit::Report`] if there is damage.
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let cache = args.connection.read()?;
+    let cache = args.connection.ask()?;
     if args.ready {
         return Ok(cache.version().map(drop)?);
     }

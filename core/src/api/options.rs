@@ -117,9 +117,10 @@ impl CacheOptions {
     }
 
     /// Bytes that the cache's files may take, those included that recovery, readers or history still need; as much as the
-    /// disk has unless told otherwise. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and
-    /// changes nothing; deletes, `truncate` and `drop_table` are not. While a large load is written it may take more for its
-    /// temporary files, and a table that is replaced needs room for both.
+    /// disk has unless told otherwise. Not counted are manifests, and the indexes of rows in the log, which are made anew at
+    /// every opening. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and changes nothing; deletes,
+    /// `truncate` and `drop_table` are not. While a large load is written it may take more for its temporary files, and a table
+    /// that is replaced needs room for both.
     #[must_use]
     pub fn disk_limit(mut self, bytes: u64) -> Self {
         self.disk_limit = bytes;

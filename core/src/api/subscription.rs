@@ -44,34 +44,68 @@ impl Subscription {
     /// As [`Table::changes`]. The next call asks again for what follows [`version`](Self::version), so after an error
     /// changes of commits that were handed out in part come again as a whole.
     pub fn next(&mut self, patience: Duration) -> Result<Option<RecordBatch>> {
-        let deadline = Instant::now() + patience;
-        let mut pause = PAUSE_MIN;
+        let mut pauses = Pauses::new(patience);
         loop {
-            if let Some(batches) = &mut self.current {
-                match batches.next() {
-                    Some(Ok(batch)) if batch.num_rows() == 0 => continue,
-                    Some(Ok(batch)) => return Ok(Some(batch)),
-                    Some(Err(error)) => {
-                        self.current = None;
-                        return Err(error);
-                    }
-                    None => {
-                        self.version = batches.version();
-                        self.current = None;
-                    }
-                }
+            if let Some(changes) = self.look()? {
+                return Ok(Some(changes));
             }
-            let now = self.table.version()?;
-            if now != self.version {
-                self.current = Some(self.table.changes(self.version)?);
-                continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let Some(pause) = pauses.next() else { return Ok(None) };
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// The next changes, if some were committed. Does not wait for any.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub(crate) fn look(&mut self) -> Result<Option<RecordBatch>> {
+        if self.current.is_none() {
+            if self.table.version()? == self.version {
                 return Ok(None);
             }
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(PAUSE_MAX);
+            self.current = Some(self.table.changes(self.version)?);
         }
+        while let Some(batches) = &mut self.current {
+            match batches.next() {
+                Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                Some(Ok(batch)) => return Ok(Some(batch)),
+                Some(Err(error)) => {
+                    self.current = None;
+                    return Err(error);
+                }
+                None => {
+                    self.version = batches.version();
+                    self.current = None;
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The pauses between looks for changes, until it has been waited long enough.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    /// Never, if that is too far away to be told.
+    deadline: Option<Instant>,
+    pause: Duration,
+}
+
+impl Pauses {
+    /// Pauses of so much time together.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { deadline: Instant::now().checked_add(patience), pause: PAUSE_MIN }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let left =
+            self.deadline.map_or(PAUSE_MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let pause = self.pause.min(left);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        (!pause.is_zero()).then_some(pause)
     }
 }

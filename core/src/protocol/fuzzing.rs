@@ -249,7 +249,7 @@ impl Input<'_> {
 
     fn change(&mut self) -> ChangeMessage {
         let table = self.id();
-        match self.next() % 6 {
+        match self.next() % 7 {
             0 => ChangeMessage::Append { table, rows: vec![self.rows().into()] },
             1 => ChangeMessage::Replace { table, rows: vec![self.rows().into()] },
             2 => ChangeMessage::Delete { table, keys: vec![self.key()] },

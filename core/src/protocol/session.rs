@@ -37,8 +37,8 @@ pub(super) const KEYS_MAX: usize = 100_000;
 /// Bytes of a message with many keys: read, they take several times as much.
 pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
 
-/// Keys of so many bytes, some thousands, are looked up at once.
-const QUICK_KEYS_LEN: usize = 64 << 10;
+/// Keys of so many bytes, some hundreds, are looked up at once: that takes about as long as waking another thread.
+const QUICK_KEYS_LEN: usize = 4 << 10;
 
 /// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
 const DEPTH_MAX: usize = 64;
@@ -84,7 +84,6 @@ impl Session {
     pub(super) fn is_quick(frame: &Frame) -> bool {
         use Call as C;
         let call = Call::from_number(frame.call);
-        // Thousands of lookups take less time than waking another thread for them.
         if call == Some(C::GetMany) {
             return frame.body.len() <= QUICK_KEYS_LEN;
         }
@@ -100,7 +99,10 @@ impl Session {
                     | C::Write
                     | C::Finish
                     | C::Abandon
+                    | C::Commit
                     | C::DropTable
+                    | C::Compact
+                    | C::Changes
                     | C::Sync
             )
         )

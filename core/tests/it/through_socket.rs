@@ -1,12 +1,15 @@
 //! The conformance suite through a socket: an owner serves the cache, and clients read and write it in every way that a
 //! client can. Server and clients are in one process; what they say goes through the kernel all the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use pillion::{Attach, Cache, ConnectOptions, Server, ServerOptions, TableDefinition, Version, Way};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
+use pillion::{Attach, Cache, ConnectOptions, Input, Server, ServerOptions, TableDefinition, Version, Way};
 use pillion_conformance::{Opened, Opener};
 use tempfile::TempDir;
+
+use crate::support::{PATIENCE, define, numbered};
 
 /// A client that asks for everything. Answers come in shared memory, and name files that it opens.
 mod remote {
@@ -149,4 +152,47 @@ fn many_long_keys_are_asked_for_in_parts() {
         let found = row.map(|row| row.get::<String>("k").unwrap());
         assert_eq!(found.as_ref(), Some(asked).filter(|asked| *asked != "none"));
     }
+}
+
+/// A commit that waits for an upload to the same table does not hold up the connection that both come through.
+#[test]
+fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Cache::open(dir.path().join("cache")).unwrap();
+    let socket = dir.path().join("pillion.sock");
+    let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
+    define(&owner, "t", 0..3).unwrap();
+    let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
+    let table = client.table("t").unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let parts = (1..5).map(move |part| {
+        // Some are on their way: more than fit into one message.
+        if part == 4 {
+            begun.send(()).unwrap();
+            may_go_on.recv_timeout(PATIENCE).unwrap();
+        }
+        Ok(numbered(part * 100_000..(part + 1) * 100_000))
+    });
+    let rows = Input::reader(RecordBatchIterator::new(parts, numbered([]).schema()));
+    std::thread::scope(|scope| {
+        let upload = scope.spawn(|| table.append(rows).unwrap());
+        has_begun.recv_timeout(PATIENCE).unwrap();
+        let commits = [0, 1, 2].map(|id| {
+            scope.spawn({
+                let table = &table;
+                move || table.upsert(numbered([id])).unwrap()
+            })
+        });
+        // Long enough for them to arrive; if they do not, nothing is tested, and nothing fails.
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(table.get(2).unwrap().unwrap().get::<i64>("id").unwrap(), 2);
+        assert!(!upload.is_finished());
+        go_on.send(()).unwrap();
+        upload.join().unwrap();
+        for commit in commits {
+            commit.join().unwrap();
+        }
+    });
+    assert_eq!(table.info().unwrap().rows, 400_003);
 }

@@ -48,11 +48,12 @@ fn it_loads_its_tables_and_answers() {
     let answer =
         dir.answer(&["sql", "--url", &url(&dir), "--format", "csv", "SELECT y FROM letters ORDER BY x"]);
     assert_eq!(answer, "y\none\ntwo\n");
-    // Who can read the directory is attached; who does not want to be asks.
-    let status = dir.answer(&["status", "--url", &format!("unix:{}", socket(&dir).display())]);
-    assert!(status.contains("way        attached\nowner      seen "), "{status}");
-    let status = dir.answer(&["status", "--url", &url(&dir)]);
+    // The sidecar knows most of itself; who wants to can look at its files.
+    let socket = format!("unix:{}", socket(&dir).display());
+    let status = dir.answer(&["status", "--url", &socket]);
     assert!(status.contains("way        remote\nowner      the sidecar\n"), "{status}");
+    let status = dir.answer(&["status", "--url", &format!("{socket}?attach=require")]);
+    assert!(status.contains("way        attached\nowner      seen "), "{status}");
     assert_eq!(dir.answer(&["status", "--url", &url(&dir), "--ready"]), "");
     // The same rows for a reader that maps the directory, while the sidecar runs.
     let attached = dir.answer(&[

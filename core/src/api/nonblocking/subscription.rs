@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use futures_timer::Delay;
 use parking_lot::Mutex;
 
-use super::{AsyncTable, unblock};
+use super::{AsyncTable, threads};
 use crate::api::error::Result;
-use crate::api::subscription::Subscription;
+use crate::api::subscription::{Pauses, Subscription};
 use crate::api::version::Version;
 
 /// A [`Subscription`] for async code. Made by [`AsyncTable::subscribe`].
@@ -33,7 +34,7 @@ impl AsyncTable {
 }
 
 impl AsyncSubscription {
-    /// As [`Subscription::version`]. Waits for a call of [`next`](Self::next) that was given up, for what is left of its time.
+    /// As [`Subscription::version`]. Waits for a look of a call of [`next`](Self::next) that was given up.
     pub fn version(&self) -> Version {
         self.shared.lock().subscription.version()
     }
@@ -44,15 +45,23 @@ impl AsyncSubscription {
     /// # Errors
     /// Those of [`Subscription::next`].
     pub async fn next(&mut self, patience: Duration) -> Result<Option<RecordBatch>> {
-        let shared = self.shared.clone();
-        unblock(move || {
-            let shared = &mut *shared.lock();
-            if shared.ready.is_none() {
-                shared.ready = shared.subscription.next(patience)?;
+        let mut pauses = Pauses::new(patience);
+        loop {
+            let shared = self.shared.clone();
+            // A look goes on when its future is dropped: an answer that was read in part is not given up.
+            threads::run(move || {
+                let shared = &mut *shared.lock();
+                if shared.ready.is_none() {
+                    shared.ready = shared.subscription.look()?;
+                }
+                Result::Ok(())
+            })
+            .await?;
+            if let Some(changes) = self.shared.lock().ready.take() {
+                return Ok(Some(changes));
             }
-            Ok(())
-        })
-        .await?;
-        Ok(self.shared.lock().ready.take())
+            let Some(pause) = pauses.next() else { return Ok(None) };
+            Delay::new(pause).await;
+        }
     }
 }

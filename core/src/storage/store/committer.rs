@@ -34,6 +34,8 @@ pub(super) struct Committer {
     pub(super) retired_since: u64,
     /// Whether the newest manifest lacks commits.
     pub(super) uncheckpointed: bool,
+    /// Bytes of the log files before the one that is written.
+    older_logs: u64,
     /// Rows and deletions in the log file.
     pub(super) rows: usize,
     /// Records in the log file.
@@ -111,6 +113,7 @@ impl Committer {
             retired: Vec::new(),
             retired_since: 0,
             uncheckpointed,
+            older_logs: 0,
             rows: 0,
             records: 0,
             owner,
@@ -164,8 +167,22 @@ impl Committer {
         }
     }
 
-    pub(super) fn retired_bytes(&self) -> u64 {
-        self.retired.iter().map(|retired| retired.bytes).sum()
+    /// Bytes of the log, and of the files that wait to be removed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.older_logs + self.log.len() + self.retired.iter().map(|retired| retired.bytes).sum::<u64>()
+    }
+
+    /// Looks how long the log files are that are kept.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`].
+    pub(super) fn measure_logs(&mut self, files: &Files) -> Result<()> {
+        let dir = files.log_dir();
+        let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+        let current = log::file_name(self.log.number());
+        let older = names.iter().filter(|name| log::file_number(name).is_some() && **name != current);
+        self.older_logs = older.map(|name| files.vfs.len(&dir.join(name)).unwrap_or_default()).sum();
+        Ok(())
     }
 
     /// Removes files when no manifest that is kept is older than `sequence`.
@@ -247,6 +264,7 @@ impl Committer {
             let mut next = self.poison_unless_full(created)?;
             let begun = next.begin(vfs, &dir, self.newest.version.sequence);
             self.poison_on_error(begun)?;
+            self.older_logs += self.log.len();
             self.log = next;
             (self.rows, self.records) = (0, 0);
             self.synced(self.newest.clone(), self.head());
@@ -306,6 +324,7 @@ impl Committer {
                 remove(files, &path);
             }
             self.told_since = told_since;
+            self.measure_logs(files)?;
         }
         self.remove_retired(files);
         Ok(())

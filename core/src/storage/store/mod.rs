@@ -142,6 +142,7 @@ impl Store {
             history,
         );
         committer.retire_files(&files, superseded, state.version.sequence);
+        committer.measure_logs(&files)?;
         let current = |table: &Arc<TableState>| {
             let tails = table.tails.iter().filter(|tail| tail.tail.log == committer.log.number());
             tails.map(|tail| tail.rows).sum::<usize>()

@@ -143,9 +143,7 @@ impl Store {
         let committer = self.committer.lock();
         let tables = committer.newest().tables.values();
         let segments = tables.flat_map(|table| table.segments.iter());
-        segments.map(|segment| segment.record().len).sum::<u64>()
-            + committer.retired_bytes()
-            + committer.log.len()
+        segments.map(|segment| segment.record().len).sum::<u64>() + committer.bytes()
     }
 
     /// Moves rows out of the log if it is full.
