@@ -186,9 +186,10 @@ impl Follower {
                 false => self.files.vfs.map_log(&self.log_path(position.log)).ok()?.1,
             };
             // Bytes that are not there, because somebody cut the file short, are an error here and no signal.
-            region.populate(position.end, end.checked_sub(position.end)?).ok()?;
+            region.populate_written(position.end, end.checked_sub(position.end)?).ok()?;
             let bytes = region.first(end);
-            while let Some(record) = Record::decode(bytes.get(position.end..)?) {
+            // The owner, which runs, wrote them before it published them.
+            while let Some(record) = Record::published(bytes.get(position.end..)?) {
                 if record.kind == RecordKind::Commit {
                     if record.version.sequence != state.version.sequence + 1 {
                         return None;

@@ -68,15 +68,19 @@ impl Region {
     /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
     /// here and not a signal at the first touch.
     pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
-        let map = &self.map;
+        // First, as it bounds what is read to this range; populating alone would read ahead by megabytes.
+        self.map.advise_range(Advice::WillNeed, offset, len)?;
+        self.populate_written(offset, len)
+    }
+
+    /// As [`populate`](Self::populate), of bytes that were written a moment ago: what is not in memory by chance is read with
+    /// more around it.
+    pub(crate) fn populate_written(&self, offset: usize, len: usize) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        {
-            // WILLNEED first bounds what is read to this range; populating alone would read ahead by megabytes.
-            map.advise_range(Advice::WillNeed, offset, len)?;
-            map.advise_range(Advice::PopulateRead, offset, len)
-        }
+        self.map.advise_range(Advice::PopulateRead, offset, len)?;
         #[cfg(not(target_os = "linux"))]
-        map.advise_range(Advice::WillNeed, offset, len)
+        self.map.advise_range(Advice::WillNeed, offset, len)?;
+        Ok(())
     }
 
     /// [Prefetches](prefetch) a byte; any offset is well.

@@ -66,7 +66,7 @@ impl State {
         for content in &record.tables {
             let id = content.table.id;
             state.define(TableShape::from_record(&content.table)?);
-            let segments = state.open_records(id, &content.segments, files)?;
+            let segments = state.open_records(id, &content.segments, files, SegmentHandle::new)?;
             let table = state.table_mut(id)?;
             table.add_segments(segments, 0, &[])?;
             let deleted = table.add_deleted(&content.deleted)?;
@@ -137,6 +137,8 @@ impl State {
         {
             self.table_mut(id)?.follow_indexes(context)?;
         }
+        // Who follows an owner reads what that wrote a moment ago.
+        let handle = if context.indexes.are_written() { SegmentHandle::new } else { SegmentHandle::fresh };
         match edit {
             Edit::DefineTable(record) => self.define(TableShape::from_record(record)?),
             Edit::DropTable { table } => {
@@ -146,7 +148,7 @@ impl State {
                 }
             }
             Edit::AddSegments { table, segments, replaced, deleted } => {
-                let segments = self.open_records(*table, segments, context.files)?;
+                let segments = self.open_records(*table, segments, context.files, handle)?;
                 let table = self.table_mut(*table)?;
                 if *replaced > 0 && context.indexes.are_written() {
                     table.delete_replaced_tail_rows(&segments, context.sequence)?;
@@ -182,7 +184,7 @@ impl State {
             }
             Edit::Truncate { table } => self.table_mut(*table)?.truncate(context),
             Edit::Rewrite { table, segments, log, into, deleted } => {
-                let handles = self.open_records(*table, into, context.files)?;
+                let handles = self.open_records(*table, into, context.files, handle)?;
                 let table = self.table_mut(*table)?;
                 // A manifest that was written later says it already.
                 let is_done = into.iter().any(|new| table.segments.iter().any(|held| held.id() == new.id))
@@ -222,13 +224,12 @@ impl State {
         table: u64,
         records: &[SegmentRecord],
         files: &Files,
+        handle: fn(SegmentRecord, Arc<TableShape>, Files) -> SegmentHandle,
     ) -> Result<Vec<Arc<SegmentHandle>>> {
         let last = records.iter().map(|segment| segment.id.saturating_add(1)).max();
         self.next_segment = self.next_segment.max(last.unwrap_or_default());
         let shape = self.table_mut(table)?.shape.clone();
-        let handle = |record: &SegmentRecord| {
-            Arc::new(SegmentHandle::new(record.clone(), shape.clone(), files.clone()))
-        };
+        let handle = |record: &SegmentRecord| Arc::new(handle(record.clone(), shape.clone(), files.clone()));
         Ok(records.iter().map(handle).collect())
     }
 

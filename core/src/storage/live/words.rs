@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use memmap2::{Mmap, MmapRaw};
+use memmap2::{Mmap, MmapOptions, MmapRaw};
 
 use crate::storage::region::prefetch;
 
@@ -34,11 +34,12 @@ impl Words {
         Ok(Self { len: map.len() / 8, place: Place::Owned(map) })
     }
 
-    /// The words of a file that another process may write. It is never truncated.
+    /// The words of a file that another process may write. It is never truncated. All pages are mapped now: at the first
+    /// touch of each, lookups here and there would wait for the kernel again and again.
     pub(crate) fn map_foreign(file: &File) -> io::Result<Self> {
         // SAFETY: undefined behaviour follows if the bytes change while a reference to them is held. No reference to
         // bytes is ever made from this map: `word` makes references to atomics only.
-        let map = unsafe { Mmap::map(file) }?;
+        let map = unsafe { MmapOptions::new().populate().map(file) }?;
         Ok(Self { len: map.len() / 8, place: Place::Foreign(map) })
     }
 

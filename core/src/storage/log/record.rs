@@ -68,7 +68,7 @@ pub(crate) enum RecordKind {
     Closed = 3,
 }
 
-/// A record whose checksums held.
+/// A record.
 #[derive(Clone, Debug)]
 pub(crate) struct Record<'a> {
     /// What it says.
@@ -143,6 +143,16 @@ impl<'a> Record<'a> {
     /// The record at the start of `bytes`, if one stands there whole.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let header = Self::header(bytes)?;
+        let record = Self::published(bytes)?;
+        let body_len = usize::try_from(u64_at(header, 24)?).ok()?;
+        let body = &bytes[RECORD_HEADER_LEN..][..body_len];
+        (u64_at(header, 32)? == checksum(body)).then_some(record)
+    }
+
+    /// The record at the start of `bytes`, of which somebody said that it stands there: its body is not verified, and not
+    /// read but for the edits.
+    pub(crate) fn published(bytes: &'a [u8]) -> Option<Self> {
+        let header = Self::header(bytes)?;
         let kind = match u32_at(header, 4)? {
             1 => RecordKind::Opened,
             2 => RecordKind::Commit,
@@ -152,9 +162,6 @@ impl<'a> Record<'a> {
         let version = Version { incarnation: u64_at(header, 8)?, sequence: u64_at(header, 16)? };
         let body_len = usize::try_from(u64_at(header, 24)?).ok().filter(|len| *len <= RECORD_BODY_MAX)?;
         let body = bytes.get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + body_len)?;
-        if u64_at(header, 32)? != checksum(body) {
-            return None;
-        }
         let edits = body.get(..usize::try_from(u64_at(header, 40)?).ok()?)?;
         let data = body.get(align_up(edits.len(), RECORD_ALIGNMENT)..).unwrap_or_default();
         Some(Self { kind, version, edits, data })

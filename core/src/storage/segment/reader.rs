@@ -94,6 +94,11 @@ impl Segment {
         Ok(Self { schema, key, pages, directory, starts, batches, zones: OnceLock::new() })
     }
 
+    /// Takes all pages for verified.
+    pub(crate) fn trust(&self) {
+        self.pages.trust();
+    }
+
     /// The mapped file.
     pub(crate) fn region(&self) -> &Region {
         self.pages.region()

@@ -47,7 +47,10 @@ impl TableState {
         }
         let is_keyed = !self.shape.primary_key.is_empty();
         let index = is_keyed.then(|| {
-            let capacity = capacity_for(rows.max(deletions));
+            // As much as the tail before had in the end: each larger index is another file for whoever follows.
+            let before =
+                self.tails.last().and_then(|tail| Some(tail.rows.max(tail.index.as_ref()?.deletions())));
+            let capacity = capacity_for(rows.max(deletions).max(before.unwrap_or_default()));
             let index = context.indexes.get(context.files, self.id(), context.sequence, capacity)?;
             if context.indexes.are_written() {
                 index.publish();
