@@ -219,6 +219,7 @@ impl Backend for Embedded {
     }
 
     fn compact(&self) -> Result<()> {
+        self.store().refuse_unless_writable()?;
         let _hurry = self.store().hurry();
         let expired = self.store().expire(SystemTime::now(), &|| false);
         self.store().fold().and(expired)

@@ -59,12 +59,18 @@ impl Subscription {
     /// # Errors
     /// As [`next`](Self::next).
     pub(crate) fn look(&mut self) -> Result<Option<RecordBatch>> {
-        if self.current.is_none() {
-            if self.table.version()? == self.version {
-                return Ok(None);
-            }
-            self.current = Some(self.table.changes(self.version)?);
+        if let Some(changes) = self.next_of_current()? {
+            return Ok(Some(changes));
         }
+        if self.table.version()? == self.version {
+            return Ok(None);
+        }
+        self.current = Some(self.table.changes(self.version)?);
+        self.next_of_current()
+    }
+
+    /// What is left of the changes that are being handed out.
+    fn next_of_current(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batches) = &mut self.current {
             match batches.next() {
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}

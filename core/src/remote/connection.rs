@@ -25,6 +25,8 @@ const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
 /// Uploads of one client at a time; a sidecar takes no more of a connection.
 const UPLOADS_MAX: usize = 8;
+/// Commits of one message that are under way at a time: some calls are left for others.
+const COMMITS_MAX: usize = 16;
 
 /// Whether a call whose answer was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(super) struct Connection {
     /// The newest version that an answer was of: a later connection must not be to less.
     seen: Mutex<Option<Version>>,
     uploads: Semaphore,
+    commits: Semaphore,
     closed: AtomicBool,
     sent: AtomicU64,
 }
@@ -91,6 +94,7 @@ impl Connection {
             connecting: Mutex::new(()),
             seen: Mutex::new(reply.version),
             uploads: Semaphore::new(UPLOADS_MAX),
+            commits: Semaphore::new(COMMITS_MAX),
             closed: AtomicBool::new(false),
             sent: AtomicU64::new(0),
         };
@@ -107,8 +111,17 @@ impl Connection {
 
     /// Waits until this process has few uploads under way; more of them would be refused.
     pub(super) fn permit_upload(&self) -> Result<Permit<'_>> {
-        let timeout = || Error::new(ErrorCode::Timeout, "other loads of this client are still under way");
-        self.uploads.acquire(after(self.deadline)).ok_or_else(timeout)
+        self.permit(&self.uploads)
+    }
+
+    /// As [`permit_upload`](Self::permit_upload), for commits of one message.
+    pub(super) fn permit_commit(&self) -> Result<Permit<'_>> {
+        self.permit(&self.commits)
+    }
+
+    fn permit<'a>(&self, writes: &'a Semaphore) -> Result<Permit<'a>> {
+        let timeout = || Error::new(ErrorCode::Timeout, "other writes of this client are still under way");
+        writes.acquire(after(self.deadline)).ok_or_else(timeout)
     }
 
     /// The connection that the next call is made on, unless it breaks.

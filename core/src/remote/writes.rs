@@ -118,13 +118,14 @@ pub(super) fn write(
                     ErrorCode::InvalidArgument,
                     format!(
                         "rows of more than {COMMIT_LEN_MAX} bytes in a transaction of several changes; \
-                         through a sidecar they must come in a commit of their own"
+                         through a sidecar they must be several transactions"
                     ),
                 ));
             }
         }
     }
     let commit = Commit { as_of: protocol::nanoseconds_of(as_of), changes: messages };
+    let _permit = connection.permit_commit()?;
     connection.call(Call::Commit, &commit, Repeat::Never)
 }
 

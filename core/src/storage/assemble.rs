@@ -132,7 +132,7 @@ fn array_data(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayData,
     }
     // The contents (offsets in order and in bounds, UTF-8, views and dictionary keys in bounds) are vouched for by who
     // tells the parts. For segments that is their writer, which encoded a valid array, and the checksums that are verified
-    // before a reader is given the array. For answers it is the sidecar, which describes arrays of its own, in memory that
+    // before a reader is given the array, unless the reader follows that writer. For answers it is the sidecar, which describes arrays of its own, in memory that
     // only it can write.
     // SAFETY: buffers of sufficient length and alignment, and children of its length, were checked above; the contents
     // are valid before anyone reads them, as `assemble` demands.

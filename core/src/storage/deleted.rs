@@ -1,7 +1,9 @@
 //! Rows of a segment that are deleted, as a manifest keeps them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::buffer::{BooleanBuffer, Buffer};
 use serde::{Deserialize, Serialize};
 
 /// The deleted rows of a segment: a bit for each row, up to the last deleted one.
@@ -35,29 +37,15 @@ impl DeletedRows {
         self.count
     }
 
-    /// Calls `visit` with every deleted row of a range.
-    pub(crate) fn visit(&self, start: usize, len: usize, mut visit: impl FnMut(usize)) {
-        let end = (start + len).min(self.bits.len() * 64);
-        let mut row = start;
-        while row < end {
-            let word = self.bits[row / 64] >> (row % 64);
-            if word == 0 {
-                row = (row / 64 + 1) * 64;
-                continue;
-            }
-            row += word.trailing_zeros() as usize;
-            if row < end {
-                visit(row);
-            }
-            row += 1;
-        }
+    /// The rows that are not deleted, of a range of words: a bit for each of 64 rows, the first in the lowest.
+    pub(crate) fn others(&self, words: Range<usize>) -> Vec<u64> {
+        words.map(|word| !self.bits.get(word).copied().unwrap_or_default()).collect()
     }
 
     /// Every deleted row.
     pub(crate) fn rows(&self) -> Vec<u32> {
-        let mut rows = Vec::with_capacity(usize::try_from(self.count).unwrap_or_default());
-        self.visit(0, self.bits.len() * 64, |row| rows.extend(u32::try_from(row)));
-        rows
+        let bits = BooleanBuffer::new(Buffer::from_slice_ref(&self.bits), 0, 64 * self.bits.len());
+        bits.set_indices_u32().collect()
     }
 }
 
@@ -141,12 +129,10 @@ mod tests {
             for row in 0..1000 {
                 assert_eq!(deleted.contains(row), rows.contains(&row));
             }
-            let mut seen = Vec::new();
-            deleted.visit(60, 10, |row| seen.push(row));
-            assert_eq!(
-                seen,
-                (60..70_u32).filter(|row| rows.contains(row)).map(|row| row as usize).collect::<Vec<_>>()
-            );
+            let others = deleted.others(1..20);
+            assert!((64..1280_u32).all(|row| {
+                rows.contains(&row) == (others[row as usize / 64 - 1] & (1 << (row % 64)) == 0)
+            }));
             let record = DeletedRecord::new(7, &deleted);
             let mut read = Arc::default();
             assert_eq!(record.add_to(&mut read, 1000), Ok(rows.len() as u64));

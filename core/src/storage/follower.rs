@@ -188,8 +188,9 @@ impl Follower {
             // Bytes that are not there, because somebody cut the file short, are an error here and no signal.
             region.populate_written(position.end, end.checked_sub(position.end)?).ok()?;
             let bytes = region.first(end);
-            // The owner, which runs, wrote them before it published them.
-            while let Some(record) = Record::published(bytes.get(position.end..)?) {
+            // What the owner wrote to the log that it writes now, and named in it, is taken for what it is.
+            let read = if is_last { Record::published } else { Record::decode };
+            while let Some(record) = read(bytes.get(position.end..)?) {
                 if record.kind == RecordKind::Commit {
                     if record.version.sequence != state.version.sequence + 1 {
                         return None;
@@ -201,6 +202,7 @@ impl Follower {
                         indexes: Indexes::Followed(head.owner),
                         log: position.log,
                         sequence: record.version.sequence,
+                        is_fresh: is_last,
                     };
                     edits.iter().try_for_each(|edit| state.apply(edit, Some(data), &context)).ok()?;
                 }

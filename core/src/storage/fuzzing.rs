@@ -52,7 +52,7 @@ fn apply(edits: &[u8], data: Option<RecordData<'_>>) {
     let files = files();
     let Ok(edits) = rmp_serde::from_slice::<Vec<Edit>>(edits) else { return };
     let Ok(mut state) = State::from_record(Default::default(), &Default::default(), &files) else { return };
-    let context = Context { files: &files, indexes: Indexes::Private, log: 1, sequence: 1 };
+    let context = Context { files: &files, indexes: Indexes::Private, log: 1, sequence: 1, is_fresh: false };
     for edit in &edits {
         if state.apply(edit, data, &context).is_err() {
             return;

@@ -174,6 +174,7 @@ impl Replay<'_> {
             indexes: self.indexes,
             log: file.number(),
             sequence: record.version.sequence,
+            is_fresh: false,
         };
         edits.iter().try_for_each(|edit| self.state.apply(edit, Some(data), &context))
     }

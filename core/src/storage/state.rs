@@ -137,8 +137,7 @@ impl State {
         {
             self.table_mut(id)?.follow_indexes(context)?;
         }
-        // Who follows an owner reads what that wrote a moment ago.
-        let handle = if context.indexes.are_written() { SegmentHandle::new } else { SegmentHandle::fresh };
+        let handle = if context.is_fresh { SegmentHandle::fresh } else { SegmentHandle::new };
         match edit {
             Edit::DefineTable(record) => self.define(TableShape::from_record(record)?),
             Edit::DropTable { table } => {

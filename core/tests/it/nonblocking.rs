@@ -23,6 +23,8 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
     assert_eq!(many.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let held = cache.snapshot().await?;
     let version = table.append(numbered(1000..1010)).await?;
+    assert_eq!(held.version().await?.includes(version), Some(false));
+    assert!(held.tables().await?.iter().any(|table| (table.name.as_str(), table.rows) == (table_name, 1000)));
     assert_eq!(cache.version().await?.includes(version), Some(true));
     assert_eq!(table.info().await?.rows, 1010);
     let batches: Vec<RecordBatch> = table.scan().await?.try_collect().await?;
@@ -41,6 +43,7 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
     {
         let text = format!("SELECT count(*) FROM {table_name} WHERE id < $1");
         let prepared = cache.prepare(&text).await?;
+        assert_eq!(prepared.parameters(), 1);
         for answer in [cache.sql(&text, &[5.into()]).await?, prepared.execute(&[5.into()]).await?] {
             let batches: Vec<RecordBatch> = answer.try_collect().await?;
             assert_eq!(batches[0].num_rows(), 1);

@@ -198,6 +198,24 @@ pub struct AsyncSnapshot {
 }
 
 impl AsyncSnapshot {
+    /// As [`Snapshot::version`].
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::version`].
+    pub async fn version(&self) -> Result<Version> {
+        let snapshot = self.snapshot.clone();
+        unblock(move || snapshot.version()).await
+    }
+
+    /// As [`Snapshot::tables`].
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::tables`].
+    pub async fn tables(&self) -> Result<Vec<TableInfo>> {
+        let snapshot = self.snapshot.clone();
+        unblock(move || snapshot.tables()).await
+    }
+
     /// As [`Snapshot::table`].
     ///
     /// # Errors
@@ -230,6 +248,11 @@ pub struct AsyncPrepared {
 }
 
 impl AsyncPrepared {
+    /// As [`Prepared::parameters`].
+    pub fn parameters(&self) -> usize {
+        self.prepared.parameters()
+    }
+
     /// As [`Prepared::execute`], streamed.
     ///
     /// # Errors

@@ -27,8 +27,7 @@ impl SegmentHandle {
         Self { record, shape, files, is_fresh: false, opened: OnceLock::new() }
     }
 
-    /// Of a segment that a process which runs wrote, since this one follows it: its pages are those that were written, and
-    /// need not be verified.
+    /// Of a segment that a process which runs wrote a moment ago: its pages need not be verified.
     pub(crate) fn fresh(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
         Self { record, shape, files, is_fresh: true, opened: OnceLock::new() }
     }

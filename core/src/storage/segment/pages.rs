@@ -1,4 +1,4 @@
-//! Pages of a mapped segment, each verified against its checksum when it is first touched.
+//! Pages of a mapped segment, each verified against its checksum when it is first touched, unless it was just written.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::api::error::{Error, Result};
 use crate::storage::format::{PAGE_LEN, checksum};
 use crate::storage::region::Region;
+
+/// Pages of so many bytes are asked for at once when a segment is opened that was just written.
+const TRUSTED_LEN_MAX: usize = 64 << 20;
 
 /// The mapped bytes of a segment with a bit a page that says whether it was verified.
 #[derive(Debug)]
@@ -42,9 +45,12 @@ impl Pages {
         self.unverified.load(Ordering::Relaxed)
     }
 
-    /// Takes all of them for verified.
+    /// Takes all pages for verified that a process which runs wrote a moment ago, if they are in memory or can be read, and not
+    /// so many that this takes long.
     pub(crate) fn trust(&self) {
-        self.unverified.store(0, Ordering::Release);
+        if self.covered <= TRUSTED_LEN_MAX && self.region.populate_written(0, self.covered).is_ok() {
+            self.unverified.store(0, Ordering::Release);
+        }
     }
 
     /// Makes sure that `len` bytes at `offset` are readable and are what was written.

@@ -98,8 +98,10 @@ impl Store {
                 self.remember(segment, batch, stays);
             }
         }
-        // Of the tails, some parts at a time, until none has such rows.
-        while !(expiry.is_over)() {
+        // Of the tails, some parts at a time; what comes meanwhile is for the next call.
+        let mut is_all = false;
+        while !is_all && !(expiry.is_over)() {
+            is_all = true;
             let (some, _) = self.expire_some(expiry, |table, sequence| {
                 let (mut found, mut rows) = (Vec::new(), 0);
                 for part in table.tail_parts() {
@@ -109,15 +111,13 @@ impl Store {
                         found.push(batch);
                     }
                     if rows >= ROWS_AT_A_TIME {
+                        is_all = false;
                         break;
                     }
                 }
                 Ok(found)
             })?;
-            if !some {
-                break;
-            }
-            removed = true;
+            removed |= some;
         }
         Ok(removed)
     }

@@ -36,7 +36,10 @@ pub(super) fn segments_to_rewrite(
     }
     let mut merged = HashSet::new();
     let mut rewritten = new_rows;
-    let added = usize::from(new_rows > 0) + coming;
+    // What is rewritten becomes a run, and may leave one that it was a part of.
+    let is_deleted = |segment: &SegmentHandle| DELETED_SHARE * deleted_in(segment) > segment.record().rows;
+    let is_any_deleted = table.segments.iter().any(|segment| is_deleted(segment));
+    let added = usize::from(new_rows > 0 || is_any_deleted) + coming;
     if runs.len() + added > RUNS_MAX {
         while let Some(&(run, rows)) = runs.last()
             && (runs.len() + 1 + coming > RUNS_MAX || rows <= 2 * rewritten)
@@ -46,9 +49,8 @@ pub(super) fn segments_to_rewrite(
             runs.pop();
         }
     }
-    let is_rewritten = |segment: &&Arc<SegmentHandle>| {
-        merged.contains(&segment.record().run) || DELETED_SHARE * deleted_in(segment) > segment.record().rows
-    };
+    let is_rewritten =
+        |segment: &&Arc<SegmentHandle>| merged.contains(&segment.record().run) || is_deleted(segment);
     table.segments.iter().filter(is_rewritten).cloned().collect()
 }
 

@@ -156,7 +156,8 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         let current = self.table(table)?.clone();
-        let is_keyed = !current.shape.primary_key.is_empty();
+        let is_empty = current.segments.is_empty() && current.tails.is_empty();
+        let has_keys = !current.shape.primary_key.is_empty() && !is_empty;
         let mut deleted: HashMap<u64, DeletedRows> = HashMap::new();
         let mut in_tail = Vec::new();
         if upsert {
@@ -180,7 +181,7 @@ impl<'a> Plan<'a> {
                 }
                 Ok(())
             })?;
-        } else if is_keyed && self.repeated.contains(&table) {
+        } else if has_keys && self.repeated.contains(&table) {
             // They were not compared with the table when they were written, as other changes of this commit come before.
             self.visit_keys(new, |segment, first, keys| {
                 let is_there = self.present(table, keys, &self.under(table, keys)?);
@@ -207,8 +208,11 @@ impl<'a> Plan<'a> {
         let last = records.iter().map(|record| record.id + 1).max().unwrap_or_default();
         self.state.next_segment = self.state.next_segment.max(last);
         self.edits.push(Edit::AddSegments { table, segments: records, replaced, deleted });
-        if !in_tail.is_empty() {
+        // Rows of tails with the same keys are deleted only when this commit is logged: here, or by a change before.
+        if !in_tail.is_empty() || self.repeated.contains(&table) {
             self.bulk.entry(table).or_default().extend(new.segments().iter().cloned());
+        }
+        if !in_tail.is_empty() {
             self.steps.push(Step::DeleteInTail(in_tail));
         }
         Ok(())

@@ -699,6 +699,11 @@ fn moves_are_held_until_somebody_waits_for_them() {
 /// More rows than a commit logs.
 const MANY: std::ops::Range<i64> = 0..40_000;
 
+fn delete<'a>(table: u64, id: i64) -> Change<'a> {
+    let key = rows([id]).next().unwrap().unwrap();
+    Change::Delete { table, keys: KeyColumn::of(&key, &[0]).unwrap(), invalidates: false }
+}
+
 /// Rows that are written as segments are compared with what the same commit did to the table before.
 #[test]
 fn many_rows_of_a_commit_know_its_other_changes() {
@@ -706,10 +711,6 @@ fn many_rows_of_a_commit_know_its_other_changes() {
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     store.create_table(shape(), SystemTime::now(), &mut rows(MANY)).unwrap();
     let table = store.state().table("numbers").unwrap().shape.id;
-    let delete = |id: i64| {
-        let key = rows([id]).next().unwrap().unwrap();
-        Change::Delete { table, keys: KeyColumn::of(&key, &[0]).unwrap(), invalidates: false }
-    };
     let all = || content(&store).unwrap();
     // A key that comes in two changes of a commit is refused, however many rows each has.
     for first in [50_000..50_001, 50_000..100_000] {
@@ -731,13 +732,31 @@ fn many_rows_of_a_commit_know_its_other_changes() {
         .unwrap();
     assert_eq!(all(), MANY.collect());
     let mut seven = rows([7]);
-    store.write(vec![delete(7), Change::Append { table, rows: &mut seven }], SystemTime::now()).unwrap();
+    store
+        .write(vec![delete(table, 7), Change::Append { table, rows: &mut seven }], SystemTime::now())
+        .unwrap();
+    // One that stands in the log goes, comes back with many, and is replaced or goes again.
+    for goes in [false, true] {
+        upsert(&store, table, [100_007]);
+        let (mut many, mut one) = (rows(100_000..140_000), rows([100_007]));
+        let last = if goes { delete(table, 100_007) } else { Change::Upsert { table, rows: &mut one } };
+        let changes = vec![delete(table, 100_007), Change::Append { table, rows: &mut many }, last];
+        store.write(changes, SystemTime::now()).unwrap();
+        let added = (100_000..140_000).filter(|id| !goes || *id != 100_007);
+        let expected: BTreeSet<i64> = MANY.chain(added).collect();
+        assert_eq!(all(), expected);
+        store.fold().unwrap();
+        assert_eq!(all(), expected);
+        let mut again = rows(MANY);
+        let changes = vec![Change::Truncate { table }, Change::Append { table, rows: &mut again }];
+        store.write(changes, SystemTime::now()).unwrap();
+    }
     // A key that was not there, then came with many, and then is replaced, is one row.
     let (mut many, mut one) = (rows(40_000..80_000), rows([40_005]));
     store
         .write(
             vec![
-                delete(40_005),
+                delete(table, 40_005),
                 Change::Append { table, rows: &mut many },
                 Change::Upsert { table, rows: &mut one },
             ],

@@ -306,7 +306,8 @@ impl Store {
     }
 
     pub(super) fn context(&self, committer: &Committer, sequence: u64) -> Context<'_> {
-        Context { files: &self.files, indexes: self.indexes(), log: committer.log.number(), sequence }
+        let (files, indexes, log) = (&self.files, self.indexes(), committer.log.number());
+        Context { files, indexes, log, sequence, is_fresh: false }
     }
 
     /// Makes room in the indexes of tails that are there. What they hold does not change.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 
@@ -161,25 +161,20 @@ impl TableState {
         }
         let open = segment.open()?;
         let (start, len) = (open.batch_start(batch), open.batch_rows(batch));
-        let mut live: Option<BooleanBufferBuilder> = None;
-        let mut delete = |row: usize| {
-            if let Some(index) = row.checked_sub(start).filter(|index| *index < len) {
-                let live = live.get_or_insert_with(|| {
-                    let mut live = BooleanBufferBuilder::new(len);
-                    live.append_n(len, true);
-                    live
-                });
-                live.set_bit(index, false);
-            }
-        };
-        if let Some(deleted) = self.deleted.get(&segment.id()) {
-            deleted.visit(start, len, &mut delete);
-        }
+        let (words, first) = (start / 64..(start + len).div_ceil(64), start % 64);
+        let mut live: Option<Vec<u64>> =
+            self.deleted.get(&segment.id()).map(|deleted| deleted.others(words.clone()));
         let number = u32::try_from(batch).map_err(|_| Error::internal("a segment has too many batches"))?;
         for index in self.tails.iter().filter_map(|tail| tail.index.as_ref()) {
-            index.deleted_in_batch(segment.id(), number, sequence, |row| delete(row as usize));
+            index.deleted_in_batch(segment.id(), number, sequence, |row| {
+                let live = live.get_or_insert_with(|| vec![u64::MAX; words.len()]);
+                let row = row as usize;
+                if let Some(word) = (row / 64).checked_sub(words.start).and_then(|word| live.get_mut(word)) {
+                    *word &= !(1 << (row % 64));
+                }
+            });
         }
-        Ok(live.map(|mut live| live.finish()))
+        Ok(live.map(|live| BooleanBuffer::new(Buffer::from_vec(live), first, len)))
     }
 }
 

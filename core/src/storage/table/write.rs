@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) log: u64,
     /// The commit's sequence.
     pub(crate) sequence: u64,
+    /// Whether a process that runs wrote the commit, and the segments that it adds, a moment ago.
+    pub(crate) is_fresh: bool,
 }
 
 impl TableState {

@@ -42,7 +42,8 @@ pub(crate) fn encode_rows(data: &mut Vec<u8>, batch: &RecordBatch) -> Result<Row
     Ok(RowsRecord { positions })
 }
 
-/// The rows of a record whose data stands at `data` in a mapped log. Their bytes passed the record's checksum.
+/// The rows of a record whose data stands at `data` in a mapped log. Their bytes passed the record's checksum, or a process
+/// that runs wrote them a moment ago.
 ///
 /// # Errors
 /// A description of what does not fit.
