@@ -297,7 +297,7 @@ fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
             Err(error) => vec![Err(error)],
         }
     });
-    let parts = segments.chain(table.tail_parts().into_iter().map(Ok));
+    let parts = segments.chain(table.tail_parts()?.into_iter().map(Ok));
     let batches = parts.flat_map(move |part| {
         let read = part.and_then(|part| table_state.read_part(&part, None, sequence, &projection, &schema));
         match read {

@@ -195,6 +195,7 @@ macro_rules! __behaviours {
             }
             upserts {
                 rows_are_added_and_replaced
+                many_small_commits
                 the_last_of_equal_keys_counts
                 many_rows_at_once
                 another_order
@@ -364,6 +365,7 @@ macro_rules! __behaviours {
             }
             snapshots {
                 queries_are_of_the_version
+                queries_of_many_small_commits
             }
             sorted_ranges {
                 boolean

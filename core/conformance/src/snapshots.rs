@@ -1,5 +1,7 @@
 //! Snapshots: one version, whatever happens to the cache.
 
+use std::collections::BTreeSet;
+
 use pillion::{ErrorCode, Snapshot, TableDefinition};
 
 use crate::model::{assert_rows, collect, name_of, numbered, refused, row_values, vals};
@@ -127,5 +129,31 @@ pub fn queries_are_of_the_version(session: &mut Session<'_>) -> Outcome {
         &snapshot.sql("SELECT name FROM a WHERE id = $1", &vals![1])?.concat()?,
         &[vals![name_of(1)]],
     );
+    Ok(())
+}
+
+/// Counts and sums over many small commits, whose rows were replaced and deleted since, are of the version.
+pub fn queries_of_many_small_commits(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered([]))?;
+    let table = session.writer().table("t")?;
+    let (mut expected, mut versions) = (BTreeSet::new(), Vec::new());
+    for commit in 0..1_100 {
+        session.upsert("t", numbered([commit * 37 % 900]))?;
+        expected.insert(commit * 37 % 900);
+        if commit % 5 == 0 {
+            table.delete(commit * 11 % 900)?;
+            expected.remove(&(commit * 11 % 900));
+        }
+        if commit % 250 == 0 {
+            versions.push((session.cache().snapshot()?, expected.clone()));
+        }
+    }
+    versions.push((session.cache().snapshot()?, expected));
+    for (snapshot, expected) in versions {
+        let (count, sum) = (i64::try_from(expected.len())?, expected.iter().sum::<i64>());
+        assert_rows(&snapshot.sql("SELECT count(*) FROM t", &[])?.concat()?, &[vals![count]]);
+        let text = "SELECT count(*), sum(id), count(DISTINCT name) FROM t WHERE id >= 0";
+        assert_rows(&snapshot.sql(text, &[])?.concat()?, &[vals![count, sum, count]]);
+    }
     Ok(())
 }

@@ -62,6 +62,47 @@ pub fn rows_are_added_and_replaced(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
+/// A snapshot every so many commits of [`many_small_commits`].
+const SNAPSHOT_INTERVAL: i64 = 100;
+
+/// Rows of more small commits than a reader joins at a time, with a large one among them: every version has its rows,
+/// whatever was read before, and however many of them were replaced and deleted since.
+pub fn many_small_commits(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered([]))?;
+    let table = session.writer().table("t")?;
+    let (mut expected, mut versions) = (BTreeMap::new(), Vec::new());
+    for commit in 0..1_300 {
+        let id = commit * 37 % 800;
+        let name = format!("{id} by {commit}");
+        session.upsert("t", named([(id, name.clone())]))?;
+        expected.insert(id, name);
+        if commit % 7 == 0 {
+            table.delete(commit * 11 % 800)?;
+            expected.remove(&(commit * 11 % 800));
+        }
+        if commit == 600 {
+            session.append("t", numbered(1_000..6_000))?;
+            expected.extend(names(1_000..6_000));
+        }
+        if commit % SNAPSHOT_INTERVAL == 0 {
+            let cache = session.cache();
+            // Every other one is read when more has come only.
+            if commit % (2 * SNAPSHOT_INTERVAL) == 0 {
+                assert_named(&cache.table("t")?, &expected);
+            }
+            versions.push((cache.snapshot()?, expected.clone()));
+        }
+    }
+    assert_named(&session.table("t")?, &expected);
+    let ids: Vec<Vec<Value>> = expected.keys().map(|id| vals![*id]).collect();
+    assert_rows_in_any_order(&collect(session.table("t")?.scan_columns(["id"])), &ids);
+    for (snapshot, expected) in versions {
+        let rows: Vec<Vec<Value>> = expected.into_iter().map(|(id, name)| vals![id, name]).collect();
+        assert_rows_in_any_order(&collect(snapshot.table("t")?.scan()), &rows);
+    }
+    Ok(())
+}
+
 /// Of rows with the same key the last counts, in few rows and in many.
 pub fn the_last_of_equal_keys_counts(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;

@@ -98,7 +98,7 @@ impl TableProvider for CacheTable {
                 }
             }
         }
-        for part in table.tail_parts() {
+        for part in table.tail_parts().map_err(external)? {
             let len = table.part_len(&part).map_err(external)?;
             total += 1;
             batches.push(PartRef { part, rows: 0..len });

@@ -49,7 +49,7 @@ fn read_table(table: &TableState, sequence: u64) -> Result<TableContent, String>
     let as_of = table.as_of.ok_or_else(|| format!("table {name} has no freshness"))?;
     let as_of = u64::try_from(as_of).unwrap() / 1_000_000_000;
     let mut content = TableContent { as_of, ..TableContent::default() };
-    let mut parts = table.tail_parts();
+    let mut parts = table.tail_parts().map_err(failed)?;
     for segment in table.segments.iter() {
         segment.open().and_then(|open| open.zones().map(drop)).map_err(failed)?;
         parts.extend(TableState::segment_parts(segment).map_err(failed)?);

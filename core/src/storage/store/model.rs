@@ -60,7 +60,7 @@ fn content(state: &State) -> Model {
     for name in ["a", "b"] {
         let Ok(table) = state.table(name) else { continue };
         let sequence = state.version.sequence;
-        let mut parts = table.tail_parts();
+        let mut parts = table.tail_parts().unwrap();
         parts.extend(table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap()));
         let mut rows = Rows::new();
         for part in &parts {

@@ -41,7 +41,7 @@ fn content(store: &Store) -> Option<BTreeSet<i64>> {
     let state = store.state();
     let table = state.table("numbers").ok()?;
     let mut ids = BTreeSet::new();
-    let mut parts = table.tail_parts();
+    let mut parts = table.tail_parts().unwrap();
     parts.extend(table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap()));
     for part in parts {
         for batch in table.read_part(&part, None, state.version.sequence, &[0], &schema()).unwrap() {
@@ -254,7 +254,7 @@ fn upsert(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) {
 fn followed(follower: &Follower) -> Vec<i64> {
     let state = follower.newest().unwrap();
     let table = state.table("numbers").unwrap();
-    let mut parts = table.tail_parts();
+    let mut parts = table.tail_parts().unwrap();
     parts.extend(table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap()));
     let batches = parts
         .iter()

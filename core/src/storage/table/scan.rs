@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
 use super::TableState;
 use crate::api::error::{Error, Result};
 use crate::storage::format::BATCH_ROWS;
 use crate::storage::segment::SegmentHandle;
+use crate::storage::tail::{JOINED_BATCHES, TailView};
 
 /// Batches of a tail with fewer rows than this are handed out together, as one copy.
 const SMALL_BATCH_ROWS: usize = 4096;
@@ -49,27 +50,22 @@ impl TableState {
     }
 
     /// The parts of the tails.
-    pub(crate) fn tail_parts(&self) -> Vec<Part> {
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorCode::Internal).
+    pub(crate) fn tail_parts(&self) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         for (tail, view) in self.tails.iter().enumerate() {
-            let (mut start, mut rows) = (0, 0);
-            for (number, batch) in view.batches().enumerate() {
-                let len = batch.rows.num_rows();
-                if number > start && (len >= SMALL_BATCH_ROWS || rows + len > BATCH_ROWS) {
-                    parts.push(Part::Tail { tail, batches: start..number });
-                    (start, rows) = (number, 0);
+            for start in (0..view.batches).step_by(JOINED_BATCHES) {
+                let batches = start..view.batches.min(start + JOINED_BATCHES);
+                if view.rows_of(batches.clone())?.len() <= SMALL_BATCH_ROWS {
+                    parts.push(Part::Tail { tail, batches });
+                } else {
+                    split(view, batches, |batches| parts.push(Part::Tail { tail, batches }))?;
                 }
-                rows += len;
-                if rows >= SMALL_BATCH_ROWS {
-                    parts.push(Part::Tail { tail, batches: start..number + 1 });
-                    (start, rows) = (number + 1, 0);
-                }
-            }
-            if start < view.batches {
-                parts.push(Part::Tail { tail, batches: start..view.batches });
             }
         }
-        parts
+        Ok(parts)
     }
 
     /// Rows of a part, deleted ones included.
@@ -79,10 +75,7 @@ impl TableState {
     pub(crate) fn part_len(&self, part: &Part) -> Result<usize> {
         Ok(match part {
             Part::Segment { segment, batch } => segment.open()?.batch_rows(*batch),
-            Part::Tail { tail, batches } => {
-                let view = &self.tails[*tail];
-                batches.clone().map(|batch| Ok(view.batch(batch)?.rows.num_rows())).sum::<Result<usize>>()?
-            }
+            Part::Tail { tail, batches } => self.tails[*tail].rows_of(batches.clone())?.len(),
         })
     }
 
@@ -98,12 +91,7 @@ impl TableState {
             },
             Part::Tail { tail, batches } => {
                 let view = &self.tails[*tail];
-                let live = batches.clone().map(|batch| {
-                    let batch = view.batch(batch)?;
-                    let live = view.live_rows(batch, sequence);
-                    Ok(live.map_or_else(|| batch.rows.num_rows(), |live| live.count_set_bits()))
-                });
-                live.sum()
+                Ok(view.rows_of(batches.clone())?.filter(|&row| view.is_live(row, sequence)).count())
             }
         }
     }
@@ -131,17 +119,17 @@ impl TableState {
             }
             Part::Tail { tail, batches } => {
                 let view = &self.tails[*tail];
-                let mut parts = Vec::new();
-                for batch in batches.clone() {
-                    let batch = view.batch(batch)?;
-                    let read = batch.rows.project(projection).map_err(failed)?;
-                    let read = read.with_schema(schema.clone()).map_err(failed)?;
-                    parts.extend(live_parts(read, view.live_rows(batch, sequence))?);
-                }
-                if parts.len() < 2 {
-                    return Ok(parts);
-                }
-                Ok(vec![concat_batches(schema, &parts).map_err(failed)?])
+                let joined = match batches.len() {
+                    1 => &*view.batch(batches.start)?.rows,
+                    JOINED_BATCHES => view.joined(batches.clone())?,
+                    _ => {
+                        let live = view.live(batches.clone(), sequence, projection, schema)?;
+                        return Ok(if live.num_rows() == 0 { Vec::new() } else { vec![live] });
+                    }
+                };
+                let read = joined.project(projection).map_err(failed)?;
+                let read = read.with_schema(schema.clone()).map_err(failed)?;
+                live_parts(read, view.live_mask(view.rows_of(batches.clone())?, sequence))
             }
         }
     }
@@ -186,6 +174,27 @@ fn live_parts(batch: RecordBatch, live: Option<BooleanBuffer>) -> Result<Vec<Rec
         return Ok(stretches.into_iter().map(|(start, end)| batch.slice(start, end - start)).collect());
     }
     Ok(vec![filter_record_batch(&batch, &BooleanArray::from(live)).map_err(failed)?])
+}
+
+/// Batches of a tail in parts of a size that is well to read, small ones together.
+fn split(view: &TailView, batches: Range<usize>, mut part: impl FnMut(Range<usize>)) -> Result<()> {
+    let (mut start, mut rows) = (batches.start, 0);
+    for number in batches.clone() {
+        let len = view.batch(number)?.rows.num_rows();
+        if number > start && (len >= SMALL_BATCH_ROWS || rows + len > BATCH_ROWS) {
+            part(start..number);
+            (start, rows) = (number, 0);
+        }
+        rows += len;
+        if rows >= SMALL_BATCH_ROWS {
+            part(start..number + 1);
+            (start, rows) = (number + 1, 0);
+        }
+    }
+    if start < batches.end {
+        part(start..batches.end);
+    }
+    Ok(())
 }
 
 fn failed(error: arrow::error::ArrowError) -> Error {

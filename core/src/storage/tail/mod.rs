@@ -5,15 +5,18 @@
 //! the tails that they came from end. Rows are read where they stand in the mapped log.
 
 mod append_list;
+mod joined;
 mod keys;
 mod rows;
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanBufferBuilder, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 
 use self::append_list::AppendList;
+pub(crate) use self::joined::JOINED_BATCHES;
 pub(crate) use self::keys::KeyColumn;
 pub(crate) use self::rows::{RowsRecord, encode_rows, map_rows};
 use super::key::{self, KeyBytes};
@@ -39,6 +42,7 @@ pub(crate) struct Tail {
     /// The commit that began it; no other tail of the table has the same.
     pub(crate) since: u64,
     batches: AppendList<TailBatch>,
+    joined: AppendList<RecordBatch>,
 }
 
 /// A tail at one version.
@@ -59,7 +63,7 @@ pub(crate) struct TailView {
 impl TailView {
     /// An empty tail.
     pub(crate) fn new(log: u64, since: u64, index: Option<Arc<TailIndex>>) -> Self {
-        let tail = Tail { log, since, batches: AppendList::default() };
+        let tail = Tail { log, since, batches: AppendList::default(), joined: AppendList::default() };
         Self { tail: Arc::new(tail), index, batches: 0, rows: 0, bytes: 0 }
     }
 
@@ -123,20 +127,26 @@ impl TailView {
         })
     }
 
-    /// Which rows of a batch are live at a sequence; `None`: all.
-    pub(crate) fn live_rows(&self, batch: &TailBatch, sequence: u64) -> Option<BooleanBuffer> {
-        let index = self.index.as_ref()?;
-        let len = batch.rows.num_rows();
-        let is_live = |row: usize| {
-            let deleted_at = index.deleted_at(batch.first + narrow(row));
-            deleted_at == 0 || deleted_at > sequence
+    /// The numbers of the rows of some batches.
+    pub(crate) fn rows_of(&self, batches: Range<usize>) -> Result<Range<u32>> {
+        let first = |number| {
+            if number == self.batches { Ok(narrow(self.rows)) } else { Ok(self.batch(number)?.first) }
         };
-        if (0..len).all(is_live) {
-            return None;
-        }
-        let mut live = BooleanBufferBuilder::new(len);
-        (0..len).for_each(|row| live.append(is_live(row)));
-        Some(live.finish())
+        Ok(first(batches.start)?..first(batches.end)?)
+    }
+
+    /// Which rows are live at a sequence; `None`: all.
+    pub(crate) fn live_mask(&self, rows: Range<u32>, sequence: u64) -> Option<BooleanBuffer> {
+        let is_live = |row: usize| self.is_live(rows.start + narrow(row), sequence);
+        let live = BooleanBuffer::collect_bool(rows.len(), is_live);
+        (live.count_set_bits() < rows.len()).then_some(live)
+    }
+
+    /// Whether a row is live at a sequence.
+    #[inline]
+    pub(crate) fn is_live(&self, row: u32, sequence: u64) -> bool {
+        let deleted_at = self.index.as_ref().map_or(0, |index| index.deleted_at(row));
+        deleted_at == 0 || deleted_at > sequence
     }
 }
 

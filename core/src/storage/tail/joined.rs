@@ -1,0 +1,65 @@
+//! Rows of many small commits, read together: each of their batches alone costs more than its rows.
+
+use std::ops::Range;
+
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::interleave;
+use arrow::datatypes::SchemaRef;
+
+use super::TailView;
+use crate::api::error::{Error, Result};
+
+/// So many batches, from a multiple of it on, are joined once for all readers, if they are small.
+pub(crate) const JOINED_BATCHES: usize = 512;
+
+impl TailView {
+    /// All rows of [`JOINED_BATCHES`] batches, deleted ones included, in one; `batches` begins at a multiple of it. The copy is
+    /// kept until the tail ends.
+    pub(crate) fn joined(&self, batches: Range<usize>) -> Result<&RecordBatch> {
+        debug_assert!(batches.len() == JOINED_BATCHES && batches.start.is_multiple_of(JOINED_BATCHES));
+        let number = batches.start / JOINED_BATCHES;
+        if self.tail.joined.get(number).is_none() {
+            let schema = self.batch(batches.start)?.rows.schema();
+            let all: Vec<usize> = (0..schema.fields().len()).collect();
+            // Another reader may have been faster, with the same rows.
+            self.tail.joined.set(number, self.gather(batches, &all, &schema, |_| true)?);
+        }
+        self.tail.joined.get(number).ok_or_else(|| Error::internal("joined batches are not there"))
+    }
+
+    /// The rows of some batches that are live at a sequence, with some of their columns, in one batch.
+    pub(crate) fn live(
+        &self,
+        batches: Range<usize>,
+        sequence: u64,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        self.gather(batches, projection, schema, |row| self.is_live(row, sequence))
+    }
+
+    fn gather(
+        &self,
+        batches: Range<usize>,
+        projection: &[usize],
+        schema: &SchemaRef,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<RecordBatch> {
+        let batches = batches.map(|batch| self.batch(batch)).collect::<Result<Vec<_>>>()?;
+        let mut rows = Vec::new();
+        for (number, batch) in batches.iter().enumerate() {
+            let wanted = (batch.first..).zip(0..batch.rows.num_rows()).filter(|(row, _)| is_wanted(*row));
+            rows.extend(wanted.map(|(_, row)| (number, row)));
+        }
+        let column = |&column: &usize| {
+            let arrays: Vec<&dyn Array> =
+                batches.iter().map(|batch| batch.rows.column(column).as_ref()).collect();
+            interleave(&arrays, &rows)
+        };
+        let columns = projection.iter().map(column).collect::<std::result::Result<_, _>>();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        columns
+            .and_then(|columns| RecordBatch::try_new_with_options(schema.clone(), columns, &options))
+            .map_err(|error| Error::internal("cannot join rows").with_source(error))
+    }
+}
