@@ -342,7 +342,10 @@ impl Backend for Remote {
     }
 
     fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
-        let schema = |table| Ok(self.table_by_id(table)?.schema);
+        let schema = |table| match self.connection.link().shared().schema(table) {
+            Some(schema) => Ok(schema),
+            None => Ok(self.table_by_id(table)?.schema),
+        };
         let reply = writes::write(&self.connection, changes, as_of, &schema)?;
         self.connection.saw(reply.version);
         Ok(reply.version)
