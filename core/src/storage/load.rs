@@ -28,7 +28,7 @@ pub(crate) struct Load<'a> {
     pub(crate) files: &'a Files,
     /// The table.
     pub(crate) shape: &'a Arc<TableShape>,
-    /// Next segment number of the cache.
+    /// Next segment number of the cache; runs are numbered with segments.
     pub(crate) next_segment: &'a AtomicU64,
     /// Bytes of rows that a sort keeps in memory.
     pub(crate) memory: usize,
@@ -101,7 +101,8 @@ impl Load<'_> {
         let dir = self.files.table_dir(self.shape.id);
         let vfs = self.files.vfs.as_ref();
         vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
-        let run = self.next_segment.load(Ordering::Relaxed);
+        // Taken, as rows of the same table may be moved meanwhile.
+        let run = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let new = NewSegments { files: self.files.clone(), segments: Vec::new(), unfinished: None };
         let mut output = Output { load: self, run, writer: None, unsynced: 0, new };
         let mut seen = 0;

@@ -795,3 +795,22 @@ fn a_run_that_comes_finds_room() {
     assert_eq!(runs(), 8);
     assert_eq!(content(&store), Some((0..next + MANY.end).collect()));
 }
+
+#[test]
+fn loads_of_a_table_at_the_same_time_are_runs_of_their_own() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    let shape = Arc::new(shape());
+    // Enough to be sorted in files.
+    let ids = |start: i64| {
+        (0..8).rev().flat_map(move |part| rows(start + part * 50_000..start + (part + 1) * 50_000))
+    };
+    let mut inner = None;
+    let mut outer = ids(0).inspect(|_| {
+        inner.get_or_insert_with(|| store.load(&shape, Duplicates::Unique).run(&mut ids(1_000_000)).unwrap());
+    });
+    let outer = store.load(&shape, Duplicates::Unique).run(&mut outer).unwrap();
+    let inner = inner.unwrap();
+    assert_eq!((inner.rows(), outer.rows()), (400_000, 400_000));
+    assert_ne!(inner.records()[0].run, outer.records()[0].run);
+}
