@@ -57,6 +57,7 @@ macro_rules! __behaviours {
                 views_into_shared_buffers
                 required_columns_stay_required
                 encodings_are_refused_with_advice
+                shapes_that_cannot_be_joined_are_refused
                 a_value_is_read_as_its_type_only
             }
             composite_keys {

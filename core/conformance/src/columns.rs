@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::types::Int32Type;
 use arrow::array::{
     Array, ArrayRef, BinaryViewArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
-    RunArray, StringArray, StringViewArray, StructArray,
+    RunArray, StringArray, StringViewArray, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
@@ -60,6 +60,12 @@ fn round_trips(session: &mut Session<'_>, column: &Column) -> Outcome {
     let half = rows.slice(rows.num_rows() / 2, rows.num_rows() - rows.num_rows() / 2);
     session.replace("t", half.clone())?;
     assert_eq!(collect(session.table("t")?.scan()), half);
+    // A row a commit, read together.
+    session.define_keyed("single", "id", rows.slice(0, 0))?;
+    (0..rows.num_rows()).try_for_each(|row| session.append("single", rows.slice(row, 1)).map(drop))?;
+    assert_eq!(collect(session.table("single")?.scan()), rows);
+    session.compact()?;
+    assert_eq!(collect(session.table("single")?.scan()), rows);
     Ok(())
 }
 
@@ -145,6 +151,33 @@ pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
         let error = refused(session.define_keyed(name, "id", rows), ErrorCode::UnsupportedType);
         assert_names(&error, &["`c`", "cast to Utf8"]);
         refused(session.table(name), ErrorCode::TableNotFound);
+    }
+    Ok(())
+}
+
+/// Nested types of which Arrow cannot join arrays are refused.
+pub fn shapes_that_cannot_be_joined_are_refused(session: &mut Session<'_>) -> Outcome {
+    let item = Arc::new(Field::new("item", DataType::Int64, true));
+    let map = |key_nullable, entries_nullable| {
+        let pair =
+            ["key", "value"].map(|name| Field::new(name, DataType::Int64, name == "value" || key_nullable));
+        let entries = Field::new("entries", DataType::Struct(pair.into_iter().collect()), entries_nullable);
+        DataType::Map(Arc::new(entries), false)
+    };
+    for (name, data_type, is_stored) in [
+        ("no_elements", DataType::FixedSizeList(item.clone(), 0), false),
+        ("an_element", DataType::FixedSizeList(item, 1), true),
+        ("nullable_key", map(true, false), false),
+        ("nullable_entries", map(false, true), false),
+        ("map", map(false, false), true),
+    ] {
+        let rows = identified(&new_null_array(&data_type, 3));
+        if is_stored {
+            assert_eq!(session.define_keyed(name, "id", rows)?.info()?.rows, 3);
+        } else {
+            let error = refused(session.define_keyed(name, "id", rows), ErrorCode::UnsupportedType);
+            assert_names(&error, &["`c`"]);
+        }
     }
     Ok(())
 }

@@ -120,6 +120,7 @@ impl Connection {
     }
 
     fn permit<'a>(&self, writes: &'a Semaphore) -> Result<Permit<'a>> {
+        self.check_process()?;
         let timeout = || Error::new(ErrorCode::Timeout, "other writes of this client are still under way");
         writes.acquire(after(self.deadline)).ok_or_else(timeout)
     }

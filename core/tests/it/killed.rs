@@ -491,6 +491,7 @@ fn forks() {
     let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
     let attached = ConnectOptions::new().attach(Attach::Require).connect(&socket).unwrap();
     let snapshot = client.snapshot().unwrap();
+    let table = client.table("t").unwrap();
     let code = fork(|| {
         let refusal = |error: pillion::Error| {
             let text = format!("{error:#}");
@@ -504,6 +505,7 @@ fn forks() {
             client.version().is_err_and(refusal),
             client.sql("SELECT 1", &[]).is_err_and(refusal),
             client.table("t").is_err_and(refusal),
+            table.append(numbered([ROWS])).is_err_and(refusal),
             snapshot.tables().is_err_and(refusal),
             attached.sync().is_err_and(refusal),
             // What is mapped can be read on.

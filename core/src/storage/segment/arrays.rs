@@ -34,6 +34,10 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
                 Err(format!("run-end encoding is not storable; cast to {}", value.data_type()))
             }
             T::Union(..) | T::ListView(_) | T::LargeListView(_) => Err("not storable".to_owned()),
+            T::FixedSizeList(_, 0) => Err("lists of no elements are not storable".to_owned()),
+            T::Map(entries, _) if entries.is_nullable() || has_nullable_key(entries) => {
+                Err("entries and keys of a map must not be nullable; declare them so".to_owned())
+            }
             T::Struct(fields) => fields.iter().try_for_each(|field| check(field.data_type(), true)),
             T::List(child) | T::LargeList(child) | T::FixedSizeList(child, _) | T::Map(child, _) => {
                 check(child.data_type(), true)
@@ -43,6 +47,13 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
     }
     check(field.data_type(), false)
         .map_err(|reason| format!("column `{}` is {}: {reason}", field.name(), field.data_type()))
+}
+
+fn has_nullable_key(entries: &Field) -> bool {
+    match entries.data_type() {
+        DataType::Struct(fields) => fields.first().is_none_or(|key| key.is_nullable()),
+        _ => true,
+    }
 }
 
 /// The arrays of a batch.

@@ -104,7 +104,7 @@ impl Store {
             is_all = true;
             let (some, _) = self.expire_some(expiry, |table, sequence| {
                 let (mut found, mut rows) = (Vec::new(), 0);
-                for part in table.tail_parts()? {
+                for part in table.tail_parts_once()? {
                     for batch in table.read_part(&part, None, sequence, &expiry.projection, &expiry.schema)? {
                         let older = is_older(batch.column(batch.num_columns() - 1).as_ref(), expiry.oldest)?;
                         rows += older.true_count();

@@ -153,7 +153,7 @@ impl Store {
             parts.extend(TableState::segment_parts(segment)?);
         }
         if tails {
-            parts.extend(table.tail_parts()?);
+            parts.extend(table.tail_parts_once()?);
         }
         let schema = &table.shape.schema;
         let all: Vec<usize> = (0..schema.fields().len()).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 
 use super::TableState;
@@ -16,6 +16,8 @@ use crate::storage::tail::{JOINED_BATCHES, TailView};
 
 /// Batches of a tail with fewer rows than this are handed out together, as one copy.
 const SMALL_BATCH_ROWS: usize = 4096;
+/// Of batches with fewer rows than this each row is copied by itself.
+const GATHERED_ROWS: usize = 32;
 /// Up to so many stretches of live rows are handed out as slices of their batch, more as one copy.
 const SLICES_MAX: usize = 16;
 
@@ -36,6 +38,13 @@ pub(crate) enum Part {
         /// The batches.
         batches: Range<usize>,
     },
+    /// Batches of a tail that are joined once for all readers.
+    Joined {
+        /// The tail's place among those of the table.
+        tail: usize,
+        /// The batches.
+        batches: Range<usize>,
+    },
 }
 
 impl TableState {
@@ -49,7 +58,7 @@ impl TableState {
             .map(move |batch| Part::Segment { segment: segment.clone(), batch }))
     }
 
-    /// The parts of the tails.
+    /// The parts of the tails. Those of small commits are joined and kept so, for whoever reads them again.
     ///
     /// # Errors
     /// [`Internal`](crate::ErrorCode::Internal).
@@ -58,12 +67,24 @@ impl TableState {
         for (tail, view) in self.tails.iter().enumerate() {
             for start in (0..view.batches).step_by(JOINED_BATCHES) {
                 let batches = start..view.batches.min(start + JOINED_BATCHES);
-                if view.rows_of(batches.clone())?.len() <= SMALL_BATCH_ROWS {
-                    parts.push(Part::Tail { tail, batches });
+                if view.are_joined(&batches)? {
+                    parts.push(Part::Joined { tail, batches });
                 } else {
                     split(view, batches, |batches| parts.push(Part::Tail { tail, batches }))?;
                 }
             }
+        }
+        Ok(parts)
+    }
+
+    /// The parts of the tails, for who reads them once.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorCode::Internal).
+    pub(crate) fn tail_parts_once(&self) -> Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        for (tail, view) in self.tails.iter().enumerate() {
+            split(view, 0..view.batches, |batches| parts.push(Part::Tail { tail, batches }))?;
         }
         Ok(parts)
     }
@@ -75,7 +96,9 @@ impl TableState {
     pub(crate) fn part_len(&self, part: &Part) -> Result<usize> {
         Ok(match part {
             Part::Segment { segment, batch } => segment.open()?.batch_rows(*batch),
-            Part::Tail { tail, batches } => self.tails[*tail].rows_of(batches.clone())?.len(),
+            Part::Tail { tail, batches } | Part::Joined { tail, batches } => {
+                self.tails[*tail].rows_of(batches.clone())?.len()
+            }
         })
     }
 
@@ -89,9 +112,9 @@ impl TableState {
                 Some(live) => Ok(live.count_set_bits()),
                 None => self.part_len(part),
             },
-            Part::Tail { tail, batches } => {
+            Part::Tail { tail, batches } | Part::Joined { tail, batches } => {
                 let view = &self.tails[*tail];
-                Ok(view.rows_of(batches.clone())?.filter(|&row| view.is_live(row, sequence)).count())
+                Ok(view.live_count(view.rows_of(batches.clone())?, sequence))
             }
         }
     }
@@ -119,17 +142,25 @@ impl TableState {
             }
             Part::Tail { tail, batches } => {
                 let view = &self.tails[*tail];
-                let joined = match batches.len() {
-                    1 => &*view.batch(batches.start)?.rows,
-                    JOINED_BATCHES => view.joined(batches.clone())?,
-                    _ => {
-                        let live = view.live(batches.clone(), sequence, projection, schema)?;
-                        return Ok(if live.num_rows() == 0 { Vec::new() } else { vec![live] });
-                    }
-                };
-                let read = joined.project(projection).map_err(failed)?;
-                let read = read.with_schema(schema.clone()).map_err(failed)?;
-                live_parts(read, view.live_mask(view.rows_of(batches.clone())?, sequence))
+                let rows = view.rows_of(batches.clone())?.len();
+                if rows < GATHERED_ROWS * batches.len() {
+                    let live = view.gather_live(batches.clone(), sequence, projection, schema)?;
+                    return Ok(if live.num_rows() == 0 { Vec::new() } else { vec![live] });
+                }
+                let mut parts = Vec::new();
+                for number in batches.clone() {
+                    let live = view.live_mask(view.rows_of(number..number + 1)?, sequence);
+                    parts.extend(live_parts(project(&view.batch(number)?.rows, projection, schema)?, live)?);
+                }
+                if parts.len() < 2 {
+                    return Ok(parts);
+                }
+                Ok(vec![concat_batches(schema, &parts).map_err(failed)?])
+            }
+            Part::Joined { tail, batches } => {
+                let view = &self.tails[*tail];
+                let live = view.live_mask(view.rows_of(batches.clone())?, sequence);
+                live_parts(project(view.joined(batches.clone())?, projection, schema)?, live)
             }
         }
     }
@@ -195,6 +226,10 @@ fn split(view: &TailView, batches: Range<usize>, mut part: impl FnMut(Range<usiz
         part(start..batches.end);
     }
     Ok(())
+}
+
+fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
+    rows.project(projection).and_then(|rows| rows.with_schema(schema.clone())).map_err(failed)
 }
 
 fn failed(error: arrow::error::ArrowError) -> Error {

@@ -11,12 +11,22 @@ use crate::api::error::{Error, Result};
 
 /// So many batches, from a multiple of it on, are joined once for all readers, if they are small.
 pub(crate) const JOINED_BATCHES: usize = 512;
+/// Rows of batches that are joined so.
+const JOINED_ROWS_MAX: usize = 4096;
+/// Bytes of batches that are joined so, which count twice in memory from then on.
+const JOINED_LEN_MAX: u64 = 256 << 10;
 
 impl TailView {
-    /// All rows of [`JOINED_BATCHES`] batches, deleted ones included, in one; `batches` begins at a multiple of it. The copy is
-    /// kept until the tail ends.
+    /// Whether batches are joined once for all readers: a whole group of them.
+    pub(crate) fn are_joined(&self, batches: &Range<usize>) -> Result<bool> {
+        let is_group = batches.start.is_multiple_of(JOINED_BATCHES) && batches.len() == JOINED_BATCHES;
+        Ok(is_group
+            && self.rows_of(batches.clone())?.len() <= JOINED_ROWS_MAX
+            && self.bytes_of(batches.clone())? <= JOINED_LEN_MAX)
+    }
+
+    /// All rows of such batches, deleted ones included, in one. The copy is kept until the tail ends.
     pub(crate) fn joined(&self, batches: Range<usize>) -> Result<&RecordBatch> {
-        debug_assert!(batches.len() == JOINED_BATCHES && batches.start.is_multiple_of(JOINED_BATCHES));
         let number = batches.start / JOINED_BATCHES;
         if self.tail.joined.get(number).is_none() {
             let schema = self.batch(batches.start)?.rows.schema();
@@ -27,8 +37,9 @@ impl TailView {
         self.tail.joined.get(number).ok_or_else(|| Error::internal("joined batches are not there"))
     }
 
-    /// The rows of some batches that are live at a sequence, with some of their columns, in one batch.
-    pub(crate) fn live(
+    /// Some columns of the rows of some batches that are live at a sequence, in one batch. For small batches: each row is
+    /// copied by itself.
+    pub(crate) fn gather_live(
         &self,
         batches: Range<usize>,
         sequence: u64,
@@ -45,8 +56,8 @@ impl TailView {
         schema: &SchemaRef,
         is_wanted: impl Fn(u32) -> bool,
     ) -> Result<RecordBatch> {
+        let mut rows = Vec::with_capacity(self.rows_of(batches.clone())?.len());
         let batches = batches.map(|batch| self.batch(batch)).collect::<Result<Vec<_>>>()?;
-        let mut rows = Vec::new();
         for (number, batch) in batches.iter().enumerate() {
             let wanted = (batch.first..).zip(0..batch.rows.num_rows()).filter(|(row, _)| is_wanted(*row));
             rows.extend(wanted.map(|(_, row)| (number, row)));

@@ -2,7 +2,7 @@
 //! the segments were written.
 //!
 //! A tail belongs to one log file. Commits append to the one of the newest log file; when rows are moved into segments,
-//! the tails that they came from end. Rows are read where they stand in the mapped log.
+//! the tails that they came from end. Rows are read where they stand in the mapped log, but for those of many small commits.
 
 mod append_list;
 mod joined;
@@ -30,6 +30,8 @@ pub(crate) struct TailBatch {
     pub(crate) rows: Arc<RecordBatch>,
     /// Number of the first of them in the tail.
     pub(crate) first: u32,
+    /// Bytes of the rows before them in the tail.
+    before: u64,
     /// The commit that added them.
     pub(crate) sequence: u64,
 }
@@ -81,9 +83,9 @@ impl TailView {
     /// Adds the rows of a commit; the index, if there is one, is told by [`insert`](Self::insert).
     pub(crate) fn push(&mut self, rows: RecordBatch, sequence: u64) -> Result<()> {
         let first = u32::try_from(self.rows).map_err(|_| Error::internal("a tail has too many rows"))?;
-        let len = rows.num_rows();
+        let (len, before) = (rows.num_rows(), self.bytes);
         self.bytes += rows.columns().iter().map(|column| column.get_buffer_memory_size() as u64).sum::<u64>();
-        self.tail.batches.set(self.batches, TailBatch { rows: Arc::new(rows), first, sequence });
+        self.tail.batches.set(self.batches, TailBatch { rows: Arc::new(rows), first, before, sequence });
         self.batches += 1;
         self.rows += len;
         Ok(())
@@ -129,22 +131,41 @@ impl TailView {
 
     /// The numbers of the rows of some batches.
     pub(crate) fn rows_of(&self, batches: Range<usize>) -> Result<Range<u32>> {
-        let first = |number| {
-            if number == self.batches { Ok(narrow(self.rows)) } else { Ok(self.batch(number)?.first) }
-        };
-        Ok(first(batches.start)?..first(batches.end)?)
+        let end = narrow(self.rows);
+        let first = |batch: Option<&TailBatch>| batch.map_or(end, |batch| batch.first);
+        Ok(first(self.at(batches.start)?)..first(self.at(batches.end)?))
+    }
+
+    /// Bytes of the rows of some batches.
+    fn bytes_of(&self, batches: Range<usize>) -> Result<u64> {
+        let before = |batch: Option<&TailBatch>| batch.map_or(self.bytes, |batch| batch.before);
+        Ok(before(self.at(batches.end)?) - before(self.at(batches.start)?))
+    }
+
+    /// A batch, or `None` for the end of the tail.
+    fn at(&self, number: usize) -> Result<Option<&TailBatch>> {
+        if number == self.batches { Ok(None) } else { self.batch(number).map(Some) }
     }
 
     /// Which rows are live at a sequence; `None`: all.
     pub(crate) fn live_mask(&self, rows: Range<u32>, sequence: u64) -> Option<BooleanBuffer> {
+        self.index.as_ref()?;
         let is_live = |row: usize| self.is_live(rows.start + narrow(row), sequence);
         let live = BooleanBuffer::collect_bool(rows.len(), is_live);
         (live.count_set_bits() < rows.len()).then_some(live)
     }
 
-    /// Whether a row is live at a sequence.
+    /// How many rows are live at a sequence.
+    pub(crate) fn live_count(&self, rows: Range<u32>, sequence: u64) -> usize {
+        if self.index.is_none() {
+            rows.len()
+        } else {
+            rows.filter(|&row| self.is_live(row, sequence)).count()
+        }
+    }
+
     #[inline]
-    pub(crate) fn is_live(&self, row: u32, sequence: u64) -> bool {
+    fn is_live(&self, row: u32, sequence: u64) -> bool {
         let deleted_at = self.index.as_ref().map_or(0, |index| index.deleted_at(row));
         deleted_at == 0 || deleted_at > sequence
     }
@@ -158,8 +179,8 @@ fn row_key(batch: &TailBatch, index: u32, key_columns: &[usize]) -> Result<KeyBy
     Ok(bytes)
 }
 
-/// Rows of a record fit 32 bits: its body does.
-#[expect(clippy::cast_possible_truncation, reason = "bounded by the body of a record")]
+/// Rows of a tail fit 32 bits: [`TailView::push`] sees to it.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by `TailView::push`")]
 fn narrow(row: usize) -> u32 {
     row as u32
 }
