@@ -79,14 +79,21 @@ impl Attached {
             Error::new(ErrorCode::OutcomeUnknown, message)
         };
         let deadline = Instant::now() + FOLLOW_TIME;
-        loop {
+        let mut went_back = None;
+        let followed = loop {
             match self.local.source().newest() {
-                Ok(state) if state.includes(written) == Some(true) => return Ok(written),
-                Err(error) => return Err(unknown("its files cannot be followed").with_source(error)),
-                Ok(_) if Instant::now() >= deadline => return Err(unknown("its files do not show it")),
+                Ok(state) if state.includes(written) == Some(true) => break Ok(written),
+                Err(error) if error.code() == ErrorCode::WentBack => went_back = Some(error),
+                Err(error) => break Err(unknown("its files cannot be followed").with_source(error)),
+                Ok(_) if Instant::now() >= deadline => break Err(unknown("its files do not show it")),
                 Ok(_) => std::thread::sleep(FOLLOW_PAUSE),
             }
+        };
+        // It is of what was read before, and says nothing of the write.
+        if let Some(error) = went_back {
+            self.local.source().tell_next(error);
         }
+        followed
     }
 
     fn read_only(&self) -> Error {
@@ -176,6 +183,9 @@ impl Backend for Attached {
         // What can be told of a cache must be told even if its newest state cannot be read.
         if let Err(error) = follower.newest() {
             tracing::warn!(%error, "the newest commits of the cache cannot be followed");
+            if error.code() == ErrorCode::WentBack {
+                follower.tell_next(error);
+            }
         }
         let state = follower.last();
         Ok(Status {

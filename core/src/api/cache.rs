@@ -318,8 +318,8 @@ impl Cache {
     }
 
     /// Makes everything durable and marks the directory as cleanly closed, so that versions go on counting at the
-    /// next opening. Other handles can read on; writes are refused. Dropping the last handle does the same, but
-    /// can only log an error.
+    /// next opening. Other handles can read on; writes are refused, also those whose rows are still coming, when these have
+    /// come: until then nobody else can own the directory. Dropping the last handle does the same, but can only log an error.
     ///
     /// # Errors
     /// [`Poisoned`](ErrorCode::Poisoned), [`DiskFull`](ErrorCode::DiskFull), [`Io`](ErrorCode::Io).

@@ -120,7 +120,7 @@ impl CacheOptions {
     /// disk has unless told otherwise. Not counted are manifests, and the indexes of rows in the log, which are made anew at
     /// every opening. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and changes nothing; deletes,
     /// `truncate` and `drop_table` are not. While a large load is written it may take more for its temporary files, and a table
-    /// that is replaced needs room for both.
+    /// that is replaced needs room for both. Large commits to several tables at the same time do not know of each other.
     #[must_use]
     pub fn disk_limit(mut self, bytes: u64) -> Self {
         self.disk_limit = bytes;

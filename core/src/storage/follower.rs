@@ -39,6 +39,8 @@ pub(crate) struct Follower {
     state: ArcSwap<State>,
     /// Held by the thread that follows; the others wait for it, because they must not answer from an older state.
     position: Mutex<Position>,
+    /// What the next call fails with.
+    untold: Mutex<Option<Error>>,
 }
 
 /// How far the log was read.
@@ -71,6 +73,7 @@ impl Follower {
             seen: AtomicU64::new(seen),
             state: ArcSwap::from_pointee(state),
             position: Mutex::new(position),
+            untold: Mutex::new(None),
         };
         Ok((follower, damage))
     }
@@ -88,6 +91,14 @@ impl Follower {
             None => self.look_for_head()?,
         }
         Ok(self.state.load())
+    }
+
+    /// The next call of [`newest`](Self::newest) fails with what this one was told and has no use for.
+    pub(crate) fn tell_next(&self, error: Error) {
+        let _following = self.position.lock();
+        *self.untold.lock() = Some(error);
+        // No counter of a head, so the next call looks.
+        self.seen.store(u64::MAX, Ordering::Release);
     }
 
     /// The state that was followed to last.
@@ -118,6 +129,9 @@ impl Follower {
     #[cold]
     fn follow(&self, reader: &HeadReader) -> Result<()> {
         let mut position = self.position.lock();
+        if let Some(error) = self.untold.lock().take() {
+            return Err(error);
+        }
         let (counter, head) = reader.read();
         if counter == self.seen.load(Ordering::Acquire) {
             return Ok(());

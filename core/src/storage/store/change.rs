@@ -122,11 +122,16 @@ pub(super) enum Rows {
 impl Ready {
     /// Bytes of its new segments.
     pub(super) fn segment_bytes(&self) -> u64 {
+        self.new_segments().map_or(0, |new| new.segments().iter().map(|segment| segment.record().len).sum())
+    }
+
+    /// Its new segments.
+    pub(super) fn new_segments(&self) -> Option<&NewSegments> {
         match self {
             Self::Insert { rows: Rows::Segments(new), .. }
             | Self::Replace { new, .. }
-            | Self::Define { new, .. } => new.segments().iter().map(|segment| segment.record().len).sum(),
-            _ => 0,
+            | Self::Define { new, .. } => Some(new),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::opening::DirectoryLock;
 use crate::api::error::{Error, ErrorCode, Result};
@@ -17,10 +17,11 @@ use crate::storage::state::State;
 pub(super) const MANIFESTS_KEPT: usize = 2;
 
 pub(super) struct Committer {
-    /// Held until the cache is closed; nothing is written without it.
+    /// Held until the cache is closed, and by writes under way until they end; nothing is written without it.
     pub(super) lock: Option<DirectoryLock>,
     pub(super) log: LogWriter,
-    poison: Option<String>,
+    /// What went wrong first; the store knows it without waiting for commits.
+    poison: Arc<OnceLock<String>>,
     /// The newest state that was logged; the next commit goes on from it.
     newest: Arc<State>,
     /// Commits that were logged and that readers do not see yet, oldest first.
@@ -105,7 +106,7 @@ impl Committer {
         Self {
             lock: Some(lock),
             log,
-            poison: None,
+            poison: Arc::default(),
             durable: (newest.clone(), head),
             newest,
             waiting: VecDeque::new(),
@@ -137,7 +138,7 @@ impl Committer {
         if self.lock.is_none() {
             return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));
         }
-        match &self.poison {
+        match self.poison.get() {
             None => Ok(()),
             Some(cause) => Err(Error::new(
                 ErrorCode::Poisoned,
@@ -146,16 +147,16 @@ impl Committer {
         }
     }
 
-    /// The first write or sync that failed.
-    pub(super) fn poison(&self) -> Option<&str> {
-        self.poison.as_deref()
+    /// The first write or sync that failed, once there is one.
+    pub(super) fn poison(&self) -> Arc<OnceLock<String>> {
+        self.poison.clone()
     }
 
     /// After a failed write or sync nobody knows what the file holds: nothing more is written to it.
     pub(super) fn poison_on_error<T>(&mut self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
             tracing::error!(%error, "the log could not be written; the cache takes no more writes");
-            self.poison.get_or_insert_with(|| format!("{error:#}"));
+            self.poison.get_or_init(|| format!("{error:#}"));
         })
     }
 

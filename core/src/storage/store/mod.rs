@@ -12,8 +12,8 @@ mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -24,8 +24,8 @@ use self::committer::{Committer, Kept};
 #[cfg(test)]
 pub(crate) use self::opening::logged_segments;
 use self::opening::{
-    begin_log, random_incarnation, refuse_foreign_directory, remove_orphans, remove_other_indexes, take_lock,
-    whole_manifests,
+    DirectoryLock, begin_log, random_incarnation, refuse_foreign_directory, remove_orphans,
+    remove_other_indexes, take_lock, whole_manifests,
 };
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
@@ -74,6 +74,8 @@ pub(crate) struct Store {
     load_memory: usize,
     disk_limit: AtomicU64,
     committer: Mutex<Committer>,
+    /// What went wrong with the disk.
+    poison: Arc<OnceLock<String>>,
     /// Held by who moves rows that are there already: one at a time.
     maintenance: Mutex<()>,
     /// How fast; who waits for a move hurries it.
@@ -150,7 +152,7 @@ impl Store {
         committer.rows = state.tables.values().map(current).sum();
         head.beat(SystemTime::now());
         head.publish(committer.head());
-        remove_other_indexes(&files, head.owner())?;
+        remove_other_indexes(&files, head.owner(), &state)?;
         let store = Self {
             process: std::process::id(),
             next_table: AtomicU64::new(state.next_table),
@@ -163,6 +165,7 @@ impl Store {
             oldest_times: Mutex::default(),
             load_memory,
             disk_limit: AtomicU64::new(u64::MAX),
+            poison: committer.poison(),
             committer: Mutex::new(committer),
             maintenance: Mutex::default(),
             pace: Pace::new(),
@@ -260,6 +263,15 @@ impl Store {
         self.writing().map(drop)
     }
 
+    /// The directory, if there can be writes: no other owner has it before what is returned is dropped, also if the cache
+    /// is closed. What writes files that it may have to remove again holds it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
+    fn hold(&self) -> Result<Option<DirectoryLock>> {
+        Ok(self.writing()?.lock.clone())
+    }
+
     /// The writing end, if there can be writes.
     ///
     /// # Errors
@@ -271,13 +283,14 @@ impl Store {
         Ok(committer)
     }
 
-    /// What went wrong with the disk, if a write failed.
+    /// What went wrong with the disk, if a write failed. Waits for no commit.
     pub(crate) fn poison(&self) -> Option<String> {
-        self.committer.lock().poison().map(str::to_owned)
+        self.poison.get().cloned()
     }
 
-    /// Makes everything durable and marks the directory as closed; later writes are refused. With `map_segments` the
-    /// handles that stay can read on whatever a later owner does.
+    /// Makes everything durable and marks the directory as closed; later writes are refused, and those under way when their
+    /// rows end: the directory is free for another owner then. With `map_segments` the handles that stay can read on
+    /// whatever a later owner does.
     ///
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
@@ -287,6 +300,9 @@ impl Store {
             let committer = self.committer.lock();
             if committer.lock.is_none() {
                 return Ok(());
+            }
+            if map_segments && self.poison.get().is_some() {
+                committer.map_readable_segments();
             }
             committer.check()?;
             let has_tails = self.state.load().tables.values().any(|table| !table.tails.is_empty());

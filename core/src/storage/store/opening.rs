@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::committer::remove;
 use crate::api::error::{Error, ErrorCode, Result};
@@ -17,8 +18,8 @@ use crate::storage::vfs::LockOutcome;
 /// What may stand in a directory whose first manifest was never finished.
 const OWN_NAMES: [&str; 2] = ["LOCK", "manifest.tmp"];
 
-/// Released when dropped, or when the process dies.
-pub(super) type DirectoryLock = Box<dyn Send + Sync>;
+/// Released when all clones are dropped, or when the process dies.
+pub(super) type DirectoryLock = Arc<dyn Send + Sync>;
 
 /// A directory with other things in it is not ours to fill.
 pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
@@ -40,7 +41,7 @@ pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
 pub(super) fn take_lock(files: &Files) -> Result<DirectoryLock> {
     let path = files.dir.join("LOCK");
     match files.vfs.lock(&path).map_err(|error| Error::io("lock", &path, error))? {
-        LockOutcome::Taken(guard) => Ok(guard),
+        LockOutcome::Taken(guard) => Ok(Arc::from(guard)),
         LockOutcome::Held(owner) => {
             let owner = match owner {
                 Some(pid) if pid == std::process::id() => "this process".to_owned(),
@@ -169,13 +170,20 @@ pub(crate) fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
     Ok(paths)
 }
 
-/// Removes the indexes of tails that an earlier owner left.
-pub(super) fn remove_other_indexes(files: &Files, owner: u64) -> Result<()> {
+/// Removes the indexes of tails that `state` does not have: those of an earlier owner, and of tails that ended in the log.
+pub(super) fn remove_other_indexes(files: &Files, owner: u64, state: &State) -> Result<()> {
     let dir = files.live_dir();
     let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
-    let own = format!("{owner}-");
-    for name in names.iter().filter(|name| name.contains('-') && !name.starts_with(&own)) {
-        remove(files, &dir.join(name));
+    let tails = state.tables.iter().flat_map(|(&id, table)| table.tails.iter().map(move |tail| (id, tail)));
+    let needed: HashSet<PathBuf> = tails
+        .filter_map(|(id, tail)| {
+            Some(files.tail_path(owner, id, tail.tail.since, tail.index.as_ref()?.capacity()))
+        })
+        .collect();
+    for path in names.iter().filter(|name| name.contains('-')).map(|name| dir.join(name)) {
+        if !needed.contains(&path) {
+            remove(files, &path);
+        }
     }
     Ok(())
 }

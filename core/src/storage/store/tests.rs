@@ -814,3 +814,85 @@ fn loads_of_a_table_at_the_same_time_are_runs_of_their_own() {
     assert_eq!((inner.rows(), outer.rows()), (400_000, 400_000));
     assert_ne!(inner.records()[0].run, outer.records()[0].run);
 }
+
+#[test]
+fn what_a_reader_had_no_use_for_it_is_told_next() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
+    let follower = Follower::open(Files::new(dir.path().to_owned(), Arc::new(OsVfs))).unwrap().0;
+    follower.tell_next(Error::new(ErrorCode::WentBack, "once"));
+    append(&store, 0, 3..5).unwrap();
+    assert_eq!(follower.newest().unwrap_err().code(), ErrorCode::WentBack);
+    assert_eq!(followed(&follower), [0, 1, 2, 3, 4]);
+    append(&store, 0, 5..6).unwrap();
+    assert_eq!(followed(&follower), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn no_other_owner_comes_before_a_load_under_way_has_ended() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
+    // Enough for files, of which the first stand when the cache is closed.
+    let mut parts = 0;
+    let mut incoming =
+        (0..4).flat_map(|part| rows(1_000 + part * 20_000..1_000 + (part + 1) * 20_000)).inspect(|_| {
+            parts += 1;
+            if parts == 3 {
+                store.close(true).unwrap();
+                let error = open(dir.path(), Arc::new(OsVfs)).unwrap_err();
+                assert_eq!(error.code(), ErrorCode::DirectoryLocked);
+            }
+        });
+    let written = write(&store, Change::Append { table: 0, rows: &mut incoming });
+    assert_eq!(written.unwrap_err().code(), ErrorCode::Closed);
+    assert_eq!(parts, 4);
+    let next = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    assert_eq!(content(&next), Some((0..3).collect()));
+    append(&next, 0, 0x1_0000..0x2_0000).unwrap();
+    drop(store);
+    assert_eq!(content(&next), Some((0..3).chain(0x1_0000..0x2_0000).collect()));
+    let segments: Vec<_> = next.state().segment_paths().collect();
+    assert!(segments.iter().all(|path| path.exists()), "{segments:?}");
+}
+
+#[test]
+fn what_a_commit_adds_and_takes_away_again_is_removed_in_time() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
+    let mut many = rows(0..100_000);
+    let changes = vec![Change::Upsert { table: 0, rows: &mut many }, Change::Truncate { table: 0 }];
+    store.write(changes, SystemTime::now()).unwrap();
+    assert_eq!(content(&store), Some(BTreeSet::new()));
+    // Each manifest lets go of what the one before the last needed.
+    for id in 0..3 {
+        append(&store, 0, [id]).unwrap();
+        store.fold().unwrap();
+    }
+    store.upkeep().unwrap();
+    let needed: BTreeSet<PathBuf> = store.state().segment_paths().collect();
+    assert_eq!(files_below(dir.path()), needed);
+}
+
+#[test]
+fn indexes_of_tails_that_ended_in_the_log_are_removed_when_it_was_read() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    for id in 0..5 {
+        upsert(&store, 0, [id]);
+        write(&store, Change::Truncate { table: 0 }).unwrap();
+    }
+    upsert(&store, 0, [7]);
+    store.close(false).unwrap();
+    drop(store);
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    let indexes = OsVfs.list(&dir.path().join("live")).unwrap();
+    assert_eq!(indexes.iter().filter(|name| name.contains('-')).count(), 1, "{indexes:?}");
+    assert_eq!(content(&store), Some(BTreeSet::from([7])));
+    let follower = Follower::open(Files::new(dir.path().to_owned(), Arc::new(OsVfs))).unwrap().0;
+    upsert(&store, 0, [8]);
+    assert_eq!(followed(&follower), [7, 8]);
+}

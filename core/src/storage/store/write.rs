@@ -49,7 +49,7 @@ impl Store {
         as_of: SystemTime,
         batches: Incoming<'_>,
     ) -> Result<Arc<State>> {
-        self.refuse_unless_writable()?;
+        let _directory = self.hold()?;
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let loaded = self.load(&shape, Duplicates::Refuse(None)).run(batches);
@@ -76,7 +76,7 @@ impl Store {
     }
 
     fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
-        self.refuse_unless_writable()?;
+        let _directory = self.hold()?;
         // In the order of their numbers, so that two commits never wait for each other.
         let tables: BTreeSet<u64> = changes.iter().filter_map(Change::table).collect();
         let locks: Vec<_> = tables.iter().map(|&table| self.load_lock(table)).collect();
@@ -295,6 +295,15 @@ impl Store {
         match result {
             Ok(()) => {
                 let state = Arc::new(plan.state);
+                // What the commit itself added and took away again is needed as long as the log is replayed.
+                for (table, new) in
+                    ready.iter().filter_map(|change| change.table().zip(change.new_segments()))
+                {
+                    let held = state.tables.get(&table).into_iter().flat_map(|table| table.segments.iter());
+                    let held: BTreeSet<u64> = held.map(|segment| segment.id()).collect();
+                    let gone = new.segments().iter().filter(|segment| !held.contains(&segment.id()));
+                    committer.retire(&gone.cloned().collect::<Vec<_>>(), state.version.sequence);
+                }
                 self.logged(committer, state.clone(), state.version.sequence);
                 Ok(state)
             }
