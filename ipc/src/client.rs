@@ -30,7 +30,7 @@ struct Shared {
     writer: Mutex<FrameWriter>,
     inbox: Mutex<Inbox>,
     arrived: Condvar,
-    /// Whether no more answers will come; the inbox says why.
+    /// Whether no more requests can be sent. Answers may still come, unless the inbox says why not.
     is_broken: AtomicBool,
 }
 
@@ -121,8 +121,8 @@ impl Client {
             return Err(CallError::Forked);
         }
         let mut inbox = self.shared.inbox.lock();
-        if let Some(cause) = &inbox.broken {
-            return Err(CallError::NotSent(cause.clone()));
+        if self.is_broken() {
+            return Err(not_sent(&inbox));
         }
         let request = inbox.next_request;
         inbox.next_request += 1;
@@ -141,10 +141,16 @@ impl Client {
         pending.receive(deadline)
     }
 
-    /// Whether the connection is broken for good. Says nothing of forks; takes no lock.
+    /// Whether nothing more can be sent. Says nothing of forks; takes no lock.
     pub fn is_broken(&self) -> bool {
         self.shared.is_broken.load(Ordering::Acquire)
     }
+}
+
+fn not_sent(inbox: &Inbox) -> CallError {
+    CallError::NotSent(
+        inbox.broken.clone().unwrap_or_else(|| "the other end takes no more requests".to_owned()),
+    )
 }
 
 /// A call under way. Dropping it forgets its answer.
@@ -162,16 +168,20 @@ impl Call {
     pub fn send(&self, call: u16, flags: Flags, body: &[u8]) -> Result<(), CallError> {
         let shared = &self.shared;
         let mut writer = shared.writer.lock();
-        // Behind half a frame nothing more can be sent.
         if shared.is_broken.load(Ordering::Acquire) {
-            let cause = shared.inbox.lock().broken.clone();
-            return Err(CallError::NotSent(cause.unwrap_or_default()));
+            return Err(not_sent(&shared.inbox.lock()));
         }
         writer.send(Head { call, flags, request: self.request }, body).map_err(|error| {
             let cause = error.to_string();
-            shared.break_off(&mut shared.inbox.lock(), &cause);
-            drop(writer.shut_down());
-            shared.arrived.notify_all();
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                // The other end takes no more requests; those that it has it may still answer, as a server that stops does.
+                // Who reads finds out when it has done.
+                shared.is_broken.store(true, Ordering::Release);
+            } else {
+                shared.break_off(&mut shared.inbox.lock(), &cause);
+                drop(writer.shut_down());
+                shared.arrived.notify_all();
+            }
             CallError::NotSent(cause)
         })
     }
@@ -371,6 +381,22 @@ mod tests {
         assert_eq!(client.call(1, &[2], None).unwrap().body, [2], "the late answer to the first is dropped");
         drop(client);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn what_a_server_has_is_answered_although_it_takes_no_more() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let client = Client::new(near).unwrap();
+        let first = client.begin().unwrap();
+        first.send(1, Flags::default(), &[1]).unwrap();
+        let mut reader = FrameReader::new(far.try_clone().unwrap());
+        let taken = reader.receive(None).unwrap();
+        far.shutdown(std::net::Shutdown::Read).unwrap();
+        assert!(matches!(client.call(1, &[2], None), Err(CallError::NotSent(_))));
+        assert!(client.is_broken(), "another connection is needed");
+        assert!(matches!(client.begin(), Err(CallError::NotSent(cause)) if !cause.is_empty()));
+        FrameWriter::new(far).send(taken.head(), &[3]).unwrap();
+        assert_eq!(first.receive(None).unwrap().body, [3]);
     }
 
     #[test]

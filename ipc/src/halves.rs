@@ -19,12 +19,14 @@ const COPIED_LEN: usize = 32 << 10;
 pub struct FrameWriter {
     stream: UnixStream,
     buffer: Vec<u8>,
+    /// Whether a frame was not sent whole: behind half of one nothing more can be sent.
+    is_broken: bool,
 }
 
 impl FrameWriter {
     /// Sends on `stream`.
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), is_broken: false }
     }
 
     /// Ends the connection in both directions, whoever uses it.
@@ -38,11 +40,12 @@ impl FrameWriter {
     /// Sends a frame; blocks while the other end does not read.
     ///
     /// # Errors
-    /// Those of the socket; [`io::ErrorKind::InvalidInput`] for a body that is too long.
+    /// Those of the socket, after which nothing more is sent: the other end finds the connection's end in the middle of a
+    /// frame; [`io::ErrorKind::InvalidInput`] for a body that is too long, which leaves everything as it was.
     pub fn send(&mut self, head: Head, body: &[u8]) -> io::Result<()> {
         let rest = self.fill(head, body)?;
-        self.stream.write_all(&self.buffer)?;
-        self.stream.write_all(rest)
+        let sent = self.stream.write_all(&self.buffer).and_then(|()| self.stream.write_all(rest));
+        self.break_on_error(sent)
     }
 
     /// Sends a frame and a descriptor with it; its flags say so.
@@ -52,13 +55,25 @@ impl FrameWriter {
     pub fn send_with(&mut self, head: Head, body: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let flags = Flags::from_bits(head.flags.bits() | Flags::DESCRIPTOR.bits());
         let rest = self.fill(Head { flags, ..head }, body)?;
-        let sent = descriptors::send(&self.stream, &self.buffer, descriptor)?;
-        self.stream.write_all(&self.buffer[sent..])?;
-        self.stream.write_all(rest)
+        let sent = descriptors::send(&self.stream, &self.buffer, descriptor)
+            .and_then(|sent| self.stream.write_all(&self.buffer[sent..]))
+            .and_then(|()| self.stream.write_all(rest));
+        self.break_on_error(sent)
+    }
+
+    fn break_on_error(&mut self, sent: io::Result<()>) -> io::Result<()> {
+        if sent.is_err() {
+            self.is_broken = true;
+            drop(self.stream.shutdown(Shutdown::Write));
+        }
+        sent
     }
 
     /// Puts the header and a short body into the buffer; gives what is not in it.
     fn fill<'a>(&mut self, head: Head, body: &'a [u8]) -> io::Result<&'a [u8]> {
+        if self.is_broken {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "an earlier frame was not sent whole"));
+        }
         let header = head.encode(body.len());
         let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let (copied, rest) = if body.len() > COPIED_LEN { (&[][..], body) } else { (body, &[][..]) };
@@ -200,5 +215,37 @@ fn suits(set: Option<Duration>, wanted: Option<Duration>) -> bool {
         (None, None) => true,
         (Some(set), Some(wanted)) => set <= wanted && (set >= wanted / 2 || set >= Duration::from_secs(1)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_behind_half_a_frame() {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut writer = FrameWriter::new(near.try_clone().unwrap());
+        let head = |request| Head { request, ..Head::default() };
+        writer.send(head(1), &[1]).unwrap();
+        // Longer than what a socket takes while nobody reads.
+        writer.send(head(2), &vec![2; 8 << 20]).unwrap_err();
+        let error = writer.send(head(3), &[3]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let mut reader = FrameReader::new(far);
+        assert_eq!(reader.receive(None).unwrap().request, 1);
+        assert!(matches!(reader.receive(None), Err(ReceiveError::Closed)), "and no frame of other bytes");
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_breaks_nothing() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut writer = FrameWriter::new(near);
+        let too_long = vec![0; crate::frame::FRAME_BODY_MAX + 1];
+        let error = writer.send(Head::default(), &too_long).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        writer.send(Head::default(), &[3]).unwrap();
+        assert_eq!(FrameReader::new(far).receive(None).unwrap().body, [3]);
     }
 }

@@ -225,3 +225,18 @@ pub fn threads_append_together(session: &mut Session<'_>) -> Outcome {
     }
     Ok(())
 }
+
+/// Rows in many short batches are appended like the same rows in one, however many columns they have.
+pub fn many_batches_of_many_columns(session: &mut Session<'_>) -> Outcome {
+    let columns = |ids: Vec<i64>| {
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids));
+        RecordBatch::try_from_iter((0..150).map(|column| (format!("c{column}"), ids.clone())))
+    };
+    session.define_keyed("t", "c0", columns(vec![-1])?)?;
+    let batches = (0..700).map(|id| columns(vec![id])).collect::<Result<Vec<_>, _>>()?;
+    session.append("t", batches)?;
+    let table = session.table("t")?;
+    assert_eq!(table.info()?.rows, 701);
+    assert_eq!(table.get(699)?.expect("it is there").get::<i64>("c149")?, 699);
+    Ok(())
+}

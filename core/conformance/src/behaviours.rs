@@ -16,6 +16,7 @@ macro_rules! __behaviours {
     (base, $callback:ident $arguments:tt) => {
         $crate::$callback! { $arguments
             appends {
+                many_batches_of_many_columns
                 rows_are_added
                 columns_are_matched_by_name
                 a_missing_column_is_refused

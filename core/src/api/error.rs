@@ -247,9 +247,12 @@ const _: () = assert!(size_of::<Error>() == 8, "a Result of a small value must s
 
 /// The nearest of `known` to `unknown`, if it is near enough to be a slip of the finger.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (unknown.chars().count() / 3).max(1);
+    let len = unknown.chars().count();
+    let limit = (len / 3).max(1);
     known
         .into_iter()
+        // Names of very different length need not be compared, which takes the product of both.
+        .filter(|name| name.chars().count().abs_diff(len) <= limit)
         .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

@@ -80,6 +80,11 @@ impl Link {
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
 }
 
 impl Connection {

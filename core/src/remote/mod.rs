@@ -157,6 +157,8 @@ impl View {
     }
 
     fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
+        // Before there is an answer: what it leases is given back by whoever reads it.
+        let schema = self.schema(table)?;
         let snapshot = self.snapshot();
         let wanted = keys.len();
         let (reply, link): (RowsReply, Link) = if wanted == 1 {
@@ -169,7 +171,7 @@ impl View {
         let found = reply.found.iter().filter(|&&found| found).count();
         let freshness = protocol::freshness(reply.as_of);
         let batch = if !reply.layout.is_empty() {
-            protocol::rebuild(&reply.layout, &self.schema(table, &link)?, link.shared())?.pop()
+            protocol::rebuild(&reply.layout, &schema, link.shared())?.pop()
         } else if found > 0 {
             Some(protocol::decode_batch(&reply.rows)?)
         } else {
@@ -192,13 +194,11 @@ impl View {
 
 impl View {
     /// The columns of a table, which never change; the first time for the price of a call.
-    fn schema(&self, table: u64, link: &Link) -> Result<SchemaRef> {
-        if let Some(schema) = link.shared().schema(table) {
-            return Ok(schema);
+    fn schema(&self, table: u64) -> Result<SchemaRef> {
+        match self.connection.link().shared().schema(table) {
+            Some(schema) => Ok(schema),
+            None => Ok(self.table_by_id(table)?.schema),
         }
-        let request = protocol::Table { snapshot: self.snapshot(), table };
-        let info: InfoMessage = self.connection.call_held(link, Call::TableById, &request, Repeat::Once)?;
-        Ok(learn(info, link)?.schema)
     }
 }
 
@@ -342,11 +342,7 @@ impl Backend for Remote {
     }
 
     fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
-        let schema = |table| match self.connection.link().shared().schema(table) {
-            Some(schema) => Ok(schema),
-            None => Ok(self.table_by_id(table)?.schema),
-        };
-        let reply = writes::write(&self.connection, changes, as_of, &schema)?;
+        let reply = writes::write(&self.connection, changes, as_of, &|table| self.newest.schema(table))?;
         self.connection.saw(reply.version);
         Ok(reply.version)
     }
@@ -409,6 +405,12 @@ struct HeldStatement {
     parameters: usize,
 }
 
+impl HeldStatement {
+    fn is(&self, other: &Self) -> bool {
+        self.id == other.id && self.link.is(&other.link)
+    }
+}
+
 fn prepare(connection: &Connection, text: &str) -> Result<HeldStatement> {
     let request = Prepare { text: text.to_owned() };
     let (reply, link): (PrepareReply, Link) = connection.call_on(Call::Prepare, &request, Repeat::Once)?;
@@ -443,8 +445,12 @@ impl Statement for RemoteStatement {
             match reply {
                 // The connection that planned it broke; a snapshot went with it.
                 Err(error) if error.code() == ErrorCode::Unavailable && view.is_none() && attempts < 3 => {
-                    held = prepare(&self.connection, &self.text)?;
-                    *self.held.lock() = held.clone();
+                    let mut newest = self.held.lock();
+                    // Another thread may have been faster.
+                    if newest.is(&held) {
+                        *newest = prepare(&self.connection, &self.text)?;
+                    }
+                    held = newest.clone();
                 }
                 Err(error) => return Err(error),
                 Ok(reply) => return begin_answer(self.connection.clone(), held.link, &reply),

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use super::connection::{Connection, Repeat};
+use super::connection::{Connection, Link, Repeat};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::transaction::Change;
 use crate::api::value::Value;
@@ -36,6 +37,7 @@ pub(super) fn upload<T: DeserializeOwned>(
     let as_of = as_of.map(protocol::nanoseconds_of);
     let begin = Begin { kind, as_of, schema: protocol::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
+    let upload = Upload { connection, link: &link, id: Some(id) };
     let sent = input.batches.map(|batch| {
         let batch = batch?;
         let rows = (PORTION_LEN / row_len(&batch)).max(1);
@@ -46,12 +48,29 @@ pub(super) fn upload<T: DeserializeOwned>(
         }
         Ok(())
     });
-    match sent.collect::<Result<()>>() {
-        Ok(()) => connection.call_held(&link, Call::Finish, &Next { id }, Repeat::Never),
-        Err(error) => {
-            // The sidecar must not wait for rows that will not come.
-            connection.tell(&link, Call::Abandon, &Next { id });
-            Err(error)
+    sent.collect::<Result<()>>()?;
+    upload.finish();
+    connection.call_held(&link, Call::Finish, &Next { id }, Repeat::Never)
+}
+
+/// An upload under way. The sidecar must not wait for rows that will not come, whatever became of them.
+struct Upload<'a> {
+    connection: &'a Connection,
+    link: &'a Link,
+    id: Option<u64>,
+}
+
+impl Upload<'_> {
+    /// All rows were sent.
+    fn finish(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.connection.tell(self.link, Call::Abandon, &Next { id });
         }
     }
 }
@@ -154,8 +173,7 @@ fn gather(rows: Input, schema: &SchemaRef, room: usize) -> Result<Gathered> {
             return Ok(Gathered::Part(Input::fallible(input.schema, all)));
         }
     }
-    if batches.is_empty() {
-        batches.push(RecordBatch::new_empty(input.schema));
-    }
-    Ok(Gathered::All(batches, len))
+    // Each batch for itself would bring its schema with it. Of those that do not fit the sidecar says what is wrong.
+    let all = concat_batches(&input.schema, &batches).map_or(batches, |all| vec![all]);
+    Ok(Gathered::All(all, len))
 }
