@@ -56,11 +56,21 @@ impl Attached {
         self
     }
 
-    /// Who writes.
+    /// Who writes to this directory.
     ///
     /// # Errors
-    /// [`ErrorCode::ReadOnly`] if nobody does for this process.
+    /// [`ErrorCode::ReadOnly`] if nobody does for this process; [`ErrorCode::Closed`] if another directory took its place.
     fn writer(&self) -> Result<&dyn Backend> {
+        let sidecar = self.sidecar()?;
+        self.local.source().check_place()?;
+        Ok(sidecar)
+    }
+
+    /// The other end of the socket.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ReadOnly`] if there is none.
+    fn sidecar(&self) -> Result<&dyn Backend> {
         #[cfg(feature = "sidecar")]
         if let Some(writer) = &self.writer {
             return Ok(writer.as_ref());
@@ -175,13 +185,13 @@ impl Backend for Attached {
     }
 
     fn messages_sent(&self) -> u64 {
-        self.writer().map_or(0, |writer| writer.messages_sent())
+        self.sidecar().map_or(0, |sidecar| sidecar.messages_sent())
     }
 
     fn status(&self) -> Result<Status> {
         let follower = self.local.source();
         // What can be told of a cache must be told even if its newest state cannot be read.
-        if let Err(error) = follower.newest() {
+        if let Err(error) = follower.check_place().and_then(|()| follower.newest().map(drop)) {
             tracing::warn!(%error, "the newest commits of the cache cannot be followed");
             if error.code() == ErrorCode::WentBack {
                 follower.tell_next(error);
@@ -200,8 +210,8 @@ impl Backend for Attached {
     }
 
     fn close(&self) -> Result<()> {
-        match self.writer() {
-            Ok(writer) => writer.close(),
+        match self.sidecar() {
+            Ok(sidecar) => sidecar.close(),
             Err(_) => Ok(()),
         }
     }

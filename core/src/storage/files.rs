@@ -1,6 +1,5 @@
 //! Where the files of a cache lie and how they are reached.
 
-#[cfg(feature = "sidecar")]
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +33,6 @@ impl Files {
 
     /// Device and inode of the page that readers follow: two processes that find the same see the same directory, by
     /// whatever path. `None` if it is not there.
-    #[cfg(feature = "sidecar")]
     pub(crate) fn identity(&self) -> Option<(u64, u64)> {
         let metadata = self.head_path().metadata().ok()?;
         Some((metadata.dev(), metadata.ino()))

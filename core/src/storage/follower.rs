@@ -1,6 +1,6 @@
 //! Follows the commits of an owner in another process, through its files alone.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -22,7 +22,7 @@ use crate::api::error::{Error, ErrorCode, Result};
 /// How often files may vanish under a reader because the owner moved on, before that is an error.
 const ATTEMPTS: usize = 10;
 
-/// How often to look for an owner of a directory that never had one.
+/// How often to look for an owner of a directory that never had one, and for what took the place of one that was closed.
 const LOOK_INTERVAL_MS: u64 = 1000;
 
 /// The newest state that a reader has followed the owner to.
@@ -30,8 +30,10 @@ const LOOK_INTERVAL_MS: u64 = 1000;
 pub(crate) struct Follower {
     files: Files,
     /// Not there before the directory had an owner that published one.
-    head: OnceLock<HeadReader>,
-    /// When to look for it again: milliseconds since `opened_at`.
+    head: OnceLock<OpenHead>,
+    /// Whether the last owner closed the cache: what comes next may be another directory in the place of this one.
+    is_closed: AtomicBool,
+    /// When to look by path again: milliseconds since `opened_at`.
     next_look: AtomicU64,
     opened_at: Instant,
     /// The counter of the publication that `state` includes.
@@ -41,6 +43,14 @@ pub(crate) struct Follower {
     position: Mutex<Position>,
     /// What the next call fails with.
     untold: Mutex<Option<Error>>,
+}
+
+/// The page that the owner publishes in.
+#[derive(Debug)]
+struct OpenHead {
+    reader: HeadReader,
+    /// Its device and inode: another page by the same path is of another directory.
+    identity: Option<(u64, u64)>,
 }
 
 /// How far the log was read.
@@ -64,10 +74,12 @@ impl Follower {
         if let Some(found) = open_head(&files)? {
             head.get_or_init(|| found);
         }
-        let Reloaded { state, position, seen, damage, .. } = reload(&files, None, head.get())?;
+        let reader = head.get().map(|head: &OpenHead| &head.reader);
+        let Reloaded { state, position, seen, damage, head: published } = reload(&files, None, reader)?;
         let follower = Self {
             files,
             head,
+            is_closed: AtomicBool::new(published.is_some_and(|head| head.closed)),
             next_look: AtomicU64::new(0),
             opened_at: Instant::now(),
             seen: AtomicU64::new(seen),
@@ -81,16 +93,41 @@ impl Follower {
     /// The newest state. Costs one load of shared memory where nothing was committed.
     ///
     /// # Errors
-    /// [`ErrorCode::WentBack`] once if commits that this reader had seen are gone; [`ErrorCode::Corrupt`] or
-    /// [`ErrorCode::Io`] if the newest state cannot be read.
+    /// [`ErrorCode::WentBack`] once if commits that this reader had seen are gone; [`ErrorCode::Closed`] if another
+    /// directory took the place of this one; [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if the newest state cannot be read.
     #[inline]
     pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
         match self.head.get() {
-            Some(head) if head.counter() == self.seen.load(Ordering::Acquire) => {}
-            Some(head) => self.follow(head)?,
-            None => self.look_for_head()?,
+            Some(OpenHead { reader, .. }) if reader.counter() != self.seen.load(Ordering::Acquire) => {
+                self.follow(reader)?;
+            }
+            Some(_) if !self.is_closed.load(Ordering::Relaxed) => {}
+            _ => self.look()?,
         }
         Ok(self.state.load())
+    }
+
+    /// Fails if the directory was removed since, and another one is in its place; reads fail from then on. Asks the file
+    /// system.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Closed`].
+    pub(crate) fn check_place(&self) -> Result<()> {
+        let known = self.head.get().and_then(|head| head.identity);
+        match (known, self.files.identity()) {
+            (Some(known), Some(found)) if known != found => {
+                self.is_closed.store(true, Ordering::Relaxed);
+                self.next_look.store(0, Ordering::Relaxed);
+                Err(Error::new(
+                    ErrorCode::Closed,
+                    format!(
+                        "{} is not the directory that was opened: another cache took its place; open or connect again",
+                        self.files.dir.display()
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The next call of [`newest`](Self::newest) fails with what this one was told and has no use for.
@@ -108,22 +145,28 @@ impl Follower {
 
     /// When the owner was last seen alive, and whether it closed the cache since.
     pub(crate) fn owner_seen(&self) -> Option<(SystemTime, bool)> {
-        let head = self.head.get()?;
-        Some((head.heartbeat(), head.read().1.closed))
+        let OpenHead { reader, .. } = self.head.get()?;
+        Some((reader.heartbeat(), reader.read().1.closed))
     }
 
-    /// A directory without an owner may get one.
+    /// A directory without an owner may get one, or be another one by then.
     #[cold]
-    fn look_for_head(&self) -> Result<()> {
+    fn look(&self) -> Result<()> {
         let now = u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         if now < self.next_look.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.next_look.store(now + LOOK_INTERVAL_MS, Ordering::Relaxed);
-        match open_head(&self.files)? {
-            Some(found) => self.follow(self.head.get_or_init(|| found)),
-            None => Ok(()),
+        if self.head.get().is_none() {
+            self.next_look.store(now + LOOK_INTERVAL_MS, Ordering::Relaxed);
+            return match open_head(&self.files)? {
+                Some(found) => self.follow(&self.head.get_or_init(|| found).reader),
+                None => Ok(()),
+            };
         }
+        // After a failure every call looks, so every call fails.
+        self.check_place()?;
+        self.next_look.store(now + LOOK_INTERVAL_MS, Ordering::Relaxed);
+        Ok(())
     }
 
     #[cold]
@@ -136,10 +179,15 @@ impl Follower {
         if counter == self.seen.load(Ordering::Acquire) {
             return Ok(());
         }
+        if position.log != head.log {
+            // What is found by path from here on must be what the page means.
+            self.check_place()?;
+        }
         let current = self.state.load_full();
         let (state, end, counter, head) = match self.replay(&current, position.clone(), &head) {
             Some((state, end)) => (state, end, counter, head),
             None => {
+                self.check_place()?;
                 let reloaded = reload(&self.files, Some(&current), Some(reader))?;
                 let head = reloaded.head.unwrap_or(head);
                 (reloaded.state, reloaded.position, reloaded.seen, head)
@@ -160,6 +208,7 @@ impl Follower {
             (state.includes(current.version) != Some(true)).then_some((current.version, state.version));
         *position = end;
         self.state.store(Arc::new(state));
+        self.is_closed.store(head.closed, Ordering::Relaxed);
         self.seen.store(counter, Ordering::Release);
         match lost {
             None => Ok(()),
@@ -239,10 +288,17 @@ impl Follower {
     }
 }
 
-fn open_head(files: &Files) -> Result<Option<HeadReader>> {
+fn open_head(files: &Files) -> Result<Option<OpenHead>> {
     let path = files.head_path();
-    let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
-    Ok(words.and_then(|words| HeadReader::new(words, boot())))
+    loop {
+        let identity = files.identity();
+        let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
+        // Else another one may have come between.
+        if identity == files.identity() {
+            let reader = words.and_then(|words| HeadReader::new(words, boot()));
+            return Ok(reader.map(|reader| OpenHead { reader, identity }));
+        }
+    }
 }
 
 /// What was read anew.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pillion::{Attach, Cache, ConnectOptions, ErrorCode, Server, ServerOptions, Way};
 use tempfile::TempDir;
 
-use crate::support::{assert_ids, define, files, numbered, refused};
+use crate::support::{assert_ids, define, eventually, files, numbered, refused};
 
 /// A served cache with a table `t`.
 struct Served {
@@ -166,10 +166,37 @@ fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
         for table in &tables {
             refused(table.replace(numbered([10])), ErrorCode::Closed, &["another cache", "connect again"]);
         }
+        if attach && name == "cache" {
+            refused(tables[0].get(3), ErrorCode::Closed, &["another cache", "connect again"]);
+            refused(clients[0].tables(), ErrorCode::Closed, &["connect again"]);
+        }
         refused(clients[1].table("t"), ErrorCode::Closed, &["connect again"]);
         assert_ids(&served.owner.as_ref().unwrap().table("stranger").unwrap(), 0..3);
         assert_ids(&served.connect(Attach::Never).unwrap().table("stranger").unwrap(), 0..3);
     }
+}
+
+/// Its files are those that were mapped, its pages are not: nobody would see what is committed from then on.
+#[test]
+fn a_directory_that_was_restored_in_its_place_is_not_read_as_if_it_were_the_old_one() {
+    let mut served = Served::start();
+    let attached = served.connect(Attach::Require).unwrap();
+    let (table, snapshot) = (attached.table("t").unwrap(), attached.snapshot().unwrap());
+    served.stop();
+    assert_ids(&table, 0..10);
+    std::fs::rename(served.path("cache"), served.path("before")).unwrap();
+    // While there is none, what is mapped is what there is.
+    assert_ids(&table, 0..10);
+    files::copy(&served.path("before"), &served.path("cache"));
+    served.go_on("cache", true);
+    let writer = served.connect(Attach::Never).unwrap();
+    writer.table("t").unwrap().append(numbered([10])).unwrap();
+    // Nobody writes through it, and it needs no write to find out.
+    let told = || table.get(3).is_err_and(|error| error.code() == ErrorCode::Closed);
+    eventually(told, || format!("{:?}", table.get(3)));
+    refused(table.append(numbered([11])), ErrorCode::Closed, &["another cache", "connect again"]);
+    assert!(snapshot.table("t").unwrap().get(3).unwrap().is_some());
+    assert_ids(&served.connect(Attach::Require).unwrap().table("t").unwrap(), 0..=10);
 }
 
 /// Loads of one table wait for each other, and hold up nothing else of their connection.

@@ -17,7 +17,6 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use pillion::{Cache, Error, ErrorCode, Result, Table, TableDefinition};
 
 /// What takes longer is taken for stuck.
-#[cfg(target_os = "linux")]
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Path of a file of real data.
@@ -85,7 +84,6 @@ pub(crate) fn refused<T>(result: Result<T>, code: ErrorCode, parts: &[&str]) -> 
 }
 
 /// Waits until something is so.
-#[cfg(target_os = "linux")]
 #[track_caller]
 pub(crate) fn eventually(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
     let deadline = std::time::Instant::now() + PATIENCE;
