@@ -1,6 +1,7 @@
 //! Plans and runs queries.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::DataType;
@@ -70,6 +71,7 @@ impl Engine {
             .with_default_features()
             .build();
         let threads = Arc::new(Threads {
+            process: std::process::id(),
             count: options.query_threads,
             runtime: OnceLock::new(),
             starting: Mutex::new(()),
@@ -84,6 +86,7 @@ impl Engine {
 
     /// Plans and starts a query.
     pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.inner.threads.check_process()?;
         let session = self.session(state);
         let (statement, stack) = limits::parse(&session, text)?;
         stack.run(|| {
@@ -94,6 +97,7 @@ impl Engine {
 
     /// Plans a query as far as it does not depend on data, parameters or time.
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
+        self.inner.threads.check_process()?;
         let session = self.session(state);
         let (statement, stack) = limits::parse(&session, text)?;
         stack.run(|| {
@@ -110,6 +114,7 @@ impl Engine {
         prepared: &PreparedPlan,
         parameters: &[Value],
     ) -> Result<Batches> {
+        self.inner.threads.check_process()?;
         let stack = prepared.stack;
         stack.run(|| self.execute_here(state, prepared, parameters, stack))
     }
@@ -189,14 +194,26 @@ impl PreparedPlan {
 
 /// The threads that queries run on, started by the first query.
 pub(super) struct Threads {
+    /// A forked child has none of them, and finds locks that nobody will give up.
+    process: u32,
     count: usize,
     runtime: OnceLock<tokio::runtime::Runtime>,
     starting: Mutex<()>,
 }
 
 impl Threads {
+    /// Fails in a forked child, before it waits for anything.
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let message = "queries cannot be run after fork; open or connect again in the child";
+        Err(Error::new(ErrorCode::Closed, message))
+    }
+
     /// The runtime of the threads.
     pub(super) fn handle(&self) -> Result<&tokio::runtime::Handle> {
+        self.check_process()?;
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime.handle());
         }
@@ -211,8 +228,12 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // The last handle may be dropped by async code, where waiting is not allowed.
-        if let Some(runtime) = self.runtime.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        if self.check_process().is_err() {
+            // Its threads are the parent's, and would be waited for.
+            let _leaked = ManuallyDrop::new(runtime);
+        } else {
+            // The last handle may be dropped by async code, where waiting is not allowed.
             runtime.shutdown_background();
         }
     }

@@ -492,6 +492,13 @@ fn forks() {
     let attached = ConnectOptions::new().attach(Attach::Require).connect(&socket).unwrap();
     let snapshot = client.snapshot().unwrap();
     let table = client.table("t").unwrap();
+    let statement = attached.prepare("SELECT id FROM t WHERE id > $1").unwrap();
+    // Its threads are the parent's, of every engine that a query has started.
+    let own = Cache::open(child::directory().join("own")).unwrap();
+    for cache in [&attached, &own] {
+        cache.sql("SELECT count(*) FROM generate_series(1, 100000)", &[]).unwrap().concat().unwrap();
+    }
+    let begun = attached.sql("SELECT * FROM t", &[]).unwrap();
     let code = fork(|| {
         let refusal = |error: pillion::Error| {
             let text = format!("{error:#}");
@@ -508,6 +515,11 @@ fn forks() {
             table.append(numbered([ROWS])).is_err_and(refusal),
             snapshot.tables().is_err_and(refusal),
             attached.sync().is_err_and(refusal),
+            attached.sql("SELECT 1", &[]).is_err_and(refusal),
+            attached.prepare("SELECT 1").is_err_and(refusal),
+            statement.execute(&[3.into()]).is_err_and(refusal),
+            begun.concat().is_err_and(refusal),
+            own.sql("SELECT 1", &[]).is_err_and(refusal),
             // What is mapped can be read on.
             attached.table("t").unwrap().get(3).unwrap().is_some(),
             // A connection of its own is well.
@@ -515,8 +527,12 @@ fn forks() {
                 .attach(Attach::Never)
                 .connect(&socket)
                 .is_ok_and(|own| own.version().is_ok()),
+            ConnectOptions::new()
+                .attach(Attach::Require)
+                .connect(&socket)
+                .is_ok_and(|own| own.sql("SELECT * FROM t", &[]).is_ok_and(|rows| rows.concat().is_ok())),
         ];
-        drop(snapshot);
+        drop((snapshot, statement, own));
         i32::try_from(checks.iter().position(|is_right| !is_right).map_or(0, |position| position + 1))
             .unwrap()
     });
