@@ -43,6 +43,7 @@ pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         session,
+        greeted_by: Instant::now().checked_add(shared.options.handshake_timeout),
         writer: Mutex::new(FrameWriter::new(stream.try_clone()?)),
         turns: Mutex::new(Turns { reader: Some(reader), ..Turns::default() }),
         handed_over: Condvar::new(),
@@ -62,6 +63,8 @@ pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::
 struct Connection {
     shared: Arc<Shared>,
     session: Session,
+    /// When the client must have said hello.
+    greeted_by: Option<Instant>,
     writer: Mutex<FrameWriter>,
     turns: Mutex<Turns>,
     handed_over: Condvar,
@@ -220,21 +223,28 @@ impl Connection {
     fn end(&self) {
         let mut turns = self.turns.lock();
         turns.ended = true;
+        let mut waiting = Vec::new();
         for lane in &mut turns.lanes {
-            lane.waiting.clear();
+            waiting.extend(lane.waiting.drain(..));
             lane.waiting_len = 0;
         }
         drop(turns);
         self.handed_over.notify_all();
-        if !self.shared.stopping.load(Ordering::SeqCst) {
+        let unanswered = Error::new(ErrorCode::Unavailable, "the connection ended");
+        for task in waiting {
+            self.session.refuse(task.number, &unanswered);
+        }
+        if self.shared.stopping.load(Ordering::SeqCst) {
+            // Nobody will send the rest of them, and calls under way may wait for the tables that they hold.
+            self.session.abandon_uploads();
+        } else {
             self.session.end();
             drop(self.writer.lock().shut_down());
         }
     }
 
     fn receive(&self, reader: &mut FrameReader, frame: &mut Frame) -> io::Result<()> {
-        let timeout = self.shared.options.handshake_timeout;
-        let deadline = if self.session.is_greeted() { None } else { Instant::now().checked_add(timeout) };
+        let deadline = self.greeted_by.filter(|_| !self.session.is_greeted());
         reader.receive_into(frame, deadline).map_err(io::Error::other)
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
     pub(super) uploads: HashMap<u64, HeldUpload>,
     reserved_uploads: usize,
+    /// Whether the client sends no more.
+    is_abandoning: bool,
     /// By numbers of our own: a client may give one number to many requests.
     running: HashMap<u64, Running>,
     next_task: u64,
@@ -50,6 +52,8 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Running {
     request: u64,
+    /// Whether it belongs to an upload that was begun.
+    uploads: bool,
     is_cancelled: bool,
     canceller: Option<Canceller>,
     gifts: Vec<Gift>,
@@ -131,10 +135,11 @@ impl Held {
         }
     }
 
-    /// A request is worked on from now; gives the number by which all others here know it.
-    pub(super) fn begin(&mut self, request: u64) -> u64 {
+    /// A request is worked on from now; gives the number by which all others here know it. `uploads`: it belongs to an
+    /// upload that was begun.
+    pub(super) fn begin(&mut self, request: u64, uploads: bool) -> u64 {
         self.next_task += 1;
-        self.running.insert(self.next_task, Running { request, ..Running::default() });
+        self.running.insert(self.next_task, Running { request, uploads, ..Running::default() });
         self.next_task
     }
 
@@ -150,16 +155,30 @@ impl Held {
     /// The answer to a request is ready. If it is an error, or the request was cancelled, nobody learns what it gave.
     pub(super) fn end(&mut self, task: u64, is_error: bool) -> Released {
         let Some(running) = self.running.remove(&task) else { return Released::default() };
+        let mut released = Released::default();
         if running.is_cancelled || is_error {
-            return self.release(&running.gifts);
-        }
-        if !running.gifts.is_empty() {
+            released = self.release(&running.gifts);
+        } else if !running.gifts.is_empty() {
             self.given.push_back((running.request, running.gifts));
             if self.given.len() > GIVEN_MAX {
                 self.given.pop_front();
             }
         }
-        Released::default()
+        released.uploads.extend(self.take_abandoned());
+        released
+    }
+
+    /// The client sends no more: lets go of its uploads, at once or when the last call of one has been answered.
+    pub(super) fn abandon_uploads(&mut self) -> Released {
+        self.is_abandoning = true;
+        Released { uploads: self.take_abandoned(), ..Released::default() }
+    }
+
+    fn take_abandoned(&mut self) -> Vec<HeldUpload> {
+        if !self.is_abandoning || self.running.values().any(|running| running.uploads) {
+            return Vec::new();
+        }
+        self.uploads.drain().map(|(_, held)| held).collect()
     }
 
     /// Nobody waits for the answer to a request.
@@ -252,7 +271,7 @@ mod tests {
     fn what_a_cancelled_request_gave_is_taken_back_whenever_it_is_cancelled() {
         let mut held = Held::default();
         // After the answer.
-        let task = held.begin(1);
+        let task = held.begin(1, false);
         held.hold_statement(task, Arc::new(Nothing)).unwrap();
         held.give(task, Gift::Lease(7));
         assert!(held.end(task, false).leases.is_empty());
@@ -261,14 +280,14 @@ mod tests {
         assert!(held.statements.is_empty());
         assert!(held.cancel(1).leases.is_empty(), "once");
         // Before it.
-        let task = held.begin(2);
+        let task = held.begin(2, false);
         assert!(held.cancel(2).leases.is_empty());
         held.hold_statement(task, Arc::new(Nothing)).unwrap();
         held.give(task, Gift::Lease(8));
         assert_eq!(held.end(task, false).leases, [8]);
         assert!(held.statements.is_empty());
         // Never.
-        let task = held.begin(3);
+        let task = held.begin(3, false);
         held.hold_statement(task, Arc::new(Nothing)).unwrap();
         assert!(held.end(task, false).leases.is_empty());
         assert!(held.cancel(99).leases.is_empty(), "a request that never was");
@@ -278,7 +297,7 @@ mod tests {
     #[test]
     fn what_an_error_would_have_given_is_taken_back() {
         let mut held = Held::default();
-        let task = held.begin(1);
+        let task = held.begin(1, false);
         held.hold_statement(task, Arc::new(Nothing)).unwrap();
         held.give(task, Gift::Lease(7));
         assert_eq!(held.end(task, true).leases, [7]);
@@ -289,7 +308,7 @@ mod tests {
     fn work_on_a_cancelled_request_is_ended() {
         let mut held = Held::default();
         let early = Canceller::new(None);
-        let task = held.begin(1);
+        let task = held.begin(1, false);
         held.can_cancel(task, &early);
         drop(held.cancel(1));
         assert!(early.is_cancelled());
@@ -297,12 +316,12 @@ mod tests {
         held.can_cancel(task, &late);
         assert!(late.is_cancelled(), "cancelled before it could be ended");
         let other = Canceller::new(None);
-        let task = held.begin(2);
+        let task = held.begin(2, false);
         held.can_cancel(task, &other);
         drop(held.end(task, false));
         drop(held.cancel(2));
         assert!(!other.is_cancelled(), "its work was done");
-        let task = held.begin(3);
+        let task = held.begin(3, false);
         held.can_cancel(task, &other);
         drop(held.clear());
         assert!(other.is_cancelled(), "the client is gone");
@@ -312,7 +331,7 @@ mod tests {
     fn requests_of_one_number_are_ended_together() {
         let mut held = Held::default();
         let cancellers = [Canceller::new(None), Canceller::new(None), Canceller::new(None)];
-        let tasks: Vec<u64> = cancellers.iter().map(|_| held.begin(5)).collect();
+        let tasks: Vec<u64> = cancellers.iter().map(|_| held.begin(5, false)).collect();
         for (task, canceller) in tasks.iter().zip(&cancellers) {
             held.can_cancel(*task, canceller);
         }

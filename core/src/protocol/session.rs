@@ -126,7 +126,9 @@ impl Session {
 
     /// A request has come: from now on it can be cancelled. Gives the number with which it is answered.
     pub(super) fn begin(&self, frame: &Frame) -> u64 {
-        self.held.lock().begin(frame.request)
+        use Call as C;
+        let completes = matches!(Call::from_number(frame.call), Some(C::Write | C::Finish));
+        self.held.lock().begin(frame.request, completes)
     }
 
     /// The answer to a request that was begun.
@@ -146,6 +148,11 @@ impl Session {
         let released = self.held.lock().end(task, true);
         self.give_back(&released.leases);
         Answer::error(error)
+    }
+
+    /// The client sends no more: uploads are let go of, once no call is under way that may complete one.
+    pub(super) fn abandon_uploads(&self) {
+        let _released = self.held.lock().abandon_uploads();
     }
 
     /// The client is gone: ends its queries and lets go of what it held.

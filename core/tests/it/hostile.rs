@@ -143,6 +143,20 @@ fn half_a_frame_and_silence_end_the_connection() {
     });
 }
 
+/// Each of its calls is answered, and none of them is the one that it must begin with.
+#[test]
+fn who_never_says_hello_is_let_go_whatever_else_it_says() {
+    beside_others(IMPATIENT, |socket, _| {
+        let mut client = RawClient::silent(socket);
+        let calls = std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(IMPATIENT.timeout_ms / 4));
+            sent(&mut client, &RawClient::frame(2, 0, 1, &map! {}.encode()));
+            client.receive()
+        });
+        assert!(calls.take(20).any(|answer| answer.is_none()), "it is still there");
+    });
+}
+
 #[test]
 fn a_length_above_the_limit_ends_the_connection() {
     beside_others(Settings::default(), |socket, _| {
