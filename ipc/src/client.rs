@@ -35,8 +35,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn break_off(&self, inbox: &mut Inbox, cause: &str) {
-        inbox.broken.get_or_insert_with(|| cause.to_owned());
+    fn break_off(&self, inbox: &mut Inbox, error: CallError) {
+        inbox.broken.get_or_insert(error);
         self.is_broken.store(true, Ordering::Release);
     }
 }
@@ -48,8 +48,8 @@ struct Inbox {
     reader: Option<FrameReader>,
     /// Calls under way: few, so that looking through them is quicker than hashing.
     calls: Vec<Pending>,
-    /// Why no more answers will come.
-    broken: Option<String>,
+    /// Why no more answers will come; what calls under way fail with.
+    broken: Option<CallError>,
 }
 
 /// What came for a call and was not taken yet.
@@ -74,6 +74,8 @@ pub enum CallError {
     NotSent(String),
     /// The request was sent and the connection broke before its answer came.
     Lost(String),
+    /// The request was sent, and the other end answered with something that is no frame.
+    Garbled(String),
     /// The deadline passed before the answer came.
     Timeout,
     /// This process is a fork of the one that made the connection.
@@ -85,6 +87,7 @@ impl fmt::Display for CallError {
         match self {
             Self::NotSent(cause) => write!(f, "the connection is broken ({cause}); the request was not sent"),
             Self::Lost(cause) => write!(f, "the connection broke ({cause}) before the answer came"),
+            Self::Garbled(cause) => write!(f, "what came is no answer of a sidecar ({cause})"),
             Self::Timeout => f.write_str("the deadline passed before the answer came"),
             Self::Forked => f.write_str("a connection cannot be used after fork; connect again in the child"),
         }
@@ -148,9 +151,10 @@ impl Client {
 }
 
 fn not_sent(inbox: &Inbox) -> CallError {
-    CallError::NotSent(
-        inbox.broken.clone().unwrap_or_else(|| "the other end takes no more requests".to_owned()),
-    )
+    CallError::NotSent(match &inbox.broken {
+        Some(CallError::Lost(cause) | CallError::Garbled(cause)) => cause.clone(),
+        _ => "the other end takes no more requests".to_owned(),
+    })
 }
 
 /// A call under way. Dropping it forgets its answer.
@@ -178,7 +182,7 @@ impl Call {
                 // Who reads finds out when it has done.
                 shared.is_broken.store(true, Ordering::Release);
             } else {
-                shared.break_off(&mut shared.inbox.lock(), &cause);
+                shared.break_off(&mut shared.inbox.lock(), CallError::Lost(cause.clone()));
                 drop(writer.shut_down());
                 shared.arrived.notify_all();
             }
@@ -189,7 +193,7 @@ impl Call {
     /// The next frame of the answer; blocks until it is there or the deadline has passed.
     ///
     /// # Errors
-    /// [`CallError::Lost`], [`CallError::Timeout`].
+    /// [`CallError::Lost`], [`CallError::Garbled`], [`CallError::Timeout`].
     pub fn receive(&self, deadline: Option<Instant>) -> Result<Frame, CallError> {
         let shared = &self.shared;
         let mut inbox = shared.inbox.lock();
@@ -197,8 +201,8 @@ impl Call {
             if let Some(frame) = inbox.call(self.request).and_then(|call| call.frames.pop_front()) {
                 return Ok(frame);
             }
-            if let Some(cause) = &inbox.broken {
-                return Err(CallError::Lost(cause.clone()));
+            if let Some(error) = &inbox.broken {
+                return Err(error.clone());
             }
             let Some(mut reader) = inbox.reader.take() else {
                 // Another thread reads for all; it wakes everyone when it hands over.
@@ -241,7 +245,10 @@ impl Call {
                 }
                 Err(ReceiveError::Timeout) => Err(CallError::Timeout),
                 Err(error) => {
-                    shared.break_off(&mut inbox, &error.to_string());
+                    let cause = error.to_string();
+                    let is_garbage = matches!(error, ReceiveError::Frame(_));
+                    let broken = if is_garbage { CallError::Garbled(cause) } else { CallError::Lost(cause) };
+                    shared.break_off(&mut inbox, broken);
                     // The other end must not go on holding what nobody will ask for.
                     drop(reader.shut_down());
                     Ok(None)

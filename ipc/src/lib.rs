@@ -24,4 +24,4 @@ pub use client::{Call, CallError, Client};
 pub use frame::{FRAME_BODY_MAX, FRAME_HEADER_LEN, Flags, Frame, FrameDecoder, FrameError, Head};
 pub use halves::{FrameReader, FrameWriter, ReceiveError};
 pub use peer::PeerCredentials;
-pub use socket::{BindError, Listener, SOCKET_MODE, SOCKET_PATH_MAX, connect};
+pub use socket::{BindError, ConnectError, Listener, SOCKET_MODE, SOCKET_PATH_MAX, connect};

@@ -3,17 +3,16 @@
 use std::fmt;
 use std::fs::{Permissions, TryLockError};
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket as uds;
+use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, UnixAddr};
 
 use crate::lock::{FileId, Lock};
 
@@ -57,13 +56,7 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PathTooLong(path) => {
-                write!(
-                    f,
-                    "the socket path {} is longer than {SOCKET_PATH_MAX} bytes; choose a shorter one",
-                    path.display()
-                )
-            }
+            Self::PathTooLong(path) => too_long(path, f),
             Self::InUse(path) => write!(f, "another process listens on {}", path.display()),
             Self::NotASocket(path) => {
                 write!(f, "{} exists and is no socket; remove it or choose another path", path.display())
@@ -80,6 +73,44 @@ impl std::error::Error for BindError {
             _ => None,
         }
     }
+}
+
+/// Why there is no connection to a socket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The path is longer than [`SOCKET_PATH_MAX`].
+    PathTooLong(PathBuf),
+    /// Something that is no socket has its name.
+    NotASocket(PathBuf),
+    /// The operating system refused, at the last attempt.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PathTooLong(path) => too_long(path, f),
+            Self::NotASocket(path) => {
+                write!(f, "{} is no socket; name the one that the sidecar listens on", path.display())
+            }
+            Self::Io(path, error) => write!(f, "no sidecar answers on {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn too_long(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let path = path.display();
+    write!(f, "the socket path {path} is longer than {SOCKET_PATH_MAX} bytes; choose a shorter one")
 }
 
 impl Listener {
@@ -137,8 +168,10 @@ impl Listener {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return failed(error),
         }
-        match UnixStream::connect(path) {
+        match try_connect(path) {
             Ok(_) => Err(BindError::InUse(path.to_owned())),
+            // Somebody listens who lets nobody in.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
             // Nobody listens, or the socket is gone already.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
@@ -157,11 +190,9 @@ impl Listener {
     /// From now on clients are refused; a thread in [`accept`](Self::accept) comes back with an error.
     ///
     /// # Errors
-    /// Those of duplicating the descriptor.
+    /// Those of the operating system.
     pub fn refuse(&self) -> io::Result<()> {
-        // Shutting down is the same call for all sockets, but the standard library has it for streams only.
-        let socket = UnixStream::from(OwnedFd::from(self.listener.try_clone()?));
-        socket.shutdown(Shutdown::Both)
+        Ok(socket::shutdown(self.listener.as_raw_fd(), Shutdown::Both)?)
     }
 
     /// Waits for a client. Running out of descriptors or memory is waited out, not reported.
@@ -195,25 +226,48 @@ fn is_short_of_means(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Connects to a socket; until `deadline` it waits for one that is not there yet or not listening yet.
+/// Connects to a socket; until `deadline` it waits for one that is not there yet, not listening yet, or not letting in
+/// more clients yet.
 ///
 /// # Errors
-/// The last error of the operating system when the deadline has passed.
-pub fn connect(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
-    loop {
-        let name = path.to_fs_name::<GenericFilePath>()?;
-        match uds::Stream::connect(name) {
-            Ok(stream) => return Ok(UnixStream::from(OwnedFd::from(stream))),
-            Err(error) => {
-                let is_starting =
-                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-                if !is_starting || Instant::now() >= deadline {
-                    return Err(error);
-                }
-            }
-        }
-        std::thread::sleep(CONNECT_PAUSE);
+/// [`ConnectError`]; what can be waited for when the deadline has passed, all else at once.
+pub fn connect(path: &Path, deadline: Instant) -> Result<UnixStream, ConnectError> {
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return Err(ConnectError::PathTooLong(path.to_owned()));
     }
+    loop {
+        match try_connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_no_socket(path) => {
+                return Err(ConnectError::NotASocket(path.to_owned()));
+            }
+            Err(error) if !can_be_waited_for(&error) || Instant::now() >= deadline => {
+                return Err(ConnectError::Io(path.to_owned(), error));
+            }
+            Err(_) => std::thread::sleep(CONNECT_PAUSE),
+        }
+    }
+}
+
+/// Never blocks, also where more clients wait to be let in than the system allows: their number says nothing of whether
+/// the one that listens is alive. (The library that binds takes that state for a connection under way.)
+fn try_connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+fn can_be_waited_for(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::NotFound | K::ConnectionRefused | K::WouldBlock | K::Interrupted)
+}
+
+/// Whether there is something else. What vanished may come back as a socket.
+fn is_no_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.file_type().is_socket())
 }
 
 #[cfg(test)]
@@ -327,6 +381,38 @@ mod tests {
         let long = dir.path().join("x".repeat(SOCKET_PATH_MAX));
         let error = Listener::bind(&long, SOCKET_MODE).unwrap_err();
         assert!(matches!(error, BindError::PathTooLong(_)), "{error}");
+    }
+
+    #[test]
+    fn connecting_says_at_once_what_no_waiting_mends() {
+        let dir = tempfile::tempdir().unwrap();
+        let far = Instant::now() + Duration::from_secs(3600);
+        let long = dir.path().join("x".repeat(SOCKET_PATH_MAX));
+        assert!(matches!(connect(&long, far), Err(ConnectError::PathTooLong(_))));
+        let file = dir.path().join("notes.txt");
+        std::fs::File::create(&file).unwrap();
+        assert!(matches!(connect(&file, far), Err(ConnectError::NotASocket(_))));
+        assert!(matches!(connect(&file.join("x"), far), Err(ConnectError::Io(..))));
+    }
+
+    #[test]
+    fn one_that_lets_nobody_in_keeps_nobody_waiting_beyond_the_deadline() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("full.sock");
+        let stuck = UnixListener::bind(&path).unwrap();
+        socket::listen(&stuck, socket::Backlog::new(1).unwrap()).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match connect(&path, soon()) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, ConnectError::Io(_, error) if error.kind() == io::ErrorKind::WouldBlock));
+        assert!(matches!(Listener::check(&path), Err(BindError::InUse(_))));
+        assert!(matches!(Listener::bind(&path, SOCKET_MODE), Err(BindError::InUse(_))));
+        drop(stuck.accept().unwrap());
+        connect(&path, soon()).unwrap();
     }
 
     #[test]

@@ -109,9 +109,10 @@ impl Cache {
     /// [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers;
-    /// [`PermissionDenied`](ErrorCode::PermissionDenied) if it does not let this user in;
-    /// [`Unsupported`](ErrorCode::Unsupported) if it speaks no protocol that this client does.
+    /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers in time. At once
+    /// [`PermissionDenied`](ErrorCode::PermissionDenied) if this user may not open the socket, or the sidecar does not let
+    /// it in; [`InvalidArgument`](ErrorCode::InvalidArgument) if the path is no socket or too long;
+    /// [`Unsupported`](ErrorCode::Unsupported) if what answers speaks no protocol that this client does.
     #[cfg(feature = "sidecar")]
     pub fn connect(socket: impl AsRef<Path>, deadline: std::time::Duration) -> Result<Self> {
         super::connect::ConnectOptions::new().deadline(deadline).connect(socket)

@@ -111,6 +111,10 @@ impl ConnectOptions {
             // The sidecar may be able to read what this process cannot.
             Err(error) => {
                 tracing::warn!(%error, "not attached");
+                // A connection that is for answers has shared memory for them.
+                drop(remote);
+                let (remote, _) =
+                    Remote::connect(socket.as_ref(), self.dir.as_deref(), false, self.deadline)?;
                 Ok(Cache { backend: Arc::new(remote) })
             }
         }

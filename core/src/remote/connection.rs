@@ -1,5 +1,7 @@
 //! A connection to a sidecar that is made again when it breaks.
 
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Condvar, Mutex};
-use pillion_ipc::{CallError, Client, Flags, Frame};
+use pillion_ipc::{CallError, Client, ConnectError, Flags, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +24,8 @@ use crate::protocol::{
 
 /// How long to wait for a sidecar at least.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// How long to wait before a sidecar is greeted again that went before it answered.
+const GREETING_PAUSE: Duration = Duration::from_millis(10);
 
 /// Uploads of one client at a time; a sidecar takes no more of a connection.
 const UPLOADS_MAX: usize = 8;
@@ -359,30 +363,85 @@ fn tell(client: &Client, call: Call, request: &impl Serialize) {
     }
 }
 
-/// Connects, agrees on a version of the protocol, and shares what can be shared.
+/// A connection that can be used, what is shared over it, and what the sidecar said of itself.
+type Greeting = (Client, Shared, HelloReply);
+
+/// Connects, agrees on a version of the protocol, and shares what can be shared. A sidecar that goes before it has answered
+/// is waited for as one that is not there yet: another one comes in its place.
 fn greet(
     place: &Place,
     seen: Option<Version>,
     deadline: Instant,
     write_timeout: Duration,
-) -> Result<(Client, Shared, HelloReply)> {
-    let Place { socket, dir, attach } = place;
-    let unavailable = |error: std::io::Error| {
-        Error::new(ErrorCode::Unavailable, format!("no sidecar answers on {}: {error}", socket.display()))
-            .with_source(error)
+) -> Result<Greeting> {
+    let failed =
+        |code, error: &dyn fmt::Display| Error::new(code, format!("{}: {error}", place.socket.display()));
+    loop {
+        let stream = pillion_ipc::connect(&place.socket, deadline).map_err(not_connected)?;
+        // A sidecar that does not read is as good as gone.
+        let limited = stream.set_write_timeout(Some(write_timeout.max(PATIENCE_MIN)));
+        let client = limited.and_then(|()| Client::new(stream));
+        let client = client.map_err(|error| failed(ErrorCode::Io, &error).with_source(error))?;
+        let unanswered = match greet_over(client, place, seen, deadline) {
+            Ok(greeting) => return Ok(greeting),
+            Err(Ungreeted::Refused(error)) => return Err(error),
+            Err(Ungreeted::Unanswered(error)) => error,
+        };
+        let code = match &unanswered {
+            CallError::Timeout => ErrorCode::Timeout,
+            CallError::Garbled(_) => ErrorCode::Unsupported,
+            _ if Instant::now() < deadline => {
+                std::thread::sleep(GREETING_PAUSE);
+                continue;
+            }
+            _ => ErrorCode::Unavailable,
+        };
+        return Err(failed(code, &unanswered));
+    }
+}
+
+fn not_connected(error: ConnectError) -> Error {
+    let code = match &error {
+        ConnectError::PathTooLong(_) | ConnectError::NotASocket(_) => ErrorCode::InvalidArgument,
+        ConnectError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            ErrorCode::PermissionDenied
+        }
+        _ => ErrorCode::Unavailable,
     };
-    let stream = pillion_ipc::connect(socket, deadline).map_err(unavailable)?;
-    // A sidecar that does not read is as good as gone.
-    stream.set_write_timeout(Some(write_timeout.max(PATIENCE_MIN))).map_err(unavailable)?;
-    let client = Client::new(stream).map_err(unavailable)?;
-    let refused = |error: CallError| {
-        let code = if error == CallError::Timeout { ErrorCode::Timeout } else { ErrorCode::Unavailable };
-        Error::new(code, format!("{}: {error}", socket.display()))
-    };
-    let call = |call, body: &[u8]| -> Result<(Vec<u8>, pillion_ipc::Call)> {
-        let pending = client.begin().map_err(refused)?;
-        send(&pending, call, body).map_err(refused)??;
-        let answer = receive(&pending, deadline).map_err(refused)??;
+    Error::new(code, error.to_string()).with_source(error)
+}
+
+/// Why a connection that was made is of no use.
+enum Ungreeted {
+    /// There was no answer.
+    Unanswered(CallError),
+    /// The answer was no, or none that this client can do anything with.
+    Refused(Error),
+}
+
+impl From<CallError> for Ungreeted {
+    fn from(error: CallError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+impl From<Error> for Ungreeted {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The first calls of a connection.
+fn greet_over(
+    client: Client,
+    place: &Place,
+    seen: Option<Version>,
+    deadline: Instant,
+) -> Result<Greeting, Ungreeted> {
+    let call = |call, body: &[u8]| -> Result<(Vec<u8>, pillion_ipc::Call), Ungreeted> {
+        let pending = client.begin()?;
+        send(&pending, call, body)??;
+        let answer = receive(&pending, deadline)??;
         Ok((answer, pending))
     };
     let hello =
@@ -393,13 +452,13 @@ fn greet(
             "{} answers in protocol {}, which this client does not speak",
             reply.server, reply.protocol
         );
-        return Err(Error::new(ErrorCode::Unsupported, message));
+        return Err(Error::new(ErrorCode::Unsupported, message).into());
     }
-    if let Some(dir) = dir {
+    if let Some(dir) = &place.dir {
         reply.dir = dir.display().to_string();
     }
     let files = reply.identity.and_then(|identity| FilesView::find(Path::new(&reply.dir), identity));
-    let share = Share { memory: !(*attach && files.is_some()), files: files.is_some() };
+    let share = Share { memory: !(place.attach && files.is_some()), files: files.is_some() };
     let (answer, pending) = call(Call::Share, &encode(&share)?)?;
     let ShareReply { memory } = decode(&answer)?;
     let arena = match pending.take_descriptor() {

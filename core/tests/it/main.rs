@@ -47,6 +47,8 @@ mod real_data;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod recorded;
 mod recovery;
+#[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
+mod restarts;
 mod small_memory;
 #[cfg(feature = "sidecar")]
 mod through_socket;
