@@ -7,6 +7,7 @@ mod fold;
 mod merge;
 mod opening;
 mod plan;
+mod replaced;
 mod show;
 mod write;
 

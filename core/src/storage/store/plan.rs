@@ -10,6 +10,7 @@ use arrow::compute::filter_record_batch;
 use super::change::{Ready, Rows};
 use super::committer::Committer;
 use super::dropped;
+use super::replaced::{Replaced, visit_keys};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::edit::Edit;
@@ -19,9 +20,6 @@ use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
 use crate::storage::table::{Context, TableState, Under};
 use crate::storage::tail::{KeyColumn, RowsRecord, encode_rows, map_rows};
-
-/// Keys of new segments that are looked up together.
-const KEYS_AT_A_TIME: usize = 1024;
 
 /// What a commit does.
 pub(super) struct Plan<'a> {
@@ -37,6 +35,8 @@ pub(super) struct Plan<'a> {
     bulk: HashMap<u64, Vec<Arc<SegmentHandle>>>,
     /// Tables with more than one change.
     repeated: BTreeSet<u64>,
+    /// What many rows take the place of, as it was looked up before.
+    replaced: HashMap<u64, Replaced>,
     fresh: BTreeSet<u64>,
 }
 
@@ -48,7 +48,13 @@ enum Step {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(before: &State, ready: &[Ready], context: Context<'a>) -> Self {
+    /// Nothing so far. `replaced`: what many rows take the place of, for those of which it is known.
+    pub(super) fn new(
+        before: &State,
+        ready: &[Ready],
+        replaced: HashMap<u64, Replaced>,
+        context: Context<'a>,
+    ) -> Self {
         let mut seen = BTreeSet::new();
         let repeated = ready.iter().filter_map(Ready::table).filter(|&table| !seen.insert(table)).collect();
         let mut state = before.clone();
@@ -62,6 +68,7 @@ impl<'a> Plan<'a> {
             written: HashMap::new(),
             bulk: HashMap::new(),
             repeated,
+            replaced,
             fresh: BTreeSet::new(),
         }
     }
@@ -158,7 +165,7 @@ impl<'a> Plan<'a> {
         let current = self.table(table)?.clone();
         let is_empty = current.segments.is_empty() && current.tails.is_empty();
         let has_keys = !current.shape.primary_key.is_empty() && !is_empty;
-        let mut deleted: HashMap<u64, DeletedRows> = HashMap::new();
+        let mut deleted = HashMap::new();
         let mut in_tail = Vec::new();
         if upsert {
             if self.steps.iter().any(|step| step.is_of(table)) {
@@ -167,23 +174,15 @@ impl<'a> Plan<'a> {
                     "so many rows of a table must come before its other changes in a commit",
                 ));
             }
-            self.visit_keys(new, |_, _, keys| {
-                for under in self.under(table, keys)? {
-                    match under {
-                        Under::Nothing => {}
-                        Under::Tail(tail, row) => {
-                            in_tail.extend(current.tails[tail].index.clone().map(|index| (index, row)));
-                        }
-                        Under::Segment(segment, _, row) => {
-                            deleted.entry(segment).or_default().insert(row);
-                        }
-                    }
-                }
-                Ok(())
-            })?;
+            let known = self.replaced.remove(&table).filter(|known| known.is_of(&current));
+            let found = match known.filter(|_| !self.repeated.contains(&table)) {
+                Some(found) => found,
+                None => Replaced::find(&current, new, |keys| self.under(table, keys))?,
+            };
+            (deleted, in_tail) = (found.deleted, found.in_tail);
         } else if has_keys && self.repeated.contains(&table) {
             // They were not compared with the table when they were written, as other changes of this commit come before.
-            self.visit_keys(new, |segment, first, keys| {
+            visit_keys(new, |segment, first, keys| {
                 let is_there = self.present(table, keys, &self.under(table, keys)?);
                 let Some(row) = is_there.iter().position(|&is_there| is_there) else { return Ok(()) };
                 let open = segment.open()?;
@@ -214,25 +213,6 @@ impl<'a> Plan<'a> {
         }
         if !in_tail.is_empty() {
             self.steps.push(Step::DeleteInTail(in_tail));
-        }
-        Ok(())
-    }
-
-    /// Calls `visit` with all keys of new segments, some at a time: the segment, the number of the first row, and the keys.
-    fn visit_keys(
-        &self,
-        new: &NewSegments,
-        mut visit: impl FnMut(&SegmentHandle, usize, &KeyColumn) -> Result<()>,
-    ) -> Result<()> {
-        for segment in new.segments() {
-            let open = segment.open()?;
-            for first in (0..open.rows()).step_by(KEYS_AT_A_TIME) {
-                let mut keys = KeyColumn::default();
-                for row in first..open.rows().min(first + KEYS_AT_A_TIME) {
-                    keys.push(&open.key_at(row)?);
-                }
-                visit(segment, first, &keys)?;
-            }
         }
         Ok(())
     }

@@ -292,6 +292,33 @@ fn rows_that_change_while_they_are_moved_are_there_once() {
     assert_eq!(content(store), Some(all.into_iter().collect()));
 }
 
+/// Looking keys up may take seconds and read from the disk, and syncs and the heartbeat need the committer too.
+#[test]
+fn many_rows_are_looked_up_while_others_commit() {
+    let dir = scratch();
+    let first = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    first.create_table(shape(), SystemTime::now(), &mut rows(0..10)).unwrap();
+    first.close(false).unwrap();
+    drop(first);
+    let store: Arc<OnceLock<Store>> = Arc::default();
+    let free: Arc<std::sync::Mutex<Vec<bool>>> = Arc::default();
+    let vfs = FaultyVfs::before_mapping({
+        let (store, free) = (store.clone(), free.clone());
+        move || {
+            if let Some(store) = store.get() {
+                free.lock().unwrap().push(store.committer.try_lock().is_some());
+            }
+        }
+    });
+    let store = store.get_or_init(|| open(dir.path(), Arc::new(vfs)).unwrap());
+    let table = store.state().table("numbers").unwrap().shape.id;
+    upsert(store, table, 5..100_000);
+    let free = free.lock().unwrap().clone();
+    assert!(free.len() > 1, "the old segment and the new ones are mapped: {free:?}");
+    assert!(!free.contains(&false), "{free:?}");
+    assert_eq!(content(store), Some((0..100_000).collect()));
+}
+
 /// A reader reads manifest and log one after the other; the owner may remove in between what the manifest needs.
 #[test]
 fn a_reader_that_the_owner_overtakes_reads_again() {

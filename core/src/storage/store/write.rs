@@ -11,6 +11,7 @@ use super::change::{Change, Incoming, Ready, Rows};
 use super::committer::{Committer, MANIFESTS_KEPT};
 use super::merge::is_full;
 use super::plan::Plan;
+use super::replaced::Replaced;
 use super::{Store, dropped};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
@@ -262,8 +263,9 @@ impl Store {
         // Who moves rows knows nothing of rows of segments that are deleted in bulk.
         let _still =
             ready.iter().any(Ready::replaces_in_bulk).then(|| (self.hurry(), self.maintenance.lock()));
+        let replaced = self.look_up_replaced(&ready)?;
         let mut committer = self.writing()?;
-        let committed = self.log_locked(&mut committer, &ready, as_of);
+        let committed = self.log_locked(&mut committer, &ready, replaced, as_of);
         if self.is_due(&committer) {
             self.wake();
         }
@@ -285,11 +287,13 @@ impl Store {
         &self,
         committer: &mut Committer,
         ready: &[Ready],
+        replaced: HashMap<u64, Replaced>,
         as_of: SystemTime,
     ) -> Result<Arc<State>> {
         self.grow_indexes(committer, ready)?;
         let before = committer.newest().clone();
-        let mut plan = Plan::new(&before, ready, self.context(committer, before.version.sequence + 1));
+        let context = self.context(committer, before.version.sequence + 1);
+        let mut plan = Plan::new(&before, ready, replaced, context);
         let planned = ready.iter().try_for_each(|change| plan.add(change, as_of));
         let result = planned.and_then(|()| self.carry_out(committer, &mut plan));
         match result {

@@ -30,6 +30,10 @@ pub(crate) struct Fault {
     pub(crate) reach: Reach,
 }
 
+/// No fault.
+const NEVER: Fault =
+    Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
+
 /// Operations that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -45,6 +49,7 @@ struct Plan {
     done: AtomicUsize,
     fault: Fault,
     meanwhile: Option<Meanwhile>,
+    mapping: Option<Meanwhile>,
 }
 
 impl std::fmt::Debug for Plan {
@@ -66,7 +71,23 @@ impl FaultyVfs {
 
     /// A file system with this fault.
     pub(crate) fn with(fault: Fault) -> Self {
-        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile: None }) }
+        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile: None, mapping: None }) }
+    }
+
+    /// Nothing fails, and before a segment is mapped something happens.
+    pub(crate) fn before_mapping(action: impl Fn() + Send + Sync + 'static) -> Self {
+        let mapping: Meanwhile = Box::new(move |_| {
+            action();
+            Ok(())
+        });
+        Self {
+            plan: Arc::new(Plan {
+                done: AtomicUsize::new(0),
+                fault: NEVER,
+                meanwhile: None,
+                mapping: Some(mapping),
+            }),
+        }
     }
 
     /// Nothing fails, and before files below a folder of this name are listed, made or synced something happens.
@@ -83,10 +104,8 @@ impl FaultyVfs {
     pub(crate) fn meanwhile_or_fail(
         action: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let fault =
-            Fault { errno: 0, first: usize::MAX, count: 0, writes_half: false, reach: Reach::Everything };
         let meanwhile: Option<Meanwhile> = Some(Box::new(action));
-        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile }) }
+        Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault: NEVER, meanwhile, mapping: None }) }
     }
 
     /// Whether the fault was reached.
@@ -172,6 +191,7 @@ impl Vfs for FaultyVfs {
 
     fn map(&self, path: &Path) -> io::Result<Region> {
         self.plan.touch()?;
+        self.plan.mapping.as_ref().map_or(Ok(()), |action| action(path))?;
         OsVfs.map(path)
     }
 
