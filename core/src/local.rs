@@ -17,7 +17,7 @@ use crate::api::table::TableInfo;
 use crate::api::value::Value;
 use crate::api::version::{Freshness, Tier, Version};
 use crate::storage::{
-    Files, Follower, Found, History, PREFETCHED_KEYS, Prefetch, State, Store, TableState, key,
+    Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, State, Store, TableState, key,
 };
 
 /// Where the newest state comes from.
@@ -299,11 +299,7 @@ fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
     });
     let parts = segments.chain(table.tail_parts()?.into_iter().map(Ok));
     let batches = parts.flat_map(move |part| {
-        let read = part.and_then(|part| table_state.read_part(&part, None, sequence, &projection, &schema));
-        match read {
-            Ok(batches) => batches.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        }
+        part.map_or_else(Pieces::from, |part| table_state.pieces(&part, None, sequence, &projection, &schema))
     });
     let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
     Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))

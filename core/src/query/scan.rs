@@ -131,13 +131,12 @@ impl ExecutionPlan for ScanExec {
         let (projection, output) = (self.projection.clone(), schema.clone());
         let output_rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         let (table, sequence) = (self.table.clone(), self.version.sequence);
-        let slices = batches.into_iter().flat_map(move |part| {
-            match table.read_part(&part.part, Some(part.rows), sequence, &projection, &schema) {
-                Ok(batches) => {
-                    batches.into_iter().flat_map(|batch| slices(&batch, batch_rows)).map(Ok).collect()
-                }
-                Err(error) => vec![Err(external(error))],
-            }
+        let pieces = batches
+            .into_iter()
+            .flat_map(move |part| table.pieces(&part.part, Some(part.rows), sequence, &projection, &schema));
+        let slices = pieces.flat_map(move |batch| match batch {
+            Ok(batch) => slices(&batch, batch_rows).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(external(error))],
         });
         let slices = slices.inspect(move |slice| count(&output_rows, slice));
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))

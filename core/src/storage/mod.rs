@@ -54,5 +54,5 @@ pub(crate) use segment::{Segment, SegmentHandle, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;
 pub(crate) use state::State;
 pub(crate) use store::{Change, Incoming, Store, Sync};
-pub(crate) use table::{Found, PREFETCHED_KEYS, Part, Prefetch, TableShape, TableState};
+pub(crate) use table::{Found, PREFETCHED_KEYS, Part, Pieces, Prefetch, TableShape, TableState};
 pub(crate) use tail::KeyColumn;

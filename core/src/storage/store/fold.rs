@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-
 use super::Store;
 use super::committer::Committer;
 use super::merge::segments_to_rewrite;
@@ -157,12 +155,7 @@ impl Store {
         }
         let schema = &table.shape.schema;
         let all: Vec<usize> = (0..schema.fields().len()).collect();
-        let mut rows = parts.iter().flat_map(|part| -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
-            match table.read_part(part, None, sequence, &all, schema) {
-                Ok(batches) => Box::new(batches.into_iter().map(Ok)),
-                Err(error) => Box::new(std::iter::once(Err(error))),
-            }
-        });
+        let mut rows = parts.iter().flat_map(|part| table.pieces(part, None, sequence, &all, schema));
         let load = self.load(&table.shape, Duplicates::Unique);
         Load { pace: Some(&self.pace), ..load }.run(&mut rows)
     }

@@ -2,6 +2,7 @@
 
 mod conform;
 mod find;
+mod pieces;
 mod prefetch;
 mod scan;
 mod segments;
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use self::find::{Found, Under};
+pub(crate) use self::pieces::Pieces;
 pub(crate) use self::prefetch::{PREFETCHED_KEYS, Prefetch};
 pub(crate) use self::scan::Part;
 pub(crate) use self::segments::Segments;

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::buffer::{BooleanBuffer, Buffer};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::TableState;
+use super::pieces::Pieces;
 use crate::api::error::{Error, Result};
 use crate::storage::format::BATCH_ROWS;
 use crate::storage::segment::SegmentHandle;
@@ -18,8 +19,6 @@ use crate::storage::tail::{JOINED_BATCHES, TailView};
 const SMALL_BATCH_ROWS: usize = 4096;
 /// Of batches with fewer rows than this each row is copied by itself.
 const GATHERED_ROWS: usize = 32;
-/// Up to so many stretches of live rows are handed out as slices of their batch, more as one copy.
-const SLICES_MAX: usize = 16;
 
 /// Rows that are read together.
 #[derive(Clone, Debug)]
@@ -119,7 +118,7 @@ impl TableState {
         }
     }
 
-    /// The rows of a range of a part that are live at a sequence, with some of their columns.
+    /// The rows of a range of a part that are live at a sequence, with some of their columns, all at once.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
@@ -131,6 +130,29 @@ impl TableState {
         projection: &[usize],
         schema: &SchemaRef,
     ) -> Result<Vec<RecordBatch>> {
+        self.pieces(part, rows, sequence, projection, schema).collect()
+    }
+
+    /// As [`read_part`](Self::read_part), piece by piece as they are asked for.
+    pub(crate) fn pieces(
+        &self,
+        part: &Part,
+        rows: Option<Range<usize>>,
+        sequence: u64,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Pieces {
+        self.try_pieces(part, rows, sequence, projection, schema).unwrap_or_else(Pieces::from)
+    }
+
+    fn try_pieces(
+        &self,
+        part: &Part,
+        rows: Option<Range<usize>>,
+        sequence: u64,
+        projection: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<Pieces> {
         match part {
             Part::Segment { segment, batch } => {
                 let open = segment.open()?;
@@ -138,29 +160,31 @@ impl TableState {
                 let range = rows.unwrap_or_else(|| 0..read.num_rows());
                 let live = self.live_rows(segment, *batch, sequence)?;
                 let read = read.slice(range.start, range.len());
-                live_parts(read, live.map(|live| live.slice(range.start, range.len())))
+                Ok(Pieces::of(read, live.map(|live| live.slice(range.start, range.len()))))
             }
             Part::Tail { tail, batches } => {
                 let view = &self.tails[*tail];
                 let rows = view.rows_of(batches.clone())?.len();
                 if rows < GATHERED_ROWS * batches.len() {
                     let live = view.gather_live(batches.clone(), sequence, projection, schema)?;
-                    return Ok(if live.num_rows() == 0 { Vec::new() } else { vec![live] });
+                    let is_empty = live.num_rows() == 0;
+                    return Ok(if is_empty { Vec::new() } else { vec![live] }.into());
                 }
                 let mut parts = Vec::new();
                 for number in batches.clone() {
                     let live = view.live_mask(view.rows_of(number..number + 1)?, sequence);
-                    parts.extend(live_parts(project(&view.batch(number)?.rows, projection, schema)?, live)?);
+                    let rows = project(&view.batch(number)?.rows, projection, schema)?;
+                    parts.extend(Pieces::of(rows, live).collect::<Result<Vec<_>>>()?);
                 }
-                if parts.len() < 2 {
-                    return Ok(parts);
+                if batches.len() > 1 && parts.len() > 1 {
+                    parts = vec![concat_batches(schema, &parts).map_err(failed)?];
                 }
-                Ok(vec![concat_batches(schema, &parts).map_err(failed)?])
+                Ok(parts.into())
             }
             Part::Joined { tail, batches } => {
                 let view = &self.tails[*tail];
                 let live = view.live_mask(view.rows_of(batches.clone())?, sequence);
-                live_parts(project(view.joined(batches.clone())?, projection, schema)?, live)
+                Ok(Pieces::of(project(view.joined(batches.clone())?, projection, schema)?, live))
             }
         }
     }
@@ -195,16 +219,6 @@ impl TableState {
         }
         Ok(live.map(|live| BooleanBuffer::new(Buffer::from_vec(live), first, len)))
     }
-}
-
-/// The live rows of a batch: as they are where no row is deleted, as slices where few stretches are left.
-fn live_parts(batch: RecordBatch, live: Option<BooleanBuffer>) -> Result<Vec<RecordBatch>> {
-    let Some(live) = live else { return Ok(vec![batch]) };
-    let stretches: Vec<(usize, usize)> = live.set_slices().take(SLICES_MAX + 1).collect();
-    if stretches.len() <= SLICES_MAX {
-        return Ok(stretches.into_iter().map(|(start, end)| batch.slice(start, end - start)).collect());
-    }
-    Ok(vec![filter_record_batch(&batch, &BooleanArray::from(live)).map_err(failed)?])
 }
 
 /// Batches of a tail in parts of a size that is well to read, small ones together.
