@@ -41,12 +41,12 @@ pub fn whole(bench: &mut Bench, ways: &Ways, [whole, pass]: [Subject; 2]) -> Res
     bench.row(pass, SCANS, |row| ways.enter(row, |cache| Ok(WholePass::new(cache.table(Points::NAME)?))))
 }
 
-/// A whole table that changed a little.
+/// A whole table that changed a little, and every byte of it.
 ///
 /// # Errors
-/// The cache refuses, nothing is in its log, or the row fails.
-pub fn whole_replaced(bench: &mut Bench, points: Points) -> Result<()> {
-    if !bench.wants(&[workload::WHOLE_REPLACED]) {
+/// The cache refuses, nothing was replaced, or a row fails.
+pub fn whole_replaced(bench: &mut Bench, [whole, pass]: [Subject; 2], points: Points) -> Result<()> {
+    if !bench.wants(&[whole, pass]) {
         return Ok(());
     }
     let batches = points.batches()?;
@@ -59,18 +59,17 @@ pub fn whole_replaced(bench: &mut Bench, points: Points) -> Result<()> {
         )
         .into());
     }
-    bench.row(workload::WHOLE_REPLACED, SCANS, |row| {
-        ways.enter(row, |cache| Ok(Whole::new(cache.table(Points::NAME)?)))
-    })?;
+    bench.row(whole, SCANS, |row| ways.enter(row, |cache| Ok(Whole::new(cache.table(Points::NAME)?))))?;
+    bench.row(pass, SCANS, |row| ways.enter(row, |cache| Ok(WholePass::new(cache.table(Points::NAME)?))))?;
     ways.end()
 }
 
-/// A whole table that was just opened, and one that is not in memory either.
+/// A whole table that was just opened, one that is not in memory either, and every byte of that.
 ///
 /// # Errors
 /// The cache refuses, or a row fails.
-pub fn whole_first(bench: &mut Bench, [first, cold]: [Subject; 2], points: Points) -> Result<()> {
-    if !bench.wants(&[first, cold]) {
+pub fn whole_first(bench: &mut Bench, [first, cold, cold_pass]: [Subject; 3], points: Points) -> Result<()> {
+    if !bench.wants(&[first, cold, cold_pass]) {
         return Ok(());
     }
     let stored = Stored::create()?;
@@ -82,6 +81,12 @@ pub fn whole_first(bench: &mut Bench, [first, cold]: [Subject; 2], points: Point
     })?;
     bench.row(cold, FIRSTS, |row| {
         let with = |row: Row, opened: Opened| row.with(opened.name(), WholeFirst::cold(dir.path(), opened));
+        Ok(Opened::ALL.into_iter().fold(row, with))
+    })?;
+    bench.row(cold_pass, FIRSTS, |row| {
+        let with = |row: Row, opened: Opened| {
+            row.with(opened.name(), WholeFirst::cold(dir.path(), opened).with_pass())
+        };
         Ok(Opened::ALL.into_iter().fold(row, with))
     })
 }
@@ -108,7 +113,9 @@ pub fn large_table(
         whole(bench, &ways, [workload::WHOLE_LARGE, workload::WHOLE_PASS_LARGE])?;
         ways.end()?;
     }
-    whole_first(bench, [workload::WHOLE_FIRST_LARGE, workload::WHOLE_COLD_LARGE], points)
+    whole_replaced(bench, [workload::WHOLE_REPLACED_LARGE, workload::WHOLE_REPLACED_PASS_LARGE], points)?;
+    let subjects = [workload::WHOLE_FIRST_LARGE, workload::WHOLE_COLD_LARGE, workload::WHOLE_COLD_PASS_LARGE];
+    whole_first(bench, subjects, points)
 }
 
 /// Opening a cache.

@@ -40,8 +40,10 @@ fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let echo = Echo::start()?;
     lookups_and_queries(&mut bench, points, dir.path(), &echo)?;
-    rows::whole_replaced(&mut bench, points)?;
-    rows::whole_first(&mut bench, [workload::WHOLE_FIRST, workload::WHOLE_COLD], points)?;
+    let replaced = [workload::WHOLE_REPLACED, workload::WHOLE_REPLACED_PASS];
+    rows::whole_replaced(&mut bench, replaced, points)?;
+    let first = [workload::WHOLE_FIRST, workload::WHOLE_COLD, workload::WHOLE_COLD_PASS];
+    rows::whole_first(&mut bench, first, points)?;
     if let Some(points) = large {
         rows::large_table(&mut bench, points, &echo, |row| {
             let file = dir.path().join("large.sqlite");

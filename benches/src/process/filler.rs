@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use pillion::Cache;
+use pillion::CacheOptions;
 
 use super::{DIRECTORY, Process, ROWS, say_ready};
 use crate::Result;
@@ -12,8 +12,9 @@ use crate::data::Points;
 pub(super) const ROLE: &str = "filler";
 /// Rows of a commit.
 pub const FILL_ROWS: u64 = 1_000;
-/// Commits: rows are moved out of the log from 262,144 on.
-pub const FILL_COMMITS: u64 = 250;
+/// Commits, at full speed. Rows are moved out of the log from 262,144 on, and commits wait for that when there are
+/// 1,048,576 or 96 MiB of them: what comes faster than it is moved fills the log.
+pub const FILL_COMMITS: u64 = 1_000;
 
 /// Upserts into the table of the cache in `dir`, in another process, until the log is nearly full, and kills that process.
 /// The keys are among the first of `points`.
@@ -31,14 +32,16 @@ pub fn fill_and_kill(dir: &Path, points: Points) -> Result<()> {
 /// In the process.
 pub(super) fn play(dir: &Path) -> Result<()> {
     let rows = std::env::var(ROWS)?.parse()?;
-    let cache = Cache::open(dir)?;
+    // Nothing is moved before the log is half full.
+    let cache = CacheOptions::new().compaction_throughput(1).open(dir)?;
     let table = cache.table(Points::NAME)?;
     let points = Points::new(rows);
     for change in points.changes(FILL_COMMITS, FILL_ROWS.min(rows))? {
         table.upsert(change)?;
     }
-    if table.info()?.logged_rows == 0 {
-        return Err("nothing is in the log".into());
+    let logged = table.info()?.logged_rows;
+    if logged < FILL_COMMITS * FILL_ROWS.min(rows) / 2 {
+        return Err(format!("{logged} rows are in the log: it is not full").into());
     }
     say_ready()?;
     // It waits to be killed.

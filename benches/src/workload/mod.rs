@@ -9,6 +9,7 @@ mod restart;
 mod stored;
 mod stream;
 mod upsert;
+mod upsert_together;
 mod ways;
 mod whole;
 
@@ -22,6 +23,7 @@ pub use restart::Restart;
 pub use stored::Stored;
 pub use stream::{Streamed, read_for, read_until, stream, stream_paced};
 pub use upsert::{Upsert, change, keys};
+pub use upsert_together::UpsertTogether;
 pub use ways::{
     ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL,
     ROUND_TRIP, Ways, lookup_goal,
@@ -109,6 +111,12 @@ pub const WHOLE_REPLACED: Subject = Subject {
     name: "whole table, 1 % replaced",
     state: "scan to the last batch, warm; 1 % of the rows, at random, replaced by 10 commits of upserts",
 };
+/// A whole table that changed a little, and its bytes.
+pub const WHOLE_REPLACED_PASS: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte, 1 % replaced",
+    state: "as above, and one pass over every byte",
+};
 /// A whole table that nobody has read yet.
 pub const WHOLE_FIRST: Subject = Subject {
     figure: "P6",
@@ -120,6 +128,12 @@ pub const WHOLE_COLD: Subject = Subject {
     figure: "P6",
     name: "whole table, cold",
     state: "as whole table, first, and its files out of the page cache",
+};
+/// A whole table that is not in memory, and its bytes.
+pub const WHOLE_COLD_PASS: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte, cold",
+    state: "as above, and one pass over every byte",
 };
 /// A whole table of ten times the rows.
 pub const WHOLE_LARGE: Subject =
@@ -141,6 +155,24 @@ pub const WHOLE_COLD_LARGE: Subject = Subject {
     figure: "P6",
     name: "whole table, cold, large",
     state: "as whole table, cold, 10,000,000 rows",
+};
+/// A whole table of ten times the rows that is not in memory, and its bytes.
+pub const WHOLE_COLD_PASS_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte, cold, large",
+    state: "as above, and one pass over every byte",
+};
+/// A whole table of ten times the rows that changed a little.
+pub const WHOLE_REPLACED_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, 1 % replaced, large",
+    state: "as whole table, 1 % replaced, 10,000,000 rows",
+};
+/// A whole table of ten times the rows that changed a little, and its bytes.
+pub const WHOLE_REPLACED_PASS_LARGE: Subject = Subject {
+    figure: "P6",
+    name: "whole table, every byte, 1 % replaced, large",
+    state: "as above, and one pass over every byte",
 };
 /// Opening a cache.
 pub const OPEN: Subject = Subject {

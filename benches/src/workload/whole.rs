@@ -113,6 +113,8 @@ pub struct WholeFirst {
     dir: PathBuf,
     opened: Opened,
     is_cold: bool,
+    /// Whether every byte of it is passed over, too.
+    passes: bool,
     taken: Vec<RecordBatch>,
     table: Option<Table>,
     cache: Option<Cache>,
@@ -123,12 +125,27 @@ impl WholeFirst {
     /// Takes the table of the cache in `dir`, which nobody owns.
     pub fn new(dir: impl Into<PathBuf>, opened: Opened) -> Self {
         let dir = dir.into();
-        Self { dir, opened, is_cold: false, taken: Vec::new(), table: None, cache: None, sidecar: None }
+        Self {
+            dir,
+            opened,
+            is_cold: false,
+            passes: false,
+            taken: Vec::new(),
+            table: None,
+            cache: None,
+            sidecar: None,
+        }
     }
 
     /// As [`new`](Self::new), with nothing of the cache's files in memory.
     pub fn cold(dir: impl Into<PathBuf>, opened: Opened) -> Self {
         Self { is_cold: true, ..Self::new(dir, opened) }
+    }
+
+    /// The same, and then passes over every byte of it, once.
+    #[must_use]
+    pub fn with_pass(self) -> Self {
+        Self { passes: true, ..self }
     }
 }
 
@@ -150,6 +167,9 @@ impl Contestant for WholeFirst {
     fn call(&mut self, _: u64, sink: &mut impl Sink) -> Result<()> {
         self.taken = take(self.table.as_ref().ok_or("nothing is open")?)?;
         sink.int(rows(&self.taken));
+        if self.passes {
+            sink.int(black_box(pass(&self.taken).sum).cast_signed());
+        }
         Ok(())
     }
 

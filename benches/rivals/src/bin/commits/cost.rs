@@ -7,7 +7,7 @@ use pillion_benches::Result;
 use pillion_benches::bench::Bench;
 use pillion_benches::data::Points;
 use pillion_benches::harness::{Plan, Subject};
-use pillion_benches::workload::{CALLS, Upsert};
+use pillion_benches::workload::{CALLS, Upsert, UpsertTogether};
 use pillion_benches_rivals::sqlite;
 
 use super::Size;
@@ -21,6 +21,12 @@ const ONE: Subject = Subject {
     state: "upsert of one row that is there, table of 200,000 rows; SQLite: INSERT OR REPLACE, write-ahead log",
 };
 const MANY: Subject = Subject { figure: "", name: "commit, 1,000 rows", state: "as above, 1,000 rows" };
+
+const TOGETHER: Subject = Subject {
+    figure: "",
+    name: "commits of several threads",
+    state: "upserts of one row by each of 1, 4 and 16 threads at the same time, `always`, until the last is durable",
+};
 
 pub(super) fn cost(bench: &mut Bench, size: &Size) -> Result<()> {
     let points = Points::new(ROWS.min(size.points.rows()));
@@ -42,5 +48,12 @@ pub(super) fn cost(bench: &mut Bench, size: &Size) -> Result<()> {
                 .with("SQLite, OFF", rival("OFF")?))
         })?;
     }
-    Ok(())
+    let changes = points.changes(1_000, 1)?;
+    bench.row(TOGETHER, plan, |row| {
+        let together = |writers| UpsertTogether::new(points, Durability::Always, &changes, writers);
+        Ok(row
+            .with("1 thread", together(1)?)
+            .with("4 threads", together(4)?)
+            .with("16 threads", together(16)?))
+    })
 }

@@ -21,7 +21,7 @@ const CLEAN: &str = "closed";
 const SUBJECT_KILLED: Subject = Subject {
     figure: "P13",
     name: "restart, killed",
-    state: "open and first get; kill -9 with 250 commits of 1,000 rows in the log; the second: ten times the data",
+    state: "open and first get; kill -9 right after 1,000 commits of 1,000 rows at full speed; the second: ten times the data",
 };
 const SUBJECT_CLEAN: Subject = Subject {
     figure: "P13",
@@ -34,7 +34,8 @@ pub(super) fn restarts(bench: &mut Bench, size: &Size) -> Result<()> {
     let plan = Plan { round_calls_min: 1, ..plan };
     // The same rows in both tables, so that they give the same answers.
     let changed = Points::new(size.points.rows());
-    bench.set("rows in the log of who was killed", &(FILL_COMMITS * FILL_ROWS));
+    bench
+        .set("rows that came before the kill, half of them in the log at least", &(FILL_COMMITS * FILL_ROWS));
     bench.row(SUBJECT_KILLED, plan, |row| {
         Ok(row
             .with(KILLED, Restart::killed(size.points, changed)?)
