@@ -74,6 +74,10 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn add(&mut self, change: &Ready, as_of: SystemTime) -> Result<()> {
+        // It may have been dropped by a commit that was logged since the change was prepared, and that nobody sees yet.
+        if let Some(table) = change.table().filter(|_| !matches!(change, Ready::Define { .. })) {
+            self.table(table)?;
+        }
         match change {
             Ready::Insert { shape, rows: Rows::Inline(rows), upsert } => {
                 self.insert(shape.id, rows, *upsert)?;

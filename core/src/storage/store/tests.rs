@@ -923,3 +923,55 @@ fn indexes_of_tails_that_ended_in_the_log_are_removed_when_it_was_read() {
     upsert(&store, 0, [8]);
     assert_eq!(followed(&follower), [7, 8]);
 }
+
+/// What was dropped by a commit that nobody sees yet cannot be changed, nor dropped again, and who tries is told so.
+#[test]
+fn a_table_that_is_being_dropped_is_not_there_for_other_writers() {
+    const DROPPED: u64 = 0;
+    const OTHER: u64 = 1;
+    type Changes = for<'a> fn(Incoming<'a>) -> Vec<Change<'a>>;
+    // The rows come when the table was looked for in what readers see.
+    let attempts: [Changes; 4] = [
+        |rows| vec![Change::Replace { table: DROPPED, rows }],
+        |rows| vec![Change::Truncate { table: DROPPED }, Change::Append { table: OTHER, rows }],
+        |rows| vec![Change::Drop { table: DROPPED }, Change::Append { table: OTHER, rows }],
+        |rows| {
+            let keys = KeyColumn::default();
+            let nothing = Change::Delete { table: DROPPED, keys, invalidates: false };
+            vec![nothing, Change::Append { table: OTHER, rows }]
+        },
+    ];
+    for (number, changes) in attempts.into_iter().enumerate() {
+        let dir = scratch();
+        let store: Arc<OnceLock<Store>> = Arc::default();
+        let armed: Arc<AtomicBool> = Arc::default();
+        let attempt: Arc<Mutex<Option<JoinHandle<Result<Version>>>>> = Arc::default();
+        let vfs = FaultyVfs::meanwhile("log", {
+            let (store, armed, attempt) = (store.clone(), armed.clone(), attempt.clone());
+            move || {
+                // The drop is logged and not durable yet.
+                if !armed.swap(false, Ordering::Relaxed) {
+                    return;
+                }
+                let (store, is_late) = (store.clone(), Arc::<AtomicBool>::default());
+                let looked = is_late.clone();
+                let change = move || {
+                    let mut rows = rows(7..9).inspect(|_| looked.store(true, Ordering::Relaxed));
+                    store.get().unwrap().write(changes(&mut rows), SystemTime::now())
+                };
+                *attempt.lock() = Some(std::thread::Builder::new().spawn(change).unwrap());
+                assert!(wait_for(&is_late, Duration::from_secs(20)));
+            }
+        });
+        let store = store.get_or_init(|| open(dir.path(), Arc::new(vfs)).unwrap());
+        store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
+        let other = TableShape::keyed("other", schema(), 0);
+        store.create_table(other, SystemTime::now(), &mut rows(0..3)).unwrap();
+        armed.store(true, Ordering::Relaxed);
+        let dropped = write(store, Change::Drop { table: DROPPED }).unwrap();
+        let refused = attempt.lock().take().unwrap().join().unwrap().unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::TableNotFound, "attempt {number}: {refused:?}");
+        assert_eq!(store.newest_logged().unwrap().version, dropped, "attempt {number} changed nothing");
+        assert_eq!(store.state().table("other").unwrap().rows, 3);
+    }
+}
