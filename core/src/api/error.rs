@@ -76,7 +76,7 @@ codes! {
     TableExists = 103 => Request;
     /// The call needs a primary key and the table has none.
     NoPrimaryKey = 104 => Request;
-    /// The key has the wrong number of parts or a part of the wrong type.
+    /// The key has the wrong number of parts or a part of the wrong type, or is too long for a row.
     InvalidKey = 105 => Request;
     /// Two rows carry the same primary key.
     DuplicateKey = 106 => Request;

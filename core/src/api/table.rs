@@ -96,6 +96,7 @@ impl Table {
     ///
     /// # Errors
     /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey) if a key comes twice or is there already;
+    /// [`InvalidKey`](crate::ErrorCode::InvalidKey) if one has more than 4 MiB;
     /// [`NullKey`](crate::ErrorCode::NullKey), [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), errors of the
     /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.

@@ -124,7 +124,7 @@ pub(crate) struct TableRecord {
 }
 
 /// What the catalog knows of a segment file; enough to open it without reading anything but its directory.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SegmentRecord {
     /// Never used again for another segment; names its file.
     pub(crate) id: u64,
@@ -140,12 +140,12 @@ pub(crate) struct SegmentRecord {
     pub(crate) directory_len: u64,
     /// Checksum of its directory, which holds or covers the checksums of everything before it.
     pub(crate) directory_checksum: u64,
-    /// Smallest encoded key; empty without a primary key.
+    /// No encoded key is below it; empty without a primary key. See [`bounds`](super::bounds).
     #[serde(with = "serde_bytes")]
     pub(crate) min_key: Vec<u8>,
-    /// Largest encoded key; empty without a primary key.
+    /// No encoded key is above it; empty without a primary key, and `None` if nothing is known.
     #[serde(with = "serde_bytes")]
-    pub(crate) max_key: Vec<u8>,
+    pub(crate) max_key: Option<Vec<u8>>,
 }
 
 /// Body of a manifest: everything that the edits up to its sequence add up to.

@@ -34,6 +34,9 @@ use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::key::{Key, KeyParts};
 use crate::api::value::ValueRef;
 
+/// A row has an encoded key of at most so many bytes: the record of a commit that deletes it holds the key.
+pub(crate) const KEY_LEN_MAX: usize = 4 << 20;
+
 /// An encoded key; short ones live on the stack.
 pub(crate) type KeyBytes = SmallVec<[u8; 64]>;
 

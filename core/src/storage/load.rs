@@ -95,8 +95,8 @@ impl Load<'_> {
     ///
     /// # Errors
     /// [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), [`NullKey`](crate::ErrorCode::NullKey),
-    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey), [`DiskFull`](crate::ErrorCode::DiskFull),
-    /// [`Io`](crate::ErrorCode::Io), and what `batches` gives. Nothing stays on disk.
+    /// [`InvalidKey`](crate::ErrorCode::InvalidKey), [`DuplicateKey`](crate::ErrorCode::DuplicateKey),
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io), and what `batches` gives. Nothing stays on disk.
     pub(crate) fn run(&self, batches: &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<NewSegments> {
         let dir = self.files.table_dir(self.shape.id);
         let vfs = self.files.vfs.as_ref();
@@ -243,6 +243,10 @@ impl Output<'_> {
         };
         let before = writer.len();
         writer.write_batch(batch)?;
+        // Rows that are there already are moved whatever their keys are.
+        if !matches!(self.load.duplicates, Duplicates::Unique) {
+            self.load.shape.refuse_long_key(writer.longest_key())?;
+        }
         if let Some(pace) = self.load.pace {
             let written = writer.len() - before;
             self.unsynced += written;
@@ -278,10 +282,7 @@ impl Output<'_> {
 
     fn refuse_existing(&self, newest: &SegmentHandle, table: &TableState, sequence: u64) -> Result<()> {
         let record = newest.record();
-        let overlaps = |other: &Arc<SegmentHandle>| {
-            record.max_key >= other.record().min_key && other.record().max_key >= record.min_key
-        };
-        if table.tails.is_empty() && !table.segments.iter().any(overlaps) {
+        if table.tails.is_empty() && !table.segments.iter().any(|other| record.overlaps(other.record())) {
             return Ok(());
         }
         let segment = newest.open()?;
@@ -310,8 +311,7 @@ impl Output<'_> {
     }
 
     fn refuse_duplicates_between(&self, newest: &SegmentHandle, other: &SegmentHandle) -> Result<()> {
-        let (a, b) = (newest.record(), other.record());
-        if a.max_key < b.min_key || b.max_key < a.min_key {
+        if !newest.record().overlaps(other.record()) {
             return Ok(());
         }
         let (segment, other_segment) = (newest.open()?, other.open()?);

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod batch;
+mod bounds;
 #[cfg(test)]
 mod crash;
 mod deleted;

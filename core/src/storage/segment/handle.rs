@@ -85,7 +85,7 @@ impl SegmentHandle {
     /// Whether a key can be in it by its bounds.
     #[inline]
     pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
-        self.record.min_key.as_slice() <= key && key <= self.record.max_key.as_slice()
+        self.record.may_hold(key)
     }
 }
 

@@ -16,6 +16,7 @@ use super::directory::{BatchPositions, Directory, Section};
 use super::zones::ZoneMaps;
 use crate::api::error::{Error, Result};
 use crate::storage::batch::compact_views;
+use crate::storage::bounds;
 use crate::storage::edit::SegmentRecord;
 use crate::storage::format::{PAGE_LEN, SEGMENT_ALIGNMENT, align_up, checksum};
 use crate::storage::index;
@@ -46,6 +47,7 @@ pub(crate) struct SegmentWriter {
     hashes: Vec<u64>,
     min_key: KeyBytes,
     max_key: KeyBytes,
+    longest_key: usize,
     rows: u64,
 }
 
@@ -69,6 +71,7 @@ impl SegmentWriter {
             hashes: Vec::new(),
             min_key: KeyBytes::new(),
             max_key: KeyBytes::new(),
+            longest_key: 0,
             rows: 0,
         };
         writer.write(|writer| {
@@ -88,6 +91,11 @@ impl SegmentWriter {
     /// Rows written.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Bytes of the longest encoded key.
+    pub(crate) fn longest_key(&self) -> usize {
+        self.longest_key
     }
 
     /// Bytes written.
@@ -174,8 +182,8 @@ impl SegmentWriter {
             directory_offset: place.offset,
             directory_len: place.len,
             directory_checksum: checksum(&directory),
-            min_key: self.min_key.to_vec(),
-            max_key: self.max_key.to_vec(),
+            min_key: bounds::lower(&self.min_key),
+            max_key: bounds::upper(&self.max_key),
         };
         Ok((record, self.hashes))
     }
@@ -196,6 +204,7 @@ impl SegmentWriter {
             if self.hashes.is_empty() || bytes > self.max_key {
                 self.max_key.clone_from(&bytes);
             }
+            self.longest_key = self.longest_key.max(bytes.len());
             self.hashes.push(key::hash(&bytes));
         }
         Ok(())

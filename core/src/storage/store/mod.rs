@@ -361,6 +361,8 @@ fn dropped() -> Error {
 }
 
 #[cfg(test)]
+mod long_keys;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;

@@ -230,6 +230,7 @@ impl<'a> Plan<'a> {
             return self.log_rows(table, rows, KeyColumn::default(), Vec::new(), 0);
         }
         let mut keys = KeyColumn::of(rows, &shape.primary_key)?;
+        shape.refuse_long_key(keys.longest())?;
         let mut rows = rows.clone();
         if let Some(is_last) = last_of_keys(&keys) {
             if !upsert {

@@ -185,6 +185,7 @@ impl Store {
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
                 }
+                shape.refuse_long_key(keys.longest())?;
                 let keys = keys.distinct();
                 *inline_bytes += keys.bytes();
                 if invalidates { Ready::LetGo { shape, keys } } else { Ready::Delete { shape, keys } }

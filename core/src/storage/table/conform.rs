@@ -6,6 +6,7 @@ use arrow::util::display::array_value_to_string;
 
 use super::TableShape;
 use crate::api::error::{Error, ErrorCode, Result, suggestion};
+use crate::storage::key::KEY_LEN_MAX;
 
 impl TableShape {
     /// The batch with the table's columns in their order. `seen` counts the rows so far.
@@ -51,6 +52,24 @@ impl TableShape {
             ),
             Err(error) => error,
         }
+    }
+
+    /// Refuses an encoded key of so many bytes if that is too long for a row.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidKey`].
+    pub(crate) fn refuse_long_key(&self, len: usize) -> Result<()> {
+        if len <= KEY_LEN_MAX {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::InvalidKey,
+            format!(
+                "a key of `{}` has {len} bytes and may have {KEY_LEN_MAX}; shorten it, or choose another key, such as a \
+                 checksum of the text",
+                self.name
+            ),
+        ))
     }
 
     fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: u64) -> Result<()> {

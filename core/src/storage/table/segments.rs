@@ -18,7 +18,7 @@ impl Segments {
     /// These segments, oldest first.
     pub(crate) fn new(all: Vec<Arc<SegmentHandle>>) -> Self {
         let ends_stretch = |&end: &usize| match all.get(end) {
-            Some(next) => all[end - 1].record().max_key >= next.record().min_key,
+            Some(next) => !all[end - 1].record().is_below(&next.record().min_key),
             None => true,
         };
         let stretches = (1..=all.len()).filter(ends_stretch).collect();
@@ -33,9 +33,7 @@ impl Segments {
             let stretch = &self.all[start..self.stretches[number]];
             let candidate = match stretch {
                 [only] => only,
-                many => {
-                    many.get(many.partition_point(|segment| segment.record().max_key.as_slice() < key))?
-                }
+                many => many.get(many.partition_point(|segment| segment.record().is_below(key)))?,
             };
             candidate.may_hold(key).then_some(candidate)
         })
@@ -70,17 +68,8 @@ mod tests {
         let files = Files::new("/nowhere".into(), Arc::new(OsVfs));
         let shape = Arc::new(TableShape::keyed("t", Arc::new(Schema::empty()), 0));
         let handle = |(id, &(min, max)): (u64, &(u8, u8))| {
-            let record = SegmentRecord {
-                id,
-                run: 0,
-                rows: 1,
-                len: 0,
-                directory_offset: 0,
-                directory_len: 0,
-                directory_checksum: 0,
-                min_key: vec![min],
-                max_key: vec![max],
-            };
+            let (min_key, max_key) = (vec![min], (max < u8::MAX).then(|| vec![max]));
+            let record = SegmentRecord { id, rows: 1, min_key, max_key, ..SegmentRecord::default() };
             Arc::new(SegmentHandle::new(record, shape.clone(), files.clone()))
         };
         Segments::new((0..).zip(bounds).map(handle).collect())
@@ -94,6 +83,7 @@ mod tests {
             vec![(0, 3), (4, 9), (12, 20), (10, 30), (31, 31), (0, 99), (2, 4), (6, 8), (8, 8), (9, 9)],
             (0..40).map(|step| (2 * step, 2 * step + 1)).collect(),
             (0..40).map(|_| (3, 7)).collect(),
+            vec![(0, 3), (4, u8::MAX), (5, 6), (7, u8::MAX), (9, u8::MAX)],
             (0..40).rev().map(|step| (2 * step, 2 * step)).collect(),
         ] {
             let segments = segments(&bounds);

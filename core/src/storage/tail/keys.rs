@@ -74,6 +74,11 @@ impl KeyColumn {
         self.bytes.len()
     }
 
+    /// Bytes of the longest key.
+    pub(crate) fn longest(&self) -> usize {
+        (0..self.len()).map(|row| self.key(row).len()).max().unwrap_or_default()
+    }
+
     /// Adds an encoded key.
     pub(crate) fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);

@@ -184,7 +184,7 @@ pub(super) struct SegmentRecord {
     pub(super) directory_len: u64,
     pub(super) directory_checksum: u64,
     pub(super) min_key: ByteBuf,
-    pub(super) max_key: ByteBuf,
+    pub(super) max_key: Option<ByteBuf>,
 }
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ pub(super) struct Segment {
     pub(super) rows: RecordBatch,
     /// Its key index, and the columns of the key.
     index: Option<(Vec<u8>, Vec<usize>)>,
-    bounds: (Vec<u8>, Vec<u8>),
+    bounds: (Vec<u8>, Option<Vec<u8>>),
 }
 
 impl Segment {
@@ -39,7 +39,11 @@ impl Segment {
         check_zones(directory.zones.of(&bytes), &batches);
         assert_eq!(directory.index.is_some(), !key.is_empty());
         let index = directory.index.map(|index| (index.of(&bytes).to_vec(), key.to_vec()));
-        let segment = Self { rows, index, bounds: (record.min_key.to_vec(), record.max_key.to_vec()) };
+        let segment = Self {
+            rows,
+            index,
+            bounds: (record.min_key.to_vec(), record.max_key.as_ref().map(|key| key.to_vec())),
+        };
         if !key.is_empty() {
             // Every row of a small segment, about a thousand of a large one.
             let rows = segment.rows.num_rows();
@@ -53,7 +57,7 @@ impl Segment {
 
     /// The row with a key.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
-        if key < self.bounds.0.as_slice() || key > self.bounds.1.as_slice() {
+        if key < self.bounds.0.as_slice() || self.bounds.1.as_deref().is_some_and(|max| key > max) {
             return None;
         }
         let (index, columns) = self.index.as_ref()?;

@@ -1,5 +1,8 @@
 //! What the reader reads is what Pillion reads.
 
+use std::sync::Arc;
+
+use arrow::array::{BinaryArray, RecordBatch};
 use pillion::{Cache, TableDefinition};
 
 use super::session::{Session, define_varied, key, rows, varied};
@@ -53,6 +56,30 @@ fn upserted_and_deleted_rows() {
     session.reopen();
     let numbers = session.cache.table("numbers").unwrap();
     numbers.upsert(numbered(95..105)).unwrap();
+    session.look();
+}
+
+#[test]
+fn keys_that_are_longer_than_the_bounds_of_segments() {
+    let mut session = Session::new();
+    // Of those of nothing but FF there is no short bound above.
+    let rows = |numbers: std::ops::Range<u16>| {
+        let key =
+            |(first, number): (u8, u16)| [&[first; 3_000][..], format!("{number:04}").as_bytes()].concat();
+        let keys = numbers.flat_map(|number| [0, 7, 0xFF].map(|first| key((first, number))));
+        let keys = BinaryArray::from_iter_values(keys);
+        RecordBatch::try_from_iter([("key", Arc::new(keys) as _)]).unwrap()
+    };
+    let table = session.cache.define_table("long", TableDefinition::new(rows(0..50)).primary_key(["key"]));
+    let table = table.unwrap();
+    table.upsert(rows(40..60)).unwrap();
+    session.look();
+    // Enough for a segment.
+    table.upsert(rows(55..320)).unwrap();
+    session.cache.compact().unwrap();
+    let contents = session.look();
+    assert_eq!(contents.tables["long"].live_rows().len(), 960);
+    session.reopen();
     session.look();
 }
 
