@@ -34,6 +34,7 @@ macro_rules! __behaviours {
             }
             changes {
                 changes_lead_to_the_newest_rows
+                a_table_that_takes_the_place_of_another_begins_with_no_rows
                 without_commits_there_are_no_changes
                 deleted_keys_have_their_columns
                 a_keyless_table_tells_what_came

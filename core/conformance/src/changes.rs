@@ -90,6 +90,41 @@ pub fn without_commits_there_are_no_changes(session: &mut Session<'_>) -> Outcom
     Ok(())
 }
 
+/// Whoever followed a table that was dropped loses its rows when following another of its name.
+pub fn a_table_that_takes_the_place_of_another_begins_with_no_rows(session: &mut Session<'_>) -> Outcome {
+    session.define_keyed("t", "id", numbered(0..5))?;
+    let since = session.cache().version()?;
+    let mut model: BTreeMap<i64, String> = (0..5).map(|id| (id, format!("row {id}"))).collect();
+    session.writer().table("t")?.delete(0)?;
+    session.writer().drop_table("t")?;
+    session.define_keyed("t", "id", numbered(3..8))?;
+    session.upsert("t", numbered([9]))?;
+    session.cache();
+    let changes = session.table("t")?.changes(since)?;
+    let version = changes.version();
+    let changes = changes.concat()?;
+    let what: Vec<Value> = rows_of(&changes).into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(what, [vals!["truncate"], std::iter::repeat_n(Value::from("upsert"), 6).collect()].concat());
+    follow(&mut model, &changes);
+    assert_named(&session.table("t")?, &model);
+    // Who followed the table when it was there already is not told again.
+    session.upsert("t", numbered([10]))?;
+    session.cache();
+    let what = rows_of(&session.table("t")?.changes(version)?.concat()?);
+    assert_eq!(what.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), vals!["upsert"]);
+    // A subscription to the new one is told of it, too.
+    let mut subscription = session.table("t")?.subscribe(since);
+    let first = subscription.next(Duration::ZERO)?.map(|changes| rows_of(&changes)[0][0].clone());
+    assert_eq!(first, Some(Value::from("truncate")));
+    // An empty one has no rows either.
+    session.writer().drop_table("t")?;
+    session.define_keyed("t", "id", numbered([]))?;
+    session.cache();
+    follow(&mut model, &session.table("t")?.changes(version)?.concat()?);
+    assert!(model.is_empty());
+    Ok(())
+}
+
 /// Deleted keys come with their columns, of whatever types.
 pub fn deleted_keys_have_their_columns(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[

@@ -173,12 +173,14 @@ impl Table {
     /// of which may be null. `_change` is
     /// - `upsert`: the row is there, in the place of the one with its key if there is one;
     /// - `delete`: the row with this key is gone; only the columns of the key are set;
-    /// - `truncate`: all rows are gone; nothing is set.
+    /// - `truncate`: all rows are gone; nothing is set. With it the changes begin, too, if the table was defined after
+    ///   `since`: what is held may be the rows of a table that had its name before and was dropped.
     ///
     /// Whoever holds the rows of `since` and does this to them has the rows of the newest version. Within a commit, too, later
     /// rows come later. Rows of large loads are read from the cache's files as the answer is.
     ///
     /// # Errors
+    /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped: a new handle follows a table that has its name now.
     /// [`HistoryGone`](crate::ErrorCode::HistoryGone) if the log does not reach back to `since` any more: read the table
     /// anew ([`scan`](Self::scan) says its version), and see [`CacheOptions::history`](crate::CacheOptions::history).
     /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash or is of another cache.

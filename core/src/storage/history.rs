@@ -199,7 +199,8 @@ impl Reader<'_> {
                         Error::corrupt(file.path(), offset as u64, "edits not understood").with_source(error)
                     })?;
                     let data = RecordData { region: file.region(), offset: offset + record.data_offset() };
-                    for edit in edits.iter().filter(|edit| edit.table() == Some(self.table.shape.id)) {
+                    let id = self.table.shape.id;
+                    for edit in edits.iter().filter(|edit| is_of(edit, id)) {
                         self.edit(edit, sequence, data)?;
                     }
                 }
@@ -211,6 +212,8 @@ impl Reader<'_> {
 
     fn edit(&mut self, edit: &Edit, sequence: u64, data: RecordData<'_>) -> Result<()> {
         match edit {
+            // Who followed another table of its name may hold rows of that one.
+            Edit::DefineTable(_) => self.changes.push((sequence, Happened::Truncated)),
             Edit::AddSegments { segments, .. } => {
                 for record in segments {
                     let segment = self.segment(record)?;
@@ -242,5 +245,13 @@ impl Reader<'_> {
         let handle = SegmentHandle::new(record.clone(), self.table.shape.clone(), files);
         handle.open()?;
         Ok(Arc::new(handle))
+    }
+}
+
+/// Whether an edit defines or changes a table.
+fn is_of(edit: &Edit, table: u64) -> bool {
+    match edit {
+        Edit::DefineTable(record) => record.id == table,
+        edit => edit.table() == Some(table),
     }
 }
