@@ -85,7 +85,7 @@ pub fn many_old_rows_go(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Whoever follows a table with a primary key is told of the rows that go.
+/// Whoever follows a table with a primary key is told of the rows that go; without one, nothing names them.
 pub fn subscribers_are_told(session: &mut Session<'_>) -> Outcome {
     let definition = TableDefinition::new(events([(1, Some(30)), (2, Some(1))])).primary_key(["id"]);
     let table = session.define("t", definition.retain("at", 24 * HOUR))?;
@@ -96,6 +96,12 @@ pub fn subscribers_are_told(session: &mut Session<'_>) -> Outcome {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert_eq!((&changes[0][0], &changes[0][2]), (&Value::Str("delete".to_owned()), &Value::Int(1)));
     assert_eq!(session.table("t")?.info()?.freshness, freshness, "it is no news of the source");
+    let keyless = TableDefinition::new(events([(1, Some(30)), (2, Some(1))]));
+    session.define("keyless", keyless.retain("at", 24 * HOUR))?;
+    let since = session.cache().version()?;
+    session.compact()?;
+    assert_eq!(ids(session, "keyless")?, [2]);
+    assert_eq!(session.table("keyless")?.changes(since)?.concat()?.num_rows(), 0);
     Ok(())
 }
 

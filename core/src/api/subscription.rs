@@ -16,6 +16,8 @@ const PAUSE_MIN: Duration = Duration::from_micros(100);
 
 /// Changes of a table as they are committed. Made by [`Table::subscribe`].
 ///
+/// What is told and what is not says [`Table::changes`]: rows of tables without a primary key become too old in silence.
+///
 /// Nothing is held in the cache or the sidecar between two calls: a subscription that is forgotten costs nothing, and one
 /// that sleeps too long is told with [`HistoryGone`](crate::ErrorCode::HistoryGone).
 #[derive(Debug)]

@@ -166,7 +166,7 @@ impl Table {
         self.write(Change::Replace { table: self.id, rows: rows.into() })
     }
 
-    /// What was committed to the table after a version, deletes included, in the order of the commits, up to the newest
+    /// What was committed to the table after a version, deletes of rows by key included, in the order of the commits, up to the newest
     /// version, which is the [`version`](Batches::version) of the answer: ask for what follows that next time.
     ///
     /// The first two columns are `_change` (text) and `_sequence` (UInt64, the commit's); behind them come the table's, all
@@ -176,8 +176,12 @@ impl Table {
     /// - `truncate`: all rows are gone; nothing is set. With it the changes begin, too, if the table was defined after
     ///   `since`: what is held may be the rows of a table that had its name before and was dropped.
     ///
-    /// Whoever holds the rows of `since` and does this to them has the rows of the newest version. Within a commit, too, later
-    /// rows come later. Rows of large loads are read from the cache's files as the answer is.
+    /// Whoever holds the rows of `since` and does this to them has the rows of the newest version, with one exception: rows of
+    /// a table **without a primary key** that go because they are [too old](crate::TableDefinition::retain) are never told,
+    /// as nothing names them. Leave out what is older by yourself ([`TableInfo::retention`]), or read the table anew. With a
+    /// primary key they are told as deletes.
+    ///
+    /// Within a commit, too, later rows come later. Rows of large loads are read from the cache's files as the answer is.
     ///
     /// # Errors
     /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped: a new handle follows a table that has its name now.
@@ -188,7 +192,8 @@ impl Table {
         self.backend.changes(self.id, since)
     }
 
-    /// Goes on asking for [`changes`](Self::changes): batches as they are committed, from those after `since` on.
+    /// Goes on asking for [`changes`](Self::changes): batches as they are committed, from those after `since` on. Rows that
+    /// become too old are told of tables with a primary key only.
     pub fn subscribe(&self, since: Version) -> Subscription {
         Subscription::new(self.clone(), since)
     }
