@@ -27,9 +27,14 @@ impl Manifest {
     /// Writes the manifest and makes it durable.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`] or [`ErrorCode::Io`]; the manifests before it are untouched.
+    /// [`ErrorCode::DiskFull`] or [`ErrorCode::Io`], or [`ErrorCode::InvalidArgument`] for one that nobody would read; the
+    /// manifests before it are untouched.
     pub(crate) fn write(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-        let bytes = self.encode()?;
+        self.write_within(MANIFEST_BODY_MAX, vfs, dir)
+    }
+
+    fn write_within(&self, body_max: usize, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+        let bytes = self.encode(body_max)?;
         let unfinished = dir.join(UNFINISHED);
         let fail = |action: &str, error| Error::io(action, &unfinished, error);
         match vfs.remove(&unfinished) {
@@ -46,9 +51,19 @@ impl Manifest {
 
     /// magic 8 · format version 4 · zero 4 · incarnation 8 · sequence 8 · body length 8 · body checksum 8 ·
     /// zero 8 · checksum of the header 8 · body
-    fn encode(&self) -> Result<Vec<u8>> {
+    fn encode(&self, body_max: usize) -> Result<Vec<u8>> {
         let body = rmp_serde::to_vec_named(&self.catalog)
             .map_err(|error| Error::internal("cannot encode a manifest").with_source(error))?;
+        if body.len() > body_max {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "the list of all tables and positions has {} bytes; the limit is {body_max}: drop tables, or forget \
+                     positions of sources",
+                    body.len()
+                ),
+            ));
+        }
         let mut bytes = vec![0; MANIFEST_HEADER_LEN];
         bytes[..8].copy_from_slice(&MANIFEST_MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -129,4 +144,25 @@ pub(crate) fn newest(vfs: &dyn Vfs, dir: &Path) -> Result<Manifest> {
     Err(damage.unwrap_or_else(|| {
         Error::new(ErrorCode::NotACache, format!("{} holds no cache: it has no manifest", dir.display()))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::vfs::OsVfs;
+
+    #[test]
+    fn a_manifest_that_nobody_could_read_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |sequence, len: usize| {
+            let positions = [("source".to_owned(), vec![0; len].into())].into();
+            let catalog = CatalogRecord { positions, ..CatalogRecord::default() };
+            let version = Version { incarnation: 1, sequence };
+            Manifest { version, catalog }.write_within(1000, &OsVfs, dir.path())
+        };
+        write(1, 100).unwrap();
+        assert_eq!(write(2, 1000).unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert_eq!(OsVfs.list(dir.path()).unwrap(), ["manifest-1"]);
+        assert_eq!(newest(&OsVfs, dir.path()).unwrap().version.sequence, 1);
+    }
 }

@@ -160,10 +160,13 @@ impl Committer {
         })
     }
 
-    /// As [`poison_on_error`](Self::poison_on_error), but a full disk is found before anything is lost.
-    fn poison_unless_full<T>(&mut self, result: Result<T>) -> Result<T> {
+    /// As [`poison_on_error`](Self::poison_on_error), but a full disk is found before anything is lost, and so is what the
+    /// format has no room for.
+    fn poison_unless_clean<T>(&mut self, result: Result<T>) -> Result<T> {
         match result {
-            Err(error) if error.code() == ErrorCode::DiskFull => Err(error),
+            Err(error) if matches!(error.code(), ErrorCode::DiskFull | ErrorCode::InvalidArgument) => {
+                Err(error)
+            }
             result => self.poison_on_error(result),
         }
     }
@@ -262,7 +265,7 @@ impl Committer {
         if !self.log.is_empty() {
             let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
             let created = LogWriter::create(vfs, &dir, self.log.number() + 1);
-            let mut next = self.poison_unless_full(created)?;
+            let mut next = self.poison_unless_clean(created)?;
             let begun = next.begin(vfs, &dir, self.newest.version.sequence);
             self.poison_on_error(begun)?;
             self.older_logs += self.log.len();
@@ -281,7 +284,7 @@ impl Committer {
     /// A manifest was written, or was to be: removes what it and the one before it do not need.
     ///
     /// # Errors
-    /// Why it was not written; [`ErrorCode::Poisoned`] from then on for others unless the disk was full.
+    /// Why it was not written; [`ErrorCode::Poisoned`] from then on for others unless the disk was full or it was too large.
     pub(super) fn wrote_manifest(
         &mut self,
         files: &Files,
@@ -289,7 +292,7 @@ impl Committer {
         written: Result<()>,
     ) -> Result<()> {
         let (vfs, log_dir) = (files.vfs.as_ref(), files.log_dir());
-        self.poison_unless_full(written)?;
+        self.poison_unless_clean(written)?;
         self.manifests.insert(0, Kept::of(manifest));
         self.retired_since = 0;
         self.manifests.truncate(MANIFESTS_KEPT);
