@@ -27,6 +27,7 @@ mod log;
 mod manifest;
 mod maps;
 mod pace;
+mod planted;
 mod recovery;
 mod region;
 mod segment;

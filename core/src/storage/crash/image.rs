@@ -12,6 +12,9 @@ use crate::storage::vfs::{OsVfs, Vfs};
 /// Units that a disk writes whole or not at all.
 const SECTORS: [usize; 2] = [512, 4096];
 
+/// So many images have each kind of what was not synced as a whole: nothing, all, all but removals.
+pub(super) const WHOLE_IMAGES: usize = 3;
+
 /// Files and folders by their path below a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Image {

@@ -12,7 +12,10 @@ use crate::storage::live::Words;
 use crate::storage::region::Region;
 use crate::storage::vfs::{LockOutcome, Vfs, VfsFile};
 
-/// A bug that the search must find: syncs that are done and are not worth anything.
+/// The name of a manifest before it has its own.
+const UNFINISHED_MANIFEST: &str = "manifest.tmp";
+
+/// A bug that the search must find: syncs that are done and are not worth anything, or come too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Planted {
     Nothing,
@@ -22,6 +25,8 @@ pub(super) enum Planted {
     NoSyncOfLogs,
     NoSyncOfSegments,
     NoSyncOfManifests,
+    /// A manifest gets its name first, and is synced then.
+    LateSyncOfManifests,
 }
 
 impl Planted {
@@ -33,6 +38,10 @@ impl Planted {
             Self::NoSyncOfManifests => name.starts_with("manifest"),
             _ => false,
         }
+    }
+
+    fn delays_file(self, path: &Path) -> bool {
+        self == Self::LateSyncOfManifests && path.ends_with(UNFINISHED_MANIFEST)
     }
 
     fn forgets_folder(self, path: &Path) -> bool {
@@ -65,6 +74,8 @@ struct Log {
     handles: usize,
     /// Operations before the first that failed.
     before_failure: Option<usize>,
+    /// A sync that was asked for, and is done behind the next renaming.
+    late: Option<Op>,
 }
 
 impl Recording {
@@ -114,8 +125,9 @@ impl RecordingVfs {
     }
 
     fn file(&self, path: &Path, file: Box<dyn VfsFile>, handle: usize) -> Box<dyn VfsFile> {
-        let is_forgotten = self.recording.planted.forgets_file(path);
-        Box::new(RecordingFile { file, handle, is_forgotten, recording: self.recording.clone() })
+        let planted = self.recording.planted;
+        let (is_forgotten, is_late) = (planted.forgets_file(path), planted.delays_file(path));
+        Box::new(RecordingFile { file, handle, is_forgotten, is_late, recording: self.recording.clone() })
     }
 
     /// For a file that is written through a map. Call it after the file was made.
@@ -179,6 +191,8 @@ impl Vfs for RecordingVfs {
         self.recording.noted(self.recording.inner.rename(from, to))?;
         let (from, to) = (self.recording.relative(from), self.recording.relative(to));
         self.recording.push(Op::Rename { from, to });
+        let late = self.recording.log.lock().late.take();
+        late.into_iter().for_each(|sync| self.recording.push(sync));
         Ok(())
     }
 
@@ -239,6 +253,7 @@ struct RecordingFile {
     file: Box<dyn VfsFile>,
     handle: usize,
     is_forgotten: bool,
+    is_late: bool,
     recording: Arc<Recording>,
 }
 
@@ -268,8 +283,11 @@ impl VfsFile for RecordingFile {
     fn sync(&self) -> io::Result<()> {
         let result = self.file.sync();
         self.note_failure(result)?;
-        if !self.is_forgotten {
-            self.recording.push(Op::Sync { handle: self.handle });
+        let sync = Op::Sync { handle: self.handle };
+        match (self.is_forgotten, self.is_late) {
+            (true, _) => {}
+            (false, true) => self.recording.log.lock().late = Some(sync),
+            (false, false) => self.recording.push(sync),
         }
         Ok(())
     }

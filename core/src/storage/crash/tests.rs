@@ -1,12 +1,15 @@
 //! The search over every workload, one crash again, and proof that the search finds bugs.
 
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::image::WHOLE_IMAGES;
 use super::recorder::Planted;
 use super::say;
 use super::search::{Place, Search};
 use super::workloads::{WORKLOADS, Workload};
+use crate::storage::planted::{self, Bug};
 
 /// Images of all workloads together, if the environment does not say how many. Storage is the same in every build, so
 /// one of them looks closely: that without features.
@@ -104,42 +107,69 @@ fn one_crash() {
     search.replay(&place).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
-/// The search finds that a sync is missing: if it did not, finding nothing would mean nothing.
-fn caught(planted: Planted, name: &str) {
+/// The search finds a bug: if it did not, finding nothing would mean nothing. Returns the number of the image that shows it,
+/// among those of its operation; where a recovery crashes too, the smaller one.
+fn caught(bug: impl Debug, planted: Planted, name: &str) -> usize {
     let mut search = Search::new(Workload::named(name), planted);
     let result = search.run(CANARY_IMAGES);
     let violation = result.expect_err("the planted bug is found");
     let images = search.covered.images;
     let (what, _) = violation.what.split_once('\n').unwrap_or((&violation.what, ""));
-    say(&format!("crash canary {planted:?}: caught by image {images}, {}: {what:.160}", violation.place));
+    say(&format!("crash canary {bug:?}: caught by image {images}, {}: {what:.160}", violation.place));
+    violation.place.crashes.iter().map(|&(_, image)| image).min().unwrap()
+}
+
+/// The search finds that a sync is missing.
+fn caught_unsynced(planted: Planted, name: &str) {
+    caught(planted, planted, name);
+}
+
+/// The search finds what no image shows that has all of what was not synced, or nothing, or all but removals: of what was
+/// written, some is there.
+fn caught_in_part(bug: impl Debug, planted: Planted, name: &str) {
+    let image = caught(bug, planted, name);
+    assert!(image >= WHOLE_IMAGES, "image {image} holds nothing that was torn or changed places");
 }
 
 #[test]
 fn folders_that_are_not_synced_are_noticed() {
-    caught(Planted::NoSyncOfFolders, "append");
+    caught_unsynced(Planted::NoSyncOfFolders, "append");
 }
 
 #[test]
 fn folders_of_tables_that_are_not_synced_are_noticed() {
-    caught(Planted::NoSyncOfTableFolders, "append");
+    caught_unsynced(Planted::NoSyncOfTableFolders, "append");
 }
 
 #[test]
 fn a_folder_of_the_log_that_is_not_synced_is_noticed() {
-    caught(Planted::NoSyncOfLogFolder, "checkpoint");
+    caught_unsynced(Planted::NoSyncOfLogFolder, "checkpoint");
 }
 
 #[test]
 fn a_log_that_is_not_synced_is_noticed() {
-    caught(Planted::NoSyncOfLogs, "append");
+    caught_unsynced(Planted::NoSyncOfLogs, "append");
 }
 
 #[test]
 fn segments_that_are_not_synced_are_noticed() {
-    caught(Planted::NoSyncOfSegments, "replace");
+    caught_unsynced(Planted::NoSyncOfSegments, "replace");
 }
 
 #[test]
 fn manifests_that_are_not_synced_are_noticed() {
-    caught(Planted::NoSyncOfManifests, "checkpoint");
+    caught_unsynced(Planted::NoSyncOfManifests, "checkpoint");
+}
+
+#[test]
+fn bodies_of_records_that_are_not_compared_are_noticed() {
+    let bug = Bug::BodyChecksums;
+    let _planted = planted::plant(bug);
+    caught_in_part(bug, Planted::Nothing, "append");
+}
+
+#[test]
+fn manifests_that_are_synced_behind_their_names_are_noticed() {
+    let planted = Planted::LateSyncOfManifests;
+    caught_in_part(planted, planted, "checkpoint");
 }

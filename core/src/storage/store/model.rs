@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::*;
 use crate::storage::follower::Follower;
+use crate::storage::planted::{self, Bug};
 use crate::storage::table::Found;
 use crate::storage::tail::KeyColumn;
 use crate::storage::vfs::OsVfs;
@@ -246,17 +247,40 @@ impl Run {
     }
 }
 
+/// Seeds within which a planted bug must be found.
+const CANARY_SEEDS: u64 = 100;
+
+/// All steps of a seed.
+fn run(seed: u64) {
+    let mut run = Run::new(seed);
+    for step in 0..150 {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.step()));
+        if let Err(panic) = outcome {
+            eprintln!("seed {seed}, step {step}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
 #[test]
 fn whatever_is_committed_is_read_and_nothing_else() {
     let seeds = std::env::var("PILLION_MODEL_SEEDS").map_or(20, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
-        let mut run = Run::new(seed);
-        for step in 0..150 {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.step()));
-            if let Err(panic) = outcome {
-                eprintln!("seed {seed}, step {step}");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
+    (0..seeds).for_each(run);
+}
+
+/// A bug is noticed: if it were not, noticing nothing would mean nothing.
+fn caught(bug: Bug) {
+    let _planted = planted::plant(bug);
+    let found = (0..CANARY_SEEDS).find(|&seed| std::panic::catch_unwind(|| run(seed)).is_err());
+    eprintln!("model canary {bug:?}: caught by seed {}", found.expect("the planted bug is found"));
+}
+
+#[test]
+fn readers_that_do_not_see_that_rows_are_deleted_are_noticed() {
+    caught(Bug::DeletedRows);
+}
+
+#[test]
+fn readers_that_see_rows_of_later_commits_are_noticed() {
+    caught(Bug::Sequences);
 }
