@@ -1,12 +1,14 @@
 //! Bugs that tests plant in the code of storage, to see that other tests notice them. Outside tests there are none.
 
-/// A check that is not made.
+/// Something that is not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// Whether the body of a record fits its checksum.
     BodyChecksums,
     /// Whether a row of a tail was deleted.
     DeletedRows,
+    /// What was deleted while rows were moved, where the move is read from the log.
+    DeletedMeanwhile,
     /// Whether a row was there at the sequence that is read.
     Sequences,
 }

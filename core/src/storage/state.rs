@@ -12,6 +12,7 @@ use super::deleted::DeletedRecord;
 use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord};
 use super::files::Files;
 use super::live::Indexes;
+use super::planted::{self, Bug};
 use super::region::Region;
 use super::segment::SegmentHandle;
 use super::table::{Context, TableShape, TableState};
@@ -190,6 +191,7 @@ impl State {
                     || into.is_empty()
                         && !table.segments.iter().any(|held| segments.contains(&held.id()))
                         && !table.tails.iter().any(|tail| tail.tail.log <= *log);
+                let deleted = if planted::has(Bug::DeletedMeanwhile) { &[] } else { deleted.as_slice() };
                 if is_done {
                     // The commits before may have deleted the rows where they stood then, which is what the owner's indexes
                     // say; the manifest has them where they were moved to.

@@ -31,16 +31,20 @@ pub(super) fn batches<'a>(
     std::iter::once(Ok(RecordBatch::try_new(schema(), columns.into()).unwrap()))
 }
 
-/// All rows of all tables, by scan and by key.
+/// All rows of all tables, by scan and by key, and the positions of sources.
 ///
 /// # Errors
 /// What cannot be read, or is not the same by scan and by key.
 pub(super) fn read(state: &State) -> Result<Content, String> {
-    state
-        .tables
-        .values()
-        .map(|table| Ok((table.shape.name.clone(), read_table(table, state.version.sequence)?)))
-        .collect()
+    let tables = state.tables.values();
+    let tables =
+        tables.map(|table| Ok((table.shape.name.clone(), read_table(table, state.version.sequence)?)));
+    let position = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map_err(|_| format!("{bytes:?}?"));
+    let positions = state.positions.iter().map(|(source, bytes)| Ok((source.clone(), position(bytes)?)));
+    Ok(Content {
+        tables: tables.collect::<Result<_, String>>()?,
+        positions: positions.collect::<Result<_, String>>()?,
+    })
 }
 
 fn read_table(table: &TableState, sequence: u64) -> Result<TableContent, String> {

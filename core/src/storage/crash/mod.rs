@@ -5,6 +5,7 @@
 //! sectors, in any order. Each image is opened by the ordinary code, and what it holds is compared with a *model*. The
 //! recovery is recorded as well, cut, and recovered from. `docs/architecture.md` says how to run it.
 
+mod commit;
 mod contents;
 mod disk;
 mod driver;
@@ -12,10 +13,12 @@ mod faults;
 mod image;
 mod model;
 mod oracle;
+mod planted;
 mod random;
 mod recorder;
 mod search;
 mod workloads;
+mod writes;
 
 mod tests;
 

@@ -6,8 +6,21 @@ use std::sync::Arc;
 use crate::api::version::Version;
 use crate::storage::State;
 
-/// Tables by name.
-pub(super) type Content = BTreeMap<String, TableContent>;
+/// Everything that a commit leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Tables by name.
+    pub(super) tables: BTreeMap<String, TableContent>,
+    /// How far sources were read, as numbers of commits.
+    pub(super) positions: BTreeMap<String, u64>,
+}
+
+impl Content {
+    fn used(&self) -> u64 {
+        let tables = self.tables.values().map(TableContent::used);
+        tables.chain(self.positions.values().copied()).max().unwrap_or_default()
+    }
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TableContent {
@@ -65,8 +78,7 @@ impl History {
     pub(super) fn apply(&mut self, marker: &Marker) {
         match marker {
             Marker::Begun(content) => {
-                let used = content.values().map(TableContent::used).max();
-                self.used = self.used.max(used.unwrap_or_default());
+                self.used = self.used.max(content.used());
                 self.commits.push(Commit { content: content.clone(), acknowledged: None });
             }
             Marker::Acknowledged(version) => {

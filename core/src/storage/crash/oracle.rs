@@ -72,8 +72,8 @@ fn use_and_close(driver: &mut Driver, root: &Path, how: How) -> Step {
 }
 
 fn write(driver: &mut Driver) -> Step {
-    let tables = driver.history().newest();
-    match tables.keys().next().cloned() {
+    let newest = driver.history().newest();
+    match newest.tables.keys().next().cloned() {
         Some(name) => driver.append(&name, 2),
         None => driver.create("after", 2),
     }

@@ -1,5 +1,6 @@
 //! Files of another file system, every change of them written down in order.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,51 +9,11 @@ use parking_lot::Mutex;
 
 use super::disk::Op;
 use super::model::Marker;
+use super::planted::{Planted, UNFINISHED_MANIFEST};
 use crate::storage::live::Words;
 use crate::storage::region::Region;
+use crate::storage::vfs::faulty::is_below;
 use crate::storage::vfs::{LockOutcome, Vfs, VfsFile};
-
-/// The name of a manifest before it has its own.
-const UNFINISHED_MANIFEST: &str = "manifest.tmp";
-
-/// A bug that the search must find: syncs that are done and are not worth anything, or come too late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Planted {
-    Nothing,
-    NoSyncOfFolders,
-    NoSyncOfTableFolders,
-    NoSyncOfLogFolder,
-    NoSyncOfLogs,
-    NoSyncOfSegments,
-    NoSyncOfManifests,
-    /// A manifest gets its name first, and is synced then.
-    LateSyncOfManifests,
-}
-
-impl Planted {
-    fn forgets_file(self, path: &Path) -> bool {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match self {
-            Self::NoSyncOfLogs => name.ends_with(".log"),
-            Self::NoSyncOfSegments => name.ends_with(".arrow"),
-            Self::NoSyncOfManifests => name.starts_with("manifest"),
-            _ => false,
-        }
-    }
-
-    fn delays_file(self, path: &Path) -> bool {
-        self == Self::LateSyncOfManifests && path.ends_with(UNFINISHED_MANIFEST)
-    }
-
-    fn forgets_folder(self, path: &Path) -> bool {
-        match self {
-            Self::NoSyncOfFolders => true,
-            Self::NoSyncOfTableFolders => path.iter().any(|name| name == "tables"),
-            Self::NoSyncOfLogFolder => path.ends_with("log"),
-            _ => false,
-        }
-    }
-}
 
 /// Records everything that is done below a root folder.
 #[derive(Clone, Debug)]
@@ -66,6 +27,20 @@ struct Recording {
     inner: Arc<dyn Vfs>,
     planted: Planted,
     log: Mutex<Log>,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+/// What happens before an operation, given the path.
+struct Meanwhile {
+    /// So many operations come first.
+    number: usize,
+    action: Box<dyn FnOnce(&Path) + Send>,
+}
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Meanwhile({})", self.number)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +72,21 @@ impl Recording {
         result
     }
 
+    /// Before a file or folder is made or synced, while nothing is locked that a commit needs.
+    fn others(&self, path: &Path) {
+        if !is_below(path, "tables") && !path.ends_with(UNFINISHED_MANIFEST) {
+            return;
+        }
+        let mut meanwhile = self.meanwhile.lock();
+        match meanwhile.take() {
+            Some(Meanwhile { number: 0, action }) => {
+                drop(meanwhile);
+                action(path);
+            }
+            other => *meanwhile = other.map(|waits| Meanwhile { number: waits.number - 1, ..waits }),
+        }
+    }
+
     fn handle(&self) -> usize {
         let mut log = self.log.lock();
         log.handles += 1;
@@ -106,12 +96,23 @@ impl Recording {
 
 impl RecordingVfs {
     pub(super) fn new(root: &Path, inner: Arc<dyn Vfs>, planted: Planted) -> Self {
-        let recording = Recording { root: root.to_owned(), inner, planted, log: Mutex::default() };
+        let (log, meanwhile) = (Mutex::default(), Mutex::default());
+        let recording = Recording { root: root.to_owned(), inner, planted, log, meanwhile };
         Self { recording: Arc::new(recording) }
     }
 
     pub(super) fn mark(&self, marker: Marker) {
         self.recording.push(Op::Mark(marker));
+    }
+
+    /// Something happens once, after so many of the operations that make or sync a file of a table, or a manifest.
+    pub(super) fn set_meanwhile(&self, number: usize, action: impl FnOnce(&Path) + Send + 'static) {
+        *self.recording.meanwhile.lock() = Some(Meanwhile { number, action: Box::new(action) });
+    }
+
+    /// It happens no more.
+    pub(super) fn end_meanwhile(&self) {
+        *self.recording.meanwhile.lock() = None;
     }
 
     /// What was done, in order.
@@ -127,7 +128,8 @@ impl RecordingVfs {
     fn file(&self, path: &Path, file: Box<dyn VfsFile>, handle: usize) -> Box<dyn VfsFile> {
         let planted = self.recording.planted;
         let (is_forgotten, is_late) = (planted.forgets_file(path), planted.delays_file(path));
-        Box::new(RecordingFile { file, handle, is_forgotten, is_late, recording: self.recording.clone() })
+        let (path, recording) = (path.to_owned(), self.recording.clone());
+        Box::new(RecordingFile { file, path, handle, is_forgotten, is_late, recording })
     }
 
     /// For a file that is written through a map. Call it after the file was made.
@@ -140,6 +142,7 @@ impl RecordingVfs {
 
 impl Vfs for RecordingVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.recording.others(path);
         let file = self.recording.noted(self.recording.inner.create(path))?;
         let handle = self.recording.handle();
         self.recording.push(Op::Create { handle, path: self.recording.relative(path) });
@@ -228,6 +231,7 @@ impl Vfs for RecordingVfs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.recording.others(dir);
         self.recording.noted(self.recording.inner.sync_dir(dir))?;
         if !self.recording.planted.forgets_folder(dir) {
             self.recording.push(Op::SyncDir { path: self.recording.relative(dir) });
@@ -251,6 +255,7 @@ impl Vfs for RecordingVfs {
 #[derive(Debug)]
 struct RecordingFile {
     file: Box<dyn VfsFile>,
+    path: PathBuf,
     handle: usize,
     is_forgotten: bool,
     is_late: bool,
@@ -281,6 +286,7 @@ impl VfsFile for RecordingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.recording.others(&self.path);
         let result = self.file.sync();
         self.note_failure(result)?;
         let sync = Op::Sync { handle: self.handle };

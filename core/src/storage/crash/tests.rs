@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::image::WHOLE_IMAGES;
-use super::recorder::Planted;
+use super::planted::Planted;
 use super::say;
 use super::search::{Place, Search};
 use super::workloads::{WORKLOADS, Workload};
@@ -172,4 +172,11 @@ fn bodies_of_records_that_are_not_compared_are_noticed() {
 fn manifests_that_are_synced_behind_their_names_are_noticed() {
     let planted = Planted::LateSyncOfManifests;
     caught_in_part(planted, planted, "checkpoint");
+}
+
+#[test]
+fn deletions_of_rows_that_are_being_moved_are_noticed_if_they_are_not_recovered() {
+    let bug = Bug::DeletedMeanwhile;
+    let _planted = planted::plant(bug);
+    caught(bug, Planted::Nothing, "compaction");
 }

@@ -12,6 +12,9 @@ use crate::storage::vfs::{OsVfs, Vfs};
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 
+/// Operations of a move before which others may commit; if it has fewer, they commit behind it.
+const MEANWHILE_OPERATIONS: usize = 8;
+
 /// A kind of work; a seed chooses its steps.
 #[derive(Debug)]
 pub(super) struct Workload {
@@ -156,19 +159,40 @@ fn replace_with_upserts(driver: &mut Driver, random: &mut Random) -> Step {
     driver.close()
 }
 
-/// Moves rows out of the log until runs are merged and segments with many deleted rows are written anew.
+/// Moves rows out of the log until runs are merged and segments with many deleted rows are written anew, while others commit.
 fn compaction(driver: &mut Driver, random: &mut Random) -> Step {
     driver.open()?;
     driver.create("a", 10)?;
+    driver.create("b", 4)?;
     for round in 0..11 {
         match random.below(4) {
+            _ if !driver.has_table("a") => driver.create("a", 10)?,
             0 => driver.delete("a", 2 + random.below(6))?,
             1 if round == 5 => driver.upsert("a", 8, true)?,
             _ => driver.upsert("a", 2 + random.below(4), false)?,
         }
-        driver.checkpoint()?;
+        let number = random.below(MEANWHILE_OPERATIONS);
+        match random.below(4) {
+            0 => driver.checkpoint()?,
+            1 => driver.merge_while("a", number % 4, |driver| change(driver, random))?,
+            _ => driver.checkpoint_while(number, |driver| change(driver, random))?,
+        }
     }
     driver.close()
+}
+
+/// One commit, of a kind that may come while rows are moved.
+fn change(driver: &mut Driver, random: &mut Random) -> Step {
+    let name = ["a", "a", "b"][random.below(3)];
+    match random.below(12) {
+        _ if !driver.has_table(name) => driver.create(name, 4),
+        0 => driver.drop_table(name),
+        1 => driver.truncate(name),
+        2 => driver.replace(name, 1 + random.below(4)),
+        3 => driver.append(name, 1 + random.below(4)),
+        4..8 => driver.delete(name, 2 + random.below(6)),
+        _ => driver.upsert(name, 2 + random.below(6), false),
+    }
 }
 
 /// Makes and drops tables, some of the same name.
@@ -188,7 +212,7 @@ fn drop_tables(driver: &mut Driver, random: &mut Random) -> Step {
     driver.close()
 }
 
-/// Writes manifests, begins log files and removes what they make superfluous.
+/// Writes manifests, begins log files and removes what they make superfluous, while others commit.
 fn checkpoint(driver: &mut Driver, random: &mut Random) -> Step {
     driver.open()?;
     driver.create("a", 4)?;
@@ -196,11 +220,17 @@ fn checkpoint(driver: &mut Driver, random: &mut Random) -> Step {
     for _ in 0..7 {
         let name = ["a", "b"][random.below(2)];
         match random.below(3) {
+            _ if !driver.has_table(name) => driver.create(name, 4)?,
             0 => driver.append(name, 1 + random.below(4))?,
             _ => driver.replace(name, 1 + random.below(4))?,
         }
-        if random.percent(70) {
-            driver.checkpoint()?;
+        match random.below(10) {
+            0..4 => driver.checkpoint()?,
+            4..8 => {
+                let number = random.below(MEANWHILE_OPERATIONS);
+                driver.checkpoint_while(number, |driver| change(driver, random))?;
+            }
+            _ => {}
         }
     }
     driver.close()

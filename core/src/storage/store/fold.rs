@@ -124,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`fold`](Self::fold).
-    pub(super) fn merge_table(&self, id: u64, coming: usize) -> Result<()> {
+    pub(crate) fn merge_table(&self, id: u64, coming: usize) -> Result<()> {
         self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
         let state = self.newest_logged()?;
