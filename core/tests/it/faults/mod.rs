@@ -5,5 +5,6 @@ mod full_volume;
 mod history;
 mod kills;
 mod readers;
+mod short_writes;
 mod stops;
 mod syscalls;

@@ -1,6 +1,6 @@
 //! An owner whose calls of the kernel fail, or are the last that it makes: strace injects both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -14,8 +14,9 @@ use crate::support::child::{self, Process};
 use crate::support::random::Random;
 use crate::support::{files, not_run};
 
-/// How many faults are tried, unless the environment variable `PILLION_SYSCALL_FAULTS` says otherwise: a number, or `all`.
-const FAULTS: usize = 30;
+/// How many faults are tried, one of each kind among them, unless the environment variable `PILLION_SYSCALL_FAULTS` says
+/// otherwise: a number, or `all`.
+const FAULTS: usize = 40;
 /// Seed of the history.
 const SEED: u64 = 61;
 /// Transactions before the owner whose calls fail.
@@ -28,6 +29,8 @@ const OPENINGS: usize = 4;
 const CALLS_BEFORE: usize = 100;
 /// The variable of the environment that is set where reads may fail too.
 const READS_MAY_FAIL: &str = "PILLION_TEST_CHILD_READS_MAY_FAIL";
+/// The error after which a call is made once more; whoever does so is never seen to have failed.
+const INTERRUPTED: &str = "EINTR";
 /// What the owner says before it touches the directory.
 const BEGUN: &str = "begun";
 
@@ -35,13 +38,16 @@ const BEGUN: &str = "begun";
 const CALLS: [(&str, &[&str], &[&str]); 8] = [
     ("fdatasync", &["fdatasync"], &["EIO"]),
     ("fsync", &["fsync"], &["EIO"]),
-    ("pwrite64", &["pwrite64"], &["EIO", "ENOSPC"]),
+    ("pwrite64", &["pwrite64"], &["EIO", "ENOSPC", INTERRUPTED]),
     ("fallocate", &["fallocate"], &["ENOSPC", "EIO"]),
     ("rename", &["?rename", "?renameat", "?renameat2"], &["EIO", "ENOSPC"]),
     ("unlink", &["?unlink", "?unlinkat"], &["EIO"]),
     ("ftruncate", &["ftruncate"], &["EIO"]),
     ("openat", &["openat"], &["EMFILE", "EACCES"]),
 ];
+
+/// Calls, their error, and whether they fail from then on.
+type Kind = (&'static [&'static str], Option<&'static str>, bool);
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +68,16 @@ impl Fault {
         format!("inject={calls}:{effect}:when={nth}{}", if self.is_sticky { "+" } else { "" })
     }
 
+    /// What it is, but for the moment: one of each is always tried.
+    fn kind(&self) -> Kind {
+        (self.calls, self.error, self.is_sticky)
+    }
+
     /// What calls of the cache may answer.
     fn may_give(&self, code: ErrorCode) -> bool {
+        if self.error == Some(INTERRUPTED) {
+            return false;
+        }
         let follows = [ErrorCode::OutcomeUnknown, ErrorCode::Poisoned, ErrorCode::DirectoryLocked];
         let itself = if self.error == Some("ENOSPC") { ErrorCode::DiskFull } else { ErrorCode::Io };
         code == itself || follows.contains(&code)
@@ -222,6 +236,8 @@ fn run(template: &Path, fault: &Fault) -> Outcome {
     let is_well = status.success() && has_ended || outcome.was_killed || !has_begun;
     assert!(is_well, "{fault:?}: {status:?}, signal {:?}", status.signal());
     assert!(fault.error.is_none() || !outcome.was_killed, "{fault:?}");
+    let is_harmless = fault.error == Some(INTERRUPTED) && has_begun;
+    assert!(!is_harmless || least == BEFORE + TRANSACTIONS, "{fault:?}: {least} was acknowledged");
 
     // Reads go on, and the next owner finds everything.
     let seen = reader.read();
@@ -266,15 +282,31 @@ fn all_faults(template: &Path) -> Option<Vec<Fault>> {
             let made = of_thread.iter().filter(|(_, line)| line.starts_with(&name));
             for (nth, _) in made.enumerate().filter(|(_, (number, _))| *number > begun) {
                 let errors = errors.iter().copied().map(Some);
-                for (error, is_sticky) in
-                    errors.flat_map(|error| [(error, false), (error, true)]).chain([(None, false)])
-                {
+                // A call that is always interrupted is made for ever.
+                let effects = errors
+                    .flat_map(|error| [(error, false), (error, true)])
+                    .filter(|effect| *effect != (Some(INTERRUPTED), true))
+                    .chain([(None, false)]);
+                for (error, is_sticky) in effects {
                     faults.push(Fault { calls, error, nth: nth + 1, is_sticky });
                 }
             }
         }
     }
     Some(faults)
+}
+
+/// Of all faults one of each kind, and others up to the number that is `wanted`, in an order that does not matter; and how many
+/// kinds there are.
+fn choose(mut faults: Vec<Fault>, wanted: usize, random: &mut Random) -> (usize, Vec<Fault>) {
+    for position in (1..faults.len()).rev() {
+        faults.swap(position, usize::try_from(random.below(position as u64 + 1)).unwrap());
+    }
+    let mut kinds = BTreeSet::new();
+    let (mut chosen, others): (Vec<_>, Vec<_>) =
+        faults.into_iter().partition(|fault| kinds.insert(fault.kind()));
+    chosen.extend(others.into_iter().take(wanted.saturating_sub(kinds.len())));
+    (kinds.len(), chosen)
 }
 
 /// Whatever call fails, once or from then on, and at whatever call the owner dies: what was acknowledged is there, errors
@@ -286,18 +318,14 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
         return not_run("needs strace, and to be let trace a process");
     }
     let template = left_behind();
-    let mut faults = all_faults(template.path()).expect("strace writes what it sees");
+    let faults = all_faults(template.path()).expect("strace writes what it sees");
     let all = faults.len();
     let wanted = match std::env::var("PILLION_SYSCALL_FAULTS").as_deref() {
         Ok("all") => all,
         Ok(number) => number.parse().unwrap(),
         Err(_) => FAULTS,
     };
-    let mut random = Random::new(67);
-    while faults.len() > wanted {
-        let position = usize::try_from(random.below(faults.len() as u64)).unwrap();
-        faults.swap_remove(position);
-    }
+    let (kinds, faults) = choose(faults, wanted, &mut Random::fresh());
     let (mut hits, mut kills, mut refusals) = (0, 0, BTreeMap::<u16, usize>::new());
     for (number, fault) in faults.iter().enumerate() {
         if number > 0 && number % 100 == 0 {
@@ -311,7 +339,7 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
         }
     }
     println!(
-        "{} of {all} faults, {hits} hit, {kills} of them by a kill; refusals by code: {refusals:?}",
+        "{} of {all} faults of {kinds} kinds, {hits} hit, {kills} of them by a kill; refusals by code: {refusals:?}",
         faults.len()
     );
     // Strace counts the calls of every thread from its first: where another thread, or the loader of the program before it

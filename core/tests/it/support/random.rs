@@ -5,6 +5,13 @@
 pub(crate) struct Random(u64);
 
 impl Random {
+    /// As [`new`](Self::new), from another seed in every run.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn fresh() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self::new(RandomState::new().hash_one(0))
+    }
+
     /// Starts from the environment variable `PILLION_TEST_SEED`, or from `seed`, and prints which.
     pub(crate) fn new(seed: u64) -> Self {
         let given = std::env::var("PILLION_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
