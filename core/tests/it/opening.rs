@@ -7,6 +7,7 @@ use std::process::Command;
 use pillion::Cache;
 use rustix::fs::{Advice, fadvise};
 
+use crate::support::report::not_run;
 use crate::support::{define, files, name_of};
 
 const ROWS: i64 = 400_000;
@@ -50,9 +51,11 @@ fn opening_reads_no_data_page() {
     for (way, open) in ways {
         forget(&segments);
         match resident_pages(&segments) {
-            None => return println!("not run: needs fincore of util-linux"),
+            None => return not_run("needs fincore of util-linux"),
             Some(0) => {}
-            Some(kept) => return println!("not run: the file system keeps {kept} of {all} pages in memory"),
+            Some(kept) => {
+                return not_run(format_args!("the file system keeps {kept} of {all} pages in memory"));
+            }
         }
         let cache = open(dir.path()).unwrap();
         let table = cache.table("t").unwrap();

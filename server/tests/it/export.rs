@@ -9,7 +9,7 @@ use arrow::compute::concat_batches;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use pillion::{Input, TableDefinition};
 
-use crate::support::{Dir, Outcome, assert_same_rows, items, many, rows};
+use crate::support::{Dir, Outcome, assert_same_rows, items, many, not_run, rows};
 
 #[test]
 fn parquet_is_read_back_by_the_cache() {
@@ -147,6 +147,7 @@ fn a_full_disk_leaves_nothing_behind() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
+    #[track_caller]
     fn mount(dir: PathBuf) -> Option<Self> {
         fs::create_dir(&dir).unwrap();
         let mounted =
@@ -154,14 +155,12 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(dir)),
             Ok(output) => {
-                println!(
-                    "not run: cannot mount a small disk: {}",
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
+                let why = String::from_utf8_lossy(&output.stderr);
+                not_run(format_args!("cannot mount a small disk: {}", why.trim()));
                 None
             }
             Err(error) => {
-                println!("not run: cannot mount a small disk: {error}");
+                not_run(format_args!("cannot mount a small disk: {error}"));
                 None
             }
         }

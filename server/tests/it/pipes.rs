@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-use crate::support::{Dir, MANY_ROWS};
+use crate::support::{Dir, MANY_ROWS, not_run};
 
 #[test]
 fn piped_statements_run_one_after_another() {
@@ -80,8 +80,7 @@ fn a_large_answer_goes_through_a_pipe_whole() {
 fn a_full_device_is_an_error_to_try_again() {
     let full = "/dev/full";
     if !std::path::Path::new(full).exists() {
-        println!("not run: there is no {full}");
-        return;
+        return not_run(format_args!("there is no {full}"));
     }
     let dir = Dir::with_many();
     let mut command = dir.command(&["sql", "--format", "csv", "SELECT * FROM many"]);

@@ -12,7 +12,7 @@ use pillion::{Cache, ErrorCode};
 use rustix::process::Signal;
 
 use crate::sidecar::{Sidecar, config, socket, url};
-use crate::support::{Dir, MANY_ROWS, Outcome, items, many, write_parquet};
+use crate::support::{Dir, MANY_ROWS, Outcome, items, many, not_run, write_parquet};
 
 /// A table of `items`, from a file.
 const ITEMS: &str = "[tables.items]\nfiles = \"items.parquet\"\nprimary_key = [\"id\"]\n";
@@ -396,8 +396,7 @@ fn it_may_have_as_many_files_open_as_the_system_lets_it() {
 #[test]
 fn it_ends_when_the_disk_fails() {
     if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        println!("not run: no strace to make calls of the kernel fail");
-        return;
+        return not_run("needs strace, to make calls of the kernel fail");
     }
     let dir = files();
     let always = config(&format!("durability = \"always\"\n{ITEMS}"));

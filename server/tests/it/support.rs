@@ -202,3 +202,16 @@ pub(crate) fn assert_same_rows(left: &RecordBatch, right: &RecordBatch) {
         assert_eq!(left.column(index), right.column(index), "column `{}`", field.name());
     }
 }
+
+/// Says that a test cannot run here, also to the file that `.ci/test` prints at its end, and where the test stands; fails where
+/// everything must run.
+#[track_caller]
+pub(crate) fn not_run(why: impl std::fmt::Display) {
+    assert!(std::env::var_os("PILLION_TEST_ALL").is_none(), "not run, and PILLION_TEST_ALL is set: {why}");
+    let line = format!("not run: {why} ({})\n", std::panic::Location::caller());
+    print!("{line}");
+    let Some(path) = std::env::var_os("PILLION_TEST_REPORT") else { return };
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    // In one piece: other tests add theirs at the same time.
+    file.write_all(line.as_bytes()).unwrap();
+}

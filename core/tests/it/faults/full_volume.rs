@@ -11,6 +11,7 @@ use pillion::{Cache, CacheOptions, Durability, Error, ErrorCode, ErrorKind, Tabl
 use crate::support::disk::Disk;
 use crate::support::files;
 use crate::support::random::Random;
+use crate::support::report;
 
 /// Bytes of the volume ...
 const VOLUME: u64 = 64 << 20;
@@ -138,9 +139,9 @@ fn fills_and_goes_on(disk: &Disk, durability: Durability) {
     assert!(more > 0, "there is space again");
     assert_holds(&filling.table, &filling.acknowledged);
     assert_holds(&reader.table("t").unwrap(), &filling.acknowledged);
-    println!(
-        "{durability:?}: {upserts} upserts fill the volume, {more} more the space of the file beside it"
-    );
+    report::add(format_args!(
+        "full volume, {durability:?}: {upserts} upserts fill it, {more} more the space of the file beside it"
+    ));
     let Filling { cache, table, acknowledged, .. } = filling;
     // Closing may find no space for its mark.
     let _ = cache.close();

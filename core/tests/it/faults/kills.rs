@@ -12,6 +12,7 @@ use super::readers::{self, Over, Reader};
 use crate::support::child::{self, Process};
 use crate::support::files;
 use crate::support::random::Random;
+use crate::support::report;
 
 /// How many kills, unless the environment variable `PILLION_KILLS` says otherwise.
 const KILLS: u64 = 25;
@@ -186,5 +187,5 @@ fn a_killed_owner_loses_nothing_and_disturbs_no_reader() {
         println!("seed {seed} after {tally:?}");
         kill(dir.path(), seed, KILLS_PER_DIRECTORY.min(kills - tally.kills), &mut tally);
     }
-    println!("{tally:?}");
+    report::add(format_args!("killed owners: {tally:?}"));
 }

@@ -9,7 +9,7 @@ use super::history::{self, Model};
 use super::kills::start;
 use super::readers::Reader;
 use crate::support::random::Random;
-use crate::support::{PATIENCE, refused};
+use crate::support::{PATIENCE, refused, report};
 
 /// How often an owner is stopped.
 const STOPS: usize = 10;
@@ -57,4 +57,5 @@ fn a_stopped_owner_stops_no_reader_and_stays_the_owner() {
     history::commit(&cache, seed, found + 1).unwrap();
     assert_eq!(reader.read(), found + 1);
     assert_eq!(reader.went_back, 0);
+    report::add(format_args!("stopped owners: {STOPS} stops, {found} transactions"));
 }

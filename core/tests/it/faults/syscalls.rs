@@ -11,8 +11,9 @@ use pillion::{Cache, CacheOptions, Durability, Error, ErrorCode};
 use super::history::{self, Model};
 use super::readers::Reader;
 use crate::support::child::{self, Process};
+use crate::support::files;
 use crate::support::random::Random;
-use crate::support::{files, not_run};
+use crate::support::report::{self, not_run};
 
 /// How many faults are tried, one of each kind among them, unless the environment variable `PILLION_SYSCALL_FAULTS` says
 /// otherwise: a number, or `all`.
@@ -338,10 +339,11 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
             *refusals.entry(code).or_default() += count;
         }
     }
-    println!(
-        "{} of {all} faults of {kinds} kinds, {hits} hit, {kills} of them by a kill; refusals by code: {refusals:?}",
+    report::add(format_args!(
+        "calls that fail: {} of {all} faults of {kinds} kinds, {hits} hit, {kills} of them by a kill; refusals by code: \
+         {refusals:?}",
         faults.len()
-    );
+    ));
     // Strace counts the calls of every thread from its first: where another thread, or the loader of the program before it
     // began, makes as many, the fault strikes there.
     assert!(hits * 3 >= faults.len() * 2, "{hits} of {} faults happened", faults.len());

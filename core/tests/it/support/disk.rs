@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::not_run;
+use super::report::not_run;
 
 /// A small disk; unmounted when dropped.
 pub(crate) struct Disk {
@@ -15,6 +15,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Mounts one in memory, which only root may do.
+    #[track_caller]
     pub(crate) fn in_memory(bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={bytes}");
@@ -23,10 +24,12 @@ impl Disk {
         if !mounted {
             not_run("needs root, to mount a small disk");
         }
-        mounted.then_some(Self { dir, _image: None })
+        // Only what is mounted is unmounted again.
+        mounted.then(|| Self { dir, _image: None })
     }
 
     /// Mounts one with the file system ext4, in a file.
+    #[track_caller]
     pub(crate) fn ext4(bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let image = tempfile::NamedTempFile::new().unwrap();
@@ -36,7 +39,7 @@ impl Disk {
         if !mounted {
             not_run("needs root, mkfs.ext4 and loop devices, to mount a small disk in a file");
         }
-        mounted.then_some(Self { dir, _image: Some(image) })
+        mounted.then(|| Self { dir, _image: Some(image) })
     }
 
     pub(crate) fn path(&self) -> &Path {

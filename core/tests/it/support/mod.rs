@@ -7,6 +7,8 @@ pub(crate) mod files;
 #[cfg(target_os = "linux")]
 pub(crate) mod fork;
 pub(crate) mod random;
+#[cfg(target_os = "linux")]
+pub(crate) mod report;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 pub(crate) mod serving;
 
@@ -91,12 +93,4 @@ pub(crate) fn eventually(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
         assert!(std::time::Instant::now() < deadline, "{}", what());
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-}
-
-/// Says that a test cannot run here; fails where everything must run, as in CI.
-#[cfg(target_os = "linux")]
-#[track_caller]
-pub(crate) fn not_run(why: &str) {
-    assert!(std::env::var_os("PILLION_TEST_ALL").is_none(), "not run, and PILLION_TEST_ALL is set: {why}");
-    println!("not run: {why}");
 }
