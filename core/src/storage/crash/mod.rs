@@ -17,6 +17,7 @@ mod planted;
 mod random;
 mod recorder;
 mod search;
+mod stops;
 mod workloads;
 mod writes;
 

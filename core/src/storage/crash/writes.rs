@@ -45,6 +45,14 @@ impl Driver {
         )
     }
 
+    /// Rows come to some table, or with a new one.
+    pub(super) fn append_to_any(&mut self) -> Step {
+        match self.history().newest().tables.keys().next().cloned() {
+            Some(name) => self.append(&name, 2),
+            None => self.create("after", 2),
+        }
+    }
+
     pub(super) fn replace(&mut self, name: &str, rows: usize) -> Step {
         let (as_of, rows) = (self.next(), self.rows(rows));
         let written = rows.clone();

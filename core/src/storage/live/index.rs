@@ -431,6 +431,7 @@ fn narrow(row: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::storage::format::FIRST_CAPACITY;
+    use crate::storage::live::stopped_after;
 
     #[test]
     fn an_index_in_the_making_is_none() {
@@ -444,5 +445,63 @@ mod tests {
         index.publish();
         let found = open().unwrap().find(7, 1, |row, _| Ok(row == 0)).unwrap();
         assert_eq!(found, Some(FoundRow { row: 0, batch: 0, deleted_at: 0 }));
+    }
+
+    /// Whoever looks while a larger index is made finds everything in the one before it, or in the larger one.
+    #[test]
+    fn an_index_that_is_copied_up_to_any_word_hides_nothing() {
+        const SMALL: usize = 4;
+        // Two of the hashes differ in what chooses no chain, so that chains have several rows.
+        let hashes: [u64; SMALL] = [1 << 32, 9 << 32, 2 << 32, 1 << 32 | 5];
+        let file = |capacity: usize| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(8 * TailIndex::words_for(capacity) as u64).unwrap();
+            file
+        };
+        let fill = |index: &TailIndex| {
+            for (row, hash) in (0..).zip(hashes) {
+                index
+                    .insert(row, hash, 1 + u64::from(row), 0, |found, _| Ok(found == 0 && row == 3))
+                    .unwrap();
+            }
+            index.delete_in_segment(7, 0, 3, 5);
+            index.delete_in_segment(7, 0, 4, 6);
+            index.delete(1, 7);
+            index.publish();
+        };
+        let content = |index: &TailIndex| {
+            let find = |row: u32| {
+                let is_key = |found: u32, _| Ok(found == row);
+                index.find(hashes[row as usize], u64::from(row) + 1, is_key).unwrap()
+            };
+            let found: Vec<_> = (0..4).map(find).collect();
+            let deleted: Vec<_> = (2..6).map(|row| index.segment_row_deleted_at(7, row)).collect();
+            let mut in_batch = Vec::new();
+            index.deleted_in_batch(7, 0, 6, |row| in_batch.push(row));
+            (found, deleted, in_batch, (0..4).map(|row| index.deleted_at(row)).collect::<Vec<_>>())
+        };
+        for stores in 0.. {
+            let (small, large) = (file(SMALL), file(2 * SMALL));
+            let smaller = TailIndex::create(Words::map_owned(&small).unwrap(), SMALL);
+            fill(&smaller);
+            let reader = TailIndex::open(Words::map_foreign(&small).unwrap()).unwrap();
+            let expected = content(&reader);
+            let done = stopped_after(stores, || {
+                let larger = TailIndex::create(Words::map_owned(&large).unwrap(), 2 * SMALL);
+                larger.copy_from(&smaller, SMALL);
+                larger.publish();
+                smaller.mark_replaced();
+            });
+            assert_eq!(content(&reader), expected, "{stores} words");
+            let larger = TailIndex::open(Words::map_foreign(&large).unwrap());
+            assert!(larger.is_some() || !reader.is_replaced(), "{stores} words");
+            if let Some(larger) = larger {
+                assert_eq!(content(&larger), expected, "{stores} words");
+            }
+            if done.is_some() {
+                assert!(reader.is_replaced() && stores > 4 * SMALL, "{stores} words");
+                return;
+            }
+        }
     }
 }

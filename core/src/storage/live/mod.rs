@@ -14,3 +14,5 @@ pub(crate) use head::{Head, HeadReader, HeadWriter};
 pub(crate) use index::{Before, TailIndex};
 pub(crate) use indexes::Indexes;
 pub(crate) use words::Words;
+#[cfg(test)]
+pub(crate) use words::stopping::stopped_after;

@@ -68,6 +68,10 @@ impl Words {
     #[inline]
     pub(crate) fn store(&self, word: usize, value: u64, ordering: Ordering) {
         assert!(self.is_writable(), "the words belong to another process");
+        #[cfg(test)]
+        if !stopping::goes_on() {
+            return;
+        }
         self.word(word).store(value, ordering);
     }
 
@@ -96,5 +100,46 @@ impl Words {
 impl fmt::Debug for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Words({})", self.len)
+    }
+}
+
+/// Stops a writer between two words, as a kill does.
+#[cfg(test)]
+pub(crate) mod stopping {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    // Of one thread, because other tests run beside it.
+    thread_local! {
+        /// So many words may still be stored.
+        static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    struct Stopped;
+
+    /// Does something that stores words of this thread, at most so many; `None`: it would have stored more, and was left there.
+    pub(crate) fn stopped_after<T>(stores: usize, write: impl FnOnce() -> T) -> Option<T> {
+        LEFT.set(Some(stores));
+        let result = catch_unwind(AssertUnwindSafe(write));
+        LEFT.set(None);
+        match result {
+            Ok(done) => Some(done),
+            Err(stopped) if stopped.is::<Stopped>() => None,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Whether the next word is stored.
+    pub(super) fn goes_on() -> bool {
+        match LEFT.get() {
+            None => true,
+            // Who was killed tidies nothing up.
+            Some(0) if std::thread::panicking() => false,
+            Some(0) => resume_unwind(Box::new(Stopped)),
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                true
+            }
+        }
     }
 }
