@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::machine::{Clock, OsMachine, Randomness};
 use super::maps::Maps;
 use super::vfs::{OsVfs, Vfs};
 use crate::api::error::{Error, Result};
@@ -17,6 +18,10 @@ pub(crate) struct Files {
     pub(crate) vfs: Arc<dyn Vfs>,
     /// Segments that are mapped now.
     pub(crate) maps: Arc<Maps>,
+    /// What time it is for what is written.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What tells owners apart.
+    pub(crate) randomness: Arc<dyn Randomness>,
 }
 
 impl Files {
@@ -28,7 +33,14 @@ impl Files {
 
     /// A cache directory with other access to it; the path is absolute.
     pub(crate) fn new(dir: PathBuf, vfs: Arc<dyn Vfs>) -> Self {
-        Self { dir, vfs, maps: Arc::default() }
+        Self { dir, vfs, maps: Arc::default(), clock: Arc::new(OsMachine), randomness: Arc::new(OsMachine) }
+    }
+
+    /// The same directory with another time and other numbers.
+    #[cfg(test)]
+    pub(crate) fn with_machine<M: Clock + Randomness + 'static>(self, machine: M) -> Self {
+        let machine = Arc::new(machine);
+        Self { clock: machine.clone(), randomness: machine, ..self }
     }
 
     /// Device and inode of the page that readers follow: two processes that find the same see the same directory, by

@@ -24,6 +24,7 @@ mod key_decode;
 mod live;
 mod load;
 mod log;
+mod machine;
 mod manifest;
 mod maps;
 mod pace;

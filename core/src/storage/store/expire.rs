@@ -161,7 +161,7 @@ impl Store {
     fn let_go(&self, table: &TableState, keys: &mut KeyColumn) -> Result<Arc<State>> {
         let gone = Ready::LetGo { shape: table.shape.clone(), keys: std::mem::take(keys) };
         self.make_room()?;
-        self.log(vec![gone], SystemTime::now())
+        self.log(vec![gone], self.files.clock.now())
     }
 
     fn expire_rows(&self, expiry: &Expiry<'_>) -> Result<bool> {
@@ -204,7 +204,7 @@ impl Store {
                 let rows = deleted.count();
                 let deleted = DeletedRecord::new(segment.id(), &deleted);
                 let expired = Ready::ExpireRows { table: expiry.table, deleted, rows };
-                self.commit(vec![expired], SystemTime::now())?;
+                self.commit(vec![expired], self.files.clock.now())?;
                 removed = true;
             }
             searched.into_iter().for_each(|(batch, stays)| self.remember(segment, batch, stays));

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -112,7 +111,7 @@ impl Store {
             if let Some(parent) = dir.parent() {
                 vfs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
             }
-            let version = Version { incarnation: random_incarnation()?, sequence: 0 };
+            let version = Version { incarnation: random_incarnation(&files)?, sequence: 0 };
             let incarnations = vec![(version.incarnation, version.sequence)];
             let catalog = CatalogRecord { log: 1, incarnations, ..CatalogRecord::default() };
             Manifest { version, catalog }.write(vfs, dir)?;
@@ -151,7 +150,7 @@ impl Store {
             tails.map(|tail| tail.rows).sum::<usize>()
         };
         committer.rows = state.tables.values().map(current).sum();
-        head.beat(SystemTime::now());
+        head.beat(files.clock.now());
         head.publish(committer.head());
         remove_other_indexes(&files, head.owner(), &state)?;
         let store = Self {
@@ -248,7 +247,7 @@ impl Store {
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn upkeep(&self) -> Result<()> {
         let mut committer = self.writing()?;
-        self.head.beat(SystemTime::now());
+        self.head.beat(self.files.clock.now());
         committer.remove_retired(&self.files);
         if self.is_due(&committer) {
             self.wake();
@@ -364,5 +363,7 @@ fn dropped() -> Error {
 mod long_keys;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ pub(super) fn begin_log(
             let mut log = LogWriter::create(vfs, &dir, last_log + 1)?;
             log.begin(vfs, &dir, state.version.sequence)?;
             if unclean {
-                state.begin_incarnation(random_incarnation()?);
+                state.begin_incarnation(random_incarnation(files)?);
             }
             log
         }
@@ -188,7 +188,7 @@ pub(super) fn remove_other_indexes(files: &Files, owner: u64, state: &State) -> 
     Ok(())
 }
 
-pub(super) fn random_incarnation() -> Result<u64> {
-    getrandom::u64()
-        .map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
+pub(super) fn random_incarnation(files: &Files) -> Result<u64> {
+    let number = files.randomness.number();
+    number.map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
 }

@@ -13,8 +13,9 @@ use crate::storage::segment::SegmentHandle;
 use crate::storage::table::{TableState, Under};
 use crate::storage::tail::KeyColumn;
 
-/// Keys of new segments that are looked up together.
+/// Keys of new segments that are looked up together, and their bytes.
 const KEYS_AT_A_TIME: usize = 1024;
+const KEYS_LEN_AT_A_TIME: usize = 4 << 20;
 
 /// What was found under the keys of new segments.
 pub(super) struct Replaced {
@@ -89,12 +90,15 @@ pub(super) fn visit_keys(
 ) -> Result<()> {
     for segment in new.segments() {
         let open = segment.open()?;
-        for first in (0..open.rows()).step_by(KEYS_AT_A_TIME) {
+        let mut first = 0;
+        while first < open.rows() {
             let mut keys = KeyColumn::default();
-            for row in first..open.rows().min(first + KEYS_AT_A_TIME) {
-                keys.push(&open.key_at(row)?);
+            let most = KEYS_AT_A_TIME.min(open.rows() - first);
+            while keys.len() < most && keys.bytes() < KEYS_LEN_AT_A_TIME {
+                keys.push(&open.key_at(first + keys.len())?);
             }
             visit(segment, first, &keys)?;
+            first += keys.len();
         }
     }
     Ok(())

@@ -123,7 +123,7 @@ impl Store {
         // What was replaced and deleted may be most of it: two manifests let go of it.
         for _ in 0..MANIFESTS_KEPT {
             // Each of another sequence.
-            self.commit(Vec::new(), SystemTime::now())?;
+            self.commit(Vec::new(), self.files.clock.now())?;
             self.fold()?;
             if self.used_bytes() + bytes <= limit {
                 return Ok(());
