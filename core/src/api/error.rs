@@ -196,9 +196,12 @@ impl Error {
         use std::io::ErrorKind as Io;
         let path = path.display();
         match source.kind() {
-            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => Self::new(
+            Io::StorageFull | Io::QuotaExceeded => {
+                Self::new(ErrorCode::DiskFull, format!("no space left to {action} {path}"))
+            }
+            Io::FileTooLarge => Self::new(
                 ErrorCode::DiskFull,
-                format!("no space left to {action} {path}; nothing was changed"),
+                format!("cannot {action} {path}: the limit of this process for files is too low (`ulimit -f`)"),
             ),
             _ => Self::new(ErrorCode::Io, format!("cannot {action} {path}")),
         }

@@ -141,7 +141,7 @@ fn the_users_of_the_pod_read_and_strangers_do_not() {
     assert!(!removed.success());
     // A user of another pod: neither the folder nor the socket lets it connect.
     let stranger = |url: &str| ask(pod.command(10_003, "3000"), url);
-    stranger(&format!("{url}?deadline=1")).fails(4, &["Permission denied"]);
+    stranger(&format!("{url}?deadline=1")).fails(5, &["Permission denied"]);
     sidecar.end();
 }
 
