@@ -201,7 +201,9 @@ impl Error {
             }
             Io::FileTooLarge => Self::new(
                 ErrorCode::DiskFull,
-                format!("cannot {action} {path}: the limit of this process for files is too low (`ulimit -f`)"),
+                format!(
+                    "cannot {action} {path}: the limit of this process for files is too low (`ulimit -f`)"
+                ),
             ),
             _ => Self::new(ErrorCode::Io, format!("cannot {action} {path}")),
         }
