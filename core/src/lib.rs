@@ -51,6 +51,8 @@ mod query;
 mod remote;
 mod source;
 mod storage;
+#[cfg(test)]
+mod test_report;
 
 pub use api::batches::{BatchStream, Batches, Canceller};
 pub use api::cache::{Cache, OwnerSeen, Status, Way};

@@ -285,6 +285,13 @@ macro_rules! __behaviours {
                 queries_have_their_codes
                 parameters_have_their_code
             }
+            casts {
+                times_of_timestamps
+                local_times_of_moments
+                booleans_of_numbers
+                opposites_of_the_smallest_integer
+                values_of_rows_that_are_gone
+            }
             conditions {
                 several_conditions_on_one_key
                 a_list_of_thousands_of_keys
@@ -405,6 +412,12 @@ macro_rules! __behaviours {
             }
             versions {
                 a_query_is_as_fresh_as_its_oldest_table
+            }
+            zeros {
+                groups_of_sorted_zeros
+                keys_of_both_zeros
+                first_rows_of_sorted_zeros
+                first_of_distinct_zeros
             }
         }
     };

@@ -30,6 +30,7 @@ mod samples;
 mod session;
 
 pub mod appends;
+pub mod casts;
 pub mod changes;
 pub mod column_queries;
 pub mod columns;
@@ -65,6 +66,7 @@ pub mod tables;
 pub mod transactions;
 pub mod upserts;
 pub mod versions;
+pub mod zeros;
 
 pub use list::{Behaviour, all};
 pub use opener::{Opened, Opener};

@@ -25,6 +25,7 @@ use super::provider::{CacheTable, ExecutionState};
 use super::stack::Stack;
 use super::stream::{QuerySource, contain, start_threads};
 use super::values;
+use super::zeros::{self, OneOrderOfZeros};
 use crate::api::batches::{AnswerInfo, Batches};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::options::CacheOptions;
@@ -69,6 +70,8 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(runtime.build_arc().map_err(planning)?)
             .with_default_features()
+            .with_optimizer_rules(zeros::logical_rules())
+            .with_physical_optimizer_rule(Arc::new(OneOrderOfZeros))
             .build();
         let threads = Arc::new(Threads {
             process: std::process::id(),
@@ -140,7 +143,8 @@ impl Engine {
 
     fn session(&self, state: &Arc<State>) -> SessionState {
         let mut session = self.inner.base.clone();
-        session.config_mut().set_extension(Arc::new(ExecutionState(state.clone())));
+        let execution = ExecutionState { state: state.clone(), tells_bounds: true };
+        session.config_mut().set_extension(Arc::new(execution));
         session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
         session.mark_start_execution();
         session
@@ -149,7 +153,7 @@ impl Engine {
     fn start(
         &self,
         session: &SessionState,
-        state: &State,
+        state: &Arc<State>,
         plan: LogicalPlan,
         parameters: &[Value],
         stack: Stack,
@@ -157,16 +161,29 @@ impl Engine {
         let plan = bind(plan, parameters)?;
         let info = AnswerInfo { version: state.version, freshness: oldest(&plan, state)?, tier: Tier::Local };
         let handle = self.inner.threads.handle()?.clone();
-        let stream = contain(|| {
-            let _entered = handle.enter();
-            let physical = pollster::block_on(session.create_physical_plan(&plan))?;
-            execute_stream(physical, session.task_ctx())
-        })?
-        .map_err(planning)?;
+        let run = |session: &SessionState| {
+            let stream = contain(|| {
+                let _entered = handle.enter();
+                let physical = pollster::block_on(session.create_physical_plan(&plan))?;
+                execute_stream(physical, session.task_ctx())
+            });
+            stream?.map_err(planning)
+        };
+        // The planner computes with bounds, and what it computes may overflow though no row does: an error counts only if it
+        // comes without bounds too.
+        let stream = run(session).or_else(|_| run(&without_bounds(session, state)))?;
         let schema = stream.schema();
         let source = QuerySource::new(stream, self.inner.threads.clone(), stack);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
+}
+
+/// A session whose scans tell the planner nothing of the bounds of their columns.
+fn without_bounds(session: &SessionState, state: &Arc<State>) -> SessionState {
+    let mut session = session.clone();
+    let execution = ExecutionState { state: state.clone(), tells_bounds: false };
+    session.config_mut().set_extension(Arc::new(execution));
+    session
 }
 
 /// A query that was planned as far as it does not depend on data, parameters or time.

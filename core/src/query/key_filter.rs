@@ -4,7 +4,6 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use crate::api::error::Result;
 use crate::storage::TableShape;
 use crate::storage::key::{self, KeyBytes};
 
@@ -12,8 +11,8 @@ use crate::storage::key::{self, KeyBytes};
 const KEYS_MAX: usize = 1000;
 
 /// The encoded keys, each once, that `filters` allow, all of which must hold: `column = value` or
-/// `column IN (values)` for every key column. `None` if they do not name keys.
-pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Result<Vec<KeyBytes>>> {
+/// `column IN (values)` for every key column. `None` if they do not name keys, or name what cannot be one.
+pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyBytes>> {
     if shape.primary_key.is_empty() {
         return None;
     }
@@ -36,20 +35,20 @@ pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Result<V
     if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
         return None;
     }
-    Some(encode(&alternatives))
+    encode(&alternatives)
 }
 
 /// Every combination of values, one for each key column, encoded.
-fn encode(alternatives: &[Vec<&ScalarValue>]) -> Result<Vec<KeyBytes>> {
+fn encode(alternatives: &[Vec<&ScalarValue>]) -> Option<Vec<KeyBytes>> {
     let mut keys = vec![KeyBytes::new()];
     for values in alternatives {
         let mut longer = Vec::with_capacity(keys.len() * values.len());
         // A null equals nothing.
         for value in values.iter().filter(|value| !value.is_null()) {
-            let array = value.to_array().map_err(super::error::planning)?;
+            let array = value.to_array().ok()?;
             for key in &keys {
                 let mut key = key.clone();
-                key::encode_cell(&mut key, array.as_ref(), 0)?;
+                key::encode_cell(&mut key, array.as_ref(), 0).ok()?;
                 longer.push(key);
             }
         }
@@ -57,7 +56,7 @@ fn encode(alternatives: &[Vec<&ScalarValue>]) -> Result<Vec<KeyBytes>> {
     }
     keys.sort_unstable();
     keys.dedup();
-    Ok(keys)
+    Some(keys)
 }
 
 /// The values that a filter allows for a column, if that is all that it says.

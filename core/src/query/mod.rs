@@ -2,11 +2,14 @@
 
 mod catalog;
 mod depth;
+#[cfg(test)]
+mod differential;
 mod engine;
 mod error;
 mod key_filter;
 mod limits;
 mod lookup;
+mod monotone;
 mod provider;
 mod pruning;
 mod scan;
@@ -15,5 +18,6 @@ mod stack;
 mod stream;
 mod tokens;
 mod values;
+mod zeros;
 
 pub(crate) use engine::{Engine, PreparedPlan};

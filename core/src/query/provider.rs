@@ -15,12 +15,17 @@ use super::key_filter::find_keys;
 use super::lookup::PointExec;
 use super::pruning::Pruning;
 use super::scan::{PartRef, ScanExec};
-use super::sorted::SortedBounds;
+use super::sorted::{SortedBounds, is_ordered};
 use crate::storage::{Part, State, TableShape, TableState};
 
-/// The state that every scan of one execution reads: an extension of the session's configuration.
+/// What every scan of one execution shares: an extension of the session's configuration.
 #[derive(Debug)]
-pub(super) struct ExecutionState(pub(super) Arc<State>);
+pub(super) struct ExecutionState {
+    /// The state that is read.
+    pub(super) state: Arc<State>,
+    /// Whether scans tell the planner the bounds of their columns.
+    pub(super) tells_bounds: bool,
+}
 
 /// A table by its number. Which rows it has is decided when a plan is executed, so that a plan can be kept.
 #[derive(Debug)]
@@ -31,7 +36,10 @@ pub(super) struct CacheTable {
 
 impl CacheTable {
     pub(super) fn new(shape: Arc<TableShape>) -> Self {
-        let key = (!shape.primary_key.is_empty()).then(|| Constraint::PrimaryKey(shape.primary_key.clone()));
+        // A key is unique by its bits, which is more than SQL takes for different.
+        let is_unique = !shape.primary_key.is_empty()
+            && shape.primary_key.iter().all(|&column| is_ordered(shape.schema.field(column).data_type()));
+        let key = is_unique.then(|| Constraint::PrimaryKey(shape.primary_key.clone()));
         Self { shape, constraints: Constraints::new_unverified(key.into_iter().collect()) }
     }
 
@@ -40,13 +48,14 @@ impl CacheTable {
         self.shape.id
     }
 
-    fn table(&self, session: &dyn Session) -> Result<(Arc<State>, Arc<TableState>)> {
-        let state = session.config().get_extension::<ExecutionState>();
-        let state = state.ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?;
-        let table = state.0.tables.get(&self.shape.id).cloned();
+    fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
+        let execution = session.config().get_extension::<ExecutionState>();
+        let execution =
+            execution.ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?;
+        let table = execution.state.tables.get(&self.shape.id).cloned();
         let table =
             table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
-        Ok((state.0.clone(), table))
+        Ok((execution, table))
     }
 }
 
@@ -77,22 +86,22 @@ impl TableProvider for CacheTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (state, table) = self.table(session)?;
+        let (execution, table) = self.table(session)?;
+        let version = execution.state.version;
         let all: Vec<usize> = (0..self.shape.schema.fields().len()).collect();
         let projection = projection.cloned().unwrap_or(all);
-        if let Some(filter) = find_keys(&self.shape, filters) {
-            let keys = filter.map_err(external)?;
-            return Ok(Arc::new(PointExec::new(table, state.version.sequence, projection, keys)?));
+        if let Some(keys) = find_keys(&self.shape, filters) {
+            return Ok(Arc::new(PointExec::new(table, version.sequence, projection, keys)?));
         }
-        let pruning = Pruning::new(session, &self.shape.schema, filters)?;
-        let bounds = SortedBounds::new(&self.shape, filters)?;
+        let pruning = Pruning::new(session, &self.shape.schema, filters);
+        let bounds = SortedBounds::new(&self.shape, filters);
         let mut batches = Vec::new();
         let mut total = 0;
         for segment in table.segments.iter() {
             let open = segment.open().map_err(external)?;
             total += open.batch_count();
-            for batch in pruning.batches(open)? {
-                let rows = bounds.rows(open, batch)?;
+            for batch in pruning.batches(open) {
+                let rows = bounds.rows(open, batch);
                 if !rows.is_empty() {
                     batches.push(PartRef { part: Part::Segment { segment: segment.clone(), batch }, rows });
                 }
@@ -113,7 +122,7 @@ impl TableProvider for CacheTable {
             });
         }
         let partitions = session.config().target_partitions();
-        let scan = ScanExec::new(state.version, table, projection, batches, total, partitions)?;
-        Ok(Arc::new(scan))
+        let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
+        Ok(Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() }))
     }
 }

@@ -8,36 +8,43 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 
-use super::error::external;
+use super::monotone::weaken;
 use crate::storage::{Segment, ZoneMaps};
 
 /// The filters of a scan in the form that zone maps can answer.
+///
+/// Bounds decide only what need not be read. So whatever fails while they are asked leaves nothing out, and no query fails
+/// for it: a bound may be the value of a row that is gone, and it is the rows that are left whose values count.
 pub(super) struct Pruning {
     predicate: Option<Arc<PruningPredicate>>,
 }
 
 impl Pruning {
-    pub(super) fn new(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Self> {
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(Self { predicate: None }) };
-        let df_schema = DFSchema::try_from(schema.as_ref().clone())?;
-        let expr = session.create_physical_expr(filter, &df_schema)?;
-        // What cannot be turned into a question to zone maps prunes nothing.
-        Ok(Self { predicate: PruningPredicateBuilder::new().with_file_schema(schema.clone()).build(expr) })
+    pub(super) fn new(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Self {
+        Self { predicate: predicate(session, schema, filters) }
     }
 
     /// The batches of a segment that may hold rows.
-    pub(super) fn batches(&self, segment: &Segment) -> Result<Vec<usize>> {
+    pub(super) fn batches(&self, segment: &Segment) -> Vec<usize> {
         let all = 0..segment.batch_count();
-        let Some(predicate) = &self.predicate else { return Ok(all.collect()) };
-        let statistics = SegmentStatistics { segment, zones: segment.zones().map_err(external)? };
-        let keep = predicate.prune(&statistics)?;
-        Ok(all.filter(|&batch| keep.get(batch).is_none_or(|&keep| keep)).collect())
+        let keep = self.predicate.as_ref().and_then(|predicate| {
+            let statistics = SegmentStatistics { segment, zones: segment.zones().ok()? };
+            predicate.prune(&statistics).ok()
+        });
+        let Some(keep) = keep else { return all.collect() };
+        all.filter(|&batch| keep.get(batch).is_none_or(|&keep| keep)).collect()
     }
+}
+
+fn predicate(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Option<Arc<PruningPredicate>> {
+    let filter = conjunction(filters.iter().filter_map(|filter| weaken(filter, schema)))?;
+    let df_schema = DFSchema::try_from(schema.as_ref().clone()).ok()?;
+    let expr = session.create_physical_expr(filter, &df_schema).ok()?;
+    PruningPredicateBuilder::new().with_file_schema(schema.clone()).build(expr)
 }
 
 struct SegmentStatistics<'a> {

@@ -21,6 +21,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream;
 
 use super::error::external;
+use super::sorted::is_ordered;
 use crate::api::version::Version;
 use crate::storage::{ORDER, Part, TableState};
 
@@ -39,6 +40,7 @@ pub(super) struct ScanExec {
     projection: Vec<usize>,
     partitions: Vec<Vec<PartRef>>,
     total_batches: usize,
+    tells_bounds: bool,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -58,8 +60,10 @@ impl ScanExec {
         if is_one_run(&table) {
             let order = table.shape.sort_by.iter().map_while(|column| {
                 let position = projection.iter().position(|projected| projected == column)?;
-                let name = table.shape.schema.field(*column).name();
-                Some(PhysicalSortExpr::new(Arc::new(Column::new(name, position)), ORDER))
+                let field = table.shape.schema.field(*column);
+                // Rows of both zeros are in order by their bits, and so the next column is in no order among them.
+                is_ordered(field.data_type())
+                    .then(|| PhysicalSortExpr::new(Arc::new(Column::new(field.name(), position)), ORDER))
             });
             let order: Vec<_> = order.collect();
             if !order.is_empty() {
@@ -68,7 +72,13 @@ impl ScanExec {
         }
         let properties = properties(equivalence, partitions.len());
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { version, table, projection, partitions, total_batches, properties, metrics })
+        let tells_bounds = true;
+        Ok(Self { version, table, projection, partitions, total_batches, tells_bounds, properties, metrics })
+    }
+
+    /// The same scan, which tells the planner how many rows it has and nothing of its columns.
+    pub(super) fn without_bounds(self) -> Self {
+        Self { tells_bounds: false, ..self }
     }
 
     fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &PartRef> {
@@ -148,7 +158,8 @@ impl ExecutionPlan for ScanExec {
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         let mut rows = 0;
-        let mut columns: Vec<Bounds> = self.projection.iter().map(|_| Bounds::default()).collect();
+        let unknown = || Bounds { unknown: !self.tells_bounds, ..Bounds::default() };
+        let mut columns: Vec<Bounds> = self.projection.iter().map(|_| unknown()).collect();
         for part in self.batches(args.partition()) {
             let Part::Segment { segment, batch } = &part.part else {
                 let live = self.table.part_live_rows(&part.part, self.version.sequence).map_err(external)?;
@@ -199,6 +210,8 @@ impl Bounds {
         if all_null {
             return;
         }
+        // Which of the zeros, and of the NaN, is the smallest or largest is not the same for bounds as for SQL.
+        self.inexact |= [&min, &max].into_iter().any(is_unsure);
         if min.is_null() || max.is_null() {
             self.unknown = true;
             return;
@@ -221,6 +234,15 @@ impl Bounds {
             .with_min_value(bound(self.min))
             .with_max_value(bound(self.max));
         if self.inexact { statistics.to_inexact() } else { statistics }
+    }
+}
+
+fn is_unsure(bound: &ScalarValue) -> bool {
+    match bound {
+        ScalarValue::Float16(Some(value)) => value.is_nan() || f32::from(*value) == 0.0,
+        ScalarValue::Float32(Some(value)) => value.is_nan() || *value == 0.0,
+        ScalarValue::Float64(Some(value)) => value.is_nan() || *value == 0.0,
+        _ => false,
     }
 }
 

@@ -38,7 +38,7 @@ struct Bound {
 
 impl SortedBounds {
     /// Reads bounds from `filters`, all of which must hold.
-    pub(super) fn new(shape: &TableShape, filters: &[Expr]) -> Result<Self> {
+    pub(super) fn new(shape: &TableShape, filters: &[Expr]) -> Self {
         let mut columns = Vec::new();
         for &column in &shape.sort_by {
             let field = shape.schema.field(column);
@@ -52,7 +52,7 @@ impl SortedBounds {
                 one_value: false,
             };
             filters.iter().for_each(|filter| found.read(filter));
-            let bounds = found.limits.iter().map(Limit::to_bound).collect::<Result<Vec<_>>>()?;
+            let bounds: Vec<_> = found.limits.iter().filter_map(Limit::to_bound).collect();
             if bounds.is_empty() {
                 break;
             }
@@ -62,11 +62,15 @@ impl SortedBounds {
                 break;
             }
         }
-        Ok(Self { columns })
+        Self { columns }
     }
 
-    /// The rows of a batch that may be within all bounds, and perhaps some more.
-    pub(super) fn rows(&self, segment: &Segment, batch: usize) -> Result<Range<usize>> {
+    /// The rows of a batch that may be within all bounds, and perhaps some more: all rows, if bounds cannot be asked.
+    pub(super) fn rows(&self, segment: &Segment, batch: usize) -> Range<usize> {
+        self.find(segment, batch).unwrap_or_else(|_| 0..segment.batch_rows(batch))
+    }
+
+    fn find(&self, segment: &Segment, batch: usize) -> Result<Range<usize>> {
         let mut rows = 0..segment.batch_rows(batch);
         for ColumnBounds { column, bounds } in &self.columns {
             for bound in bounds {
@@ -112,10 +116,10 @@ fn partition_point(rows: Range<usize>, is_before: impl Fn(usize) -> Result<bool>
     Ok(low)
 }
 
-/// Whether rows are stored in the order in which a filter compares values of this type: numbers by their value, text and
-/// bytes bytewise. Floats are not, as SQL's zeros are equal and its NaN have no sign; of intervals and nested types it
-/// is not sure.
-fn is_ordered(data_type: &DataType) -> bool {
+/// Whether rows are stored in the order in which SQL compares values of this type, and equal values are equal bits: numbers
+/// by their value, text and bytes bytewise. Floats are not, as SQL takes the two zeros for one value; of intervals and nested
+/// types it is not sure.
+pub(super) fn is_ordered(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
         T::Boolean | T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
@@ -133,8 +137,9 @@ struct Limit {
 }
 
 impl Limit {
-    fn to_bound(&self) -> Result<Bound> {
-        Ok(Bound { is_lower: self.is_lower, inclusive: self.inclusive, value: self.value.to_array()? })
+    fn to_bound(&self) -> Option<Bound> {
+        let value = self.value.to_array().ok()?;
+        Some(Bound { is_lower: self.is_lower, inclusive: self.inclusive, value })
     }
 }
 

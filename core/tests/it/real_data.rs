@@ -160,3 +160,31 @@ fn files_of_a_pattern_are_read_in_the_order_of_their_names() {
         &["carrier="],
     );
 }
+
+/// What the flights say of hours of the day, which start anew every day, by plain counting.
+#[cfg(feature = "sql")]
+#[test]
+fn hours_of_flights_are_counted_whatever_the_day() {
+    const DAY: i64 = 86_400_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let definition = TableDefinition::parquet(data("flights.parquet")).sort_by(["time_hour"]);
+    cache.define_table("flights", definition).unwrap();
+    let file = rows("flights.parquet");
+    let moments =
+        file.column_by_name("time_hour").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+    let hour = |hour: i64| hour * DAY / 24;
+    let of_file = |wanted: &dyn Fn(i64) -> bool| {
+        let times = moments.iter().flatten().map(|moment| moment.rem_euclid(DAY));
+        i64::try_from(times.filter(|&time| wanted(time)).count()).unwrap()
+    };
+    let of_cache = |condition: &str| {
+        let text = format!("SELECT count(*) FROM flights WHERE {condition}");
+        let found = cache.sql(&text, &[]).unwrap().concat().unwrap();
+        found.column(0).as_primitive::<Int64Type>().value(0)
+    };
+    let late = of_cache("time_hour::time >= TIME '20:00:00'");
+    assert_eq!((late, late), (of_file(&|time| time >= hour(20)), 91_532));
+    let morning = of_cache("CAST(time_hour AS TIME) BETWEEN TIME '09:00:00' AND TIME '10:00:00'");
+    assert_eq!((morning, morning), (of_file(&|time| (hour(9)..=hour(10)).contains(&time)), 19_318));
+}

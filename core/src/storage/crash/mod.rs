@@ -29,12 +29,3 @@ use std::io::Write;
 fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap();
 }
-
-/// Says a line, and adds it to the file that `.ci/test` prints at its end: runners may keep that to themselves too.
-fn report(line: &str) {
-    say(line);
-    let Some(path) = std::env::var_os("PILLION_TEST_REPORT") else { return };
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-    // In one piece: other tests add theirs at the same time.
-    file.write_all(format!("{line}\n").as_bytes()).unwrap();
-}

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::contents;
 use super::driver::{Driver, Step, cache_dir};
 use super::model::{Content, History};
-use super::report;
 use crate::api::version::Version;
 use crate::storage::live::stopped_after;
 use crate::storage::vfs::OsVfs;
 use crate::storage::{Files, Follower, Sync};
+use crate::test_report;
 
 /// What somebody sees.
 fn seen(reader: &Follower) -> (Version, Content) {
@@ -80,7 +80,7 @@ fn only_segments(driver: &mut Driver) -> Step {
 /// With both settings of sync; there must be at least so many words.
 fn stop(name: &str, least: usize, prepare: fn(&mut Driver) -> Step, step: fn(&mut Driver) -> Step) {
     let stores = [Sync::Always, Sync::Later].map(|sync| stop_everywhere(sync, prepare, step));
-    report(&format!("stopped between words, {name}: {stores:?} places"));
+    test_report::add(format_args!("stopped between words, {name}: {stores:?} places"));
     assert!(stores.iter().all(|&stores| stores >= least), "{stores:?} places");
 }
 

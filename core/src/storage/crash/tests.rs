@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use super::image::WHOLE_IMAGES;
 use super::planted::Planted;
-use super::report;
 use super::search::{Place, Search};
 use super::workloads::{WORKLOADS, Workload};
 use crate::storage::planted::{self, Bug};
+use crate::test_report;
 
 /// Images of all workloads together, if the environment does not say how many. Storage is the same in every build, so
 /// one of them looks closely: that without features.
@@ -34,7 +34,7 @@ fn crash(name: &str) {
         search.run(images().div_ceil(WORKLOADS.len())).unwrap_or_else(|violation| panic!("{violation}"));
     let images = covered.images + IMAGES_SO_FAR.fetch_add(covered.images, Ordering::Relaxed);
     let operations = covered.operations + OPERATIONS_SO_FAR.fetch_add(covered.operations, Ordering::Relaxed);
-    report(&format!(
+    test_report::add(format_args!(
         "crash {name}: {} images ({} of crashes in recovery) at {} operations of {} seeds in {:.1} s; \
          so far {images} images at {operations} operations",
         covered.images,
@@ -115,7 +115,10 @@ fn caught(bug: impl Debug, planted: Planted, name: &str) -> usize {
     let violation = result.expect_err("the planted bug is found");
     let images = search.covered.images;
     let (what, _) = violation.what.split_once('\n').unwrap_or((&violation.what, ""));
-    report(&format!("crash canary {bug:?}: caught by image {images}, {}: {what:.160}", violation.place));
+    test_report::add(format_args!(
+        "crash canary {bug:?}: caught by image {images}, {}: {what:.160}",
+        violation.place
+    ));
     violation.place.crashes.iter().map(|&(_, image)| image).min().unwrap()
 }
 
