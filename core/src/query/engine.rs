@@ -21,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
 use super::error::planning;
 use super::limits;
+use super::long_rows::LongRows;
 use super::provider::{CacheTable, ExecutionState};
 use super::stack::Stack;
 use super::stream::{QuerySource, contain, start_threads};
@@ -72,6 +73,7 @@ impl Engine {
             .with_default_features()
             .with_optimizer_rules(zeros::logical_rules())
             .with_physical_optimizer_rule(Arc::new(OneOrderOfZeros))
+            .with_physical_optimizer_rule(Arc::new(LongRows::new()))
             .build();
         let threads = Arc::new(Threads {
             process: std::process::id(),

@@ -1,7 +1,7 @@
 //! The leaf of physical plans that reads rows by their keys.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -19,8 +19,11 @@ use futures::stream;
 
 use super::error::external;
 use super::scan::{project, properties};
-use crate::storage::TableState;
 use crate::storage::key::KeyBytes;
+use crate::storage::{TableState, batch_len};
+
+/// Rows are copied into one batch up to so many bytes. A column of texts counts its bytes in 31 bits.
+const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Reads rows by their keys through the key index.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(super) struct PointExec {
     sequence: u64,
     projection: Vec<usize>,
     keys: Vec<KeyBytes>,
+    /// The rows, each a batch of its own that is mapped where it can be; looked up once.
+    found: OnceLock<Vec<RecordBatch>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -42,21 +47,48 @@ impl PointExec {
     ) -> Result<Self> {
         let schema = project(&table.shape.schema, &projection)?;
         let properties = properties(EquivalenceProperties::new(schema), 1);
-        Ok(Self { table, sequence, projection, keys, properties, metrics: ExecutionPlanMetricsSet::new() })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { table, sequence, projection, keys, found: OnceLock::new(), properties, metrics })
     }
 
-    fn read(&self) -> Result<RecordBatch> {
+    /// Bytes of the longest row. Looks the rows up if they may be too many to be one batch, and is 0 otherwise.
+    pub(super) fn longest_row(&self, bytes_max: usize) -> Result<usize> {
+        if self.keys.len() == 1 || self.table.bytes() <= bytes_max as u64 {
+            return Ok(0);
+        }
+        Ok(self.rows()?.iter().map(batch_len).max().unwrap_or(0))
+    }
+
+    fn rows(&self) -> Result<&[RecordBatch]> {
+        if let Some(rows) = self.found.get() {
+            return Ok(rows);
+        }
         let schema = self.schema();
         let mut rows = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
             let Some(found) = self.table.find(key, self.sequence).map_err(external)? else { continue };
             rows.push(found.read(&self.projection, &schema).map_err(external)?);
         }
-        match rows.as_slice() {
-            [] => Ok(RecordBatch::new_empty(schema)),
-            [row] => Ok(row.clone()),
-            rows => Ok(concat_batches(&schema, rows)?),
+        Ok(self.found.get_or_init(|| rows))
+    }
+
+    /// The rows in as few batches as their bytes allow.
+    fn batches(&self) -> Result<Vec<RecordBatch>> {
+        let (schema, rows) = (self.schema(), self.rows()?);
+        if let [] | [_] = rows {
+            return Ok(rows.to_vec());
         }
+        let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (number, row) in rows.iter().enumerate() {
+            let len = batch_len(row);
+            if number > start && bytes + len > BATCH_BYTES_MAX {
+                batches.push(concat_batches(&schema, &rows[start..number])?);
+                (start, bytes) = (number, 0);
+            }
+            bytes += len;
+        }
+        batches.push(concat_batches(&schema, &rows[start..])?);
+        Ok(batches)
     }
 }
 
@@ -101,9 +133,10 @@ impl ExecutionPlan for PointExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batch = self.read()?;
-        MetricBuilder::new(&self.metrics).output_rows(partition).add(batch.num_rows());
-        let batches = (batch.num_rows() > 0).then_some(Ok(batch));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(batches))))
+        let batches = self.batches()?;
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        MetricBuilder::new(&self.metrics).output_rows(partition).add(rows);
+        let batches = stream::iter(batches.into_iter().map(Ok));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }
 }

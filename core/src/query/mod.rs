@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod key_filter;
 mod limits;
+mod long_rows;
 mod lookup;
 mod monotone;
 mod provider;
