@@ -47,9 +47,9 @@ pub enum Command {
     /// file is written as FILE.tmp and renamed when it is complete and on disk; if that fails
     /// (a full disk), nothing stays.
     ///
-    /// Parquet and Arrow keep every type; CSV and JSON write values as text, and CSV cannot
-    /// tell an empty text from null. For some rows or columns, use `pillion sql --output
-    /// FILE`.
+    /// Parquet and Arrow keep every type; CSV and JSON write values as text. In CSV, null is
+    /// nothing and an empty text is `""`, as `pillion load` reads them. For some rows or
+    /// columns, use `pillion sql --output FILE`.
     #[command(verbatim_doc_comment)]
     Export(ExportArgs),
     /// Load Parquet, CSV or Arrow files into a table
@@ -65,7 +65,8 @@ pub enum Command {
     /// The ending of a file's name tells its format: .parquet, .csv (with a header line),
     /// .arrow, .feather and .arrows. All files must have the same columns. The types of a new
     /// table's CSV columns are inferred from all lines of the first file; for a table that
-    /// exists, they are the table's. An empty CSV field is null.
+    /// exists, they are the table's. An empty CSV field is null, and `""` is an empty text. A
+    /// value that its column cannot hold exactly is an error that names its line.
     #[command(verbatim_doc_comment)]
     Load(LoadArgs),
     /// Be a sidecar: own a cache, load its tables, and serve it on a Unix socket

@@ -80,8 +80,9 @@ impl Input {
 
     /// One or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
     /// order of their names. Columns go by the names in the header. Their types are those of the table that the rows
-    /// are added to; for a new table they are inferred from all lines of the first file, so it is read twice. An empty
-    /// field is null.
+    /// are added to; for a new table they are inferred from all lines of the first file, so it is read twice. A field of
+    /// nothing is null, and `""` is an empty text. A field that its column cannot hold exactly fails the load with its
+    /// line; `docs/types.md` says what each type holds.
     #[cfg(feature = "csv")]
     pub fn csv(pattern: impl Into<String>) -> Self {
         Self::pattern(pattern.into(), Some(Format::Csv(None)))

@@ -17,6 +17,8 @@ mod attaching;
 mod bad_input;
 mod conformance;
 mod corruption;
+#[cfg(feature = "csv")]
+mod csv_values;
 mod damaged_logs;
 #[cfg(feature = "sql")]
 mod deep_queries;

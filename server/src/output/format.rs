@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 pub enum Format {
     /// Aligned columns for people
     Table,
-    /// CSV with a header line; nulls are empty
+    /// CSV with a header line; nulls are empty, and empty texts are quoted
     Csv,
     /// One JSON object per line and row
     Json,

@@ -1,5 +1,6 @@
 //! Where answers go and what they look like.
 
+pub(crate) mod csv;
 pub(crate) mod format;
 pub(crate) mod layout;
 pub(crate) mod progress;

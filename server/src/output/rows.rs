@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use arrow::array::RecordBatch;
-use arrow::csv;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use arrow::json::writer::LineDelimited;
@@ -13,6 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pillion::Batches;
 
+use super::csv::CsvWriter;
 use super::format::Format;
 use super::progress::Progress;
 use super::sink::Sink;
@@ -76,27 +76,6 @@ fn writer(format: Format, schema: &SchemaRef, sink: Sink) -> Encoded<Box<dyn Row
             Box::new(ArrowWriter::try_new(sink, schema.clone(), Some(properties))?)
         }
     })
-}
-
-struct CsvWriter(csv::Writer<Sink>);
-
-impl CsvWriter {
-    fn try_new(schema: &SchemaRef, sink: Sink) -> Encoded<Self> {
-        let mut writer = csv::Writer::new(sink);
-        // The header comes with the first batch, and an answer without rows has none.
-        writer.write(&RecordBatch::new_empty(schema.clone()))?;
-        Ok(Self(writer))
-    }
-}
-
-impl RowWriter for CsvWriter {
-    fn write(&mut self, batch: &RecordBatch) -> Encoded<()> {
-        Ok(self.0.write(batch)?)
-    }
-
-    fn finish(self: Box<Self>) -> Encoded<()> {
-        Ok(())
-    }
 }
 
 impl RowWriter for JsonWriter<Sink, LineDelimited> {

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::ipc::reader::{FileReader, StreamReader};
 use pillion::{Input, TableDefinition};
 
@@ -60,6 +61,56 @@ fn csv_is_read_back_with_the_types_of_the_table() {
     let cache = dir.open();
     cache.define_table("again", TableDefinition::new(csv)).unwrap();
     assert_same_rows(&rows(&cache, "again"), &items());
+}
+
+/// What a file of CSV could take for something else: for null, for the end of a value or of a line, for a mark.
+#[test]
+fn texts_and_nulls_in_csv_are_read_back_as_they_were() {
+    let texts = [
+        None,
+        Some(""),
+        Some(" "),
+        Some(" both sides "),
+        Some("\""),
+        Some("\"\""),
+        Some(","),
+        Some("\n"),
+        Some("\r"),
+        Some("\r\n"),
+        Some("a\n\nb"),
+        Some("\u{feff}mark"),
+        Some("NULL"),
+        Some("\\N"),
+        Some("007"),
+        Some("\0"),
+        Some("Größe 漢字"),
+        None,
+    ];
+    let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter(texts.map(|text| text.map(str::as_bytes))));
+    let one = RecordBatch::try_from_iter([("\u{feff}only", column.clone())]).unwrap();
+    let two = RecordBatch::try_from_iter([("", column.clone()), ("a,b", column), ("bytes", bytes)]).unwrap();
+    for batch in [one, two] {
+        let dir = Dir::empty();
+        let cache = dir.open();
+        cache.define_table("t", TableDefinition::new(batch.clone())).unwrap();
+        cache.define_table("again", TableDefinition::new(batch.slice(0, 0))).unwrap();
+        cache.close().unwrap();
+        dir.answer(&["export", "t", "--output", "t.csv"]);
+        assert_eq!(dir.run(&["load", "again", "t.csv", "--append"]).code, 0);
+        let cache = dir.open();
+        assert_same_rows(&sorted(&rows(&cache, "again")), &sorted(&batch));
+        // All of the texts are text to whoever infers types, too.
+        let inferred = Input::csv(dir.path("t.csv").to_str().unwrap());
+        cache.define_table("inferred", TableDefinition::new(inferred)).unwrap();
+        assert_eq!(sorted(&rows(&cache, "inferred")).column(0), sorted(&batch).column(0));
+    }
+}
+
+/// By the first column; rows of these tables with the same text in it are equal.
+fn sorted(batch: &RecordBatch) -> RecordBatch {
+    let order = sort_to_indices(batch.column(0), None, None).unwrap();
+    take_record_batch(batch, &order).unwrap()
 }
 
 #[test]

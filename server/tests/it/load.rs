@@ -109,7 +109,7 @@ fn a_load_that_fails_changes_nothing() {
     let cases: [(&[&str], i32, &[&str]); 11] = [
         (&["good.csv", "again.csv", "--append"], 1, &["id=2"]),
         (&["good.csv", "good.csv", "--replace"], 1, &["id=6"]),
-        (&["good.csv", "text.csv", "--append"], 1, &["`text.csv` does not fit its columns", "six"]),
+        (&["good.csv", "text.csv", "--append"], 1, &["`text.csv`, line 2", "column `id`", "`six`"]),
         (&["good.csv", "column.csv", "--append"], 1, &["`column.csv` has other columns", "prise", "price"]),
         (&["good.csv", "short.csv", "--append"], 1, &["`short.csv` has other columns", "(id, name)"]),
         (&["short.csv", "--append"], 1, &["price"]),
