@@ -196,6 +196,12 @@ macro_rules! __behaviours {
                 a_replacement_with_upserts
                 positions_of_sources_are_kept
             }
+            uneven_rows {
+                appended
+                upserted
+                replaced
+                committed
+            }
             upserts {
                 rows_are_added_and_replaced
                 many_small_commits

@@ -64,6 +64,7 @@ pub mod statements;
 pub mod streams;
 pub mod tables;
 pub mod transactions;
+pub mod uneven_rows;
 pub mod upserts;
 pub mod versions;
 pub mod zeros;

@@ -13,9 +13,9 @@ use super::sharing::Sharing;
 use crate::api::backend::Reader;
 use crate::api::batches::Batches;
 use crate::api::error::{Error, Result};
-use crate::storage::row_len;
+use crate::storage::rows_within;
 
-/// Rows are sent in portions of about this many bytes.
+/// Rows are sent in portions of at most this many bytes, but for a single one that has more.
 const PORTION_LEN: usize = 4 << 20;
 /// A portion of layouts is sent when so many bytes were copied for it.
 const GATHER_LEN: usize = 1 << 20;
@@ -162,10 +162,10 @@ impl Cursor {
 
     /// What is sent at a time of a batch that is copied; the rest is the next batch.
     fn part(&mut self, batch: &RecordBatch) -> RecordBatch {
-        let rows = (PORTION_LEN / row_len(batch)).clamp(1, batch.num_rows().max(1));
+        let rows = rows_within(batch, PORTION_LEN);
         if rows < batch.num_rows() {
             self.pending = Some(batch.slice(rows, batch.num_rows() - rows));
         }
-        batch.slice(0, rows.min(batch.num_rows()))
+        batch.slice(0, rows)
     }
 }

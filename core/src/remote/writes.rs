@@ -17,10 +17,12 @@ use crate::protocol::{
     WriteKind,
 };
 use crate::source::Input;
-use crate::storage::{batch_len, row_len};
+use crate::storage::{batch_len, rows_within};
 
-/// Rows are sent in portions of about this many bytes.
+/// Rows are sent in portions of at most this many bytes, but for a single one that has more.
 const PORTION_LEN: usize = 4 << 20;
+/// Bytes of a portion as it is sent, in a frame with the rest of its message.
+const PORTION_LEN_MAX: usize = pillion_ipc::FRAME_BODY_MAX - 1024;
 
 /// Sends the rows of `input` and waits for their commit. `table` is the schema of the table that they go to, if there is
 /// one already.
@@ -38,19 +40,39 @@ pub(super) fn upload<T: DeserializeOwned>(
     let begin = Begin { kind, as_of, schema: protocol::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let upload = Upload { connection, link: &link, id: Some(id) };
+    let mut sent_rows = 0_u64;
     let sent = input.batches.map(|batch| {
-        let batch = batch?;
-        let rows = (PORTION_LEN / row_len(&batch)).max(1);
-        for start in (0..batch.num_rows()).step_by(rows) {
-            let portion = batch.slice(start, rows.min(batch.num_rows() - start));
-            let write = Write { id, rows: protocol::encode_batch(&portion)? };
+        let mut rest = batch?;
+        while rest.num_rows() > 0 {
+            let rows = rows_within(&rest, PORTION_LEN);
+            let write = Write { id, rows: encode_portion(&rest.slice(0, rows), sent_rows)? };
             let Empty {} = connection.call_held(&link, Call::Write, &write, Repeat::Once)?;
+            sent_rows += rows as u64;
+            rest = rest.slice(rows, rest.num_rows() - rows);
         }
         Ok(())
     });
     sent.collect::<Result<()>>()?;
     upload.finish();
     connection.call_held(&link, Call::Finish, &Next { id }, Repeat::Never)
+}
+
+/// Rows as they are sent, the first of which is the one behind `before` others.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] if they do not fit into a frame: then it is one row.
+fn encode_portion(portion: &RecordBatch, before: u64) -> Result<Vec<u8>> {
+    let bytes = protocol::encode_batch(portion)?;
+    if bytes.len() <= PORTION_LEN_MAX {
+        return Ok(bytes);
+    }
+    let message = format!(
+        "row {} has {} bytes, and a sidecar is sent rows of at most {PORTION_LEN_MAX}: let the owner of the directory \
+         write it, or split its values",
+        before + 1,
+        bytes.len()
+    );
+    Err(Error::new(ErrorCode::InvalidArgument, message))
 }
 
 /// An upload under way. The sidecar must not wait for rows that will not come, whatever became of them.

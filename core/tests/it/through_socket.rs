@@ -4,12 +4,14 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
-use pillion::{Attach, Cache, ConnectOptions, Input, Server, ServerOptions, TableDefinition, Version, Way};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator, StringArray};
+use pillion::{
+    Attach, Cache, ConnectOptions, ErrorCode, Input, Server, ServerOptions, TableDefinition, Version, Way,
+};
 use pillion_conformance::{Opened, Opener};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, define, numbered};
+use crate::support::{PATIENCE, assert_ids, define, numbered, refused};
 
 /// A client that asks for everything. Answers come in shared memory, and name files that it opens.
 mod remote {
@@ -195,4 +197,42 @@ fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
         }
     });
     assert_eq!(table.info().unwrap().rows, 400_003);
+}
+
+/// Such a row is named, with how long it may be, and nothing of its upload is committed.
+#[test]
+fn a_row_that_no_message_holds_is_refused_by_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Cache::open(dir.path().join("cache")).unwrap();
+    let socket = dir.path().join("pillion.sock");
+    let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
+    define(&owner, "t", 0..3).unwrap();
+    let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
+    let table = client.table("t").unwrap();
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![10, 11, 12]));
+    let names: ArrayRef =
+        Arc::new(StringArray::from(vec!["a".to_owned(), "b".repeat(17 << 20), "c".to_owned()]));
+    let rows = RecordBatch::try_new(numbered([]).schema(), vec![ids, names]).unwrap();
+    let told = ["row 2 ", &(17 << 20).to_string()[..3], "at most 16776192", "owner"];
+    let writes = [
+        table.append(rows.clone()),
+        table.upsert(rows.clone()),
+        table.replace(rows.clone()),
+        client.transaction().upsert(&table, rows.clone()).commit(),
+    ];
+    for write in writes {
+        refused(write, ErrorCode::InvalidArgument, &told);
+    }
+    refused(
+        client.define_table("new", TableDefinition::new(rows.clone())),
+        ErrorCode::InvalidArgument,
+        &told,
+    );
+    assert_ids(&table, 0..3);
+    assert_eq!(client.tables().unwrap().len(), 1);
+    // The owner writes it, and clients read it.
+    owner.table("t").unwrap().append(rows).unwrap();
+    let row = table.get(11).unwrap().unwrap();
+    assert_eq!(row.get::<&str>("name").unwrap().len(), 17 << 20);
+    assert_eq!(table.get_many(&[10, 11, 12]).unwrap().iter().flatten().count(), 3);
 }
