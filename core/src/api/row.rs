@@ -24,6 +24,8 @@ use super::error::{Error, ErrorCode, Result, suggestion};
 use super::value::{Value, ValueRef};
 use super::version::{Freshness, Version};
 use crate::storage::SegmentHandle;
+#[cfg(feature = "sidecar")]
+use crate::storage::{fixed_len, value_len};
 
 /// One row of a table at one version.
 ///
@@ -157,6 +159,33 @@ impl Row {
             interleave(&arrays, &indices).map_err(failed)
         });
         RecordBatch::try_new(first.schema().clone(), columns.collect::<Result<_>>()?).map_err(failed)
+    }
+
+    /// How many of the first rows have at most `len_max` bytes together: at least one, if there is one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if a page of a row is damaged or cannot be read.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn count_within(rows: &[&Self], len_max: usize) -> Result<usize> {
+        let Some(first) = rows.first() else { return Ok(0) };
+        let types = || first.schema().fields().iter().map(|field| field.data_type()).enumerate();
+        let fixed: usize = types().filter_map(|(_, data_type)| fixed_len(data_type)).sum();
+        let varying: Vec<usize> = types()
+            .filter(|(_, data_type)| fixed_len(data_type).is_none())
+            .map(|(column, _)| column)
+            .collect();
+        let mut len = 0_usize;
+        for (count, row) in rows.iter().enumerate() {
+            len = len.saturating_add(fixed);
+            for column in &varying {
+                let (array, index) = row.cell(*column)?;
+                len = len.saturating_add(value_len(array, index));
+            }
+            if len > len_max {
+                return Ok(count.max(1));
+            }
+        }
+        Ok(rows.len())
     }
 
     /// Appends the row's cells.

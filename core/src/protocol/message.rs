@@ -217,6 +217,9 @@ pub(crate) struct GetMany {
     /// No more than one above the most that are answered: the others are not kept.
     #[serde(deserialize_with = "some_keys")]
     pub(crate) keys: Vec<Key>,
+    /// Whether the answer may be of the first keys alone, if their rows are long.
+    #[serde(default)]
+    pub(crate) partial: bool,
 }
 
 /// An empty key is one byte, and takes twenty times as much when it is read.

@@ -17,8 +17,8 @@ use super::held::{Gift, Held, HeldCursor};
 use super::layout::Description;
 use super::message::{
     Begin, Call, Cancel, Changes, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany,
-    Hello, HelloReply, InfoMessage, Key, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan,
-    Seen, Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
+    Hello, HelloReply, InfoMessage, Name, Next, Pin, Prepare, PrepareReply, Return, RowsReply, Scan, Seen,
+    Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
 };
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, Written};
@@ -36,6 +36,9 @@ use crate::api::version::Version;
 pub(super) const KEYS_MAX: usize = 100_000;
 /// Bytes of a message with many keys: read, they take several times as much.
 pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
+
+/// Bytes of the rows of one answer to many keys, but for a single row that has more.
+pub(crate) const ROWS_LEN_MAX: usize = 16 << 20;
 
 /// Keys of so many bytes, some hundreds, are looked up at once: that takes about as long as waking another thread.
 const QUICK_KEYS_LEN: usize = 4 << 10;
@@ -199,15 +202,14 @@ impl Session {
             }
             Call::Get => {
                 let Get { snapshot, table, key } = decode(body)?;
-                self.get_many(task, snapshot, table, vec![key])
+                self.get_many(task, GetMany { snapshot, table, keys: vec![key], partial: false })
             }
             Call::GetMany => {
                 if body.len() > KEYS_LEN_MAX {
                     let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
                     return Err(Error::new(ErrorCode::TooMany, message));
                 }
-                let GetMany { snapshot, table, keys } = decode(body)?;
-                self.get_many(task, snapshot, table, keys)
+                self.get_many(task, decode(body)?)
             }
             Call::GetRow => {
                 let mut found = Vec::new();
@@ -458,14 +460,28 @@ impl Session {
         Err(Error::new(ErrorCode::InvalidArgument, "the first call of a connection is hello"))
     }
 
-    fn get_many(&self, task: u64, snapshot: Option<u64>, table: u64, keys: Vec<Key>) -> Result<Vec<u8>> {
+    fn get_many(&self, task: u64, request: GetMany) -> Result<Vec<u8>> {
+        let GetMany { snapshot, table, keys, partial } = request;
         if keys.len() > KEYS_MAX {
             let message = format!("more than {KEYS_MAX} keys in one call");
             return Err(Error::new(ErrorCode::TooMany, message));
         }
         let reader = self.reader(snapshot)?;
         let keys: Vec<Vec<Value>> = keys.into_iter().map(values).collect::<Result<_>>()?;
-        let found = reader.get_many(table, &mut keys.iter().map(|key| key as &dyn crate::api::key::Key))?;
+        let mut found =
+            reader.get_many(table, &mut keys.iter().map(|key| key as &dyn crate::api::key::Key))?;
+        let within = Row::count_within(&found.iter().flatten().collect::<Vec<_>>(), ROWS_LEN_MAX)?;
+        let mut with_rows = found.iter().enumerate().filter(|(_, row)| row.is_some());
+        if let Some((too_far, _)) = with_rows.nth(within) {
+            if !partial {
+                let message = format!(
+                    "the rows of {} keys have more than {ROWS_LEN_MAX} bytes; ask for {too_far} keys at a time, or fewer",
+                    keys.len()
+                );
+                return Err(Error::new(ErrorCode::TooMany, message));
+            }
+            found.truncate(too_far);
+        }
         let first = found.iter().flatten().next();
         let (version, as_of) = match first {
             Some(row) => (row.version(), row.freshness().map(nanoseconds)),

@@ -156,16 +156,25 @@ impl View {
             .transpose()
     }
 
-    fn get_part(&self, table: u64, keys: Vec<protocol::Key>, rows: &mut Vec<Option<Row>>) -> Result<()> {
+    /// Asks for the rows of keys, and tells of how many of them the answer is.
+    fn get_some(
+        &self,
+        table: u64,
+        keys: &mut Vec<protocol::Key>,
+        rows: &mut Vec<Option<Row>>,
+    ) -> Result<usize> {
         // Before there is an answer: what it leases is given back by whoever reads it.
         let schema = self.schema(table)?;
         let snapshot = self.snapshot();
         let wanted = keys.len();
         let (reply, link): (RowsReply, Link) = if wanted == 1 {
-            let key = keys.into_iter().next().unwrap_or_default();
+            let key = keys.first().cloned().unwrap_or_default();
             self.ask(Call::Get, &Get { snapshot, table, key })?
         } else {
-            self.ask(Call::GetMany, &GetMany { snapshot, table, keys })?
+            let request = GetMany { snapshot, table, keys: std::mem::take(keys), partial: true };
+            let answer = self.ask(Call::GetMany, &request);
+            *keys = request.keys;
+            answer?
         };
         self.connection.saw(reply.version);
         let found = reply.found.iter().filter(|&&found| found).count();
@@ -178,7 +187,8 @@ impl View {
             None
         };
         let received = batch.as_ref().map_or(0, |batch| batch.num_rows());
-        if reply.found.len() != wanted || received != found {
+        let answered = reply.found.len();
+        if answered == 0 || answered > wanted || received != found {
             return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
         }
         let batch = batch.map(Arc::new);
@@ -188,7 +198,7 @@ impl View {
             next += 1;
             Some(Row::of_batch(batch.clone(), next - 1, reply.version, freshness))
         }));
-        Ok(())
+        Ok(answered)
     }
 }
 
@@ -250,17 +260,28 @@ impl Reader for View {
             return self.get_row(table, &columns, key);
         }
         let mut rows = Vec::with_capacity(1);
-        self.get_part(table, vec![wire_key(key)?], &mut rows)?;
+        self.get_some(table, &mut vec![wire_key(key)?], &mut rows)?;
         Ok(rows.pop().flatten())
     }
 
     fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
         let keys: Vec<protocol::Key> = keys.map(wire_key).collect::<Result<_>>()?;
         let mut rows = Vec::with_capacity(keys.len());
+        let parts = portions(keys);
         // Several requests must see one version.
-        let mut parts = portions(keys);
-        let view = if parts.len() > 1 && self.snapshot.is_none() { self.pinned()? } else { self.clone() };
-        parts.drain(..).try_for_each(|part| view.get_part(table, part, &mut rows))?;
+        let mut view = if parts.len() > 1 { self.held()? } else { self.clone() };
+        for mut part in parts {
+            while !part.is_empty() {
+                let answered = view.get_some(table, &mut part, &mut rows)?;
+                if answered < part.len() && view.snapshot.is_none() {
+                    // The answer would be too long. It is the first one, and all are asked for again.
+                    view = view.held()?;
+                    rows.clear();
+                } else {
+                    part.drain(..answered);
+                }
+            }
+        }
         Ok(rows)
     }
 
@@ -279,6 +300,11 @@ impl Reader for View {
 }
 
 impl View {
+    /// This version, or the newest, held for several requests.
+    fn held(&self) -> Result<Self> {
+        if self.snapshot.is_some() { Ok(self.clone()) } else { self.pinned() }
+    }
+
     fn pinned(&self) -> Result<Self> {
         let (Pin { snapshot }, link) = self.connection.call_on(Call::Snapshot, &Empty {}, Repeat::Once)?;
         let id = snapshot.ok_or_else(|| Error::internal("the sidecar held no snapshot"))?;

@@ -95,6 +95,36 @@ pub(crate) fn array_len(array: &dyn Array) -> usize {
     }
 }
 
+/// Bytes of each value of a type, if all have as many.
+#[cfg(feature = "sidecar")]
+pub(crate) fn fixed_len(data_type: &DataType) -> Option<usize> {
+    match data_type {
+        DataType::Null => Some(0),
+        DataType::Boolean => Some(1),
+        DataType::FixedSizeBinary(len) => usize::try_from(*len).ok(),
+        other => other.primitive_width(),
+    }
+}
+
+/// Bytes of one value; for text and bytes without making anything.
+#[cfg(feature = "sidecar")]
+pub(crate) fn value_len(array: &dyn Array, index: usize) -> usize {
+    let between = |from: usize, to: usize| to.saturating_sub(from) + size_of::<i64>();
+    let small = |offsets: &[i32]| between(offsets[index].as_usize(), offsets[index + 1].as_usize());
+    let large = |offsets: &[i64]| between(offsets[index].as_usize(), offsets[index + 1].as_usize());
+    // The low half of a view's first word is the length.
+    let view = |views: &[u128]| (views[index] & u128::from(u32::MAX)) as usize + size_of::<u128>();
+    match array.data_type() {
+        DataType::Utf8 => small(array.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => large(array.as_string::<i64>().value_offsets()),
+        DataType::Binary => small(array.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => large(array.as_binary::<i64>().value_offsets()),
+        DataType::Utf8View => view(array.as_string_view().views()),
+        DataType::BinaryView => view(array.as_binary_view().views()),
+        _ => array_len(&array.slice(index, 1)),
+    }
+}
+
 /// Bytes of the offsets of lists and of the values between them.
 #[cfg(feature = "sidecar")]
 fn list_len<O: OffsetSizeTrait>(offsets: &[O], values: impl FnOnce(usize, usize) -> ArrayRef) -> usize {

@@ -44,7 +44,7 @@ pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
 #[cfg(any(feature = "sidecar", feature = "sql"))]
 pub(crate) use batch::batch_len;
 #[cfg(feature = "sidecar")]
-pub(crate) use batch::{compact_views, rows_within};
+pub(crate) use batch::{compact_views, fixed_len, rows_within, value_len};
 pub(crate) use expiry::is_time;
 pub(crate) use files::Files;
 pub(crate) use follower::Follower;

@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
 use pillion::{Attach, Cache, ConnectOptions, ServerOptions};
 
@@ -480,6 +482,29 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             eventually(|| serving.arenas() == 1, || "its memory is kept".to_owned());
             assert_eq!(next.ok(3, map! {}).array().len(), 1, "nothing was committed");
         }
+    });
+}
+
+/// A few kilobytes of keys ask for a hundred gigabytes of rows.
+#[test]
+fn an_answer_to_many_keys_has_a_bound() {
+    beside_others(Settings::default(), |socket, _| {
+        let mut client = RawClient::connect(socket);
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20); 3]));
+        let rows = RecordBatch::try_new(numbered([]).schema(), vec![ids, names]).unwrap();
+        let table = client.define("long", "id", &rows);
+        let keys: Vec<Pack> = (0..100_000).map(|key| Pack::from(vec![int(key % 4)])).collect();
+        let body = map! { "table" => table, "keys" => keys };
+        assert_eq!(client.call(7, body.clone()), Err(403));
+        // Of the first keys, whose rows are counted among them.
+        let answer = client.ok(7, body.with("partial", true));
+        let found: Vec<bool> = answer.field("found").array().iter().map(Pack::bool).collect();
+        assert!(found.iter().enumerate().all(|(key, found)| *found == (key % 4 != 0)));
+        assert_eq!(found.iter().filter(|found| **found).count(), 15, "of 16 MiB, with their other bytes");
+        let rows = answer.field("rows").bin().len();
+        assert!((15 << 20..17 << 20).contains(&rows), "{rows} bytes");
+        client.ok(20, map! { "name" => "long" });
     });
 }
 

@@ -199,6 +199,55 @@ fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
     assert_eq!(table.info().unwrap().rows, 400_003);
 }
 
+/// Long rows come in several answers, each of the version of the first; rows that are asked for twice too.
+#[test]
+fn many_long_rows_are_fetched_in_portions() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Cache::open(dir.path().join("cache")).unwrap();
+    let named = |mark: char| {
+        let rows: Vec<String> =
+            (0..45).map(|id| format!("{id}{}", String::from(mark).repeat(1 << 20))).collect();
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..45));
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values(&rows));
+        (RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap(), rows)
+    };
+    let (batch, names) = named('x');
+    let long = owner.define_table("long", TableDefinition::new(batch).primary_key(["id"])).unwrap();
+    let socket = dir.path().join("pillion.sock");
+    for shares in [true, false] {
+        let options = ServerOptions::new(&socket);
+        let options = if shares { options } else { options.attach(false).shared_memory(0) };
+        let server = owner.serve(options).unwrap();
+        let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
+        let table = client.table("long").unwrap();
+        // What is short is one message as ever.
+        assert_eq!(table.get_many(&[-1, -2, 1]).unwrap().iter().flatten().count(), 1);
+        let before = client.messages_sent();
+        assert_eq!(table.get_many(&[-1, -2, 1]).unwrap().iter().flatten().count(), 1);
+        assert_eq!(client.messages_sent() - before, 1);
+        let asked: Vec<i64> = (0..45).chain([-1, 7, 7, -1]).collect();
+        let rows = table.get_many(&asked).unwrap();
+        assert!(client.messages_sent() - before > 3, "48 MiB in one answer");
+        assert_eq!(rows.len(), asked.len());
+        for (id, row) in asked.iter().zip(rows) {
+            let found = row.map(|row| row.get::<String>("name").unwrap());
+            assert!(found.as_ref() == usize::try_from(*id).ok().map(|id| &names[id]), "key {id}");
+        }
+        // A snapshot is asked for the rest of what it held when they were changed.
+        let held = client.snapshot().unwrap();
+        long.upsert(named('y').0).unwrap();
+        let rows = held.table("long").unwrap().get_many(&asked[..45]).unwrap();
+        assert!(
+            rows.iter()
+                .zip(&names)
+                .all(|(row, name)| row.as_ref().unwrap().get::<&str>("name").unwrap() == name)
+        );
+        long.upsert(named('x').0).unwrap();
+        drop((held, rows, table, client));
+        server.stop();
+    }
+}
+
 /// Such a row is named, with how long it may be, and nothing of its upload is committed.
 #[test]
 fn a_row_that_no_message_holds_is_refused_by_its_number() {
