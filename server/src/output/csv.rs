@@ -5,8 +5,12 @@
 
 use std::io::{self, Write};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::array::timezone::Tz;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::NullBuffer;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::compute::{cast, min};
+use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampSecondType};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -15,6 +19,9 @@ use super::sink::Sink;
 
 /// Lines are handed on when they have so many bytes.
 const GATHERED_LEN: usize = 64 << 10;
+
+/// The second from which all offsets of all time zones are whole minutes: the start of 1973.
+const OFFSETS_WITHOUT_SECONDS: i64 = 94_694_400;
 
 /// Writes rows as lines.
 pub(crate) struct CsvWriter {
@@ -57,18 +64,18 @@ impl CsvWriter {
 impl RowWriter for CsvWriter {
     fn write(&mut self, batch: &RecordBatch) -> Encoded<()> {
         let options = FormatOptions::new();
-        let columns = batch.columns().iter();
+        let in_utc = batch.columns().iter().map(moments_in_utc).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch.columns().iter().zip(&in_utc);
         let columns: Vec<_> = columns
-            .map(|array| Ok((array.logical_nulls(), ArrayFormatter::try_new(array.as_ref(), &options)?)))
-            .collect::<Result<_, ArrowError>>()?;
+            .map(|(array, in_utc)| Column::new(array, in_utc.as_ref(), &options))
+            .collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
-            for (index, (nulls, values)) in columns.iter().enumerate() {
+            for (index, column) in columns.iter().enumerate() {
                 self.delimit(index);
-                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                if column.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                     continue;
                 }
-                self.text.clear();
-                values.value(row).write(&mut self.text)?;
+                column.write(row, &mut self.text)?;
                 put(&mut self.lines, &self.text);
             }
             self.lines.push(b'\n');
@@ -83,6 +90,58 @@ impl RowWriter for CsvWriter {
     fn finish(self: Box<Self>) -> Encoded<()> {
         Ok(())
     }
+}
+
+/// The values of a column as text.
+struct Column<'a> {
+    nulls: Option<NullBuffer>,
+    values: ArrayFormatter<'a>,
+    /// The same moments in UTC, where their own time zone may not be written so that it is read back.
+    in_utc: Option<ArrayFormatter<'a>>,
+}
+
+impl<'a> Column<'a> {
+    fn new(
+        array: &'a ArrayRef,
+        in_utc: Option<&'a ArrayRef>,
+        options: &FormatOptions<'a>,
+    ) -> Result<Self, ArrowError> {
+        Ok(Self {
+            nulls: array.logical_nulls(),
+            values: ArrayFormatter::try_new(array.as_ref(), options)?,
+            in_utc: in_utc.map(|array| ArrayFormatter::try_new(array.as_ref(), options)).transpose()?,
+        })
+    }
+
+    fn write(&self, row: usize, text: &mut String) -> Encoded<()> {
+        text.clear();
+        self.values.value(row).write(text)?;
+        // Offsets had seconds once (until 1972), and are written without them.
+        if let Some(in_utc) = &self.in_utc {
+            let moment = in_utc.value(row).try_to_string()?;
+            if !is_moment(text, &moment) {
+                *text = moment;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_moment(text: &str, moment: &str) -> bool {
+    let read = |text| string_to_datetime::<Tz>(&"+00:00".parse().ok()?, text).ok();
+    matches!((read(text), read(moment)), (Some(text), Some(moment)) if text == moment)
+}
+
+/// Moments of a named time zone, in UTC, if any of them is of a time when offsets had seconds.
+fn moments_in_utc(array: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
+    let DataType::Timestamp(unit, Some(zone)) = array.data_type() else { return Ok(None) };
+    if zone.starts_with(['+', '-']) || **zone == *"UTC" {
+        return Ok(None);
+    }
+    let in_utc = cast(array, &DataType::Timestamp(*unit, Some("+00:00".into())))?;
+    let seconds = cast(&in_utc, &DataType::Timestamp(TimeUnit::Second, Some("+00:00".into())))?;
+    let first = min(seconds.as_primitive::<TimestampSecondType>());
+    Ok(first.is_some_and(|first| first < OFFSETS_WITHOUT_SECONDS).then_some(in_utc))
 }
 
 /// Puts a value, quoted where it is empty or holds what ends values, lines or quotes, or may not stand first in a file.

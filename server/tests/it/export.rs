@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::ipc::reader::{FileReader, StreamReader};
 use pillion::{Input, TableDefinition};
@@ -105,6 +105,27 @@ fn texts_and_nulls_in_csv_are_read_back_as_they_were() {
         cache.define_table("inferred", TableDefinition::new(inferred)).unwrap();
         assert_eq!(sorted(&rows(&cache, "inferred")).column(0), sorted(&batch).column(0));
     }
+}
+
+/// Clocks of Berlin were 53 minutes and 28 seconds before those of Greenwich until 1893; an offset is written in minutes.
+#[test]
+fn moments_of_every_time_are_read_back_from_csv() {
+    let dir = Dir::empty();
+    let seconds = [-60_000_000_000, -2_422_054_409, -2_422_054_408, 0, 1_593_597_600];
+    let moments: ArrayRef = Arc::new(
+        TimestampMillisecondArray::from_iter_values(seconds.map(|s| s * 1000 + 5))
+            .with_timezone("Europe/Berlin"),
+    );
+    let batch = RecordBatch::try_from_iter([("at", moments)]).unwrap();
+    let cache = dir.open();
+    cache.define_table("t", TableDefinition::new(batch.clone()).sort_by(["at"])).unwrap();
+    cache.define_table("again", TableDefinition::new(batch.slice(0, 0)).sort_by(["at"])).unwrap();
+    cache.close().unwrap();
+    dir.answer(&["export", "t", "--output", "t.csv"]);
+    let written = fs::read_to_string(dir.path("t.csv")).unwrap();
+    assert!(written.ends_with("1970-01-01T01:00:00.005+01:00\n2020-07-01T12:00:00.005+02:00\n"), "{written}");
+    assert_eq!(dir.run(&["load", "again", "t.csv", "--append"]).code, 0);
+    assert_same_rows(&rows(&dir.open(), "again"), &batch);
 }
 
 /// By the first column; rows of these tables with the same text in it are equal.
