@@ -36,6 +36,8 @@ mod hostile;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 mod lifetimes;
+#[cfg(feature = "sql")]
+mod long_rows;
 #[cfg(feature = "sidecar")]
 mod nonblocking;
 #[cfg(target_os = "linux")]
