@@ -1,6 +1,7 @@
 //! The threads that an embedded cache owns: one makes commits durable and says that the owner lives, one moves rows out
-//! of the log.
+//! of the log. If one of them panics, the store takes no more writes and says why.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -59,9 +60,13 @@ impl Background {
         Ok(background)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce(&Store, &Stop) + Send + 'static) -> Result<()> {
+    fn spawn(&mut self, name: &'static str, run: impl FnOnce(&Store, &Stop) + Send + 'static) -> Result<()> {
         let (store, stop) = (self.store.clone(), self.stop.clone());
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&store, &stop));
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| run(&store, &stop))).is_err() {
+                store.thread_ended(name);
+            }
+        });
         let failed = |error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error);
         self.threads.push(thread.map_err(failed)?);
         Ok(())
@@ -129,9 +134,84 @@ impl Drop for Background {
         self.stop.condition.notify_all();
         self.store.wake();
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a background thread of the cache panicked");
-            }
+            // A panic of it was told to the store.
+            drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::storage::{self, Clock, FaultyVfs, Files, OsMachine, Randomness, Sync, TableShape};
+
+    /// A clock that panics on one thread.
+    #[derive(Debug)]
+    struct Panics(&'static str);
+
+    impl Clock for Panics {
+        fn now(&self) -> SystemTime {
+            assert_ne!(std::thread::current().name(), Some(self.0), "planted");
+            SystemTime::now()
+        }
+    }
+
+    impl Randomness for Panics {
+        fn number(&self) -> io::Result<u64> {
+            OsMachine.number()
+        }
+    }
+
+    fn is_refused_as_poisoned(store: &Store, thread: &str) {
+        let poison = store.poison().unwrap();
+        assert!(poison.contains(thread) && poison.contains("panicked"), "{poison}");
+        let refused = store.write(Vec::new(), SystemTime::now()).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Poisoned);
+        assert!(refused.to_string().contains(thread), "{refused}");
+    }
+
+    /// Waits for the threads to end by themselves.
+    fn join(background: &mut Background, name: &str) {
+        let position = background.threads.iter().position(|thread| thread.thread().name() == Some(name));
+        drop(background.threads.remove(position.unwrap()).join());
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_that_syncs_ends_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::below(dir.path()).unwrap().with_machine(Panics("pillion-upkeep"));
+        let store = Arc::new(Store::open(files, Sync::Later, 1 << 20, 0).unwrap());
+        let durability = Durability::Interval(Duration::from_millis(1));
+        let mut background = Background::start(&store, durability).unwrap();
+        join(&mut background, "pillion-upkeep");
+        is_refused_as_poisoned(&store, "pillion-upkeep");
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_that_moves_rows_ends_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = FaultyVfs::meanwhile("log", || {
+            assert_ne!(std::thread::current().name(), Some("pillion-move"), "planted");
+        });
+        let files = Files::new(dir.path().to_owned(), Arc::new(vfs));
+        let store = Arc::new(Store::open(files, Sync::Later, 1 << 20, 0).unwrap());
+        let mut background = Background::start(&store, Durability::Never).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        let rows = |id| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![id]))]);
+        let shape = TableShape::keyed("numbers", schema.clone(), 0);
+        store.create_table(shape, SystemTime::now(), &mut std::iter::once(Ok(rows(1).unwrap()))).unwrap();
+        let table = store.state().table("numbers").unwrap().shape.id;
+        let mut more = std::iter::once(Ok(rows(2).unwrap()));
+        let change = storage::Change::Append { table, rows: &mut more };
+        store.write(vec![change], SystemTime::now()).unwrap();
+        store.wake();
+        join(&mut background, "pillion-move");
+        is_refused_as_poisoned(&store, "pillion-move");
+        assert_eq!(store.state().tables[&table].rows, 2, "reads go on");
     }
 }

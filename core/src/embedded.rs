@@ -301,6 +301,9 @@ fn table_shape(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<Tab
     {
         return Err(Error::new(ErrorCode::InvalidArgument, "the source of a write policy needs a name"));
     }
+    if let WritePolicy::Source(name) = &rules.write_policy {
+        storage::check_source(name)?;
+    }
     let (write_policy, retention) = (rules.write_policy.clone(), rules.retention.clone());
     Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by, write_policy, retention })
 }

@@ -121,7 +121,8 @@ codes! {
     /// The owner lost commits that this reader had seen, in a crash, or may lose them because its disk failed; said once,
     /// the next call reads what there is now.
     WentBack = 402 => Retry;
-    /// A limit of the sidecar on what one connection may hold or ask for.
+    /// A limit of the sidecar on what one connection may hold or ask for, or of the cache on how many tables, or positions
+    /// of sources, it remembers.
     TooMany = 403 => Retry;
     /// The deadline of the call passed before its answer came.
     Timeout = 404 => Retry;
@@ -264,7 +265,15 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
         .map(|(_, name)| name)
 }
 
+/// Names of more bytes are not compared with others.
+const COMPARED_LEN_MAX: usize = 256;
+
 /// "; did you mean `x`?", or nothing.
 pub(crate) fn suggestion<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    // Comparing takes time by the product of the lengths, and a name that somebody sends may be as long as a message.
+    if unknown.len() > COMPARED_LEN_MAX {
+        return String::new();
+    }
+    let known = known.into_iter().filter(|name| name.len() <= COMPARED_LEN_MAX);
     nearest(unknown, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

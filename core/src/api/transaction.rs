@@ -109,6 +109,10 @@ impl Transaction {
     /// Says that the changes are all that a source told up to a position, so that whoever reads the source on knows where
     /// ([`Cache::source_position`](crate::Cache::source_position)): rows and position are there together, or neither. An
     /// empty position forgets the source.
+    ///
+    /// Positions of 1,024 sources are remembered, with names of at most 1,024 bytes, of at most 16,384 bytes each: one more
+    /// source is refused with [`TooMany`](crate::ErrorCode::TooMany) before anything is written, and a longer name or
+    /// position with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
     pub fn source_position(self, source: impl Into<String>, position: impl Into<Vec<u8>>) -> Self {
         self.with(Change::Position { source: source.into(), position: position.into() })
     }

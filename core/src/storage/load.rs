@@ -33,16 +33,16 @@ pub(crate) struct Load<'a> {
     /// Bytes of rows that a sort keeps in memory.
     pub(crate) memory: usize,
     /// What to do where a key comes more than once.
-    pub(crate) duplicates: Duplicates<'a>,
+    pub(crate) duplicates: Duplicates,
     /// Who is told of the bytes that are written, and holds them.
     pub(crate) pace: Option<&'a Pace>,
 }
 
 /// What a load does where a key comes more than once.
 #[derive(Clone, Copy)]
-pub(crate) enum Duplicates<'a> {
-    /// Refuses the rows, also if a key is in the table at a sequence.
-    Refuse(Option<(&'a TableState, u64)>),
+pub(crate) enum Duplicates {
+    /// Refuses the rows.
+    Refuse,
     /// Takes the row that comes last.
     LastWins,
     /// Nothing: the rows are from the table itself.
@@ -71,6 +71,27 @@ impl NewSegments {
     /// Rows in them.
     pub(crate) fn rows(&self) -> u64 {
         self.segments.iter().map(|segment| segment.record().rows).sum()
+    }
+
+    /// Refuses them if a key of theirs is in `table` at a sequence.
+    ///
+    /// # Errors
+    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey); those of reading the keys.
+    pub(crate) fn refuse_existing(&self, table: &TableState, sequence: u64) -> Result<()> {
+        for new in &self.segments {
+            let record = new.record();
+            let may_be_there = |other: &Arc<SegmentHandle>| record.overlaps(other.record());
+            if table.tails.is_empty() && !table.segments.iter().any(may_be_there) {
+                continue;
+            }
+            let segment = new.open()?;
+            for row in 0..segment.rows() {
+                if table.find(&segment.key_at(row)?, sequence)?.is_some() {
+                    return Err(duplicate(&table.shape, segment, row));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// They are committed: their files stay.
@@ -268,28 +289,13 @@ impl Output<'_> {
         let handle = SegmentHandle::new(record, self.load.shape.clone(), self.load.files.clone());
         self.new.segments.push(Arc::new(handle));
         self.new.unfinished = None;
-        let Duplicates::Refuse(existing) = self.load.duplicates else { return Ok(()) };
+        if !matches!(self.load.duplicates, Duplicates::Refuse) {
+            return Ok(());
+        }
         let Some((newest, earlier)) = self.new.segments.split_last() else { return Ok(()) };
         if !hashes.is_empty() {
             self.refuse_duplicates_within(newest.open()?, hashes)?;
             earlier.iter().try_for_each(|other| self.refuse_duplicates_between(newest, other))?;
-            if let Some((table, sequence)) = existing {
-                self.refuse_existing(newest, table, sequence)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse_existing(&self, newest: &SegmentHandle, table: &TableState, sequence: u64) -> Result<()> {
-        let record = newest.record();
-        if table.tails.is_empty() && !table.segments.iter().any(|other| record.overlaps(other.record())) {
-            return Ok(());
-        }
-        let segment = newest.open()?;
-        for row in 0..segment.rows() {
-            if table.find(&segment.key_at(row)?, sequence)?.is_some() {
-                return Err(self.duplicate(segment, row));
-            }
         }
         Ok(())
     }
@@ -325,9 +331,13 @@ impl Output<'_> {
     }
 
     fn duplicate(&self, segment: &Segment, row: usize) -> Error {
-        let (batch, index) = segment.locate(row);
-        self.load.shape.duplicate_key(index, |column| segment.cell(batch, column, index))
+        duplicate(self.load.shape, segment, row)
     }
+}
+
+fn duplicate(shape: &TableShape, segment: &Segment, row: usize) -> Error {
+    let (batch, index) = segment.locate(row);
+    shape.duplicate_key(index, |column| segment.cell(batch, column, index))
 }
 
 /// A folder for temporary files of one load; removed when dropped.

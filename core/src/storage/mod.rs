@@ -7,6 +7,7 @@
 mod assemble;
 mod batch;
 mod bounds;
+mod catalog_limits;
 #[cfg(test)]
 mod crash;
 mod deleted;
@@ -45,12 +46,15 @@ pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
 pub(crate) use batch::batch_len;
 #[cfg(feature = "sidecar")]
 pub(crate) use batch::{compact_views, fixed_len, rows_within, value_len};
+pub(crate) use catalog_limits::check_source;
 pub(crate) use expiry::is_time;
 pub(crate) use files::Files;
 pub(crate) use follower::Follower;
 #[cfg(feature = "sidecar")]
 pub(crate) use format::{u32_at, u64_at};
 pub(crate) use history::History;
+#[cfg(test)]
+pub(crate) use machine::{Clock, OsMachine, Randomness};
 #[cfg(feature = "sidecar")]
 pub(crate) use maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]
@@ -61,3 +65,5 @@ pub(crate) use state::State;
 pub(crate) use store::{Change, Incoming, Store, Sync};
 pub(crate) use table::{Found, PREFETCHED_KEYS, Part, Pieces, Prefetch, TableShape, TableState};
 pub(crate) use tail::KeyColumn;
+#[cfg(test)]
+pub(crate) use vfs::faulty::FaultyVfs;

@@ -11,6 +11,10 @@ pub(crate) enum Bug {
     DeletedMeanwhile,
     /// Whether a row was there at the sequence that is read.
     Sequences,
+    /// How much the catalog may hold.
+    CatalogLimits,
+    /// Nothing of it: a commit panics behind its record.
+    PanicMidCommit,
 }
 
 /// Whether this thread is to have a bug.
@@ -20,8 +24,13 @@ pub(crate) const fn has(_bug: Bug) -> bool {
     false
 }
 
+/// Panics if this thread is to have a bug.
+#[cfg(not(test))]
+#[inline]
+pub(crate) const fn panic_by(_bug: Bug) {}
+
 #[cfg(test)]
-pub(crate) use planting::{has, plant};
+pub(crate) use planting::{has, panic_by, plant};
 
 #[cfg(test)]
 mod planting {
@@ -47,6 +56,10 @@ mod planting {
         fn drop(&mut self) {
             PLANTED.set(None);
         }
+    }
+
+    pub(crate) fn panic_by(bug: Bug) {
+        assert!(!has(bug), "planted: {bug:?}");
     }
 
     pub(crate) fn has(bug: Bug) -> bool {

@@ -2,7 +2,10 @@
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION,
+    DataType, Field, FieldRef,
+};
 
 use super::directory::{BatchPositions, Section};
 use super::prefetch::CellPlace;
@@ -35,6 +38,18 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
             }
             T::Union(..) | T::ListView(_) | T::LargeListView(_) => Err("not storable".to_owned()),
             T::FixedSizeList(_, 0) => Err("lists of no elements are not storable".to_owned()),
+            T::FixedSizeList(_, ..0) | T::FixedSizeBinary(..0) => {
+                Err("a width below zero is not storable".to_owned())
+            }
+            // It would be another type when it is read again.
+            T::Timestamp(_, Some(zone)) if zone.is_empty() => {
+                Err("a time zone without a name is not storable; name it, or leave it out".to_owned())
+            }
+            T::FixedSizeBinary(0) => Err("values of no bytes are not storable".to_owned()),
+            T::Decimal32(precision, scale) => check_decimal(*precision, *scale, DECIMAL32_MAX_PRECISION),
+            T::Decimal64(precision, scale) => check_decimal(*precision, *scale, DECIMAL64_MAX_PRECISION),
+            T::Decimal128(precision, scale) => check_decimal(*precision, *scale, DECIMAL128_MAX_PRECISION),
+            T::Decimal256(precision, scale) => check_decimal(*precision, *scale, DECIMAL256_MAX_PRECISION),
             T::Map(entries, _) if entries.is_nullable() || has_nullable_key(entries) => {
                 Err("entries and keys of a map must not be nullable; declare them so".to_owned())
             }
@@ -47,6 +62,15 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
     }
     check(field.data_type(), false)
         .map_err(|reason| format!("column `{}` is {}: {reason}", field.name(), field.data_type()))
+}
+
+fn check_decimal(precision: u8, scale: i8, most: u8) -> Result<(), String> {
+    // The width of a number bounds its scale too, to either side.
+    if precision == 0 || precision > most {
+        return Err(format!("decimals have 1 to {most} digits here"));
+    }
+    let is_within = scale.unsigned_abs() <= most && (scale < 0 || scale.unsigned_abs() <= precision);
+    if is_within { Ok(()) } else { Err("the scale is beyond the digits".to_owned()) }
 }
 
 fn has_nullable_key(entries: &Field) -> bool {

@@ -156,12 +156,9 @@ impl Ready {
         }
     }
 
-    /// The table that it drops.
-    pub(super) fn dropped(&self) -> Option<u64> {
-        match self {
-            Self::Drop { table } => Some(*table),
-            _ => None,
-        }
+    /// Whether it drops a table.
+    pub(super) fn drops(&self) -> bool {
+        matches!(self, Self::Drop { .. })
     }
 
     pub(super) fn inline_rows(&self) -> Option<(u64, usize)> {

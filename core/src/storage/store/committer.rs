@@ -160,6 +160,13 @@ impl Committer {
         })
     }
 
+    /// A panic in the middle of a change: nobody knows what was done and what was not.
+    pub(super) fn poison_by_panic(&mut self) {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        self.poison.get_or_init(|| format!("a change panicked on the thread {name}, which is a defect"));
+    }
+
     /// As [`poison_on_error`](Self::poison_on_error), but a full disk is found before anything is lost, and so is what the
     /// format has no room for.
     fn poison_unless_clean<T>(&mut self, result: Result<T>) -> Result<T> {

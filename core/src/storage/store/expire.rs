@@ -130,10 +130,13 @@ impl Store {
         read: impl FnOnce(&TableState, u64) -> Result<Vec<RecordBatch>>,
     ) -> Result<(bool, Option<i64>)> {
         self.make_room()?;
-        let lock = self.load_lock(expiry.table);
+        let lock = self.loading.of(expiry.table);
         let loading = lock.lock();
         let newest = self.newest_logged()?;
-        let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
+        let Some(table) = newest.tables.get(&expiry.table) else {
+            self.loading.forget_gone([expiry.table], &newest);
+            return Err(super::dropped());
+        };
         let key: Vec<usize> = (0..table.shape.primary_key.len()).collect();
         let (mut keys, mut stays, mut logged) = (KeyColumn::default(), None, None);
         for rows in read(table, newest.version.sequence)? {

@@ -87,7 +87,7 @@ impl Store {
             committer.uncheckpointed = false;
             (committer.newest().clone(), committer.log.number())
         };
-        self.fold_frozen(&frozen, log).inspect_err(|_| self.committer.lock().uncheckpointed = true)
+        self.fold_frozen(&frozen, log).inspect_err(|_| self.hold_committer().uncheckpointed = true)
     }
 
     /// `log` is the file that the log goes on with behind `frozen`.
@@ -117,7 +117,7 @@ impl Store {
         }
         // Commits go on: nobody else writes one, nor closes the cache, while rows are moved.
         let written = manifest.write(self.files.vfs.as_ref(), &self.files.dir);
-        self.committer.lock().wrote_manifest(&self.files, &manifest, written)
+        self.hold_committer().wrote_manifest(&self.files, &manifest, written)
     }
 
     /// Merges segments of a table so that there is room for so many runs, and of which too many rows are deleted.

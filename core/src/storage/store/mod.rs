@@ -9,7 +9,9 @@ mod opening;
 mod plan;
 mod replaced;
 mod show;
+mod table_locks;
 mod write;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 pub(crate) use self::change::{Change, Incoming};
 use self::committer::{Committer, Kept};
@@ -27,6 +29,8 @@ use self::opening::{
     DirectoryLock, begin_log, random_incarnation, refuse_foreign_directory, remove_orphans,
     remove_other_indexes, take_lock, whole_manifests,
 };
+use self::table_locks::TableLocks;
+use self::writing::Writing;
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::edit::CatalogRecord;
@@ -62,8 +66,8 @@ pub(crate) struct Store {
     state: ArcSwap<State>,
     next_table: AtomicU64,
     next_segment: AtomicU64,
-    /// One load at a time for each table: its keys are checked against the state that it will extend.
-    loading: Mutex<HashMap<u64, Arc<Mutex<()>>>>,
+    /// One commit at a time for each table: its keys are checked against the state that it will extend.
+    loading: TableLocks,
     sync: Sync,
     /// Held by who syncs the log, from before it takes the committer, and while commits go on.
     syncing: Mutex<()>,
@@ -158,7 +162,7 @@ impl Store {
             next_table: AtomicU64::new(state.next_table),
             next_segment: AtomicU64::new(state.next_segment),
             state: ArcSwap::new(state),
-            loading: Mutex::default(),
+            loading: TableLocks::default(),
             sync,
             syncing: Mutex::default(),
             went_back: AtomicBool::new(false),
@@ -276,16 +280,24 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
-    fn writing(&self) -> Result<MutexGuard<'_, Committer>> {
+    fn writing(&self) -> Result<Writing<'_>> {
         self.refuse_if_forked()?;
-        let committer = self.committer.lock();
+        let committer = self.hold_committer();
         committer.check()?;
         Ok(committer)
     }
 
-    /// What went wrong with the disk, if a write failed. Waits for no commit.
+    /// Why nothing is written any more: what went wrong with the disk, or which thread ended. Waits for no commit.
     pub(crate) fn poison(&self) -> Option<String> {
         self.poison.get().cloned()
+    }
+
+    /// A thread ended that writing depends on: nothing is written any more, as after a failed write. Waits for no commit.
+    pub(crate) fn thread_ended(&self, thread: &str) {
+        tracing::error!(thread, "a thread of the cache panicked; the cache takes no more writes");
+        self.poison.get_or_init(|| format!("its thread {thread} panicked, which is a defect"));
+        // Writers that wait for rows to be moved find the reason.
+        self.wake();
     }
 
     /// Makes everything durable and marks the directory as closed; later writes are refused, and those under way when their
@@ -297,7 +309,7 @@ impl Store {
     pub(crate) fn close(&self, map_segments: bool) -> Result<()> {
         self.refuse_if_forked()?;
         let is_worth_it = {
-            let committer = self.committer.lock();
+            let committer = self.hold_committer();
             if committer.lock.is_none() {
                 return Ok(());
             }
@@ -316,7 +328,7 @@ impl Store {
         // Whoever moves rows is done before another process may own the directory.
         let _still = self.maintenance.lock();
         let syncing = self.syncing.lock();
-        let mut committer = self.committer.lock();
+        let mut committer = self.hold_committer();
         if committer.lock.is_none() {
             return Ok(());
         }
@@ -337,15 +349,11 @@ impl Store {
         Ok(())
     }
 
-    fn load_lock(&self, table: u64) -> Arc<Mutex<()>> {
-        self.loading.lock().entry(table).or_default().clone()
-    }
-
     fn table(&self, id: u64) -> Result<Arc<TableState>> {
         self.state.load().tables.get(&id).cloned().ok_or_else(dropped)
     }
 
-    fn load<'a>(&'a self, shape: &'a Arc<TableShape>, duplicates: Duplicates<'a>) -> Load<'a> {
+    fn load<'a>(&'a self, shape: &'a Arc<TableShape>, duplicates: Duplicates) -> Load<'a> {
         let (files, next_segment, memory) = (&self.files, &self.next_segment, self.load_memory);
         Load { files, shape, next_segment, memory, duplicates, pace: None }
     }
@@ -359,6 +367,8 @@ fn dropped() -> Error {
     Error::new(ErrorCode::TableNotFound, "the table was dropped")
 }
 
+#[cfg(test)]
+mod ends;
 #[cfg(test)]
 mod long_keys;
 #[cfg(test)]

@@ -107,6 +107,7 @@ impl<'a> Plan<'a> {
                 self.edit(Edit::DropTable { table: *table })
             }
             Ready::Position { source, position } => {
+                self.state.check_position(source, position)?;
                 let (source, position) = (source.clone(), position.clone());
                 self.edit(Edit::SetPosition { source, position })
             }
@@ -117,6 +118,7 @@ impl<'a> Plan<'a> {
                         format!("there is a table `{}` already", shape.name),
                     ));
                 }
+                self.state.check_room_for(shape)?;
                 self.edit(Edit::DefineTable(shape.to_record()?))?;
                 self.insert_segments(shape.id, new, false)?;
                 self.freshness(shape.id, as_of)

@@ -8,6 +8,7 @@ use arc_swap::Guard;
 use parking_lot::MutexGuard;
 
 use super::committer::{Committer, Logged};
+use super::writing::Writing;
 use super::{Store, Sync};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
@@ -33,7 +34,7 @@ impl Store {
     #[cold]
     fn tell_went_back(&self) -> Result<()> {
         // Who goes back holds the committer until the state is shown.
-        let _committer = self.committer.lock();
+        let _committer = self.hold_committer();
         if !self.went_back.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -54,7 +55,7 @@ impl Store {
     pub(crate) fn sync(&self) -> Result<()> {
         drop(self.writing()?);
         let syncing = self.syncing.lock();
-        self.sync_together(&syncing, self.committer.lock())
+        self.sync_together(&syncing, self.hold_committer())
     }
 
     /// Returns when readers see a commit that was logged.
@@ -68,7 +69,7 @@ impl Store {
         }
         let syncing = self.syncing.lock();
         // Who had the turn before may have synced this commit too.
-        let committer = self.committer.lock();
+        let committer = self.hold_committer();
         if is_shown() {
             return Ok(());
         }
@@ -77,11 +78,7 @@ impl Store {
     }
 
     /// Syncs what was logged so far, without the committer, and shows it.
-    fn sync_together(
-        &self,
-        _syncing: &MutexGuard<'_, ()>,
-        committer: MutexGuard<'_, Committer>,
-    ) -> Result<()> {
+    fn sync_together(&self, _syncing: &MutexGuard<'_, ()>, committer: Writing<'_>) -> Result<()> {
         committer.check()?;
         if !committer.is_unsynced() {
             return Ok(());
@@ -90,7 +87,7 @@ impl Store {
         let (state, head) = (committer.newest().clone(), committer.head());
         drop(committer);
         let result = file.sync().map_err(|error| Error::io("sync", &path, error));
-        self.synced(&mut self.committer.lock(), result, state, head)
+        self.synced(&mut self.hold_committer(), result, state, head)
     }
 
     /// As [`sync`](Self::sync), while nothing can be committed.

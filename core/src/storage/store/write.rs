@@ -18,8 +18,9 @@ use crate::api::version::Version;
 use crate::storage::batch::batch_len;
 use crate::storage::load::{Duplicates, NewSegments};
 use crate::storage::log::{Record, RecordKind};
+use crate::storage::planted::{self, Bug};
 use crate::storage::state::State;
-use crate::storage::table::{Context, TableShape, TableState};
+use crate::storage::table::{Context, TableShape};
 
 /// Rows of a commit beyond this many bytes are written as segments.
 pub(super) const INLINE_BYTES_MAX: usize = 2 << 20;
@@ -29,15 +30,6 @@ const INLINE_ROWS_MAX: usize = 1 << 15;
 const LOG_BYTES_MAX: u64 = 96 << 20;
 /// ... or this many rows and deletions.
 const LOG_ROWS_MAX: usize = 1 << 20;
-
-/// What becomes of keys that come more than once, where rows are many.
-#[derive(Clone, Copy)]
-enum Gathered {
-    /// The last of them counts.
-    LastWins,
-    /// They are refused; `compared`: also those that are in the table.
-    Refused { compared: bool },
-}
 
 impl Store {
     /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
@@ -51,9 +43,10 @@ impl Store {
         batches: Incoming<'_>,
     ) -> Result<Arc<State>> {
         let _directory = self.hold()?;
+        self.newest_logged()?.check_room_for(&shape)?;
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
-        let loaded = self.load(&shape, Duplicates::Refuse(None)).run(batches);
+        let loaded = self.load(&shape, Duplicates::Refuse).run(batches);
         let created = loaded.and_then(|new| {
             let ready = Ready::Define { shape: shape.clone(), new };
             self.refuse_beyond_limit(ready.segment_bytes())?;
@@ -78,13 +71,6 @@ impl Store {
 
     fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
         let _directory = self.hold()?;
-        // In the order of their numbers, so that two commits never wait for each other.
-        let tables: BTreeSet<u64> = changes.iter().filter_map(Change::table).collect();
-        let locks: Vec<_> = tables.iter().map(|&table| self.load_lock(table)).collect();
-        let _loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
-        self.make_room()?;
-        let mut inline_bytes = 0;
-        let mut ready = Vec::with_capacity(changes.len());
         let adds_rows = changes.iter().any(Change::adds_rows);
         let sources = changes.iter().filter_map(|change| match change {
             Change::Position { source, .. } => Some(source.clone()),
@@ -96,21 +82,56 @@ impl Store {
                 change.check(&self.table(table)?.shape, &sources)?;
             }
         }
+        // Rows are read before any lock is taken: whoever sends them slowly holds nobody up.
+        let mut inline_bytes = 0;
+        let prepared = changes.into_iter().map(|change| self.prepare(change, &mut inline_bytes));
+        let ready: Vec<Ready> = prepared.collect::<Result<_>>()?;
+        let tables: BTreeSet<u64> = ready.iter().filter_map(Ready::table).collect();
+        let drops = ready.iter().any(Ready::drops);
+        // In the order of their numbers, so that two commits never wait for each other.
+        let locks: Vec<_> = tables.iter().map(|&table| self.loading.of(table)).collect();
+        let loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
+        let bytes =
+            adds_rows.then(|| ready.iter().map(Ready::segment_bytes).sum::<u64>() + inline_bytes as u64);
+        let logged = self.log_prepared(ready, bytes, as_of);
+        drop(loading);
+        if drops || logged.is_err() {
+            let newest = self.hold_committer().newest().clone();
+            self.loading.forget_gone(tables, &newest);
+        }
+        logged
+    }
+
+    /// Logs changes whose tables nobody else changes meanwhile; `bytes` are those of their rows, if there are any.
+    fn log_prepared(&self, ready: Vec<Ready>, bytes: Option<u64>, as_of: SystemTime) -> Result<Arc<State>> {
+        self.make_room()?;
         let mut seen = BTreeSet::new();
         let repeated: BTreeSet<u64> =
-            changes.iter().filter_map(Change::table).filter(|&table| !seen.insert(table)).collect();
-        for change in changes {
-            let is_only = change.table().is_none_or(|table| !repeated.contains(&table));
-            ready.push(self.prepare(change, is_only, &mut inline_bytes)?);
+            ready.iter().filter_map(Ready::table).filter(|&table| !seen.insert(table)).collect();
+        for change in &ready {
+            self.admit_segments(change, &repeated)?;
         }
-        let gone: Vec<u64> = ready.iter().filter_map(Ready::dropped).collect();
-        if adds_rows {
-            let segments = ready.iter().map(Ready::segment_bytes).sum::<u64>();
-            self.refuse_beyond_limit(segments + inline_bytes as u64)?;
+        if let Some(bytes) = bytes {
+            self.refuse_beyond_limit(bytes)?;
         }
-        let state = self.log(ready, as_of)?;
-        gone.iter().for_each(|table| drop(self.loading.lock().remove(table)));
-        Ok(state)
+        self.log(ready, as_of)
+    }
+
+    /// Makes room for the segments that a change adds to its table, and refuses those of rows whose keys are in it.
+    fn admit_segments(&self, change: &Ready, repeated: &BTreeSet<u64>) -> Result<()> {
+        let Ready::Insert { shape, rows: Rows::Segments(new), upsert } = change else { return Ok(()) };
+        let mut newest = self.newest_logged()?;
+        if newest.tables.get(&shape.id).is_some_and(|current| is_full(current)) {
+            let _hurry = self.hurry();
+            self.merge_table(shape.id, 1)?;
+            newest = self.newest_logged()?;
+        }
+        let current = newest.tables.get(&shape.id).ok_or_else(dropped)?;
+        // What comes before in the commit counts too, and is known when it is planned.
+        if *upsert || repeated.contains(&shape.id) || shape.primary_key.is_empty() {
+            return Ok(());
+        }
+        new.refuse_existing(current, newest.version.sequence)
     }
 
     /// Refuses rows of so many bytes, which are written already where they are many, if the files may not take them.
@@ -141,7 +162,7 @@ impl Store {
 
     /// Bytes of the segments, of those that wait to be removed, and of the log.
     fn used_bytes(&self) -> u64 {
-        let committer = self.committer.lock();
+        let committer = self.hold_committer();
         let tables = committer.newest().tables.values();
         let segments = tables.flat_map(|table| table.segments.iter());
         segments.map(|segment| segment.record().len).sum::<u64>() + committer.bytes()
@@ -150,7 +171,7 @@ impl Store {
     /// Moves rows out of the log if it is full.
     pub(super) fn make_room(&self) -> Result<()> {
         let is_full = {
-            let committer = self.committer.lock();
+            let committer = self.hold_committer();
             committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX
         };
         if !is_full {
@@ -160,24 +181,19 @@ impl Store {
         self.fold()
     }
 
-    /// `is_only`: no other change of the commit is of its table.
-    fn prepare(&self, change: Change<'_>, is_only: bool, inline_bytes: &mut usize) -> Result<Ready> {
+    fn prepare(&self, change: Change<'_>, inline_bytes: &mut usize) -> Result<Ready> {
         Ok(match change {
             Change::Append { table, rows } => {
-                let current = self.table(table)?;
-                let shape = current.shape.clone();
-                // What comes before in the commit counts too, and is known when it is planned.
-                let refused = Gathered::Refused { compared: is_only };
-                let rows = self.gather(&current, rows, refused, inline_bytes)?;
+                let shape = self.table(table)?.shape.clone();
+                let rows = self.gather(&shape, rows, Duplicates::Refuse, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: false }
             }
             Change::Upsert { table, rows } => {
-                let current = self.table(table)?;
-                let shape = current.shape.clone();
+                let shape = self.table(table)?.shape.clone();
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
                 }
-                let rows = self.gather(&current, rows, Gathered::LastWins, inline_bytes)?;
+                let rows = self.gather(&shape, rows, Duplicates::LastWins, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: true }
             }
             Change::Delete { table, keys, invalidates } => {
@@ -192,7 +208,7 @@ impl Store {
             }
             Change::Replace { table, rows } => {
                 let shape = self.table(table)?.shape.clone();
-                let new = self.load(&shape, Duplicates::Refuse(None)).run(rows)?;
+                let new = self.load(&shape, Duplicates::Refuse).run(rows)?;
                 Ready::Replace { shape, new }
             }
             Change::Truncate { table } => Ready::Truncate { table: self.table(table)?.shape.id },
@@ -204,12 +220,11 @@ impl Store {
     /// Reads rows: as they are if they are few, else into segments.
     fn gather(
         &self,
-        table: &TableState,
+        shape: &Arc<TableShape>,
         rows: Incoming<'_>,
-        keys: Gathered,
+        duplicates: Duplicates,
         inline_bytes: &mut usize,
     ) -> Result<Rows> {
-        let shape = &table.shape;
         let (mut few, mut seen, mut bytes) = (Vec::new(), 0, 0);
         let mut is_many = false;
         for batch in &mut *rows {
@@ -230,19 +245,6 @@ impl Store {
             };
             return Ok(Rows::Inline(rows));
         }
-        let mut newest = self.newest_logged()?;
-        if newest.tables.get(&shape.id).is_some_and(|current| is_full(current)) {
-            let _hurry = self.hurry();
-            self.merge_table(shape.id, 1)?;
-            newest = self.newest_logged()?;
-        }
-        let current = newest.tables.get(&shape.id).ok_or_else(dropped)?;
-        let duplicates = match keys {
-            Gathered::LastWins => Duplicates::LastWins,
-            Gathered::Refused { compared } => {
-                Duplicates::Refuse(compared.then_some((current, newest.version.sequence)))
-            }
-        };
         let mut all = few.into_iter().map(Ok).chain(rows);
         Ok(Rows::Segments(self.load(shape, duplicates).run(&mut all)?))
     }
@@ -357,7 +359,10 @@ impl Store {
         let record = Record { kind: RecordKind::Commit, version, edits: &edits, data: &plan.data };
         committer.log.reserve(&record)?;
         let data = usize::try_from(committer.log.len()).unwrap_or(usize::MAX) + record.data_offset();
-        let result = committer.log.append(&record).and_then(|()| plan.apply(committer, data));
+        let result = committer.log.append(&record).and_then(|()| {
+            planted::panic_by(Bug::PanicMidCommit);
+            plan.apply(committer, data)
+        });
         committer.poison_on_error(result).map_err(in_doubt)
     }
 }

@@ -6,6 +6,7 @@ use arrow::util::display::array_value_to_string;
 
 use super::TableShape;
 use crate::api::error::{Error, ErrorCode, Result, suggestion};
+use crate::api::row::value_at;
 use crate::storage::key::KEY_LEN_MAX;
 
 impl TableShape {
@@ -36,8 +37,12 @@ impl TableShape {
         cell: impl Fn(usize) -> Result<&'a dyn Array>,
     ) -> Error {
         let values = self.primary_key.iter().map(|&column| {
-            let value = array_value_to_string(cell(column)?, index)
-                .map_err(|error| Error::internal("cannot display a key").with_source(error))?;
+            let cell = cell(column)?;
+            // Arrow shows no moment of a zone that it does not know.
+            let value = match array_value_to_string(cell, index) {
+                Ok(value) => value,
+                Err(_) => value_at(cell, index)?.to_string(),
+            };
             Ok(format!("{}={value}", self.schema.field(column).name()))
         });
         match values.collect::<Result<Vec<_>>>() {

@@ -47,6 +47,12 @@ impl TableShape {
         }
     }
 
+    /// Bytes of memory of its name and columns, about what a manifest has of it.
+    pub(crate) fn definition_len(&self) -> usize {
+        let fields: usize = self.schema.fields().iter().map(|field| field.size()).sum();
+        self.name.len() + fields
+    }
+
     /// The table that a record defines.
     ///
     /// # Errors
