@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -220,12 +221,29 @@ impl Call {
                 continue;
             };
             drop(inbox);
-            let received = reader.receive(deadline);
-            let descriptor = match &received {
-                Ok(frame) if frame.flags.contains(Flags::DESCRIPTOR) => reader.descriptor(),
-                _ => None,
-            };
+            let received = catch_unwind(AssertUnwindSafe(|| {
+                #[cfg(test)]
+                tests::panic_if_planted();
+                let received = reader.receive(deadline);
+                let descriptor = match &received {
+                    Ok(frame) if frame.flags.contains(Flags::DESCRIPTOR) => reader.descriptor(),
+                    _ => None,
+                };
+                (received, descriptor)
+            }));
             inbox = shared.inbox.lock();
+            let (received, descriptor) = match received {
+                Ok(received) => received,
+                Err(panic) => {
+                    // Nobody knows where the next frame begins, and the others must not wait for this thread.
+                    shared.break_off(&mut inbox, CallError::Lost("the thread that read panicked".to_owned()));
+                    drop(reader.shut_down());
+                    inbox.reader = Some(reader);
+                    drop(inbox);
+                    shared.arrived.notify_all();
+                    resume_unwind(panic);
+                }
+            };
             let outcome = match received {
                 Ok(frame) => {
                     let is_ours = frame.request == self.request;
@@ -287,9 +305,39 @@ impl Drop for Call {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use super::*;
+
+    // Of one thread, because other tests run beside it.
+    thread_local! {
+        static PANICS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Panics in the place of reading, on a thread that asked for it.
+    pub(super) fn panic_if_planted() {
+        assert!(!PANICS.get(), "planted");
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_that_reads_for_all_leaves_nobody_waiting() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let client = Client::new(near).unwrap();
+        let other = client.begin().unwrap();
+        let panics = {
+            let client = client.clone();
+            std::thread::Builder::new().spawn(move || {
+                PANICS.set(true);
+                client.call(1, &[], None).map(drop)
+            })
+        };
+        assert!(panics.unwrap().join().is_err());
+        assert!(matches!(other.receive(None), Err(CallError::Lost(_))));
+        assert!(client.is_broken());
+        assert!(matches!(client.begin(), Err(CallError::NotSent(_))));
+        drop(far);
+    }
 
     /// Answers every frame with its own body, two at a time in the wrong order.
     fn echo_backwards(stream: UnixStream) {

@@ -86,6 +86,11 @@ macro_rules! __behaviours {
                 dropping_an_unknown_table_is_refused
                 a_hundred_tables
             }
+            extremes {
+                types_come_back_or_are_refused
+                keys_are_answered_or_refused
+                values_can_be_shown
+            }
             errors {
                 codes_keep_their_numbers
                 numbers_name_one_code_each
@@ -303,6 +308,9 @@ macro_rules! __behaviours {
                 a_list_of_thousands_of_keys
                 values_of_other_types
                 segments_left_out_hold_no_row
+            }
+            extremes {
+                parameters_are_answered_or_refused
             }
             filters {
                 random_conditions

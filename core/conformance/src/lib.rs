@@ -40,6 +40,7 @@ pub mod conditions;
 pub mod definitions;
 pub mod deletes;
 pub mod errors;
+pub mod extremes;
 pub mod filters;
 pub mod float_keys;
 pub mod handles;

@@ -127,6 +127,10 @@ impl Row {
     pub fn to_batch(&self) -> Result<RecordBatch> {
         let columns = (0..self.schema().fields().len()).map(|column| {
             let (array, index) = self.cell(column)?;
+            // There is nothing to copy, and the kernel divides by the width.
+            if matches!(array.data_type(), DataType::FixedSizeBinary(0)) {
+                return Ok(array.slice(index, 1));
+            }
             let index = UInt64Array::from(vec![index as u64]);
             take(array, &index, None).map_err(|error| Error::internal("cannot copy a row").with_source(error))
         });
@@ -476,6 +480,14 @@ fn null(wanted: &str) -> Error {
 }
 
 #[cold]
+fn no_time(microseconds: i64) -> Error {
+    Error::new(
+        ErrorCode::TypeMismatch,
+        format!("{microseconds} microseconds since midnight are no time of a day; use `to_batch`"),
+    )
+}
+
+#[cold]
 fn mismatch(array: &dyn Array, wanted: &str) -> Error {
     Error::new(ErrorCode::TypeMismatch, format!("{} cannot be read as {wanted}", array.data_type()))
 }
@@ -520,7 +532,11 @@ pub(crate) fn value_at(array: &dyn Array, index: usize) -> Result<ValueRef<'_>> 
             ValueRef::Time(i64::from(primitive!(Time32SecondType)) * 1_000_000_000)
         }
         T::Time32(_) => ValueRef::Time(i64::from(primitive!(Time32MillisecondType)) * 1_000_000),
-        T::Time64(TimeUnit::Microsecond) => ValueRef::Time(primitive!(Time64MicrosecondType) * 1_000),
+        T::Time64(TimeUnit::Microsecond) => {
+            let microseconds = primitive!(Time64MicrosecondType);
+            let nanoseconds = microseconds.checked_mul(1_000);
+            ValueRef::Time(nanoseconds.ok_or_else(|| no_time(microseconds))?)
+        }
         T::Time64(_) => ValueRef::Time(primitive!(Time64NanosecondType)),
         T::Timestamp(unit, _) => {
             let value = match unit {

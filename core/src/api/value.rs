@@ -3,8 +3,8 @@
 use std::fmt;
 
 use arrow::datatypes::{
-    Decimal128Type, DecimalType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
 };
 use arrow::temporal_conversions::{as_datetime, date32_to_datetime, time64ns_to_time};
 
@@ -114,9 +114,7 @@ impl<S: AsRef<str>, B: AsRef<[u8]>> fmt::Display for AnyValue<S, B> {
             Self::Int(v) => v.fmt(f),
             Self::UInt(v) => v.fmt(f),
             Self::Float(v) => v.fmt(f),
-            Self::Decimal { unscaled, scale } => {
-                f.write_str(&Decimal128Type::format_decimal(*unscaled, Decimal128Type::MAX_PRECISION, *scale))
-            }
+            Self::Decimal { unscaled, scale } => write_decimal(f, *unscaled, *scale),
             Self::Str(v) => v.as_ref().fmt(f),
             Self::Bytes(v) => {
                 f.write_str("0x")?;
@@ -144,6 +142,20 @@ impl<S: AsRef<str>, B: AsRef<[u8]>> fmt::Display for AnyValue<S, B> {
             }
         }
     }
+}
+
+/// All digits, however many there are and wherever the point stands.
+fn write_decimal(f: &mut fmt::Formatter<'_>, unscaled: i128, scale: i8) -> fmt::Result {
+    let sign = if unscaled < 0 { "-" } else { "" };
+    let digits = unscaled.unsigned_abs().to_string();
+    let behind = usize::from(scale.unsigned_abs());
+    if scale <= 0 {
+        let zeros = if unscaled == 0 { 0 } else { behind };
+        return write!(f, "{sign}{digits}{}", "0".repeat(zeros));
+    }
+    let digits = format!("{digits:0>width$}", width = behind + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - behind);
+    write!(f, "{sign}{whole}.{fraction}")
 }
 
 macro_rules! from {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Head};
 
+use super::planted::{self, Place};
 use super::serve::Shared;
 use super::session::{Answer, Session};
 use crate::api::error::{Error, ErrorCode};
@@ -39,7 +40,8 @@ pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
     reader.limit_frame_time(shared.options.handshake_timeout);
-    let session = Session::new(shared.backend.clone(), shared.options.attach, shared.arenas.clone(), uid);
+    let (backend, uploads) = (shared.backend.clone(), shared.uploads.clone());
+    let session = Session::new(backend, shared.options.attach, shared.arenas.clone(), uploads, uid);
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         session,
@@ -109,7 +111,11 @@ enum Placed {
 impl Connection {
     /// Reads and answers by turns until the connection ends.
     fn take_turns(self: &Arc<Self>) -> io::Result<()> {
-        let outcome = self.work();
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let outcome = worked.unwrap_or_else(|_| {
+            tracing::error!("a thread of a connection panicked; the connection ends");
+            Err(io::Error::other("a thread of the connection panicked"))
+        });
         if outcome.is_err() {
             self.end();
         }
@@ -121,6 +127,7 @@ impl Connection {
         while let Some(mut reader) = self.wait_for_turn() {
             let (lane, task) = loop {
                 self.receive(&mut reader, &mut frame)?;
+                planted::panic_at(&self.shared, Place::Request);
                 if Session::is_lookup(&frame) {
                     self.look_up(&frame, &mut found)?;
                     if frame.body.capacity() > KEPT_LEN {
@@ -255,7 +262,10 @@ impl Connection {
             *found = Vec::new();
         }
         found.clear();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.session.get_row(&frame.body, found)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            planted::panic_in_answer(&self.shared, frame.call);
+            self.session.get_row(&frame.body, found)
+        }));
         match outcome.unwrap_or_else(|_| Err(panicked())) {
             Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
             Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
@@ -264,7 +274,10 @@ impl Connection {
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
-        let answered = catch_unwind(AssertUnwindSafe(|| self.session.answer(task.number, &task.frame)));
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            planted::panic_in_answer(&self.shared, task.frame.call);
+            self.session.answer(task.number, &task.frame)
+        }));
         let answer = answered.unwrap_or_else(|_| self.session.refuse(task.number, &panicked()));
         self.send(&task.frame, answer)
     }

@@ -21,6 +21,7 @@ use super::message::{
 use super::rows::{decode_schema, encode_batch, encode_schema};
 use super::session::{Answer, Session, decode, encode};
 use super::sharing::ArenaPool;
+use super::upload::UploadLimits;
 use super::value::WireValue;
 use crate::api::cache::Cache;
 use crate::api::definition::TableDefinition;
@@ -34,6 +35,8 @@ use crate::storage::{FileId, Region};
 const CALLS_MAX: usize = 64;
 /// Memory of the one connection.
 const ARENA_LEN: usize = 1 << 20;
+/// Uploads of a client.
+const UPLOADS: usize = 8;
 
 /// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
 fn contained_panics_are_allowed() {
@@ -75,8 +78,9 @@ pub fn session(bytes: &[u8]) {
     contained_panics_are_allowed();
     let Some(owned) = Owned::take() else { return };
     let arenas = Arc::new(ArenaPool::new(ARENA_LEN, ARENA_LEN, ARENA_LEN));
+    let uploads = Arc::new(UploadLimits::new(UPLOADS, UPLOADS, Duration::MAX));
     let mut client = Client {
-        session: Session::new(owned.cache.backend.clone(), true, arenas.clone(), 0),
+        session: Session::new(owned.cache.backend.clone(), true, arenas.clone(), uploads, 0),
         uploads: Vec::new(),
         request: 0,
     };

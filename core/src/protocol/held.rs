@@ -16,6 +16,8 @@ use crate::api::error::{Error, ErrorCode, Result};
 
 /// Snapshots, cursors and statements that one connection may hold, of each.
 const HELD_MAX: usize = 256;
+/// Bytes of text of the statements that one connection may hold: what was planned takes a multiple.
+const STATEMENTS_LEN_MAX: usize = 4 << 20;
 /// Uploads under way that one connection may hold: each sorts in memory of its own.
 const UPLOADS_MAX: usize = 8;
 /// Answers whose gifts are remembered.
@@ -28,6 +30,13 @@ pub(super) struct HeldCursor {
     pub(super) canceller: Canceller,
 }
 
+/// A statement that was planned.
+pub(super) struct HeldStatement {
+    pub(super) statement: Arc<dyn Statement>,
+    /// Bytes of its text.
+    pub(super) text_len: usize,
+}
+
 /// An upload under way; empty once it is complete.
 pub(super) type HeldUpload = Arc<Mutex<Option<Upload>>>;
 
@@ -36,7 +45,7 @@ pub(super) type HeldUpload = Arc<Mutex<Option<Upload>>>;
 pub(super) struct Held {
     next_id: u64,
     pub(super) snapshots: HashMap<u64, Arc<dyn Reader>>,
-    pub(super) statements: HashMap<u64, Arc<dyn Statement>>,
+    pub(super) statements: HashMap<u64, Arc<HeldStatement>>,
     pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
     pub(super) uploads: HashMap<u64, HeldUpload>,
     reserved_uploads: usize,
@@ -74,7 +83,7 @@ pub(super) enum Gift {
 #[derive(Default)]
 pub(super) struct Released {
     snapshots: Vec<Arc<dyn Reader>>,
-    statements: Vec<Arc<dyn Statement>>,
+    statements: Vec<Arc<HeldStatement>>,
     cursors: Vec<Arc<HeldCursor>>,
     uploads: Vec<HeldUpload>,
     pub(super) leases: Vec<u64>,
@@ -90,9 +99,17 @@ impl Held {
     }
 
     /// Holds a planned query.
-    pub(super) fn hold_statement(&mut self, task: u64, statement: Arc<dyn Statement>) -> Result<u64> {
+    pub(super) fn hold_statement(&mut self, task: u64, statement: HeldStatement) -> Result<u64> {
+        let held: usize = self.statements.values().map(|held| held.text_len).sum();
+        if held + statement.text_len > STATEMENTS_LEN_MAX {
+            let message = format!(
+                "the statements of the connection would have {} bytes of text; at most {STATEMENTS_LEN_MAX}: let go of some",
+                held + statement.text_len
+            );
+            return Err(Error::new(ErrorCode::TooMany, message));
+        }
         let id = self.next(self.statements.len(), HELD_MAX, "statements")?;
-        self.statements.insert(id, statement);
+        self.statements.insert(id, Arc::new(statement));
         self.give(task, Gift::Statement(id));
         Ok(id)
     }
@@ -272,7 +289,7 @@ mod tests {
         let mut held = Held::default();
         // After the answer.
         let task = held.begin(1, false);
-        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.hold_statement(task, nothing(0)).unwrap();
         held.give(task, Gift::Lease(7));
         assert!(held.end(task, false).leases.is_empty());
         assert_eq!(held.statements.len(), 1);
@@ -282,23 +299,39 @@ mod tests {
         // Before it.
         let task = held.begin(2, false);
         assert!(held.cancel(2).leases.is_empty());
-        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.hold_statement(task, nothing(0)).unwrap();
         held.give(task, Gift::Lease(8));
         assert_eq!(held.end(task, false).leases, [8]);
         assert!(held.statements.is_empty());
         // Never.
         let task = held.begin(3, false);
-        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.hold_statement(task, nothing(0)).unwrap();
         assert!(held.end(task, false).leases.is_empty());
         assert!(held.cancel(99).leases.is_empty(), "a request that never was");
         assert_eq!(held.statements.len(), 1);
+    }
+
+    fn nothing(text_len: usize) -> HeldStatement {
+        HeldStatement { statement: Arc::new(Nothing), text_len }
+    }
+
+    #[test]
+    fn statements_of_too_much_text_are_refused() {
+        let mut held = Held::default();
+        let task = held.begin(1, false);
+        for _ in 0..4 {
+            held.hold_statement(task, nothing(STATEMENTS_LEN_MAX / 4)).unwrap();
+        }
+        assert_eq!(held.hold_statement(task, nothing(1)).unwrap_err().code(), ErrorCode::TooMany);
+        held.statements.clear();
+        held.hold_statement(task, nothing(STATEMENTS_LEN_MAX)).unwrap();
     }
 
     #[test]
     fn what_an_error_would_have_given_is_taken_back() {
         let mut held = Held::default();
         let task = held.begin(1, false);
-        held.hold_statement(task, Arc::new(Nothing)).unwrap();
+        held.hold_statement(task, nothing(0)).unwrap();
         held.give(task, Gift::Lease(7));
         assert_eq!(held.end(task, true).leases, [7]);
         assert!(held.statements.is_empty());

@@ -15,6 +15,9 @@ pub(crate) mod fuzzing;
 mod held;
 mod layout;
 mod message;
+#[cfg(test)]
+mod panics;
+mod planted;
 mod quota;
 mod rows;
 mod serve;

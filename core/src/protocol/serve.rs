@@ -5,8 +5,8 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,11 @@ use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Head, Listener, PeerCr
 use super::access::Access;
 use super::connection::serve;
 use super::message::ErrorMessage;
+use super::planted::{self, Place};
 use super::quota::{Exceeded, Quota};
 use super::session::encode;
 use super::sharing::ArenaPool;
+use super::upload::UploadLimits;
 use crate::api::backend::Backend;
 use crate::api::error::{Error, ErrorCode, Result};
 
@@ -38,6 +40,8 @@ pub struct ServerOptions {
     pub(crate) attach: bool,
     pub(super) arena_len: usize,
     pub(super) arenas_len: usize,
+    pub(super) uploads_max: usize,
+    pub(super) upload_timeout: Duration,
     /// Unless told otherwise, what [`most_of`] gives.
     connections_of_user: Option<usize>,
     arenas_len_of_user: Option<usize>,
@@ -60,6 +64,8 @@ impl ServerOptions {
             attach: true,
             arena_len: 32 << 20,
             arenas_len: 1 << 30,
+            uploads_max: 32,
+            upload_timeout: Duration::from_secs(3600),
             connections_of_user: None,
             arenas_len_of_user: None,
         }
@@ -114,6 +120,24 @@ impl ServerOptions {
         self
     }
 
+    /// Uploads of all connections at a time, of which one user has three quarters at most; 32 unless told otherwise. Each
+    /// costs a thread and [`load_memory`](crate::CacheOptions::load_memory) while its rows are sorted. One more is refused with
+    /// [`TooMany`](ErrorCode::TooMany). Rows that fit into one message need none.
+    #[must_use]
+    pub fn uploads_max(mut self, uploads: usize) -> Self {
+        self.uploads_max = uploads;
+        self
+    }
+
+    /// How long an upload may take from its beginning until its last rows are read, however often it sends some; an hour
+    /// unless told otherwise. Then it fails with [`TooMany`](ErrorCode::TooMany), and nothing of it is committed. An upload
+    /// that sends nothing for a minute fails before.
+    #[must_use]
+    pub fn upload_timeout(mut self, timeout: Duration) -> Self {
+        self.upload_timeout = timeout;
+        self
+    }
+
     /// Mode of the socket's file, which the kernel asks first: whoever may write it may connect. `0o660`, the owner and
     /// its group, unless told otherwise. Root connects whatever the mode.
     #[must_use]
@@ -163,9 +187,12 @@ pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) options: ServerOptions,
     pub(super) arenas: Arc<ArenaPool>,
+    pub(super) uploads: Arc<UploadLimits>,
     pub(super) stopping: AtomicBool,
     connected: Arc<Quota>,
     denied: AtomicU64,
+    /// Why no more clients are let in.
+    failure: OnceLock<String>,
     refusals: AtomicUsize,
     /// To wake the threads that wait for requests.
     streams: Mutex<Vec<(u64, UnixStream)>>,
@@ -205,10 +232,14 @@ impl Server {
         let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len, arenas_of_user));
         let most = options.connections_max;
         let of_user = options.connections_of_user.unwrap_or_else(|| most_of(most));
+        let (uploads, upload_timeout) = (options.uploads_max, options.upload_timeout);
+        let uploads = Arc::new(UploadLimits::new(uploads, most_of(uploads), upload_timeout));
         let shared = Arc::new(Shared {
             backend,
             options,
             arenas,
+            uploads,
+            failure: OnceLock::new(),
             stopping: AtomicBool::new(false),
             connected: Arc::new(Quota::new(most, of_user)),
             denied: AtomicU64::new(0),
@@ -219,7 +250,16 @@ impl Server {
         let listener = Arc::new(listener);
         let acceptor = {
             let (listener, shared) = (listener.clone(), shared.clone());
-            spawn("pillion-accept", move || accept(&listener, &shared))?
+            spawn("pillion-accept", move || {
+                if catch_unwind(AssertUnwindSafe(|| accept(&listener, &shared))).is_err() {
+                    tracing::error!(
+                        "the thread that accepts connections panicked; no more clients are let in"
+                    );
+                    shared.failure.get_or_init(|| "the thread that accepts connections panicked".to_owned());
+                    // Clients that come are told at once, instead of waiting for somebody to let them in.
+                    drop(listener.refuse());
+                }
+            })?
         };
         Ok(Self { path, shared, listener: Some(listener), acceptor: Some(acceptor) })
     }
@@ -239,6 +279,12 @@ impl Server {
         self.shared.denied.load(Ordering::Relaxed)
     }
 
+    /// Why no more clients are let in, if the thread that does it ended by a defect; those that are connected are served.
+    /// Serve the cache anew, or end the process, so that it is started again.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.get().cloned()
+    }
+
     /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until then. The
     /// cache stays open.
     pub fn stop(mut self) {
@@ -250,10 +296,8 @@ impl Server {
         self.shared.stopping.store(true, Ordering::SeqCst);
         let listener = self.listener.take();
         match listener.as_ref().map_or(Ok(()), |listener| listener.refuse()) {
-            Ok(()) if acceptor.join().is_err() => {
-                tracing::error!("the thread that accepts connections panicked");
-            }
-            Ok(()) => {}
+            // A panic of it was told before.
+            Ok(()) => drop(acceptor.join()),
             // It is not waited for: nothing wakes it but another client.
             Err(error) => tracing::error!(%error, "the thread that accepts connections could not be woken"),
         }
@@ -292,9 +336,11 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
+        planted::panic_at(shared, Place::Accept);
         let begun = accepted.and_then(|stream| {
             number += 1;
-            begin_connection(shared, number, stream)
+            let begun = catch_unwind(AssertUnwindSafe(|| begin_connection(shared, number, stream)));
+            begun.unwrap_or_else(|_| Err(io::Error::other("beginning it panicked")))
         });
         if let Err(error) = begun {
             tracing::warn!(%error, "a connection could not be accepted");
@@ -303,6 +349,7 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 }
 
 fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io::Result<()> {
+    planted::panic_at(shared, Place::Begin);
     let peer = PeerCredentials::of(&stream)?;
     if !shared.options.access.lets_in(&peer) {
         let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
@@ -354,18 +401,25 @@ fn refuse(shared: &Arc<Shared>, stream: UnixStream, error: Error) -> io::Result<
         shared.refusals.fetch_sub(1, Ordering::Relaxed);
         return Ok(());
     }
-    let done = shared.clone();
+    let place = RefusalPlace(shared.clone());
     let started = std::thread::Builder::new().name("pillion-refusal".to_owned()).spawn(move || {
+        planted::panic_at(&place.0, Place::Refusal);
         if let Err(error) = say_no(stream, &error) {
             tracing::debug!(%error, "a client that was refused could not be told");
         }
-        done.refusals.fetch_sub(1, Ordering::Relaxed);
+        drop(place);
     });
-    let thread = started.inspect_err(|_| {
-        shared.refusals.fetch_sub(1, Ordering::Relaxed);
-    })?;
-    shared.keep(thread);
+    shared.keep(started?);
     Ok(())
+}
+
+/// One of the places of those that are told that they are not let in; free again whatever happens.
+struct RefusalPlace(Arc<Shared>);
+
+impl Drop for RefusalPlace {
+    fn drop(&mut self) {
+        self.0.refusals.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn say_no(stream: UnixStream, error: &Error) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What one connection holds, and the answers to its calls. Does no I/O: bytes in, bytes out.
 
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::cells::{GetRow, encode_found};
 use super::commit::{self, PositionReply, Source};
 use super::cursor::Cursor;
-use super::held::{Gift, Held, HeldCursor};
+use super::held::{Gift, Held, HeldCursor, HeldStatement};
 use super::layout::Description;
 use super::message::{
     Begin, Call, Cancel, Changes, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany,
@@ -21,7 +22,7 @@ use super::message::{
     Share, ShareReply, Sql, StatusReply, Table, VersionMessage, Write, freshness, nanoseconds,
 };
 use super::sharing::{ArenaPool, Sharing};
-use super::upload::{Upload, Written};
+use super::upload::{Upload, UploadLimits, Written};
 use super::value::WireValue;
 use super::{rows, version};
 use crate::api::backend::{Backend, Reader};
@@ -52,6 +53,7 @@ pub(super) struct Session {
     /// Whether clients are told where the directory is.
     attach: bool,
     arenas: Arc<ArenaPool>,
+    uploads: Arc<UploadLimits>,
     uid: u32,
     greeted: OnceLock<()>,
     sharing: OnceLock<Sharing>,
@@ -71,11 +73,18 @@ pub(super) struct Answer {
 
 impl Session {
     /// A connection of a user.
-    pub(super) fn new(backend: Arc<dyn Backend>, attach: bool, arenas: Arc<ArenaPool>, uid: u32) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn Backend>,
+        attach: bool,
+        arenas: Arc<ArenaPool>,
+        uploads: Arc<UploadLimits>,
+        uid: u32,
+    ) -> Self {
         Self {
             backend,
             attach,
             arenas,
+            uploads,
             uid,
             greeted: OnceLock::new(),
             sharing: OnceLock::new(),
@@ -245,14 +254,15 @@ impl Session {
                 let Prepare { text } = decode(body)?;
                 let statement = self.backend.clone().prepare(&text)?;
                 let parameters = statement.parameters() as u64;
-                let id = self.held.lock().hold_statement(task, statement)?;
+                let held = HeldStatement { statement, text_len: text.len() };
+                let id = self.held.lock().hold_statement(task, held)?;
                 encode(&PrepareReply { id, parameters })
             }
             Call::Execute => {
                 let Execute { snapshot, id, parameters } = decode(body)?;
                 let statement = find(&self.held.lock().statements, id, "statement")?;
                 let (_, pin) = self.reader_of_cursor(snapshot)?;
-                let batches = statement.execute(pin.as_deref(), &values(parameters)?)?;
+                let batches = statement.statement.execute(pin.as_deref(), &values(parameters)?)?;
                 self.begin_cursor(task, batches, pin)
             }
             Call::Forget => {
@@ -289,7 +299,12 @@ impl Session {
                 let as_of = freshness(as_of).map_or(now, |freshness| freshness.as_of.min(now));
                 let schema = rows::decode_schema(&schema)?;
                 self.held.lock().reserve_upload()?;
-                let upload = Upload::begin(self.backend.clone(), kind, schema, as_of);
+                // A panic must not keep the room that was made.
+                let begun = catch_unwind(AssertUnwindSafe(|| {
+                    let limits = (self.uid, self.uploads.as_ref());
+                    Upload::begin(self.backend.clone(), limits, kind, schema, as_of)
+                }));
+                let upload = begun.unwrap_or_else(|_| Err(Error::internal("the upload panicked")));
                 let upload = upload.map(|upload| Arc::new(Mutex::new(Some(upload))));
                 encode(&Next { id: self.held.lock().hold_upload(task, upload)? })
             }

@@ -160,8 +160,12 @@ impl Engine {
         parameters: &[Value],
         stack: Stack,
     ) -> Result<Batches> {
-        let plan = bind(plan, parameters)?;
-        let info = AnswerInfo { version: state.version, freshness: oldest(&plan, state)?, tier: Tier::Local };
+        let (plan, oldest) = contain(|| {
+            let plan = bind(plan, parameters)?;
+            let oldest = oldest(&plan, state)?;
+            Ok::<_, Error>((plan, oldest))
+        })??;
+        let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local };
         let handle = self.inner.threads.handle()?.clone();
         let run = |session: &SessionState| {
             let stream = contain(|| {

@@ -1,8 +1,9 @@
 //! Our values as DataFusion's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 
 use crate::api::error::{Error, ErrorCode, Result};
@@ -14,6 +15,7 @@ use crate::storage::key::rescale;
 /// # Errors
 /// [`ErrorCode::InvalidParameter`].
 pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType>) -> Result<ScalarValue> {
+    let value = &*within_scale(number, value)?;
     let scalar = scalar(value);
     let Some(expected) = expected else { return Ok(scalar) };
     if &scalar.data_type() == expected {
@@ -36,6 +38,32 @@ pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType
     let is_exact = matches!(value, Value::Str(_) | Value::Null)
         || cast.cast_to(&scalar.data_type()).is_ok_and(|back| back == scalar);
     if is_exact { Ok(cast) } else { Err(wrong()) }
+}
+
+/// A decimal whose scale Arrow can have, of the same value; other values as they are.
+///
+/// # Errors
+/// [`ErrorCode::InvalidParameter`] if it has too many digits for that.
+fn within_scale(number: usize, value: &Value) -> Result<Cow<'_, Value>> {
+    let &Value::Decimal { unscaled, scale } = value else { return Ok(Cow::Borrowed(value)) };
+    let most = DECIMAL128_MAX_SCALE;
+    let nearest = scale.clamp(-most, most);
+    if nearest == scale {
+        return Ok(Cow::Borrowed(value));
+    }
+    let factor = 10_i128.checked_pow(u32::from(nearest.abs_diff(scale)));
+    let moved = match factor {
+        _ if unscaled == 0 => Some(0),
+        Some(factor) if nearest > scale => unscaled.checked_mul(factor),
+        Some(factor) if unscaled % factor == 0 => Some(unscaled / factor),
+        _ => None,
+    };
+    let moved = moved.ok_or_else(|| {
+        let message =
+            format!("parameter ${number}: the decimal {value} has more digits than a query can compute with");
+        Error::new(ErrorCode::InvalidParameter, message)
+    })?;
+    Ok(Cow::Owned(Value::Decimal { unscaled: moved, scale: nearest }))
 }
 
 fn scalar(value: &Value) -> ScalarValue {

@@ -22,6 +22,9 @@ use crate::storage::{FileId, Files, Region};
 /// How often to look for mapped files that the sidecar removed: their disk space is not free before they are let go.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Tables of which the columns are remembered; then they are learned anew.
+const TABLES_KNOWN_MAX: usize = 1024;
+
 /// Memory and files of a sidecar that this process can read.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -67,7 +70,9 @@ impl Shared {
         }
         let learned = Columns { schema: schema.clone(), cells: CellColumns::of(schema).map(Arc::new) };
         self.tables.rcu(|tables| {
-            let mut tables = HashMap::clone(tables);
+            // Those that are needed again are asked for again.
+            let is_full = tables.len() >= TABLES_KNOWN_MAX;
+            let mut tables = if is_full { HashMap::new() } else { HashMap::clone(tables) };
             tables.insert(table, learned.clone());
             tables
         });

@@ -32,6 +32,8 @@ pub(super) const TOP: &[Key] = &[
     key("shared_memory", "\"1 GiB\""),
     key("shared_memory_per_user", "three quarters of all"),
     key("shared_memory_per_connection", "\"32 MiB\""),
+    key("uploads_max", "32"),
+    key("upload_timeout", "\"1 h\""),
     key("stop_timeout", "\"20 s\""),
     key("log", "\"info\""),
     key("access", "a section"),

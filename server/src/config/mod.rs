@@ -53,6 +53,10 @@ pub struct Config {
     pub connections_per_user: Option<usize>,
     /// Time for hello and for the rest of a frame.
     pub handshake_timeout: Option<Duration>,
+    /// Uploads of all connections at a time.
+    pub uploads_max: Option<usize>,
+    /// Time of an upload until its last rows.
+    pub upload_timeout: Option<Duration>,
     /// Memory for the answers of all connections.
     pub shared_memory: Option<usize>,
     /// Memory for the answers of one user's connections.
@@ -227,6 +231,12 @@ impl Config {
         }
         if let Some(timeout) = self.handshake_timeout {
             options = options.handshake_timeout(timeout);
+        }
+        if let Some(uploads) = self.uploads_max {
+            options = options.uploads_max(uploads);
+        }
+        if let Some(timeout) = self.upload_timeout {
+            options = options.upload_timeout(timeout);
         }
         if let Some(bytes) = self.shared_memory {
             options = options.shared_memory(bytes);

@@ -44,6 +44,8 @@ impl Config {
             connections_max: file.count("connections_max"),
             connections_per_user: file.count("connections_per_user"),
             handshake_timeout: file.duration("handshake_timeout"),
+            uploads_max: file.count("uploads_max"),
+            upload_timeout: file.duration("upload_timeout"),
             shared_memory: file.size_or_none("shared_memory"),
             shared_memory_per_user: file.size("shared_memory_per_user"),
             shared_memory_per_connection: file.size("shared_memory_per_connection"),

@@ -58,6 +58,18 @@ enum Event {
     Started(Result<Option<Server>, Failure>),
     /// Every call has ended.
     Stopped,
+    /// A thread of the sidecar panicked.
+    Panicked(&'static str),
+}
+
+/// Why a sidecar that serves ends.
+enum Ending {
+    /// It was asked to.
+    Asked,
+    /// Nothing can be written any more.
+    Poisoned(String),
+    /// A thread ended that serving depends on.
+    ThreadEnded(String),
 }
 
 /// Reads a configuration and runs a sidecar until the process is asked to end; logs to standard error.
@@ -109,17 +121,18 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
     tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
     // On a thread of its own, so that a signal ends the process also while a large table is loaded.
     let stopping = Arc::new(AtomicBool::new(false));
-    spawn("pillion-start", {
+    spawn("pillion-start", sender, {
         let (config, cache, sender, stopping) =
             (config.clone(), cache.clone(), sender.clone(), stopping.clone());
         move || {
-            let started = catch_unwind(AssertUnwindSafe(|| start(&config, &cache, &stopping)));
+            let started = start(&config, &cache, &stopping);
             // Nobody waits for it if a signal came first.
-            let _ = sender.send(Event::Started(started.unwrap_or_else(|_| Err(defect()))));
+            let _ = sender.send(Event::Started(started));
         }
     })?;
     let server = match next(events)? {
         Event::Started(started) => started,
+        Event::Panicked(thread) => Err(Failure::new(Exit::Report, ended(thread))),
         _ => {
             tracing::info!("asked to end while tables are loaded");
             stopping.store(true, Ordering::SeqCst);
@@ -131,7 +144,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
             started
         }
     };
-    let mut poisoned = None;
+    let mut ending = Ending::Asked;
     match server {
         Err(failure) => {
             // What this says is less than why there was no start.
@@ -143,26 +156,33 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
         Ok(Some(server)) => {
             if !stopping.load(Ordering::SeqCst) {
                 tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
-                poisoned = serve_until(&cache, events)?;
+                ending = serve_until(&cache, &server, events)?;
             }
-            match &poisoned {
-                None => tracing::info!(connections = server.connections(), "asked to end"),
-                Some(cause) => {
-                    tracing::error!(%cause, "the disk failed; ending, so that the next start recovers");
+            match &ending {
+                Ending::Asked => tracing::info!(connections = server.connections(), "asked to end"),
+                Ending::Poisoned(cause) => {
+                    tracing::error!(%cause, "nothing can be written any more; ending, so that the next start recovers");
+                }
+                Ending::ThreadEnded(cause) => {
+                    tracing::error!(%cause, "ending, so that the next start serves again")
                 }
             }
             stop(config, server, sender, events)?;
         }
         Ok(None) => {}
     }
-    if let Some(cause) = poisoned {
-        return Err(Failure::new(Exit::Report, format!("the disk failed: {cause}")).hint(
-            "mend the disk and start the sidecar again: it recovers what is there, and clients reconnect",
+    if let Ending::Poisoned(cause) = ending {
+        return Err(Failure::new(Exit::Report, format!("nothing can be written any more: {cause}")).hint(
+            "mend the disk if it failed, and start the sidecar again: it recovers what is there, and clients reconnect",
         ));
     }
     cache.close()?;
     tracing::info!("closed");
-    Ok(())
+    match ending {
+        Ending::ThreadEnded(cause) => Err(Failure::new(Exit::Report, cause)
+            .hint("start the sidecar again: nothing is lost, and clients reconnect")),
+        _ => Ok(()),
+    }
 }
 
 /// Loads the tables and listens; gives up between two tables if it is to stop.
@@ -190,13 +210,14 @@ fn stop(
     events: &Receiver<Event>,
 ) -> Result<(), Failure> {
     let stopped = sender.clone();
-    spawn("pillion-stop", move || {
+    spawn("pillion-stop", sender, move || {
         server.stop();
         let _ = stopped.send(Event::Stopped);
     })?;
     loop {
         match events.recv_timeout(config.stop_timeout) {
             Ok(Event::Stopped) => return Ok(()),
+            Ok(Event::Panicked(thread)) => return Err(Failure::new(Exit::Report, ended(thread))),
             // A second signal ends the process by itself.
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => {
@@ -208,15 +229,19 @@ fn stop(
     }
 }
 
-/// Waits for the signal to end, or for the disk to fail, and tells how.
-fn serve_until(cache: &Cache, events: &Receiver<Event>) -> Result<Option<String>, Failure> {
+/// Waits for the signal to end, for the disk to fail or for a thread to end, and tells which.
+fn serve_until(cache: &Cache, server: &Server, events: &Receiver<Event>) -> Result<Ending, Failure> {
     loop {
         match events.recv_timeout(DISK_INTERVAL) {
-            Ok(_) => return Ok(None),
+            Ok(Event::Panicked(thread)) => return Ok(Ending::ThreadEnded(ended(thread))),
+            Ok(_) => return Ok(Ending::Asked),
             Err(RecvTimeoutError::Disconnected) => return Err(defect()),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(poisoned) = cache.status()?.poisoned {
-                    return Ok(Some(poisoned));
+                    return Ok(Ending::Poisoned(poisoned));
+                }
+                if let Some(failure) = server.failure() {
+                    return Ok(Ending::ThreadEnded(failure));
                 }
             }
         }
@@ -231,10 +256,73 @@ fn defect() -> Failure {
     Failure::new(Exit::Report, "a thread of the sidecar ended without a word; this is a defect")
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+fn ended(thread: &str) -> String {
+    format!("the thread {thread} panicked, which is a defect")
+}
+
+/// Starts a thread; if it panics, whoever waits for `events` is told.
+fn spawn(
+    name: &'static str,
+    events: &Sender<Event>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
+    let events = events.clone();
     thread::Builder::new()
         .name(name.to_owned())
-        .spawn(work)
+        .spawn(move || {
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!(thread = name, "a thread of the sidecar panicked");
+                let _ = events.send(Event::Panicked(name));
+            }
+        })
         .map(drop)
         .map_err(|error| Failure::new(Exit::Report, "cannot start a thread").because(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A configuration without tables.
+    fn config(dir: &tempfile::TempDir) -> Config {
+        let path = dir.path().join("pillion.toml");
+        std::fs::write(&path, "dir = \"cache\"\nsocket = \"pillion.sock\"\n").unwrap();
+        Config::read(&path).unwrap()
+    }
+
+    fn ends_with_5(outcome: Result<(), Failure>, thread: &str) {
+        let failure = outcome.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Report);
+        assert!(format!("{failure:?}").contains(thread), "{failure:?}");
+    }
+
+    /// The names are those of threads that a sidecar has, but it matters to none of them which.
+    #[test]
+    fn a_thread_that_panics_while_clients_are_served_ends_the_sidecar() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let (sender, events) = mpsc::channel();
+        let socket = config.socket.clone();
+        spawn("pillion-signals", &sender, move || {
+            while UnixStream::connect(&socket).is_err() {
+                thread::yield_now();
+            }
+            assert!(socket.as_os_str().is_empty(), "planted");
+        })
+        .unwrap();
+        ends_with_5(run(&config, &sender, &events), "pillion-signals");
+        // It was closed, and another one can have the directory.
+        drop(config.cache_options().open(&config.dir).unwrap());
+    }
+
+    #[test]
+    fn a_thread_that_panics_during_the_start_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir);
+        let (sender, events) = mpsc::channel();
+        sender.send(Event::Panicked("pillion-start")).unwrap();
+        ends_with_5(run(&config, &sender, &events), "pillion-start");
+    }
 }

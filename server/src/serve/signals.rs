@@ -28,11 +28,11 @@ pub(super) fn watch(events: &Sender<Event>) -> Result<Handle, Failure> {
     }
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
     let handle = signals.handle();
-    let events = events.clone();
-    spawn("pillion-signals", move || {
+    let sender = events.clone();
+    spawn("pillion-signals", events, move || {
         for signal in signals.forever() {
             tracing::debug!(signal, "signal");
-            if events.send(Event::Signal).is_err() {
+            if sender.send(Event::Signal).is_err() {
                 return;
             }
         }

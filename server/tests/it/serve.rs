@@ -417,7 +417,7 @@ fn it_ends_when_the_disk_fails() {
     assert_eq!(table.scan().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 5);
     let (status, log) = sidecar.wait();
     assert_eq!(status.code(), Some(5), "{log}");
-    assert!(log.contains("the disk failed") && log.contains("start the sidecar again"), "{log}");
+    assert!(log.contains("cannot sync") && log.contains("start the sidecar again"), "{log}");
     let sidecar = Sidecar::ready(&dir, &always);
     assert_eq!(count(&dir, "items"), "n\n5\n");
     sidecar.end();
