@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "sidecar")]
-use arrow::array::OffsetSizeTrait;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-#[cfg(feature = "sidecar")]
-use arrow::datatypes::ArrowNativeType;
+use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 
+use super::row_lens::RowLens;
 use crate::api::error::{Error, Result};
+
+/// Rows that are copied together have about this many bytes at most, or are a single one. Arrow counts the bytes of a
+/// column of texts in 31 bits.
+pub(crate) const BATCH_BYTES_TARGET: usize = 64 << 20;
 
 /// String views that refer only to bytes that they need: Arrow IPC writes all data buffers of a view array,
 /// also those of a small slice.
@@ -40,148 +42,97 @@ pub(crate) fn batch_len(batch: &RecordBatch) -> usize {
     lens.sum()
 }
 
-/// How many rows from the start of a batch have at most `len_max` bytes together: at least one, if there is one.
-#[cfg(feature = "sidecar")]
-pub(crate) fn rows_within(batch: &RecordBatch, len_max: usize) -> usize {
-    let are_within = |rows: usize| {
-        let lens = batch.columns().iter().map(|array| array_len(&array.slice(0, rows)));
-        lens.sum::<usize>() <= len_max
-    };
-    // To look at views costs what their number is: so no more rows than may be taken are looked at, but for a few.
-    let (mut within, mut beyond) = (batch.num_rows().min(1), batch.num_rows() + 1);
-    while within < batch.num_rows() {
-        let rows = if beyond > batch.num_rows() {
-            (2 * within).min(batch.num_rows())
-        } else {
-            within.midpoint(beyond)
+/// Makes batches of a bounded size out of batches of any size.
+pub(crate) struct Rebatch {
+    rows_max: usize,
+    bytes_max: usize,
+    pending: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Rebatch {
+    /// Batches have at most `rows_max` rows, and `bytes_max` bytes or a single row.
+    pub(crate) fn new(rows_max: usize, bytes_max: usize) -> Self {
+        Self { rows_max, bytes_max, pending: Vec::new(), rows: 0, bytes: 0 }
+    }
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorCode::Internal), and what `emit` returns.
+    pub(crate) fn push(
+        &mut self,
+        batch: &RecordBatch,
+        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let (lens, mut start) = (RowLens::of(batch), 0);
+        while start < batch.num_rows() {
+            let most = batch.num_rows().min(start + self.rows_max - self.rows);
+            let fitting = lens.fitting(start..most, self.bytes_max.saturating_sub(self.bytes));
+            if fitting > 0 || self.rows == 0 {
+                // The first row of a batch has a place whatever its size.
+                let rows = fitting.max(1);
+                self.bytes += lens.len(start..start + rows);
+                self.rows += rows;
+                self.pending.push(batch.slice(start, rows));
+                start += rows;
+            }
+            if self.rows == self.rows_max || self.bytes >= self.bytes_max || start < batch.num_rows() {
+                self.finish(emit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what is left.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        (self.rows, self.bytes) = (0, 0);
+        let batch = match pending.as_slice() {
+            [] => return Ok(()),
+            [only] => only.clone(),
+            [first, ..] => concat_batches(&first.schema(), &pending)
+                .map_err(|error| Error::internal("cannot join batches").with_source(error))?,
         };
-        if rows == within {
-            break;
-        }
-        if are_within(rows) {
-            within = rows;
-        } else {
-            beyond = rows;
-        }
-    }
-    within
-}
-
-/// Bytes of an array; of a slice, also of lists, what it refers to and not what it shares.
-#[cfg(feature = "sidecar")]
-pub(crate) fn array_len(array: &dyn Array) -> usize {
-    let nulls = array.nulls().map_or(0, |nulls| nulls.len().div_ceil(8));
-    match array.data_type() {
-        // A slice of views tells nothing of the text that it refers to.
-        DataType::Utf8View => array.as_string_view().total_buffer_bytes_used() + 16 * array.len() + nulls,
-        DataType::BinaryView => array.as_binary_view().total_buffer_bytes_used() + 16 * array.len() + nulls,
-        DataType::List(_) => {
-            let lists = array.as_list::<i32>();
-            list_len(lists.value_offsets(), |start, len| lists.values().slice(start, len)) + nulls
-        }
-        DataType::LargeList(_) => {
-            let lists = array.as_list::<i64>();
-            list_len(lists.value_offsets(), |start, len| lists.values().slice(start, len)) + nulls
-        }
-        DataType::Map(..) => {
-            let maps = array.as_map();
-            list_len(maps.value_offsets(), |start, len| Arc::new(maps.entries().slice(start, len))) + nulls
-        }
-        DataType::FixedSizeList(..) => array_len(array.as_fixed_size_list().values()) + nulls,
-        DataType::Struct(_) => {
-            array.as_struct().columns().iter().map(|column| array_len(column)).sum::<usize>() + nulls
-        }
-        _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+        emit(batch)
     }
 }
 
-/// Bytes of each value of a type, if all have as many.
-#[cfg(feature = "sidecar")]
-pub(crate) fn fixed_len(data_type: &DataType) -> Option<usize> {
-    match data_type {
-        DataType::Null => Some(0),
-        DataType::Boolean => Some(1),
-        DataType::FixedSizeBinary(len) => usize::try_from(*len).ok(),
-        other => other.primitive_width(),
-    }
-}
-
-/// Bytes of one value; for text and bytes without making anything.
-#[cfg(feature = "sidecar")]
-pub(crate) fn value_len(array: &dyn Array, index: usize) -> usize {
-    let between = |from: usize, to: usize| to.saturating_sub(from) + size_of::<i64>();
-    let small = |offsets: &[i32]| between(offsets[index].as_usize(), offsets[index + 1].as_usize());
-    let large = |offsets: &[i64]| between(offsets[index].as_usize(), offsets[index + 1].as_usize());
-    // The low half of a view's first word is the length.
-    let view = |views: &[u128]| (views[index] & u128::from(u32::MAX)) as usize + size_of::<u128>();
-    match array.data_type() {
-        DataType::Utf8 => small(array.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => large(array.as_string::<i64>().value_offsets()),
-        DataType::Binary => small(array.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => large(array.as_binary::<i64>().value_offsets()),
-        DataType::Utf8View => view(array.as_string_view().views()),
-        DataType::BinaryView => view(array.as_binary_view().views()),
-        _ => array_len(&array.slice(index, 1)),
-    }
-}
-
-/// Bytes of the offsets of lists and of the values between them.
-#[cfg(feature = "sidecar")]
-fn list_len<O: OffsetSizeTrait>(offsets: &[O], values: impl FnOnce(usize, usize) -> ArrayRef) -> usize {
-    let (Some(start), Some(end)) = (offsets.first(), offsets.last()) else { return 0 };
-    let (start, end) = (start.as_usize(), end.as_usize());
-    size_of_val(offsets) + array_len(&values(start, end.saturating_sub(start)))
-}
-
-#[cfg(all(test, feature = "sidecar"))]
+#[cfg(test)]
 mod tests {
-    use arrow::array::builder::{ListBuilder, StringBuilder};
-    use arrow::array::{StringArray, StringViewArray};
+    use arrow::array::StringArray;
 
     use super::*;
 
-    fn texts(lens: &[usize]) -> Vec<String> {
-        lens.iter().map(|len| "x".repeat(*len)).collect()
-    }
-
-    /// One row of its own length, in the forms that tell their length each in another way.
-    fn arrays(lens: &[usize]) -> [(&'static str, ArrayRef); 3] {
-        let texts = texts(lens);
-        let mut lists = ListBuilder::new(StringBuilder::new());
-        texts.iter().for_each(|text| lists.append_value([Some(text)]));
-        [
-            ("text", Arc::new(StringArray::from(texts.clone()))),
-            ("view", Arc::new(StringViewArray::from_iter_values(&texts))),
-            ("list", Arc::new(lists.finish())),
-        ]
-    }
-
     #[test]
-    fn rows_are_counted_by_what_each_of_them_has() {
-        let lens: Vec<usize> = (0..1000).map(|row| if row % 100 < 5 { 10_000 } else { 10 }).collect();
-        for column in arrays(&lens) {
-            let batch = RecordBatch::try_from_iter([column]).unwrap();
-            let (mut start, mut portions) = (0, 0);
-            while start < batch.num_rows() {
-                let rest = batch.slice(start, batch.num_rows() - start);
-                let rows = rows_within(&rest, 25_000);
-                assert!(rows >= 1 && rows <= rest.num_rows());
-                let len: usize = lens[start..start + rows].iter().sum();
-                assert!(rows == 1 || len <= 25_000, "{len} bytes in {rows} rows");
-                // Offsets and views are counted too; but for them, one more row would have been too much.
-                let more = lens.get(start + rows).copied().unwrap_or(usize::MAX / 2);
-                assert!(len + more + 40 * (rows + 2) > 25_000, "{len} bytes in {rows} rows at {start}");
-                start += rows;
-                portions += 1;
-            }
-            assert!(portions <= 40, "{portions}");
+    fn batches_have_no_more_bytes_than_they_may() {
+        let batch = |texts: &[usize]| {
+            let texts = StringArray::from_iter_values(texts.iter().map(|&len| "x".repeat(len)));
+            RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap()
+        };
+        let mut rebatch = Rebatch::new(10, 1000);
+        let mut found = Vec::new();
+        let mut emit = |batch: RecordBatch| {
+            found.push(batch.column(0).as_string::<i32>().iter().flatten().map(str::len).collect::<Vec<_>>());
+            Ok(())
+        };
+        for texts in [&[400, 400][..], &[300, 0, 5000, 1, 2, 3], &[], &[0; 23], &[900, 900]] {
+            rebatch.push(&batch(texts), &mut emit).unwrap();
         }
-        for column in arrays(&[]) {
-            assert_eq!(rows_within(&RecordBatch::try_from_iter([column]).unwrap(), 1), 0);
-        }
-        for column in arrays(&[100, 1]) {
-            let batch = RecordBatch::try_from_iter([column]).unwrap();
-            assert_eq!(rows_within(&batch, 1), 1, "one at least");
-        }
+        rebatch.finish(&mut emit).unwrap();
+        let expected: [&[usize]; 7] = [
+            &[400, 400],
+            &[300, 0],
+            &[5000],
+            &[1, 2, 3, 0, 0, 0, 0, 0, 0, 0],
+            &[0; 10],
+            &[0, 0, 0, 0, 0, 0, 900],
+            &[900],
+        ];
+        assert_eq!(found, expected);
     }
 }

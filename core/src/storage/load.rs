@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::filter_record_batch;
 
-use super::batch::batch_len;
+use super::batch::{BATCH_BYTES_TARGET, Rebatch};
 use super::edit::SegmentRecord;
 use super::files::Files;
 use super::format::{BATCH_ROWS, SEGMENT_BYTES_TARGET, SEGMENT_ROWS_MAX};
 use super::key;
 use super::pace::Pace;
 use super::segment::{Segment, SegmentHandle, SegmentWriter};
-use super::sort::{BATCH_BYTES_TARGET, Sorter};
+use super::sort::Sorter;
 use super::table::{TableShape, TableState};
 use super::tail::KeyColumn;
 use crate::api::error::{Error, Result};
@@ -156,9 +156,9 @@ impl Load<'_> {
                 }
             }
             None if self.shape.sort_by.is_empty() => {
-                let mut rebatch = Rebatch::default();
+                let mut rebatch = Rebatch::new(BATCH_ROWS, BATCH_BYTES_TARGET);
                 for batch in conformed {
-                    rebatch.push(batch?, &mut |batch| output.write(&batch))?;
+                    rebatch.push(&batch?, &mut |batch| output.write(&batch))?;
                 }
                 rebatch.finish(&mut |batch| output.write(&batch))?;
             }
@@ -369,46 +369,5 @@ pub(crate) fn remove_scratch(files: &Files, dir: &Path) {
     }
     if let Err(error) = files.vfs.remove_dir(dir) {
         tracing::warn!(%error, dir = %dir.display(), "cannot remove a temporary folder");
-    }
-}
-
-/// Makes batches of the size of segments' batches out of batches of any size.
-#[derive(Default)]
-struct Rebatch {
-    pending: Vec<RecordBatch>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Rebatch {
-    fn push(
-        &mut self,
-        mut batch: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        while self.rows + batch.num_rows() >= BATCH_ROWS {
-            let head = BATCH_ROWS - self.rows;
-            self.pending.push(batch.slice(0, head));
-            batch = batch.slice(head, batch.num_rows() - head);
-            self.finish(emit)?;
-        }
-        if batch.num_rows() > 0 {
-            self.rows += batch.num_rows();
-            self.bytes += batch_len(&batch);
-            self.pending.push(batch);
-            if self.bytes >= BATCH_BYTES_TARGET {
-                self.finish(emit)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        let pending = std::mem::take(&mut self.pending);
-        (self.rows, self.bytes) = (0, 0);
-        let Some(first) = pending.first() else { return Ok(()) };
-        let batch = concat_batches(&first.schema(), &pending)
-            .map_err(|error| Error::internal("cannot join batches").with_source(error))?;
-        emit(batch)
     }
 }

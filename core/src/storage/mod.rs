@@ -32,6 +32,7 @@ mod pace;
 mod planted;
 mod recovery;
 mod region;
+mod row_lens;
 mod segment;
 mod sort;
 mod state;

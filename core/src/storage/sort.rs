@@ -13,9 +13,10 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::batch::batch_len;
+use super::batch::{BATCH_BYTES_TARGET, batch_len};
 use super::format::BATCH_ROWS;
 use super::region::Region;
+use super::row_lens::RowLens;
 use super::vfs::{Vfs, VfsFile};
 use crate::api::error::{Error, Result};
 
@@ -23,8 +24,6 @@ use crate::api::error::{Error, Result};
 const SPILL_ROWS: usize = 8192;
 /// A batch of a run has at most this share of the memory of a sort.
 const SPILL_SHARE: usize = 32;
-/// A batch that leaves the sorter has about this many bytes at most.
-pub(crate) const BATCH_BYTES_TARGET: usize = 64 << 20;
 
 /// Ascending, nulls last: what SQL's `ORDER BY` means by default.
 pub(crate) const ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -40,10 +39,18 @@ pub(crate) struct Sorter {
     budget: usize,
     buffered: Vec<RecordBatch>,
     buffered_len: usize,
-    rows: usize,
-    bytes: usize,
     runs: Vec<SpillFile>,
 }
+
+/// What a batch has at most; one of a single row may have more bytes.
+#[derive(Clone, Copy)]
+struct Limits {
+    rows: usize,
+    bytes: usize,
+}
+
+/// A batch for segments.
+const BATCH: Limits = Limits { rows: BATCH_ROWS, bytes: BATCH_BYTES_TARGET };
 
 impl Sorter {
     /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir` that begin with
@@ -70,8 +77,6 @@ impl Sorter {
             budget,
             buffered: Vec::new(),
             buffered_len: 0,
-            rows: 0,
-            bytes: 0,
             runs: Vec::new(),
         })
     }
@@ -85,8 +90,6 @@ impl Sorter {
             return Ok(());
         }
         let len = batch_len(&batch);
-        self.rows += batch.num_rows();
-        self.bytes += len;
         self.buffered_len += len;
         self.buffered.push(batch);
         if self.buffered_len >= self.budget { self.spill() } else { Ok(()) }
@@ -97,32 +100,29 @@ impl Sorter {
     /// # Errors
     /// Those of [`push`](Self::push), and what `emit` returns.
     pub(crate) fn finish(mut self, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        let row_len = self.bytes / self.rows.max(1);
-        let batch_rows = (BATCH_BYTES_TARGET / row_len.max(1)).clamp(1, BATCH_ROWS);
         if self.runs.is_empty() {
-            return self.sort_buffered(batch_rows, emit);
+            return self.sort_buffered(BATCH, emit);
         }
         self.spill()?;
         let readers = self.runs.iter().map(SpillFile::open).collect::<Result<Vec<_>>>()?;
-        Merge::new(&self.converter, &self.columns, readers)?.run(batch_rows, emit)
+        Merge::new(&self.converter, &self.columns, readers)?.run(BATCH, emit)
     }
 
     fn spill(&mut self) -> Result<()> {
         if self.buffered.is_empty() {
             return Ok(());
         }
-        let row_len = (self.bytes / self.rows.max(1)).max(1);
-        let rows = (self.budget / SPILL_SHARE / row_len).clamp(1, SPILL_ROWS);
+        let bytes = (self.budget / SPILL_SHARE).min(BATCH_BYTES_TARGET);
         let path = self.dir.join(format!("{}-{}", self.name, self.runs.len()));
         let mut writer = SpillWriter::create(self.vfs.as_ref(), &path, &self.schema)?;
         self.runs.push(SpillFile { vfs: self.vfs.clone(), path });
-        self.sort_buffered(rows, &mut |batch| writer.write(&batch))?;
+        self.sort_buffered(Limits { rows: SPILL_ROWS, bytes }, &mut |batch| writer.write(&batch))?;
         writer.finish()
     }
 
     fn sort_buffered(
         &mut self,
-        batch_rows: usize,
+        limits: Limits,
         emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
         let batches = std::mem::take(&mut self.buffered);
@@ -141,8 +141,18 @@ impl Sorter {
             order.sort_by(|a, b| row(a).cmp(&row(b)));
         }
         let sources: Vec<&RecordBatch> = batches.iter().collect();
-        for part in order.chunks(batch_rows) {
+        let lens: Vec<RowLens> = batches.iter().map(RowLens::of).collect();
+        let mut rest = order.as_slice();
+        while !rest.is_empty() {
+            let mut bytes: usize = 0;
+            let fits = |&&(batch, row): &&(usize, usize)| {
+                bytes += lens[batch].of_row(row);
+                bytes <= limits.bytes
+            };
+            let rows = rest.iter().take(limits.rows).take_while(fits).count().max(1);
+            let (part, others) = rest.split_at(rows);
             emit(interleave_record_batch(&sources, part).map_err(arrow_error)?)?;
+            rest = others;
         }
         Ok(())
     }
@@ -246,6 +256,7 @@ struct RunCursor {
     reader: SpillReader,
     batch: RecordBatch,
     keys: Rows,
+    lens: RowLens,
     row: usize,
 }
 
@@ -256,7 +267,8 @@ impl<'a> Merge<'a> {
             if let Some(batch) = reader.next() {
                 let batch = batch.map_err(arrow_error)?;
                 let keys = convert(converter, columns, &batch)?;
-                cursors.push(RunCursor { reader, batch, keys, row: 0 });
+                let lens = RowLens::of(&batch);
+                cursors.push(RunCursor { reader, batch, keys, lens, row: 0 });
             }
         }
         let mut merge = Self { converter, columns, heap: (0..cursors.len()).collect(), cursors };
@@ -266,13 +278,24 @@ impl<'a> Merge<'a> {
         Ok(merge)
     }
 
-    fn run(mut self, batch_rows: usize, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    fn run(mut self, limits: Limits, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let mut sources: Vec<RecordBatch> = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
         // Where the current batch of each cursor stands in `sources`.
         let mut source_of: Vec<usize> = (0..sources.len()).collect();
-        let mut order = Vec::with_capacity(batch_rows);
+        let mut order = Vec::with_capacity(limits.rows);
+        let mut bytes = 0;
         while let Some(&first) = self.heap.first() {
             let cursor = &mut self.cursors[first];
+            let len = cursor.lens.of_row(cursor.row);
+            if order.len() == limits.rows || !order.is_empty() && bytes + len > limits.bytes {
+                let references: Vec<&RecordBatch> = sources.iter().collect();
+                emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)?;
+                (bytes, sources) = (0, self.cursors.iter().map(|cursor| cursor.batch.clone()).collect());
+                source_of = (0..sources.len()).collect();
+                order.clear();
+            }
+            let cursor = &mut self.cursors[first];
+            bytes += len;
             order.push((source_of[first], cursor.row));
             cursor.row += 1;
             if cursor.row == cursor.batch.num_rows() {
@@ -280,6 +303,7 @@ impl<'a> Merge<'a> {
                     Some(batch) => {
                         cursor.batch = batch.map_err(arrow_error)?;
                         cursor.keys = convert(self.converter, self.columns, &cursor.batch)?;
+                        cursor.lens = RowLens::of(&cursor.batch);
                         cursor.row = 0;
                         source_of[first] = sources.len();
                         sources.push(cursor.batch.clone());
@@ -290,15 +314,12 @@ impl<'a> Merge<'a> {
                 }
             }
             self.sift_down(0);
-            if order.len() == batch_rows || self.heap.is_empty() {
-                let references: Vec<&RecordBatch> = sources.iter().collect();
-                emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)?;
-                order.clear();
-                sources = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
-                source_of = (0..sources.len()).collect();
-            }
         }
-        Ok(())
+        if order.is_empty() {
+            return Ok(());
+        }
+        let references: Vec<&RecordBatch> = sources.iter().collect();
+        emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)
     }
 
     fn is_before(&self, a: usize, b: usize) -> bool {
@@ -390,6 +411,51 @@ mod tests {
             let (sorted, runs) = sort(budget, 100_000);
             assert!(runs >= least_runs, "{runs} runs with a budget of {budget}");
             assert_eq!(sorted, expected(100_000), "budget {budget}");
+        }
+    }
+
+    /// Neighbours in the order may all be long where rows are short on average.
+    #[test]
+    fn batches_are_bounded_by_the_bytes_of_their_rows() {
+        let fields =
+            vec![Field::new("key", DataType::Int64, true), Field::new("text", DataType::Utf8, false)];
+        let schema = Arc::new(Schema::new(fields));
+        let long = "x".repeat(1 << 20);
+        for budget in [usize::MAX, 16 << 20] {
+            let dir = tempfile::tempdir().unwrap();
+            let vfs = Arc::new(OsVfs);
+            let mut sorter =
+                Sorter::new(vfs, dir.path().to_owned(), "run", schema.clone(), vec![0], budget).unwrap();
+            for part in 0..75 {
+                let keys = Int64Array::from_iter_values(
+                    (0..1000).map(|row| if row == 0 { 500_000 } else { 1000 * row + part }),
+                );
+                let texts = StringArray::from_iter_values(
+                    (0..1000).map(|row| if row == 0 { long.as_str() } else { "" }),
+                );
+                sorter
+                    .push(
+                        RecordBatch::try_new(schema.clone(), vec![Arc::new(keys), Arc::new(texts)]).unwrap(),
+                    )
+                    .unwrap();
+            }
+            let (mut rows, mut longs, mut largest) = (0, 0, 0);
+            sorter
+                .finish(&mut |batch| {
+                    largest = largest.max(batch_len(&batch));
+                    rows += batch.num_rows();
+                    longs += batch
+                        .column(1)
+                        .as_string::<i32>()
+                        .iter()
+                        .flatten()
+                        .filter(|text| !text.is_empty())
+                        .count();
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!((rows, longs), (75_000, 75), "budget {budget}");
+            assert!(largest <= BATCH_BYTES_TARGET, "a batch of {largest} bytes, budget {budget}");
         }
     }
 

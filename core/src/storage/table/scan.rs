@@ -17,6 +17,8 @@ use crate::storage::tail::{JOINED_BATCHES, TailView};
 
 /// Batches of a tail with fewer rows than this are handed out together, as one copy.
 const SMALL_BATCH_ROWS: usize = 4096;
+/// Batches are handed out together up to so many bytes.
+const COPIED_BYTES_MAX: u64 = 16 << 20;
 /// Of batches with fewer rows than this each row is copied by itself.
 const GATHERED_ROWS: usize = 32;
 
@@ -226,7 +228,8 @@ fn split(view: &TailView, batches: Range<usize>, mut part: impl FnMut(Range<usiz
     let (mut start, mut rows) = (batches.start, 0);
     for number in batches.clone() {
         let len = view.batch(number)?.rows.num_rows();
-        if number > start && (len >= SMALL_BATCH_ROWS || rows + len > BATCH_ROWS) {
+        let is_much = || Ok::<_, Error>(view.bytes_of(start..number + 1)? > COPIED_BYTES_MAX);
+        if number > start && (len >= SMALL_BATCH_ROWS || rows + len > BATCH_ROWS || is_much()?) {
             part(start..number);
             (start, rows) = (number, 0);
         }

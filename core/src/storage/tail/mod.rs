@@ -137,7 +137,7 @@ impl TailView {
     }
 
     /// Bytes of the rows of some batches.
-    fn bytes_of(&self, batches: Range<usize>) -> Result<u64> {
+    pub(crate) fn bytes_of(&self, batches: Range<usize>) -> Result<u64> {
         let before = |batch: Option<&TailBatch>| batch.map_or(self.bytes, |batch| batch.before);
         Ok(before(self.at(batches.end)?) - before(self.at(batches.start)?))
     }
