@@ -83,7 +83,8 @@ impl<S: Newest> Local<S> {
         let history = History::read(files, &state, table, since)?;
         let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
         let schema = history.schema().clone();
-        Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))))
+        let held = table.clone();
+        Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))).holding(held))
     }
 
     /// What a source told up to last.

@@ -1,5 +1,6 @@
 //! Answers of many rows.
 
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -110,11 +111,19 @@ pub struct Batches {
     info: AnswerInfo,
     canceller: Canceller,
     source: Option<Box<dyn BatchSource>>,
+    /// What must stay as long as the answer, also when its last batch was given: files that it names to others.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Batches {
     pub(crate) fn new(schema: SchemaRef, info: AnswerInfo, source: Box<dyn BatchSource>) -> Self {
-        Self { schema, info, canceller: Canceller::new(source.cancel_hook()), source: Some(source) }
+        let canceller = Canceller::new(source.cancel_hook());
+        Self { schema, info, canceller, source: Some(source), _held: None }
+    }
+
+    /// Keeps something until the answer is dropped.
+    pub(crate) fn holding(self, held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _held: Some(held), ..self }
     }
 
     /// Columns of every batch.

@@ -44,6 +44,30 @@ fn history_is_kept_as_long_as_it_fits() {
     assert_eq!(files::segments(dir.path()).len(), table.info().unwrap().segments);
 }
 
+/// Whoever is told of changes by where they stand in files opens them when the last of them was told.
+#[test]
+fn files_of_changes_stay_as_long_as_their_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let table = define(&cache, "t", 0..10).unwrap();
+    let since = cache.version().unwrap();
+    table.upsert(numbered((0..40_000).map(|id| id + 1_000))).unwrap();
+    let named = files::segments(dir.path()).pop().unwrap();
+    let mut changes = table.changes(since).unwrap();
+    assert_eq!(changes.by_ref().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 40_000);
+    let forget = || {
+        for id in 0..3 {
+            table.replace(numbered([id])).unwrap();
+            cache.compact().unwrap();
+        }
+    };
+    forget();
+    assert!(named.exists(), "the answer is there, and its file is not");
+    drop(changes);
+    forget();
+    assert!(!named.exists());
+}
+
 #[test]
 fn history_that_does_not_fit_is_forgotten_from_its_beginning() {
     let dir = tempfile::tempdir().unwrap();
