@@ -16,7 +16,7 @@ use crate::storage::Store;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look for rows that are too old.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Where moving rows failed, as it does on a full disk, it is tried again after this.
+/// Where moving rows failed because the disk is full, it is tried again after this.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The running threads; dropping it ends them.
@@ -119,6 +119,10 @@ fn move_rows(store: &Store, stop: &Stop) {
                 return;
             }
             tracing::warn!(%error, "rows stay in the log; moving them will be tried again");
+            // Of one table, which more attempts do not mend: the next one is when the log is longer.
+            if error.code() != ErrorCode::DiskFull {
+                continue;
+            }
             if stop.wait(RETRY_INTERVAL) {
                 return;
             }

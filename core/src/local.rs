@@ -330,6 +330,7 @@ pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
         bytes: table.bytes(),
         segments: table.segments.len(),
         logged_rows: table.tails.iter().map(|tail| tail.rows as u64).sum(),
+        damage: table.damage().map(str::to_owned),
         freshness: freshness(table),
         version: state.version,
     }

@@ -280,6 +280,10 @@ pub struct TableInfo {
     pub segments: usize,
     /// Rows that stand in the log and in no such file yet, those included that others took the place of since.
     pub logged_rows: u64,
+    /// What of it was found damaged when the cache was opened or rows were moved, or why its rows stay in the log; `None`: nothing
+    /// so far. Reads that need what is damaged fail with [`ErrorCode::Corrupt`] or [`ErrorCode::Io`]; replace the table from its
+    /// source, or drop it.
+    pub damage: Option<String>,
     /// How fresh it is; `None` if nothing was ever loaded.
     pub freshness: Option<Freshness>,
     /// The version of the cache that all of this is of.

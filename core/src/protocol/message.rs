@@ -400,6 +400,8 @@ pub(crate) struct InfoMessage {
     pub(crate) segments: u64,
     #[serde(default)]
     pub(crate) logged_rows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) damage: Option<String>,
     pub(crate) as_of: Option<i64>,
     pub(crate) version: Version,
 }
@@ -418,6 +420,7 @@ impl InfoMessage {
             bytes: info.bytes,
             segments: info.segments as u64,
             logged_rows: info.logged_rows,
+            damage: info.damage,
             as_of: info.freshness.map(nanoseconds),
             version: info.version,
         })
@@ -436,6 +439,7 @@ impl InfoMessage {
             bytes: self.bytes,
             segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
             logged_rows: self.logged_rows,
+            damage: self.damage,
             freshness: freshness(self.as_of),
             version: self.version,
         })

@@ -146,6 +146,9 @@ pub(crate) struct SegmentRecord {
     /// No encoded key is above it; empty without a primary key, and `None` if nothing is known.
     #[serde(with = "serde_bytes")]
     pub(crate) max_key: Option<Vec<u8>>,
+    /// Why none of its rows may be read; its directory's checksum is a wrong one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) damage: Option<String>,
 }
 
 /// Body of a manifest: everything that the edits up to its sequence add up to.

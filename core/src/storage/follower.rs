@@ -351,6 +351,9 @@ fn try_reload(
     // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
     let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
     let (seen, head) = published.map_or((0, None), |(counter, head)| (counter, Some(head)));
+    if all_segments {
+        state.refuse_missing_segments()?;
+    }
     if let Some(known) = known {
         state.adopt(known);
     }

@@ -236,7 +236,9 @@ impl Reader<'_> {
 
     /// Maps a segment now: it may be removed before it is read.
     fn segment(&self, record: &SegmentRecord) -> Result<Arc<SegmentHandle>> {
-        if let Some(held) = self.table.segments.iter().find(|held| held.id() == record.id) {
+        if let Some(held) =
+            self.table.segments.iter().find(|held| held.id() == record.id && !held.is_given_up())
+        {
             held.open()?;
             return Ok(held.clone());
         }

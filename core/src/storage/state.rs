@@ -2,7 +2,7 @@
 //!
 //! States are immutable and share what did not change, so that a reader holds one for as long as it likes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,15 +83,27 @@ impl State {
             if !table.tails.is_empty() {
                 return Err(Error::internal("a manifest cannot hold rows that stand in the log"));
             }
-            let mut deleted: Vec<_> =
-                table.deleted.iter().map(|(&segment, rows)| DeletedRecord::new(segment, rows)).collect();
+            let given_up: HashSet<u64> =
+                table.segments.iter().filter(|held| held.is_given_up()).map(|held| held.id()).collect();
+            let mut deleted: Vec<_> = table
+                .deleted
+                .iter()
+                .filter(|(segment, _)| !given_up.contains(segment))
+                .map(|(&segment, rows)| DeletedRecord::new(segment, rows))
+                .collect();
             deleted.sort_unstable_by_key(|record| record.segment);
-            Ok(TableContentRecord {
-                table: table.shape.to_record()?,
-                segments: table.segments.iter().map(|segment| segment.record().clone()).collect(),
-                deleted,
-                as_of: table.as_of,
-            })
+            let mut segments: Vec<SegmentRecord> =
+                table.segments.iter().map(|segment| segment.record().clone()).collect();
+            // Of the others it is known how many rows are live; all that remain of the table's are in these.
+            let live = |record: &SegmentRecord| {
+                record.rows.saturating_sub(table.deleted.get(&record.id).map_or(0, |deleted| deleted.count()))
+            };
+            let known = segments.iter().filter(|record| !given_up.contains(&record.id)).map(live).sum();
+            let mut unknown = table.rows.saturating_sub(known);
+            for record in segments.iter_mut().filter(|record| given_up.contains(&record.id)) {
+                record.rows = std::mem::take(&mut unknown);
+            }
+            Ok(TableContentRecord { table: table.shape.to_record()?, segments, deleted, as_of: table.as_of })
         });
         Ok(CatalogRecord {
             log,
@@ -148,10 +160,10 @@ impl State {
                 }
             }
             Edit::AddSegments { table, segments, replaced, deleted } => {
-                let segments = self.open_records(*table, segments, context.files, handle)?;
+                let mut segments = self.open_records(*table, segments, context.files, handle)?;
                 let table = self.table_mut(*table)?;
                 if *replaced > 0 && context.indexes.are_written() {
-                    table.delete_replaced_tail_rows(&segments, context.sequence)?;
+                    table.delete_replaced_tail_rows(&mut segments, context.sequence)?;
                 }
                 table.add_segments(segments, *replaced, deleted)?;
             }
@@ -167,7 +179,7 @@ impl State {
                 let under = if table.shape.primary_key.is_empty() {
                     Vec::new()
                 } else {
-                    table.under(&keys, context.sequence)?
+                    table.under_replayed(&keys, context.sequence)?
                 };
                 table.begin_tail(context, rows.num_rows(), rows.num_rows())?;
                 table.insert(context, rows, Some((&keys, &under)), *replaced)?;
@@ -179,7 +191,7 @@ impl State {
                 if !context.indexes.are_written() {
                     return table.delete(context, None, *deleted);
                 }
-                let under = table.under(&keys, context.sequence)?;
+                let under = table.under_replayed(&keys, context.sequence)?;
                 table.delete(context, Some((&keys, &under)), *deleted)?;
             }
             Edit::Truncate { table } => self.table_mut(*table)?.truncate(context),
@@ -302,6 +314,15 @@ impl State {
             Err(error) if error.code() != ErrorCode::Corrupt => Err(error),
             _ => Ok(()),
         })
+    }
+
+    /// Fails if a segment was given up because its file was not there.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`].
+    pub(crate) fn refuse_missing_segments(&self) -> Result<()> {
+        let mut segments = self.tables.values().flat_map(|table| table.segments.iter());
+        segments.try_for_each(|segment| segment.refuse_missing())
     }
 
     /// Paths of all segments.

@@ -209,6 +209,43 @@ fn a_damaged_table_is_replaced() {
     assert!(fixture.read(&Cache::open(fixture.dir.path()).unwrap(), "replaced and opened again").is_empty());
 }
 
+/// Opening looks up which rows the commits in the log replaced.
+#[test]
+fn a_damaged_key_index_does_not_keep_the_cache_from_opening() {
+    let fixture = Fixture::new();
+    let cache = Cache::open(fixture.dir.path()).unwrap();
+    cache.table("mixed").unwrap().upsert(fixture.rows.slice(0, 3000)).unwrap();
+    cache.close().unwrap();
+    drop(cache);
+    let bits = fs::metadata(&fixture.segment).unwrap().len() * 8;
+    let mut met = 0;
+    for back in [20_000, 40_000, 60_000] {
+        let dir = tempfile::tempdir().unwrap();
+        files::copy(fixture.dir.path(), dir.path());
+        files::flip(
+            &dir.path().join(fixture.segment.strip_prefix(fixture.dir.path()).unwrap()),
+            bits - 8 * back,
+        );
+        let what = format!("a bit {back} bytes before the end is flipped");
+        for _ in 0..3 {
+            let reader =
+                Cache::open_read_only(dir.path()).unwrap_or_else(|error| panic!("{what}: {error:#}"));
+            fixture.read(&reader, &what);
+            let cache = Cache::open(dir.path()).unwrap_or_else(|error| panic!("{what}: {error:#}"));
+            fixture.read(&cache, &what);
+            let other = cache.table("other").unwrap();
+            other.upsert(numbered(0..100)).unwrap();
+            cache.compact().unwrap();
+            assert_eq!(other.info().unwrap().damage, None);
+            met += usize::from(cache.table("mixed").unwrap().info().unwrap().damage.is_some());
+        }
+        let cache = Cache::open(dir.path()).unwrap();
+        cache.table("mixed").unwrap().replace(fixture.rows.clone()).unwrap();
+        assert!(fixture.read(&cache, &what).is_empty());
+    }
+    assert!(met > 0, "nothing that is needed was damaged");
+}
+
 #[test]
 fn a_damaged_table_is_dropped() {
     let fixture = Fixture::new();

@@ -20,6 +20,8 @@ mod corruption;
 #[cfg(feature = "csv")]
 mod csv_values;
 mod damaged_logs;
+#[cfg(target_os = "linux")]
+mod damaged_pages;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;

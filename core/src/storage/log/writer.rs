@@ -77,6 +77,11 @@ impl LogWriter {
         self.end
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn allocated(&self) -> u64 {
+        self.allocated.max(self.end)
+    }
+
     /// The mapped file, which grows with it.
     pub(crate) fn region(&self) -> &Region {
         &self.region

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 
 use super::reader::Segment;
-use crate::api::error::Result;
+use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::edit::SegmentRecord;
 use crate::storage::files::Files;
 use crate::storage::maps::FileId;
@@ -20,16 +20,100 @@ pub(crate) struct SegmentHandle {
     files: Files,
     is_fresh: bool,
     opened: OnceLock<Segment>,
+    /// What moves of rows found damaged in it.
+    met: OnceLock<String>,
+    given_up: Option<GivenUp>,
+}
+
+/// Why rows of a segment are not read any more, as it was found out in this process.
+#[derive(Clone, Copy, Debug)]
+struct GivenUp {
+    /// Its file was not there, or could not be read.
+    is_missing: bool,
+    /// Rows of tails count as deleted that it may not have taken the place of.
+    hides_tails: bool,
 }
 
 impl SegmentHandle {
     pub(crate) fn new(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
-        Self { record, shape, files, is_fresh: false, opened: OnceLock::new() }
+        Self::with(record, shape, files, false, None)
     }
 
     /// Of a segment that a process which runs wrote a moment ago: its pages need not be verified.
     pub(crate) fn fresh(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
-        Self { record, shape, files, is_fresh: true, opened: OnceLock::new() }
+        Self::with(record, shape, files, true, None)
+    }
+
+    fn with(
+        record: SegmentRecord,
+        shape: Arc<TableShape>,
+        files: Files,
+        is_fresh: bool,
+        given_up: Option<GivenUp>,
+    ) -> Self {
+        Self { record, shape, files, is_fresh, opened: OnceLock::new(), met: OnceLock::new(), given_up }
+    }
+
+    /// The segment once nobody knows which of its rows are live, because `error` was met when that was looked up: every
+    /// read that needs it fails, in this version and in those that come. With `hides_tails` it stands for rows of tails too.
+    pub(crate) fn give_up(&self, error: &Error, hides_tails: bool) -> Self {
+        let damage = self.record.damage.clone().unwrap_or_else(|| {
+            format!(
+                "{error}; which of the rows of this file were replaced is not known any more, so none of them is read: \
+                 replace table `{}`, or drop it",
+                self.shape.name
+            )
+        });
+        let directory_checksum = match self.record.damage {
+            Some(_) => self.record.directory_checksum,
+            None => !self.record.directory_checksum,
+        };
+        let record = SegmentRecord { directory_checksum, damage: Some(damage), ..self.record.clone() };
+        let before = self.given_up.unwrap_or(GivenUp { is_missing: false, hides_tails: false });
+        let given_up = GivenUp {
+            is_missing: before.is_missing || error.code() == ErrorCode::Io,
+            hides_tails: before.hides_tails || hides_tails,
+        };
+        Self::with(record, self.shape.clone(), self.files.clone(), false, Some(given_up))
+    }
+
+    /// What is left in the place of a segment that was given up, when its rows stand somewhere else: the tails that it hides.
+    pub(crate) fn without_rows(&self) -> Self {
+        let record = SegmentRecord { rows: 0, ..self.record.clone() };
+        Self::with(record, self.shape.clone(), self.files.clone(), false, self.given_up)
+    }
+
+    /// Whether nobody knows which of its rows are live.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.record.damage.is_some()
+    }
+
+    /// Whether rows of tails count as deleted that it may not have taken the place of.
+    pub(crate) fn hides_tails(&self) -> bool {
+        self.given_up.is_some_and(|given_up| given_up.hides_tails)
+    }
+
+    /// The error of a segment that was given up because its file was not there.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorCode::Io).
+    pub(crate) fn refuse_missing(&self) -> Result<()> {
+        match (&self.record.damage, self.given_up) {
+            (Some(damage), Some(GivenUp { is_missing: true, .. })) => {
+                Err(Error::new(ErrorCode::Io, damage.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers that moving its rows failed, and why: it is left where it is from then on.
+    pub(crate) fn meet(&self, damage: String) {
+        self.met.get_or_init(|| damage);
+    }
+
+    /// What is known to be damaged in it.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.record.damage.as_deref().or_else(|| self.met.get().map(String::as_str))
     }
 
     /// What the catalog knows of it.
@@ -68,6 +152,9 @@ impl SegmentHandle {
 
     #[cold]
     fn open_now(&self) -> Result<&Segment> {
+        if let Some(damage) = &self.record.damage {
+            return Err(Error::new(ErrorCode::Corrupt, damage.clone()));
+        }
         let shape = &self.shape;
         let vfs = self.files.vfs.as_ref();
         let segment =

@@ -175,6 +175,7 @@ impl SegmentWriter {
             writer.sink.finish()
         })?;
         let record = SegmentRecord {
+            damage: None,
             id,
             run,
             rows: self.rows,

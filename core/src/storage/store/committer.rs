@@ -37,6 +37,10 @@ pub(super) struct Committer {
     pub(super) uncheckpointed: bool,
     /// Bytes of the log files before the one that is written.
     older_logs: u64,
+    /// Those of them that the newest manifest needs.
+    needed_logs: u64,
+    /// Whether rows of a table could not be moved out of the log.
+    pub(super) is_stuck: bool,
     /// Rows and deletions in the log file.
     pub(super) rows: usize,
     /// Records in the log file.
@@ -115,6 +119,8 @@ impl Committer {
             retired_since: 0,
             uncheckpointed,
             older_logs: 0,
+            needed_logs: 0,
+            is_stuck: false,
             rows: 0,
             records: 0,
             owner,
@@ -183,6 +189,16 @@ impl Committer {
         self.older_logs + self.log.len() + self.retired.iter().map(|retired| retired.bytes).sum::<u64>()
     }
 
+    /// The log file that the newest manifest goes on with.
+    pub(super) fn first_needed_log(&self) -> u64 {
+        self.manifests.first().map_or(0, |newest| newest.log)
+    }
+
+    /// Bytes of the log that no manifest has made unnecessary.
+    pub(super) fn needed_log_bytes(&self) -> u64 {
+        self.needed_logs + self.log.len()
+    }
+
     /// Looks how long the log files are that are kept.
     ///
     /// # Errors
@@ -192,7 +208,15 @@ impl Committer {
         let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
         let current = log::file_name(self.log.number());
         let older = names.iter().filter(|name| log::file_number(name).is_some() && **name != current);
-        self.older_logs = older.map(|name| files.vfs.len(&dir.join(name)).unwrap_or_default()).sum();
+        let first = self.first_needed_log();
+        (self.older_logs, self.needed_logs) = (0, 0);
+        for name in older {
+            let len = files.vfs.len(&dir.join(name)).unwrap_or_default();
+            self.older_logs += len;
+            if log::file_number(name).is_some_and(|number| number >= first) {
+                self.needed_logs += len;
+            }
+        }
         Ok(())
     }
 
@@ -276,6 +300,7 @@ impl Committer {
             let begun = next.begin(vfs, &dir, self.newest.version.sequence);
             self.poison_on_error(begun)?;
             self.older_logs += self.log.len();
+            self.needed_logs += self.log.allocated();
             self.log = next;
             (self.rows, self.records) = (0, 0);
             self.synced(self.newest.clone(), self.head());

@@ -175,7 +175,7 @@ impl Store {
             let times = batch.rows.column(expiry.column).as_ref();
             is_older(times, expiry.oldest).is_ok_and(|older| older.true_count() > 0)
         }) {
-            self.fold()?;
+            self.fold_tables()?;
         }
         // Who moves rows knows nothing of rows that are deleted by their places.
         let _still = self.maintenance.lock();

@@ -1,5 +1,6 @@
 //! Moves rows: out of the log into segments, and out of many segments into few. Which rows a table has does not change.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::storage::log::{Record, RecordKind};
 use crate::storage::manifest::Manifest;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::state::State;
-use crate::storage::table::TableState;
+use crate::storage::table::{Part, TableState};
 use crate::storage::tail::KeyColumn;
 
 /// Rows are moved out of the log when it has this many bytes ...
@@ -39,13 +40,26 @@ struct Moved {
     new: NewSegments,
 }
 
+/// Why rows were not written anew.
+pub(super) struct Unmoved {
+    pub(super) error: Error,
+    /// The segment that could not be read, if it is because of one.
+    segment: Option<Arc<SegmentHandle>>,
+}
+
+impl From<Error> for Unmoved {
+    fn from(error: Error) -> Self {
+        Self { error, segment: None }
+    }
+}
+
 impl Store {
     /// Whether rows should be moved out of the log.
     pub(super) fn is_due(&self, committer: &Committer) -> bool {
         committer.log.len() >= FOLD_LOG_BYTES
             || committer.rows >= FOLD_ROWS
             || committer.records >= FOLD_RECORDS
-            || committer.retired_since >= FOLD_RETIRED_BYTES
+            || committer.retired_since >= FOLD_RETIRED_BYTES && !committer.is_stuck
     }
 
     /// Tells the thread that moves rows that there is work.
@@ -68,8 +82,17 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`], [`ErrorCode::Corrupt`], [`ErrorCode::Poisoned`],
-    /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt.
+    /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt. If it is because of some tables,
+    /// the rows of the others were moved all the same.
     pub(crate) fn fold(&self) -> Result<()> {
+        self.fold_tables()?.map_or(Ok(()), Err)
+    }
+
+    /// As [`fold`](Self::fold); why the rows of a table stay in the log is no error of the others.
+    ///
+    /// # Errors
+    /// What concerns all tables.
+    pub(super) fn fold_tables(&self) -> Result<Option<Error>> {
         self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
         // Most of it before anybody has to wait.
@@ -79,7 +102,7 @@ impl Store {
             let mut committer = self.writing()?;
             let is_folded = committer.newest().tables.values().all(|table| table.tails.is_empty());
             if !committer.uncheckpointed && is_folded {
-                return Ok(());
+                return Ok(None);
             }
             self.sync_locked(&syncing, &mut committer)?;
             committer.rotate(&self.files)?;
@@ -87,37 +110,55 @@ impl Store {
             committer.uncheckpointed = false;
             (committer.newest().clone(), committer.log.number())
         };
-        self.fold_frozen(&frozen, log).inspect_err(|_| self.hold_committer().uncheckpointed = true)
+        let folded = self.fold_frozen(&frozen, log);
+        let mut committer = self.hold_committer();
+        committer.is_stuck = matches!(folded, Ok(Some(_)));
+        committer.uncheckpointed |= !matches!(folded, Ok(None));
+        drop(committer);
+        folded
     }
 
     /// `log` is the file that the log goes on with behind `frozen`.
-    fn fold_frozen(&self, frozen: &State, log: u64) -> Result<()> {
+    fn fold_frozen(&self, frozen: &State, log: u64) -> Result<Option<Error>> {
         let mut folded = frozen.clone();
+        let sequence = frozen.version.sequence;
         let mut moved = Vec::new();
+        let mut stuck = None;
         for (&id, table) in &frozen.tables {
-            let rows: usize = table.tails.iter().map(|tail| tail.rows).sum();
-            let segments = segments_to_rewrite(table, rows as u64, 0);
-            if segments.is_empty() && table.tails.is_empty() {
-                continue;
+            match self.write_readable(table, 0, true, sequence) {
+                Ok(None) => {}
+                Ok(Some((segments, new))) => {
+                    let dropped: Vec<u64> = segments.iter().map(|segment| segment.id()).collect();
+                    folded.rewrite(id, &dropped, log - 1, &new)?;
+                    moved.push(Moved { table: id, from: table.clone(), segments, log: log - 1, new });
+                }
+                Err(error) => stuck = stuck.or(Some(stays(table, error)?)),
             }
-            let new = self.write_anew(table, &segments, true, frozen.version.sequence)?;
-            let dropped: Vec<u64> = segments.iter().map(|segment| segment.id()).collect();
-            folded.rewrite(id, &dropped, log - 1, &new)?;
-            moved.push(Moved { table: id, from: table.clone(), segments, log: log - 1, new });
         }
         for moved in moved {
-            self.commit_moved(moved, frozen.version.sequence)?;
+            let table = moved.from.clone();
+            if let Err(error) = self.commit_moved(moved, sequence) {
+                if self.poison().is_some() {
+                    return Err(error);
+                }
+                stuck = stuck.or(Some(stays(&table, error)?));
+            }
+        }
+        if stuck.is_some() {
+            // A manifest has no rows of the log, so those that stay need the one that there is, and every file behind it.
+            return Ok(stuck);
         }
         // Who finds the manifest must find the moves too, also after a sync that fails, and the commits that made some of them
         // unnecessary.
         self.sync()?;
         let manifest = Manifest { version: folded.version, catalog: folded.to_record(log)? };
         if self.writing()?.has_manifest(&manifest) {
-            return Ok(());
+            return Ok(None);
         }
         // Commits go on: nobody else writes one, nor closes the cache, while rows are moved.
         let written = manifest.write(self.files.vfs.as_ref(), &self.files.dir);
-        self.hold_committer().wrote_manifest(&self.files, &manifest, written)
+        self.hold_committer().wrote_manifest(&self.files, &manifest, written)?;
+        Ok(None)
     }
 
     /// Merges segments of a table so that there is room for so many runs, and of which too many rows are deleted.
@@ -129,35 +170,74 @@ impl Store {
         let _moving = self.maintenance.lock();
         let state = self.newest_logged()?;
         let Some(table) = state.tables.get(&id) else { return Ok(()) };
-        let segments = segments_to_rewrite(table, 0, coming);
-        if segments.is_empty() {
-            return Ok(());
-        }
         let sequence = state.version.sequence;
-        let new = self.write_anew(table, &segments, false, sequence)?;
+        let Some((segments, new)) = self.write_readable(table, coming, false, sequence)? else {
+            return Ok(());
+        };
         self.commit_moved(Moved { table: id, from: table.clone(), segments, log: 0, new }, sequence)
     }
 
+    /// Writes the rows anew of the segments that should be rewritten, and of the tails if asked for; `None` if there are
+    /// neither. Segments that cannot be read stay as they are, and are not tried again.
+    fn write_readable(
+        &self,
+        table: &Arc<TableState>,
+        coming: usize,
+        tails: bool,
+        sequence: u64,
+    ) -> Result<Option<(Vec<Arc<SegmentHandle>>, NewSegments)>> {
+        let rows: usize = if tails { table.tails.iter().map(|tail| tail.rows).sum() } else { 0 };
+        loop {
+            let segments = segments_to_rewrite(table, rows as u64, coming);
+            if segments.is_empty() && (!tails || table.tails.is_empty()) {
+                return Ok(None);
+            }
+            match self.write_anew(table, &segments, tails, sequence) {
+                Ok(new) => return Ok(Some((segments, new))),
+                Err(Unmoved { error, segment: Some(segment) })
+                    if [ErrorCode::Corrupt, ErrorCode::Io].contains(&error.code()) =>
+                {
+                    let table = &table.shape.name;
+                    tracing::error!(%error, %table, "a segment cannot be read, and is not merged with others any more");
+                    segment.meet(error.to_string());
+                }
+                Err(Unmoved { error, .. }) => return Err(error),
+            }
+        }
+    }
+
     /// Writes the rows of some segments, and of the tails if asked for, that are live at a sequence.
-    fn write_anew(
+    pub(super) fn write_anew(
         &self,
         table: &Arc<TableState>,
         segments: &[Arc<SegmentHandle>],
         tails: bool,
         sequence: u64,
-    ) -> Result<NewSegments> {
+    ) -> Result<NewSegments, Unmoved> {
         let mut parts = Vec::new();
         for segment in segments {
-            parts.extend(TableState::segment_parts(segment)?);
+            let of_segment = TableState::segment_parts(segment)
+                .map_err(|error| Unmoved { error, segment: Some(segment.clone()) })?;
+            parts.extend(of_segment);
         }
         if tails {
             parts.extend(table.tail_parts_once()?);
         }
         let schema = &table.shape.schema;
         let all: Vec<usize> = (0..schema.fields().len()).collect();
-        let mut rows = parts.iter().flat_map(|part| table.pieces(part, None, sequence, &all, schema));
+        let unreadable = Cell::new(None);
+        let mut rows = parts.iter().flat_map(|part| {
+            let unreadable = &unreadable;
+            table.pieces(part, None, sequence, &all, schema).inspect(move |piece| {
+                if let (Part::Segment { segment, .. }, Err(_)) = (part, piece) {
+                    unreadable.set(Some(segment.clone()));
+                }
+            })
+        });
         let load = self.load(&table.shape, Duplicates::Unique);
-        Load { pace: Some(&self.pace), ..load }.run(&mut rows)
+        let written = Load { pace: Some(&self.pace), ..load }.run(&mut rows);
+        drop(rows);
+        written.map_err(|error| Unmoved { error, segment: unreadable.take() })
     }
 
     /// Puts moved rows in their place, without those that were deleted since `sequence`.
@@ -199,6 +279,21 @@ impl Store {
         drop(committer);
         self.wait_until_shown(version)
     }
+}
+
+/// Rows of a table stay in the log: remembers why, where it concerns no other table.
+///
+/// # Errors
+/// What concerns them all.
+fn stays(table: &TableState, error: Error) -> Result<Error> {
+    if [ErrorCode::DiskFull, ErrorCode::Closed, ErrorCode::Poisoned, ErrorCode::OutcomeUnknown]
+        .contains(&error.code())
+    {
+        return Err(error);
+    }
+    let why = format!("rows of table `{}` cannot be moved out of the log: {error:#}", table.shape.name);
+    table.tails.iter().for_each(|tail| tail.stays(&why));
+    Ok(Error::new(error.code(), why).with_source(error))
 }
 
 impl Moved {

@@ -13,7 +13,8 @@ const DELETED_SHARE: u64 = 2;
 
 /// The segments of a table that should become one run, together with new rows if there are `new_rows`, so that there is room
 /// for so many `coming` runs: the newest runs as long as there are too many, older ones as long as they are not much
-/// larger than what is rewritten anyway, and segments with many deleted rows.
+/// larger than what is rewritten anyway, and segments with many deleted rows. Those that are known to be damaged stay as they
+/// are and do not count.
 pub(super) fn segments_to_rewrite(
     table: &TableState,
     new_rows: u64,
@@ -28,7 +29,8 @@ pub(super) fn segments_to_rewrite(
     }
     let deleted_in = |segment: &SegmentHandle| deleted.get(&segment.id()).copied().unwrap_or_default();
     let mut runs: Vec<(u64, u64)> = Vec::new();
-    for record in table.segments.iter().map(|segment| segment.record()) {
+    let is_whole = |segment: &&Arc<SegmentHandle>| segment.damage().is_none();
+    for record in table.segments.iter().filter(is_whole).map(|segment| segment.record()) {
         match runs.iter_mut().find(|(run, _)| *run == record.run) {
             Some((_, rows)) => *rows += record.rows,
             None => runs.push((record.run, record.rows)),
@@ -38,7 +40,7 @@ pub(super) fn segments_to_rewrite(
     let mut rewritten = new_rows;
     // What is rewritten becomes a run, and may leave one that it was a part of.
     let is_deleted = |segment: &SegmentHandle| DELETED_SHARE * deleted_in(segment) > segment.record().rows;
-    let is_any_deleted = table.segments.iter().any(|segment| is_deleted(segment));
+    let is_any_deleted = table.segments.iter().filter(is_whole).any(|segment| is_deleted(segment));
     let added = usize::from(new_rows > 0 || is_any_deleted) + coming;
     if runs.len() + added > RUNS_MAX {
         while let Some(&(run, rows)) = runs.last()
@@ -51,7 +53,7 @@ pub(super) fn segments_to_rewrite(
     }
     let is_rewritten =
         |segment: &&Arc<SegmentHandle>| merged.contains(&segment.record().run) || is_deleted(segment);
-    table.segments.iter().filter(is_rewritten).cloned().collect()
+    table.segments.iter().filter(is_whole).filter(is_rewritten).cloned().collect()
 }
 
 /// Whether one more run would be too many.

@@ -27,7 +27,7 @@ use self::committer::{Committer, Kept};
 pub(crate) use self::opening::logged_segments;
 use self::opening::{
     DirectoryLock, begin_log, random_incarnation, refuse_foreign_directory, remove_orphans,
-    remove_other_indexes, take_lock, whole_manifests,
+    remove_other_indexes, renew_logs, take_lock, whole_manifests,
 };
 use self::table_locks::TableLocks;
 use self::writing::Writing;
@@ -128,6 +128,35 @@ impl Store {
             vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
         }
         vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        let (store, unclean) =
+            Self::recover(files.clone(), lock.clone(), is_new, sync, load_memory, history)?;
+        if !unclean {
+            return Ok(store);
+        }
+        // What the last owner did not sync can still be lost, and with it every commit that follows. So it is written
+        // anew before there is any: syncing its log would prove nothing if a sync of it failed before.
+        let Some(error) = store.fold_tables()? else { return Ok(store) };
+        tracing::error!(%error, "rows stay in the log, which is written anew");
+        let (needed, last) = {
+            let committer = store.committer.lock();
+            (committer.first_needed_log(), committer.log.number())
+        };
+        drop(store);
+        renew_logs(&files, needed, last)?;
+        // From the files that are durable now, and not from mappings of others.
+        Self::recover(files, lock, is_new, sync, load_memory, history).map(|(store, _)| store)
+    }
+
+    /// The owner of a directory whose lock was taken, with what its files hold; whether the owner before did not close it.
+    fn recover(
+        files: Files,
+        lock: DirectoryLock,
+        is_new: bool,
+        sync: Sync,
+        load_memory: usize,
+        history: u64,
+    ) -> Result<(Self, bool)> {
+        let vfs = files.vfs.as_ref();
         let path = files.head_path();
         let words = vfs.open_words(&path, HEAD_WORDS).map_err(|error| Error::io("create", &path, error))?;
         let head = HeadWriter::new(words, boot());
@@ -178,12 +207,7 @@ impl Store {
             damage,
             files,
         };
-        // What the last owner did not sync can still be lost, and with it every commit that follows. So it is written
-        // anew before there is any: syncing its log would prove nothing if a sync of it failed before.
-        if unclean {
-            store.fold()?;
-        }
-        Ok(store)
+        Ok((store, unclean))
     }
 
     /// The newest committed state.
@@ -375,5 +399,7 @@ mod long_keys;
 mod model;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod stuck;
 #[cfg(test)]
 mod tests;

@@ -95,6 +95,37 @@ pub(super) fn begin_log(
     Ok(log)
 }
 
+/// The name under which a log file is written anew before it is complete.
+const RENEWED: &str = "renewed";
+
+/// Writes the log files that the newest manifest needs, but for the last one, once more and puts the copies in their places. What
+/// was read of them is durable then, also if a sync of them failed before.
+///
+/// # Errors
+/// [`ErrorCode::DiskFull`], [`ErrorCode::Io`]; the log says the same as before.
+pub(super) fn renew_logs(files: &Files, needed: u64, last: u64) -> Result<()> {
+    let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
+    let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+    let unfinished = dir.join(RENEWED);
+    for name in names
+        .iter()
+        .filter(|name| log::file_number(name).is_some_and(|number| (needed..last).contains(&number)))
+    {
+        let path = dir.join(name);
+        let bytes = vfs.read(&path).map_err(|error| Error::io("read", &path, error))?;
+        let fail = |action: &str, error| Error::io(action, &unfinished, error);
+        match vfs.remove(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail("remove", error)),
+            _ => {}
+        }
+        let file = vfs.create(&unfinished).map_err(|error| fail("create", error))?;
+        file.write_all_at(&bytes, 0).map_err(|error| fail("write", error))?;
+        file.sync().map_err(|error| fail("sync", error))?;
+        vfs.rename(&unfinished, &path).map_err(|error| fail("rename", error))?;
+    }
+    vfs.sync_dir(&dir).map_err(|error| Error::io("sync", &dir, error))
+}
+
 /// The manifests that are whole, newest first: only they can be recovered from.
 pub(super) fn whole_manifests(files: &Files) -> Result<Vec<Manifest>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
@@ -123,7 +154,13 @@ pub(super) fn remove_orphans(
     let mut superseded = Vec::new();
     for table in list(&tables)? {
         let folder = tables.join(&table);
-        let names = list(&folder)?;
+        let names = match list(&folder) {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!(%error, "the files of a table cannot be listed; those that nobody needs stay");
+                continue;
+            }
+        };
         let mut removed = 0;
         for path in names.iter().map(|name| folder.join(name)).filter(|path| !current.contains(path)) {
             if named.contains(&path) {
@@ -139,6 +176,9 @@ pub(super) fn remove_orphans(
         if removed == names.len() && vfs.remove_dir(&folder).is_err() {
             tracing::warn!(folder = %folder.display(), "cannot remove the folder of a dropped table");
         }
+    }
+    if list(&files.log_dir())?.iter().any(|name| name == RENEWED) {
+        remove(files, &files.log_dir().join(RENEWED));
     }
     for name in list(&files.tmp_dir())? {
         remove_scratch(files, &files.tmp_dir().join(name));

@@ -31,6 +31,10 @@ const LOG_BYTES_MAX: u64 = 96 << 20;
 /// ... or this many rows and deletions.
 const LOG_ROWS_MAX: usize = 1 << 20;
 
+/// Where rows of a table cannot be moved out of the log, the log has at most about this many bytes: what brings more is
+/// refused. In tests that is soon.
+const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
+
 impl Store {
     /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
     ///
@@ -145,7 +149,8 @@ impl Store {
         for _ in 0..MANIFESTS_KEPT {
             // Each of another sequence.
             self.commit(Vec::new(), self.files.clock.now())?;
-            self.fold()?;
+            // A table whose rows cannot be moved lets go of nothing, and is not what is written to.
+            self.fold_tables()?;
             if self.used_bytes() + bytes <= limit {
                 return Ok(());
             }
@@ -168,17 +173,46 @@ impl Store {
         segments.map(|segment| segment.record().len).sum::<u64>() + committer.bytes()
     }
 
-    /// Moves rows out of the log if it is full.
-    pub(super) fn make_room(&self) -> Result<()> {
-        let is_full = {
+    /// Moves rows out of the log if it is full. Returns whether the log is longer than it should be all the same.
+    pub(super) fn make_room(&self) -> Result<bool> {
+        let (is_full, is_long) = {
             let committer = self.hold_committer();
-            committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX
+            let is_full = committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX;
+            (is_full, committer.needed_log_bytes() >= LOG_BYTES_MAX)
         };
         if !is_full {
-            return Ok(());
+            return Ok(is_long);
         }
         let _hurry = self.hurry();
-        self.fold()
+        self.fold_tables()?;
+        Ok(self.hold_committer().needed_log_bytes() >= LOG_BYTES_MAX)
+    }
+
+    /// Where rows that cannot be moved make the log long: refuses more of their table, and of any table if it is very long.
+    /// What lets go of such rows is never refused.
+    fn refuse_beyond_stuck_log(&self, changes: &[Change<'_>]) -> Result<()> {
+        let (state, bytes) = {
+            let committer = self.writing()?;
+            (committer.newest().clone(), committer.needed_log_bytes())
+        };
+        let why = |table: u64| state.tables.get(&table).and_then(|table| table.stuck());
+        let lets_go = |change: &Change<'_>| {
+            matches!(change, Change::Replace { .. } | Change::Truncate { .. } | Change::Drop { .. })
+                && change.table().and_then(why).is_some()
+        };
+        if changes.iter().any(lets_go) {
+            return Ok(());
+        }
+        let of_changes = changes.iter().filter_map(Change::table).find_map(why);
+        let of_all = || state.tables.keys().find_map(|&table| why(table));
+        let stuck = of_changes.or_else(|| of_all().filter(|_| bytes >= STUCK_LOG_BYTES_MAX));
+        match stuck {
+            Some(why) => Err(Error::new(
+                ErrorCode::DiskFull,
+                format!("the log has {bytes} bytes that must stay: {why}; replace the table, or drop it"),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn prepare(&self, change: Change<'_>, inline_bytes: &mut usize) -> Result<Ready> {

@@ -100,14 +100,38 @@ impl TableState {
         sequence: u64,
         will_read: bool,
     ) -> Result<Option<(&Arc<SegmentHandle>, u32)>> {
+        let mut damage = None;
+        let found = self.search_segments(hash, key, sequence, will_read, |_, error| {
+            damage.get_or_insert(error);
+        });
+        match (found, damage) {
+            // If the row is in none of the others, it may be in the one that cannot be searched.
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The live row with a key in the segments that can be searched: a key has one at most, so the others matter only if there is
+    /// none. `failed` is told of these.
+    #[inline]
+    fn search_segments(
+        &self,
+        hash: u64,
+        key: &[u8],
+        sequence: u64,
+        will_read: bool,
+        mut failed: impl FnMut(&Arc<SegmentHandle>, Error),
+    ) -> Option<(&Arc<SegmentHandle>, u32)> {
         for segment in self.segments.holding(key) {
-            if let Some(row) = segment.open()?.find(hash, key, will_read)?
-                && (self.is_plain() || !self.is_deleted(segment.id(), row, sequence))
-            {
-                return Ok(Some((segment, row)));
+            match segment.open().and_then(|open| open.find(hash, key, will_read)) {
+                Ok(Some(row)) if self.is_plain() || !self.is_deleted(segment.id(), row, sequence) => {
+                    return Some((segment, row));
+                }
+                Ok(_) => {}
+                Err(error) => failed(segment, error),
             }
         }
-        Ok(None)
+        None
     }
 
     /// Whether a row of a segment is deleted at a sequence.
@@ -126,26 +150,63 @@ impl TableState {
     /// # Errors
     /// As [`find`](Self::find).
     pub(crate) fn under(&self, keys: &KeyColumn, sequence: u64) -> Result<Vec<Under>> {
+        self.under_each(keys, sequence, |_, error| Err(error))
+    }
+
+    /// As [`under`](Self::under), for a commit that is replayed: a segment that cannot be searched for one of the keys
+    /// [is given up](SegmentHandle::give_up), as nobody can tell any more which of its rows are live.
+    ///
+    /// # Errors
+    /// [`Internal`](crate::ErrorCode::Internal).
+    pub(crate) fn under_replayed(&mut self, keys: &KeyColumn, sequence: u64) -> Result<Vec<Under>> {
+        let mut damaged = Vec::new();
+        let under = self.under_each(keys, sequence, |segment, error| {
+            if !segment.is_given_up() {
+                damaged.push((segment.id(), error));
+            }
+            Ok(())
+        })?;
+        damaged.iter().for_each(|(segment, error)| self.give_up(*segment, error));
+        Ok(under)
+    }
+
+    fn under_each(
+        &self,
+        keys: &KeyColumn,
+        sequence: u64,
+        mut failed: impl FnMut(&SegmentHandle, Error) -> Result<()>,
+    ) -> Result<Vec<Under>> {
         let all: Vec<(&[u8], u64)> = keys.iter().collect();
         let mut under = Vec::with_capacity(all.len());
         for some in all.chunks(PREFETCHED_KEYS) {
             self.prefetch(some, Prefetch::Keys);
             for &(key, hash) in some {
-                under.push(self.under_key(key, hash, sequence)?);
+                under.push(self.under_key(key, hash, sequence, &mut failed)?);
             }
         }
         Ok(under)
     }
 
-    fn under_key(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Under> {
+    fn under_key(
+        &self,
+        key: &[u8],
+        hash: u64,
+        sequence: u64,
+        failed: &mut impl FnMut(&SegmentHandle, Error) -> Result<()>,
+    ) -> Result<Under> {
         for (number, tail) in self.tails.iter().enumerate().rev() {
             if let Some((batch, row, 0)) = tail.find(&self.shape.primary_key, hash, key, sequence)? {
                 return Ok(Under::Tail(number, batch.first + row));
             }
         }
-        let Some((segment, row)) = self.find_in_segments(hash, key, sequence, false)? else {
-            return Ok(Under::Nothing);
-        };
-        Under::in_segment(segment, row)
+        let mut damaged = Vec::new();
+        let found = self.search_segments(hash, key, sequence, false, |segment, error| {
+            damaged.push((segment.clone(), error));
+        });
+        if let Some((segment, row)) = found {
+            return Under::in_segment(segment, row);
+        }
+        damaged.into_iter().try_for_each(|(segment, error)| failed(&segment, error))?;
+        Ok(Under::Nothing)
     }
 }

@@ -58,6 +58,16 @@ impl TableState {
         segments + self.tails.iter().map(|tail| tail.bytes).sum::<u64>()
     }
 
+    /// Why its rows cannot be moved out of the log, if that was tried.
+    pub(crate) fn stuck(&self) -> Option<&str> {
+        self.tails.iter().find_map(TailView::stuck)
+    }
+
+    /// What is known to be damaged of it, or to keep its rows in the log.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.segments.iter().find_map(|segment| segment.damage()).or_else(|| self.stuck())
+    }
+
     /// Whether all its rows stand in segments, none of which has deleted rows.
     pub(crate) fn is_plain(&self) -> bool {
         self.tails.is_empty() && self.deleted.is_empty()

@@ -207,13 +207,14 @@ impl TableState {
         Ok(())
     }
 
-    /// Deletes the rows of tails whose keys are in segments that a commit adds. Of use where indexes are written.
+    /// Deletes the rows of tails whose keys are in segments that a replayed commit adds. Of use where indexes are written. A
+    /// segment that cannot be searched for one of them is given up, and hides them all: whoever looks for one of them meets it.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorCode::Corrupt) or [`Io`](ErrorCode::Io).
+    /// [`Internal`](ErrorCode::Internal).
     pub(crate) fn delete_replaced_tail_rows(
         &self,
-        segments: &[Arc<SegmentHandle>],
+        segments: &mut [Arc<SegmentHandle>],
         sequence: u64,
     ) -> Result<()> {
         for tail in &self.tails {
@@ -221,15 +222,32 @@ impl TableState {
             for batch in tail.batches() {
                 let keys = KeyColumn::of(&batch.rows, &self.shape.primary_key)?;
                 for ((key, hash), row) in keys.iter().zip(batch.first..) {
-                    for segment in segments.iter().filter(|segment| segment.may_hold(key)) {
-                        if segment.open()?.find(hash, key, false)?.is_some() {
-                            index.delete(row, sequence);
+                    for segment in segments.iter_mut().filter(|segment| segment.may_hold(key)) {
+                        match segment.open().and_then(|open| open.find(hash, key, false)) {
+                            Ok(None) => continue,
+                            Ok(Some(_)) => {}
+                            Err(error) if segment.hides_tails() => drop(error),
+                            Err(error) => {
+                                tracing::error!(%error, "rows of a segment cannot be told apart any more");
+                                *segment = Arc::new(segment.give_up(&error, true));
+                            }
                         }
+                        index.delete(row, sequence);
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// [Gives a segment up](SegmentHandle::give_up).
+    pub(crate) fn give_up(&mut self, segment: u64, error: &Error) {
+        let table = &self.shape.name;
+        tracing::error!(%error, %table, "rows of a segment cannot be told apart any more");
+        let handles = Arc::make_mut(&mut self.segments).handles_mut();
+        for handle in handles.filter(|handle| handle.id() == segment && !handle.is_given_up()) {
+            *handle = Arc::new(handle.give_up(error, false));
+        }
     }
 
     /// Removes every row.
@@ -260,11 +278,21 @@ impl TableState {
     ) -> Result<()> {
         let dropped: HashSet<u64> = dropped.iter().copied().collect();
         let is_kept = |segment: &Arc<SegmentHandle>| !dropped.contains(&segment.id());
+        // Its rows stand somewhere else, and the tails that it hides where they stood.
+        let hiding = |segment: &Arc<SegmentHandle>| {
+            let stays = !is_kept(segment) && segment.hides_tails();
+            stays.then(|| Arc::new(segment.without_rows()))
+        };
+        let hiding: Vec<Arc<SegmentHandle>> = match log {
+            0 if !self.tails.is_empty() => self.segments.iter().filter_map(hiding).collect(),
+            _ => Vec::new(),
+        };
         let mut segments = self.segments.to_vec();
         let position = segments.iter().position(|segment| !is_kept(segment)).unwrap_or(segments.len());
         let kept_after = segments.split_off(position);
         segments.extend(into);
         segments.extend(kept_after.into_iter().filter(is_kept));
+        segments.extend(hiding);
         // What the tails that end deleted of segments that stay.
         let map = Arc::make_mut(&mut self.deleted);
         map.retain(|segment, _| !dropped.contains(segment));
@@ -293,7 +321,11 @@ impl TableState {
             let damaged = |what: String| {
                 Error::new(ErrorCode::Corrupt, format!("deletions in table `{}`: {what}", self.shape.name))
             };
-            let rows = segment.ok_or_else(|| damaged("there is no such segment".to_owned()))?.record().rows;
+            let segment = segment.ok_or_else(|| damaged("there is no such segment".to_owned()))?;
+            if segment.is_given_up() {
+                continue;
+            }
+            let rows = segment.record().rows;
             let deleted: &mut Arc<DeletedRows> =
                 Arc::make_mut(&mut self.deleted).entry(record.segment).or_default();
             count += record.add_to(deleted, rows).map_err(damaged)?;

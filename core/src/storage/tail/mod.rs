@@ -10,7 +10,7 @@ mod keys;
 mod rows;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -45,6 +45,8 @@ pub(crate) struct Tail {
     pub(crate) since: u64,
     batches: AppendList<TailBatch>,
     joined: AppendList<RecordBatch>,
+    /// Why its rows could not be moved out of the log, when that was tried first.
+    stuck: OnceLock<String>,
 }
 
 /// A tail at one version.
@@ -65,8 +67,19 @@ pub(crate) struct TailView {
 impl TailView {
     /// An empty tail.
     pub(crate) fn new(log: u64, since: u64, index: Option<Arc<TailIndex>>) -> Self {
-        let tail = Tail { log, since, batches: AppendList::default(), joined: AppendList::default() };
+        let (batches, joined) = (AppendList::default(), AppendList::default());
+        let tail = Tail { log, since, batches, joined, stuck: OnceLock::new() };
         Self { tail: Arc::new(tail), index, batches: 0, rows: 0, bytes: 0 }
+    }
+
+    /// Remembers that its rows could not be moved out of the log, and why.
+    pub(crate) fn stays(&self, why: &str) {
+        self.tail.stuck.get_or_init(|| why.to_owned());
+    }
+
+    /// Why its rows could not be moved out of the log, if that was tried.
+    pub(crate) fn stuck(&self) -> Option<&str> {
+        self.tail.stuck.get().map(String::as_str)
     }
 
     /// Its batches, oldest first.

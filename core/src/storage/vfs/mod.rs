@@ -17,8 +17,8 @@ use super::region::Region;
 
 /// The files below a cache directory.
 ///
-/// Paths are absolute. A file is named only by its final path; nothing is ever truncated or renamed onto a
-/// file that a commit has named.
+/// Paths are absolute. A file is named only by its final path; nothing is ever truncated, or renamed onto a
+/// file that a commit has named but a copy of it.
 pub(crate) trait Vfs: fmt::Debug + Send + Sync {
     /// Creates a file that must not exist yet, for writing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
