@@ -55,6 +55,15 @@ impl Change<'_> {
         Err(Error::new(ErrorCode::WriteNotAllowed, format!("table `{}` {advice}", shape.name)))
     }
 
+    /// Bytes that it has in the record of its commit, as far as that is known before its rows are read.
+    pub(super) fn record_len(&self) -> usize {
+        match self {
+            Self::Delete { keys, .. } => keys.bytes(),
+            Self::Position { source, position } => source.len() + position.len(),
+            _ => 0,
+        }
+    }
+
     pub(super) fn adds_rows(&self) -> bool {
         matches!(self, Self::Append { .. } | Self::Upsert { .. } | Self::Replace { .. })
     }

@@ -10,7 +10,7 @@ use arrow::compute::filter_record_batch;
 use super::change::{Ready, Rows};
 use super::committer::Committer;
 use super::dropped;
-use super::replaced::{Replaced, visit_keys};
+use super::replaced::{Replaced, Rewritten, visit_keys};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::edit::Edit;
@@ -37,6 +37,8 @@ pub(super) struct Plan<'a> {
     repeated: BTreeSet<u64>,
     /// What many rows take the place of, as it was looked up before.
     replaced: HashMap<u64, Replaced>,
+    /// Segments that were written anew for this commit.
+    rewritten: Vec<NewSegments>,
     fresh: BTreeSet<u64>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> Plan<'a> {
             bulk: HashMap::new(),
             repeated,
             replaced,
+            rewritten: Vec::new(),
             fresh: BTreeSet::new(),
         }
     }
@@ -173,6 +176,7 @@ impl<'a> Plan<'a> {
         let has_keys = !current.shape.primary_key.is_empty() && !is_empty;
         let mut deleted = HashMap::new();
         let mut in_tail = Vec::new();
+        let mut elsewhere = 0;
         if upsert {
             if self.steps.iter().any(|step| step.is_of(table)) {
                 return Err(Error::new(
@@ -186,6 +190,12 @@ impl<'a> Plan<'a> {
                 None => Replaced::find(&current, new, |keys| self.under(table, keys))?,
             };
             (deleted, in_tail) = (found.deleted, found.in_tail);
+            if let Some(Rewritten { segments, into, deleted }) = found.rewritten {
+                elsewhere = deleted;
+                let (into_records, log) = (into.records(), 0);
+                self.rewritten.push(into);
+                self.edit(Edit::Rewrite { table, segments, log, into: into_records, deleted: Vec::new() })?;
+            }
         } else if has_keys && self.repeated.contains(&table) {
             // They were not compared with the table when they were written, as other changes of this commit come before.
             visit_keys(new, |segment, first, keys| {
@@ -204,7 +214,8 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let replaced = deleted.values().map(DeletedRows::count).sum::<u64>() + in_tail.len() as u64;
+        let replaced =
+            deleted.values().map(DeletedRows::count).sum::<u64>() + in_tail.len() as u64 + elsewhere;
         let mut deleted: Vec<_> =
             deleted.iter().map(|(&segment, rows)| DeletedRecord::new(segment, rows)).collect();
         deleted.sort_unstable_by_key(|record| record.segment);
@@ -355,6 +366,11 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Segments that were written anew for the commit stay.
+    pub(super) fn keep(&mut self) {
+        self.rewritten.drain(..).for_each(NewSegments::keep);
     }
 
     /// Removes what was made for a commit that is not.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::Store;
 use super::change::{Ready, Rows};
+use super::fold::Unmoved;
 use crate::api::error::Result;
-use crate::storage::deleted::DeletedRows;
+use crate::storage::deleted::{DeletedRecord, DeletedRows};
+use crate::storage::format::RECORD_BODY_MAX;
 use crate::storage::live::TailIndex;
 use crate::storage::load::NewSegments;
 use crate::storage::segment::SegmentHandle;
@@ -17,12 +19,26 @@ use crate::storage::tail::KeyColumn;
 const KEYS_AT_A_TIME: usize = 1024;
 const KEYS_LEN_AT_A_TIME: usize = 4 << 20;
 
+/// The rows of segments that a commit deletes take at most this much of its record: segments of which it would list the most are
+/// written anew without them. In tests it is little, so that small commits do it.
+const DELETED_LEN_MAX: usize = if cfg!(test) { 1 << 10 } else { RECORD_BODY_MAX / 2 };
+
 /// What was found under the keys of new segments.
 pub(super) struct Replaced {
     /// Where it was found. Whoever changes the table makes another one, as long as this one is held.
     table: Arc<TableState>,
     pub(super) deleted: HashMap<u64, DeletedRows>,
     pub(super) in_tail: Vec<(Arc<TailIndex>, u32)>,
+    /// Segments of which so much is deleted that the rows that stay were written anew.
+    pub(super) rewritten: Option<Rewritten>,
+}
+
+/// Segments that others take the place of, without rows that are deleted by the same commit.
+pub(super) struct Rewritten {
+    pub(super) segments: Vec<u64>,
+    pub(super) into: NewSegments,
+    /// Rows that are deleted.
+    pub(super) deleted: u64,
 }
 
 impl Replaced {
@@ -35,7 +51,8 @@ impl Replaced {
         new: &NewSegments,
         under: impl Fn(&KeyColumn) -> Result<Vec<Under>>,
     ) -> Result<Self> {
-        let mut found = Self { table: table.clone(), deleted: HashMap::new(), in_tail: Vec::new() };
+        let mut found =
+            Self { table: table.clone(), deleted: HashMap::new(), in_tail: Vec::new(), rewritten: None };
         visit_keys(new, |_, _, keys| {
             for under in under(keys)? {
                 match under {
@@ -76,10 +93,51 @@ impl Store {
             let newest = self.newest_logged()?;
             if let Some(table) = newest.tables.get(&shape.id) {
                 let sequence = newest.version.sequence;
-                found.insert(shape.id, Replaced::find(table, new, |keys| table.under(keys, sequence))?);
+                let mut replaced = Replaced::find(table, new, |keys| table.under(keys, sequence))?;
+                self.rewrite_replaced(&mut replaced, DELETED_LEN_MAX / ready.len(), sequence)?;
+                found.insert(shape.id, replaced);
             }
         }
         Ok(found)
+    }
+
+    /// Writes segments anew until the lists of deleted rows have no more than `most` bytes. Nobody else moves rows of the
+    /// table or changes them.
+    fn rewrite_replaced(&self, replaced: &mut Replaced, most: usize, sequence: u64) -> Result<()> {
+        let len = |(segment, rows): (&u64, &DeletedRows)| {
+            let record = DeletedRecord::new(*segment, rows);
+            (record.rows.len() + record.bits.len(), *segment)
+        };
+        let mut lens: Vec<(usize, u64)> = replaced.deleted.iter().map(len).collect();
+        let mut all: usize = lens.iter().map(|(len, _)| len).sum();
+        if all <= most {
+            return Ok(());
+        }
+        lens.sort_unstable();
+        let mut segments = Vec::new();
+        while all > most
+            && let Some((len, segment)) = lens.pop()
+        {
+            all -= len;
+            segments.extend(replaced.table.segments.iter().find(|held| held.id() == segment).cloned());
+        }
+        let mut without = (*replaced.table).clone();
+        let mut deleted = 0;
+        for segment in &segments {
+            let rows = replaced.deleted.remove(&segment.id()).unwrap_or_default();
+            deleted += rows.count();
+            let all = Arc::make_mut(&mut without.deleted).entry(segment.id()).or_default();
+            let all = Arc::make_mut(all);
+            for row in rows.rows() {
+                all.insert(row);
+            }
+        }
+        let into = self
+            .write_anew(&Arc::new(without), &segments, false, sequence)
+            .map_err(|Unmoved { error, .. }| error)?;
+        let segments = segments.iter().map(|segment| segment.id()).collect();
+        replaced.rewritten = Some(Rewritten { segments, into, deleted });
+        Ok(())
     }
 }
 

@@ -48,6 +48,10 @@ fn append(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>, len: us
     store.write(vec![Change::Append { table, rows: &mut rows(ids, len) }], SystemTime::now())
 }
 
+fn upsert(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
+    store.write(vec![Change::Upsert { table, rows: &mut rows(ids, 10) }], SystemTime::now())
+}
+
 /// The ids of a table, in order.
 fn ids(store: &Store, name: &str) -> Vec<i64> {
     let state = store.state();
@@ -214,4 +218,63 @@ fn a_damaged_segment_keeps_no_rows_in_the_log() {
     assert_eq!(ids(&store, "a"), (0..10).collect::<Vec<_>>());
     store.fold().unwrap();
     assert_eq!(damage(store.state().table("a").unwrap()), None);
+}
+
+/// The list of the rows that it replaces may be longer than a record may be.
+#[test]
+fn a_large_upsert_lists_few_of_the_rows_that_it_replaces() {
+    let dir = scratch();
+    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
+    let mut store = open(dir.path(), &vfs).unwrap();
+    let a = create(&store, "a", 0..120_000);
+    append(&store, a, 120_000..160_000, 10).unwrap();
+    upsert(&store, a, 500..540).unwrap();
+    store.write(vec![delete(a, 7), delete(a, 121_000)], SystemTime::now()).unwrap();
+    let mut expected: Vec<i64> = (0..160_000).filter(|id| ![7, 121_000].contains(id)).collect();
+    let before = store.committer.lock().log.len();
+    // Every third row of both segments, rows of the tail, and new ones.
+    let changed: Vec<i64> = (0..170_000).filter(|id| id % 3 == 0 || *id == 7).collect();
+    upsert(&store, a, changed.clone()).unwrap();
+    let record = store.committer.lock().log.len() - before;
+    assert!(record < 4 << 10, "a record of {record} bytes");
+    expected.extend(changed.iter().filter(|id| **id >= 160_000 || **id == 7));
+    expected.extend(changed.contains(&121_000).then_some(121_000));
+    expected.sort_unstable();
+    assert_eq!(ids(&store, "a"), expected);
+    for folds in [false, true, false] {
+        if folds {
+            store.fold().unwrap();
+        }
+        drop(store);
+        store = open(dir.path(), &vfs).unwrap();
+        assert_eq!(ids(&store, "a"), expected);
+    }
+}
+
+#[test]
+fn a_commit_that_no_record_holds_is_refused_before_its_rows_are_read() {
+    let dir = scratch();
+    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
+    let store = open(dir.path(), &vfs).unwrap();
+    let a = create(&store, "a", 0..10);
+    let mut keys = crate::storage::KeyColumn::default();
+    (0..1_200_000_u64).for_each(|key| keys.push(&key.to_le_bytes()));
+    let mut is_read = false;
+    let mut rows = rows(100..40_100, 10).inspect(|_| is_read = true);
+    let changes = vec![
+        Change::Upsert { table: a, rows: &mut rows },
+        Change::Delete { table: a, keys, invalidates: false },
+    ];
+    let refused = store.write(changes, SystemTime::now()).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("several commits"), "{refused}");
+    drop(rows);
+    assert!(!is_read, "rows were read, and written, for nothing");
+    assert_eq!(ids(&store, "a"), (0..10).collect::<Vec<_>>());
+}
+
+fn delete(table: u64, id: i64) -> Change<'static> {
+    let ids = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef)]).unwrap();
+    let keys = crate::storage::KeyColumn::of(&ids, &[0]).unwrap();
+    Change::Delete { table, keys, invalidates: false }
 }

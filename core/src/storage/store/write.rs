@@ -16,6 +16,7 @@ use super::{Store, dropped};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::version::Version;
 use crate::storage::batch::batch_len;
+use crate::storage::format::RECORD_BODY_MAX;
 use crate::storage::load::{Duplicates, NewSegments};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::planted::{self, Bug};
@@ -30,10 +31,29 @@ const INLINE_ROWS_MAX: usize = 1 << 15;
 const LOG_BYTES_MAX: u64 = 96 << 20;
 /// ... or this many rows and deletions.
 const LOG_ROWS_MAX: usize = 1 << 20;
-
 /// Where rows of a table cannot be moved out of the log, the log has at most about this many bytes: what brings more is
 /// refused. In tests that is soon.
 const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
+
+
+/// The tables of a commit.
+struct Touched {
+    tables: BTreeSet<u64>,
+    /// Those of which no row stays.
+    let_go: BTreeSet<u64>,
+}
+
+impl Touched {
+    fn by(changes: &[Change<'_>]) -> Self {
+        let lets_go = |change: &&Change<'_>| {
+            matches!(change, Change::Replace { .. } | Change::Truncate { .. } | Change::Drop { .. })
+        };
+        Self {
+            tables: changes.iter().filter_map(Change::table).collect(),
+            let_go: changes.iter().filter(lets_go).filter_map(Change::table).collect(),
+        }
+    }
+}
 
 impl Store {
     /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
@@ -75,6 +95,19 @@ impl Store {
 
     fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
         let _directory = self.hold()?;
+        // Before rows of other changes are read and written.
+        let len: usize = changes.iter().map(Change::record_len).sum();
+        if len > RECORD_BODY_MAX {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "the keys that the commit deletes, and its positions, have {len} bytes; the limit is \
+                     {RECORD_BODY_MAX}: make several commits"
+                ),
+            ));
+        }
+        let touched = Touched::by(&changes);
+        self.refuse_beyond_stuck_log(&touched)?;
         let adds_rows = changes.iter().any(Change::adds_rows);
         let sources = changes.iter().filter_map(|change| match change {
             Change::Position { source, .. } => Some(source.clone()),
@@ -97,7 +130,7 @@ impl Store {
         let loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
         let bytes =
             adds_rows.then(|| ready.iter().map(Ready::segment_bytes).sum::<u64>() + inline_bytes as u64);
-        let logged = self.log_prepared(ready, bytes, as_of);
+        let logged = self.log_prepared(ready, &touched, bytes, as_of);
         drop(loading);
         if drops || logged.is_err() {
             let newest = self.hold_committer().newest().clone();
@@ -107,8 +140,15 @@ impl Store {
     }
 
     /// Logs changes whose tables nobody else changes meanwhile; `bytes` are those of their rows, if there are any.
-    fn log_prepared(&self, ready: Vec<Ready>, bytes: Option<u64>, as_of: SystemTime) -> Result<Arc<State>> {
+    fn log_prepared(
+        &self,
+        ready: Vec<Ready>,
+        touched: &Touched,
+        bytes: Option<u64>,
+        as_of: SystemTime,
+    ) -> Result<Arc<State>> {
         self.make_room()?;
+        self.refuse_beyond_stuck_log(touched)?;
         let mut seen = BTreeSet::new();
         let repeated: BTreeSet<u64> =
             ready.iter().filter_map(Ready::table).filter(|&table| !seen.insert(table)).collect();
@@ -173,38 +213,36 @@ impl Store {
         segments.map(|segment| segment.record().len).sum::<u64>() + committer.bytes()
     }
 
-    /// Moves rows out of the log if it is full. Returns whether the log is longer than it should be all the same.
-    pub(super) fn make_room(&self) -> Result<bool> {
-        let (is_full, is_long) = {
+    /// Moves rows out of the log if it is full.
+    pub(super) fn make_room(&self) -> Result<()> {
+        let is_full = {
             let committer = self.hold_committer();
-            let is_full = committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX;
-            (is_full, committer.needed_log_bytes() >= LOG_BYTES_MAX)
+            committer.log.len() >= LOG_BYTES_MAX || committer.rows >= LOG_ROWS_MAX
         };
         if !is_full {
-            return Ok(is_long);
+            return Ok(());
         }
         let _hurry = self.hurry();
-        self.fold_tables()?;
-        Ok(self.hold_committer().needed_log_bytes() >= LOG_BYTES_MAX)
+        self.fold_tables().map(|_| ())
     }
 
     /// Where rows that cannot be moved make the log long: refuses more of their table, and of any table if it is very long.
     /// What lets go of such rows is never refused.
-    fn refuse_beyond_stuck_log(&self, changes: &[Change<'_>]) -> Result<()> {
+    fn refuse_beyond_stuck_log(&self, touched: &Touched) -> Result<()> {
         let (state, bytes) = {
             let committer = self.writing()?;
-            (committer.newest().clone(), committer.needed_log_bytes())
+            let bytes = committer.needed_log_bytes();
+            if bytes < LOG_BYTES_MAX {
+                return Ok(());
+            }
+            (committer.newest().clone(), bytes)
         };
-        let why = |table: u64| state.tables.get(&table).and_then(|table| table.stuck());
-        let lets_go = |change: &Change<'_>| {
-            matches!(change, Change::Replace { .. } | Change::Truncate { .. } | Change::Drop { .. })
-                && change.table().and_then(why).is_some()
-        };
-        if changes.iter().any(lets_go) {
+        let why = |table: &u64| state.tables.get(table).and_then(|table| table.stuck());
+        if touched.let_go.iter().any(|table| why(table).is_some()) {
             return Ok(());
         }
-        let of_changes = changes.iter().filter_map(Change::table).find_map(why);
-        let of_all = || state.tables.keys().find_map(|&table| why(table));
+        let of_changes = touched.tables.iter().find_map(why);
+        let of_all = || state.tables.keys().find_map(why);
         let stuck = of_changes.or_else(|| of_all().filter(|_| bytes >= STUCK_LOG_BYTES_MAX));
         match stuck {
             Some(why) => Err(Error::new(
@@ -333,6 +371,9 @@ impl Store {
         let mut plan = Plan::new(&before, ready, replaced, context);
         let planned = ready.iter().try_for_each(|change| plan.add(change, as_of));
         let result = planned.and_then(|()| self.carry_out(committer, &mut plan));
+        if result.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
+            plan.keep();
+        }
         match result {
             Ok(()) => {
                 let state = Arc::new(plan.state);
