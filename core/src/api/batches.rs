@@ -1,6 +1,7 @@
 //! Answers of many rows.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,9 +52,35 @@ struct CancelState {
     hook: Option<CancelHook>,
 }
 
+thread_local! {
+    /// What ends the work that this thread does now.
+    static CURRENT: RefCell<Option<Canceller>> = const { RefCell::new(None) };
+}
+
 impl Canceller {
     pub(crate) fn new(hook: Option<CancelHook>) -> Self {
         Self { shared: Arc::new(CancelState { cancelled: AtomicBool::new(false), hook }) }
+    }
+
+    /// Makes `work` end soon with [`Cancelled`](ErrorCode::Cancelled) where it plans a query and this is cancelled.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Also if `work` panics: the thread has other work after it.
+        struct Restore(Option<Canceller>);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+
+        let _restore = Restore(CURRENT.replace(Some(self.clone())));
+        work()
+    }
+
+    /// What ends the work that this thread does now.
+    #[cfg(feature = "sql")]
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
     }
 
     /// Stops the work and returns at once. The next batch is an error, [`Cancelled`](ErrorCode::Cancelled), unless the

@@ -26,7 +26,7 @@ use super::upload::{Upload, UploadLimits, Written};
 use super::value::WireValue;
 use super::{rows, version};
 use crate::api::backend::{Backend, Reader};
-use crate::api::batches::Batches;
+use crate::api::batches::{Batches, Canceller};
 use crate::api::error::{Error, ErrorCode, Result};
 use crate::api::row::Row;
 use crate::api::table::TableInfo;
@@ -248,11 +248,13 @@ impl Session {
             Call::Sql => {
                 let Sql { snapshot, text, parameters } = decode(body)?;
                 let (reader, pin) = self.reader_of_cursor(snapshot)?;
-                self.begin_cursor(task, reader.sql(&text, &values(parameters)?)?, pin)
+                let parameters = values(parameters)?;
+                let batches = self.cancellable(task).run(|| reader.sql(&text, &parameters))?;
+                self.begin_cursor(task, batches, pin)
             }
             Call::Prepare => {
                 let Prepare { text } = decode(body)?;
-                let statement = self.backend.clone().prepare(&text)?;
+                let statement = self.cancellable(task).run(|| self.backend.clone().prepare(&text))?;
                 let parameters = statement.parameters() as u64;
                 let held = HeldStatement { statement, text_len: text.len() };
                 let id = self.held.lock().hold_statement(task, held)?;
@@ -262,7 +264,9 @@ impl Session {
                 let Execute { snapshot, id, parameters } = decode(body)?;
                 let statement = find(&self.held.lock().statements, id, "statement")?;
                 let (_, pin) = self.reader_of_cursor(snapshot)?;
-                let batches = statement.statement.execute(pin.as_deref(), &values(parameters)?)?;
+                let parameters = values(parameters)?;
+                let planning = self.cancellable(task);
+                let batches = planning.run(|| statement.statement.execute(pin.as_deref(), &parameters))?;
                 self.begin_cursor(task, batches, pin)
             }
             Call::Forget => {
@@ -529,6 +533,13 @@ impl Session {
         if let Some(lease) = lease {
             self.held.lock().give(task, Gift::Lease(lease));
         }
+    }
+
+    /// What ends the planning of a query if its request is cancelled, or was before.
+    fn cancellable(&self, task: u64) -> Canceller {
+        let canceller = Canceller::new(None);
+        self.held.lock().can_cancel(task, &canceller);
+        canceller
     }
 
     fn begin_cursor(&self, task: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {

@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, Select, SetExpr, TableFactor, Visit, Visitor,
+    BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
 /// Depth of a statement, never less than that of its plan: the optimiser joins all conditions of a query into one, puts
 /// the expressions of a query in place of the columns of another, and a chain of queries or tables is a plan as deep
 /// as the chain is long. A named query is planned anew at each of its uses.
-#[derive(Debug, Default)]
-pub(super) struct Depth {
+#[derive(Default)]
+pub(super) struct Depth<'a> {
     /// Operators on the longest path through expressions, from query to query, with every AND and OR of a query.
     pub(super) expressions: usize,
     /// Queries, tables, set operations and pipes.
@@ -21,6 +21,12 @@ pub(super) struct Depth {
     pub(super) joins: usize,
     /// Queries inside expressions inside each other.
     pub(super) subqueries: usize,
+    /// Expressions, values and columns.
+    pub(super) size: usize,
+    /// The second powers of the numbers of columns of queries, summed up.
+    pub(super) widths: usize,
+    /// Number of columns of a table of the cache.
+    columns: Option<&'a dyn Fn(&str) -> usize>,
     /// The queries that are being visited, outermost first.
     open: Vec<OpenQuery>,
     /// Queries by the names that WITH gives them. A name that is given twice stands for the worst of both.
@@ -35,10 +41,18 @@ struct Cost {
     depth: usize,
     steps: usize,
     joins: usize,
+    size: usize,
+    widths: usize,
+    /// Columns of the query.
+    columns: usize,
 }
 
 #[derive(Debug, Default)]
 struct OpenQuery {
+    /// Columns of all that it reads, and those that `*` stands for and that are named.
+    readable: usize,
+    wildcards: usize,
+    named: usize,
     /// Operators around what is being visited, and the most that were.
     around: usize,
     deepest: usize,
@@ -48,9 +62,10 @@ struct OpenQuery {
     cost: Cost,
 }
 
-impl Depth {
-    pub(super) fn of(mut statement: &Statement) -> Self {
-        let mut depth = Self { open: vec![OpenQuery::default()], ..Self::default() };
+impl<'a> Depth<'a> {
+    pub(super) fn of(mut statement: &Statement, columns: &'a dyn Fn(&str) -> usize) -> Self {
+        let open = vec![OpenQuery::default()];
+        let mut depth = Self { open, columns: Some(columns), ..Self::default() };
         while let Statement::Explain(explain) = statement {
             depth.add(1, 0);
             statement = &explain.statement;
@@ -64,7 +79,14 @@ impl Depth {
             _ => ControlFlow::Continue(()),
         };
         let whole = depth.open.pop().map(|outermost| outermost.cost()).unwrap_or_default();
-        Self { expressions: whole.depth, steps: depth.steps.max(whole.steps), joins: whole.joins, ..depth }
+        Self {
+            expressions: whole.depth,
+            steps: depth.steps.max(whole.steps),
+            joins: whole.joins,
+            size: whole.size.max(depth.size),
+            widths: whole.widths.max(depth.widths),
+            ..depth
+        }
     }
 
     /// Adds to the query that is being visited, and to what the text itself says, used or not.
@@ -81,13 +103,24 @@ impl Depth {
             query.cost.depth = query.cost.depth.max(cost.depth);
             query.cost.steps = query.cost.steps.saturating_add(cost.steps);
             query.cost.joins = query.cost.joins.saturating_add(cost.joins);
+            query.cost.size = query.cost.size.saturating_add(cost.size);
+            query.cost.widths = query.cost.widths.saturating_add(cost.widths);
+            query.readable = query.readable.saturating_add(cost.columns);
         }
     }
 }
 
 impl OpenQuery {
     fn cost(&self) -> Cost {
-        Cost { depth: self.deepest + self.junctions + self.cost.depth, ..self.cost }
+        let columns = self.named.saturating_add(self.wildcards.saturating_mul(self.readable));
+        let width = columns.max(self.readable);
+        Cost {
+            depth: self.deepest + self.junctions + self.cost.depth,
+            size: self.cost.size.saturating_add(width),
+            widths: self.cost.widths.saturating_add(width.saturating_mul(width)),
+            columns: columns.max(self.cost.columns),
+            ..self.cost
+        }
     }
 }
 
@@ -97,11 +130,14 @@ impl Cost {
             depth: self.depth.max(other.depth),
             steps: self.steps.max(other.steps),
             joins: self.joins.max(other.joins),
+            size: self.size.max(other.size),
+            widths: self.widths.max(other.widths),
+            columns: self.columns.max(other.columns),
         }
     }
 }
 
-impl Visitor for Depth {
+impl Visitor for Depth<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
@@ -130,6 +166,9 @@ impl Visitor for Depth {
             Some(name) => {
                 let held = self.named.entry(name).or_default();
                 *held = held.worst(cost);
+                // It is there, used or not.
+                self.size = self.size.max(cost.size);
+                self.widths = self.widths.max(cost.widths);
             }
             None => self.read(cost),
         }
@@ -139,6 +178,14 @@ impl Visitor for Depth {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         let tables: usize = select.from.iter().map(|table| 1 + table.joins.len()).sum();
         self.add(0, tables.saturating_sub(1));
+        if let Some(query) = self.open.last_mut() {
+            for item in &select.projection {
+                match item {
+                    SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => query.wildcards += 1,
+                    _ => query.named += 1,
+                }
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -150,9 +197,12 @@ impl Visitor for Depth {
         self.add(1, joins);
         if let TableFactor::Table { name, .. } = table
             && let Some(part) = name.0.last().and_then(|part| part.as_ident())
-            && let Some(&cost) = self.named.get(&part.value.to_lowercase())
         {
-            self.read(cost);
+            match (self.named.get(&part.value.to_lowercase()), self.columns) {
+                (Some(&cost), _) => self.read(cost),
+                (None, Some(columns)) => self.read(Cost { columns: columns(&part.value), ..Cost::default() }),
+                (None, None) => {}
+            }
         }
         ControlFlow::Continue(())
     }
@@ -163,6 +213,7 @@ impl Visitor for Depth {
             query.around += operators;
             query.junctions += junctions;
             query.deepest = query.deepest.max(query.around);
+            query.cost.size = query.cost.size.saturating_add(1);
         }
         ControlFlow::Continue(())
     }

@@ -13,19 +13,23 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
 use super::error::planning;
+use super::functions;
+use super::guard::guarded;
 use super::limits;
 use super::long_rows::LongRows;
 use super::provider::{CacheTable, ExecutionState};
+use super::size::Size;
 use super::stack::Stack;
 use super::stream::{QuerySource, contain, start_threads};
 use super::values;
+use super::watch;
 use super::zeros::{self, OneOrderOfZeros};
 use crate::api::batches::{AnswerInfo, Batches};
 use crate::api::error::{Error, ErrorCode, Result};
@@ -44,6 +48,8 @@ pub(crate) struct Engine {
 struct Inner {
     /// What is the same for every query.
     base: SessionState,
+    /// The same with rules that look at each step, for statements that may become large.
+    guarded: SessionState,
     threads: Arc<Threads>,
 }
 
@@ -67,21 +73,23 @@ impl Engine {
         if let Some(dir) = options.spill_dir {
             runtime = runtime.with_temp_file_path(dir);
         }
+        let runtime = runtime.build_arc().map_err(planning)?;
         let base = SessionStateBuilder::new()
             .with_config(config)
-            .with_runtime_env(runtime.build_arc().map_err(planning)?)
+            .with_runtime_env(runtime.clone())
             .with_default_features()
             .with_optimizer_rules(zeros::logical_rules())
             .with_physical_optimizer_rule(Arc::new(OneOrderOfZeros))
-            .with_physical_optimizer_rule(Arc::new(LongRows::new()))
-            .build();
+            .with_physical_optimizer_rule(Arc::new(LongRows::new()));
+        let base = functions::with_bounds(base, &runtime.memory_pool).build();
+        let guarded = guarded(base.clone());
         let threads = Arc::new(Threads {
             process: std::process::id(),
             count: options.query_threads,
             runtime: OnceLock::new(),
             starting: Mutex::new(()),
         });
-        Ok(Self { inner: Arc::new(Inner { base, threads }) })
+        Ok(Self { inner: Arc::new(Inner { base, guarded, threads }) })
     }
 
     /// Whether two handles are of one engine.
@@ -93,10 +101,13 @@ impl Engine {
     pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
-        let (statement, stack) = limits::parse(&session, text)?;
+        let (statement, stack) = limits::parse(&session, state, text)?;
         stack.run(|| {
-            let plan = plan(&session, state, text, statement)?;
-            self.start(&session, state, plan, parameters, stack)
+            let planned = watch::planning(|| {
+                let (plan, size) = plan(&session, state, text, statement)?;
+                self.physical(session, state, plan, size, parameters)
+            });
+            self.start(planned?, stack)
         })
     }
 
@@ -104,11 +115,13 @@ impl Engine {
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
-        let (statement, stack) = limits::parse(&session, text)?;
+        let (statement, stack) = limits::parse(&session, state, text)?;
         stack.run(|| {
-            let plan = plan(&session, state, text, statement)?;
-            let parameters = parameter_types(&plan)?.len();
-            Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters, stack })
+            watch::planning(|| {
+                let plan = plan(&session, state, text, statement)?;
+                let parameters = parameter_types(&plan.0)?.len();
+                Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters, stack })
+            })
         })
     }
 
@@ -121,74 +134,108 @@ impl Engine {
     ) -> Result<Batches> {
         self.inner.threads.check_process()?;
         let stack = prepared.stack;
-        stack.run(|| self.execute_here(state, prepared, parameters, stack))
+        stack.run(|| {
+            let planned = watch::planning(|| self.physical_of_prepared(state, prepared, parameters))?;
+            self.start(planned, stack)
+        })
     }
 
-    fn execute_here(
+    fn physical_of_prepared(
         &self,
         state: &Arc<State>,
         prepared: &PreparedPlan,
         parameters: &[Value],
-        stack: Stack,
-    ) -> Result<Batches> {
+    ) -> Result<Planned> {
         let session = self.session(state);
-        let mut plan = prepared.plan.read().clone();
+        let (mut plan, mut size) = prepared.plan.read().clone();
         let scans = scans(&plan)?;
         // A table that is none of ours, as those of the information schema, is of the moment at which it was planned.
         if !scans.iter().all(|table| table.is_some_and(|table| state.tables.contains_key(&table))) {
-            let (statement, _) = limits::parse(&session, &prepared.text)?;
-            plan = self::plan(&session, state, &prepared.text, statement)?;
-            *prepared.plan.write() = plan.clone();
+            let (statement, _) = limits::parse(&session, state, &prepared.text)?;
+            (plan, size) = self::plan(&session, state, &prepared.text, statement)?;
+            *prepared.plan.write() = (plan.clone(), size);
         }
-        self.start(&session, state, plan, parameters, stack)
+        self.physical(session, state, plan, size, parameters)
     }
 
     fn session(&self, state: &Arc<State>) -> SessionState {
-        let mut session = self.inner.base.clone();
-        let execution = ExecutionState { state: state.clone(), tells_bounds: true };
-        session.config_mut().set_extension(Arc::new(execution));
-        session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
-        session.mark_start_execution();
-        session
+        session(&self.inner.base, state)
     }
 
-    fn start(
+    fn physical(
         &self,
-        session: &SessionState,
+        mut session: SessionState,
         state: &Arc<State>,
         plan: LogicalPlan,
+        size: Size,
         parameters: &[Value],
-        stack: Stack,
-    ) -> Result<Batches> {
+    ) -> Result<Planned> {
         let (plan, oldest) = contain(|| {
             let plan = bind(plan, parameters)?;
             let oldest = oldest(&plan, state)?;
             Ok::<_, Error>((plan, oldest))
         })??;
         let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local };
+        if !size.is_plain() {
+            session = self::session(&self.inner.guarded, state);
+        }
+        if let Some(rows) = size.batch_rows(parameters, session.config().batch_size()) {
+            *session.config_mut() = session.config().clone().with_batch_size(rows);
+        }
         let handle = self.inner.threads.handle()?.clone();
-        let run = |session: &SessionState| {
-            let stream = contain(|| {
+        let plan_with = |session: &SessionState| {
+            let physical = contain(|| {
                 let _entered = handle.enter();
-                let physical = pollster::block_on(session.create_physical_plan(&plan))?;
-                execute_stream(physical, session.task_ctx())
+                pollster::block_on(session.create_physical_plan(&plan))
             });
-            stream?.map_err(planning)
+            physical?.map_err(planning)
         };
-        // The planner computes with bounds, and what it computes may overflow though no row does: an error counts only if it
-        // comes without bounds too.
-        let stream = run(session).or_else(|_| run(&without_bounds(session, state)))?;
+        let physical = match plan_with(&session) {
+            Ok(physical) => physical,
+            // The planner computes with bounds, and what it computes may overflow though no row does: an error counts only
+            // if it comes without bounds too.
+            Err(error) if watch::is_over() => return Err(error),
+            Err(_) => {
+                tell_no_bounds(&mut session, state);
+                plan_with(&session)?
+            }
+        };
+        Ok(Planned { physical, info, session })
+    }
+
+    fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
+        let Planned { physical, info, session } = planned;
+        let handle = self.inner.threads.handle()?.clone();
+        let stream = contain(|| {
+            let _entered = handle.enter();
+            execute_stream(physical, session.task_ctx())
+        })?
+        .map_err(planning)?;
         let schema = stream.schema();
         let source = QuerySource::new(stream, self.inner.threads.clone(), stack);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
 
-/// A session whose scans tell the planner nothing of the bounds of their columns.
-fn without_bounds(session: &SessionState, state: &Arc<State>) -> SessionState {
-    let mut session = session.clone();
+/// Scans tell the planner nothing of the bounds of their columns from now on.
+fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
     let execution = ExecutionState { state: state.clone(), tells_bounds: false };
     session.config_mut().set_extension(Arc::new(execution));
+}
+
+/// A query that is ready to run.
+struct Planned {
+    physical: Arc<dyn ExecutionPlan>,
+    info: AnswerInfo,
+    session: SessionState,
+}
+
+fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
+    let mut session = base.clone();
+    let execution = ExecutionState { state: state.clone(), tells_bounds: true };
+    session.config_mut().set_extension(Arc::new(execution));
+    session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
+    session.mark_start_execution();
     session
 }
 
@@ -196,14 +243,14 @@ fn without_bounds(session: &SessionState, state: &Arc<State>) -> SessionState {
 #[derive(Debug)]
 pub(crate) struct PreparedPlan {
     text: String,
-    plan: RwLock<LogicalPlan>,
+    plan: RwLock<(LogicalPlan, Size)>,
     parameters: usize,
     stack: Stack,
 }
 
 impl Drop for PreparedPlan {
     fn drop(&mut self) {
-        let plan = std::mem::take(self.plan.get_mut());
+        let plan = std::mem::take(&mut self.plan.get_mut().0);
         self.stack.run(|| drop(plan));
     }
 }
@@ -262,7 +309,13 @@ impl Drop for Threads {
     }
 }
 
-fn plan(session: &SessionState, state: &State, text: &str, statement: Statement) -> Result<LogicalPlan> {
+/// The plan of a statement, and how large it may become.
+fn plan(
+    session: &SessionState,
+    state: &State,
+    text: &str,
+    statement: Statement,
+) -> Result<(LogicalPlan, Size)> {
     let plan = contain(|| pollster::block_on(session.statement_to_plan(statement)))?;
     let plan =
         plan.map_err(|error| unknown_table(session, state, text).unwrap_or_else(|| planning(error)))?;
@@ -276,7 +329,12 @@ fn plan(session: &SessionState, state: &State, text: &str, statement: Statement)
         )
         .with_source(error)
     })?;
-    Ok(plan)
+    let size = Size::of(&plan).map_err(planning)?;
+    if !size.joins_texts {
+        return Ok((plan, size));
+    }
+    let plan = functions::bind_operators(session, plan).map_err(planning)?;
+    Ok((plan, size))
 }
 
 /// The error for the first table of a statement that there is not, which names the nearest that there is.

@@ -16,6 +16,7 @@ use super::stack::Stack;
 use super::stream::contain;
 use super::tokens::Tokens;
 use crate::api::error::{Error, ErrorCode, Result};
+use crate::storage::State;
 
 /// Longest text of a statement, in bytes.
 const TEXT_MAX: usize = 1 << 20;
@@ -34,6 +35,15 @@ const JOINS_MAX: usize = 100;
 /// Deepest nesting of subqueries in expressions: each level doubles the time of planning.
 const SUBQUERIES_MAX: usize = 10;
 
+/// Most expressions, values and columns, those of a named query at each of its uses: each is planned anew.
+const SIZE_MAX: usize = 1_000_000;
+/// Most pairs of columns of one query, summed over all queries: the time of planning grows with the second power of the
+/// columns of a query. One query has at most about 7,000.
+const WIDTH_MAX: usize = 50_000_000;
+
+/// Columns of what is none of the cache's tables: functions and the information schema.
+const FEW_COLUMNS: usize = 20;
+
 /// Stack that parsing takes for a nested bracket: the largest frames are those of a subquery.
 const STACK_PER_BRACKET: usize = 64 << 10;
 /// Stack that dropping what was parsed takes for an operator.
@@ -49,7 +59,7 @@ pub(super) const STACK_MAX: usize = (DEPTH_MAX + STEPS_MAX + NESTING_MAX) * STAC
 ///
 /// # Errors
 /// [`ErrorCode::InvalidSql`] for what cannot be parsed and for what is beyond a limit.
-pub(super) fn parse(session: &SessionState, text: &str) -> Result<(Statement, Stack)> {
+pub(super) fn parse(session: &SessionState, state: &State, text: &str) -> Result<(Statement, Stack)> {
     refuse_beyond(TEXT_MAX, text.len(), "bytes of text")?;
     let options = &session.config_options().sql_parser;
     let dialect = dialect_from_str(options.dialect).ok_or_else(|| Error::internal("no SQL dialect"))?;
@@ -87,7 +97,8 @@ pub(super) fn parse(session: &SessionState, text: &str) -> Result<(Statement, St
             if !statements.is_empty() {
                 return Err(Error::new(ErrorCode::Unsupported, "only one statement at a time is supported"));
             }
-            let depth = Depth::of(&statement);
+            let columns = |table: &str| columns_of(state, table);
+            let depth = Depth::of(&statement, &columns);
             refuse_beyond(DEPTH_MAX, depth.expressions, "operators that depend on each other")?;
             refuse_beyond(
                 STEPS_MAX,
@@ -96,11 +107,26 @@ pub(super) fn parse(session: &SessionState, text: &str) -> Result<(Statement, St
             )?;
             refuse_beyond(JOINS_MAX, depth.joins, "joins, named queries counted at each use")?;
             refuse_beyond(SUBQUERIES_MAX, depth.subqueries, "subqueries in each other's expressions")?;
+            refuse_beyond(
+                SIZE_MAX,
+                depth.size,
+                "expressions and columns, those of named queries at each use",
+            )?;
+            refuse_beyond(
+                WIDTH_MAX,
+                depth.widths,
+                "pairs of columns of one query, those of named queries counted at each use",
+            )?;
             let levels = depth.expressions + depth.steps + counted.nesting;
             Ok((statement, Stack::of(levels * STACK_PER_LEVEL)))
         })
     });
     parsed?
+}
+
+/// Number of columns of a table; of what is none of the cache's tables, few.
+fn columns_of(state: &State, table: &str) -> usize {
+    state.table(table).map_or(FEW_COLUMNS, |table| table.shape.schema.fields().len())
 }
 
 fn refuse_beyond(limit: usize, found: usize, what: &str) -> Result<()> {

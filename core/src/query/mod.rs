@@ -1,11 +1,14 @@
 //! SQL: the only place that names DataFusion.
 
+mod account;
 mod catalog;
 mod depth;
 #[cfg(test)]
 mod differential;
 mod engine;
 mod error;
+mod functions;
+mod guard;
 mod key_filter;
 mod limits;
 mod long_rows;
@@ -14,11 +17,13 @@ mod monotone;
 mod provider;
 mod pruning;
 mod scan;
+mod size;
 mod sorted;
 mod stack;
 mod stream;
 mod tokens;
 mod values;
+mod watch;
 mod zeros;
 
 pub(crate) use engine::{Engine, PreparedPlan};

@@ -17,6 +17,8 @@ mod attaching;
 mod bad_input;
 mod conformance;
 mod corruption;
+#[cfg(all(feature = "sql", target_os = "linux"))]
+mod costly_queries;
 #[cfg(feature = "csv")]
 mod csv_values;
 mod damaged_logs;

@@ -10,6 +10,7 @@ mod table;
 pub(crate) mod threads;
 mod transaction;
 
+use super::batches::Canceller;
 use super::error::Result;
 use crate::remote::CallScope;
 
@@ -21,19 +22,21 @@ pub use transaction::AsyncTransaction;
 /// Does work that may block, elsewhere.
 async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     /// Gives the work up unless it is done.
-    struct GiveUp(Option<CallScope>);
+    struct GiveUp(Option<(CallScope, Canceller)>);
 
     impl Drop for GiveUp {
         fn drop(&mut self) {
-            if let Some(scope) = self.0.take() {
+            if let Some((scope, planning)) = self.0.take() {
                 scope.cancel();
+                planning.cancel();
             }
         }
     }
 
     let scope = CallScope::default();
-    let mut give_up = GiveUp(Some(scope.clone()));
-    let done = threads::run(move || scope.run(work)).await;
+    let planning = Canceller::new(None);
+    let mut give_up = GiveUp(Some((scope.clone(), planning.clone())));
+    let done = threads::run(move || planning.run(|| scope.run(work))).await;
     give_up.0 = None;
     done
 }

@@ -1,0 +1,154 @@
+//! What the planning of one statement may take: time, and bytes of values that it makes of constants.
+//!
+//! DataFusion's rules and functions are called without a word of who called them. So what is planned on a thread is
+//! known by the thread.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use datafusion::error::DataFusionError;
+
+use super::error::external;
+use crate::api::batches::Canceller;
+use crate::api::error::{Error, ErrorCode, Result};
+
+/// Longest that a statement is planned. What is planned is so small that a tenth of it is much.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Most bytes of one value that planning makes of constants: a larger one is made when the statement runs.
+const CONSTANT_MAX: u64 = 4 << 10;
+/// Most bytes of all values that planning makes of constants.
+const CONSTANTS_MAX: u64 = 1 << 20;
+
+thread_local! {
+    /// What this thread plans now.
+    static CURRENT: RefCell<Option<Watch>> = const { RefCell::new(None) };
+}
+
+/// The planning of one statement.
+#[derive(Debug)]
+struct Watch {
+    until: Instant,
+    canceller: Option<Canceller>,
+    /// Bytes of values made so far.
+    constants: u64,
+    /// Why it was given up: DataFusion may take an error of a rule for no concern of the statement.
+    refused: Option<(ErrorCode, String)>,
+}
+
+/// Plans on this thread, until it is time or the [canceller](Canceller::current) of this thread says so.
+pub(super) fn planning<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    watched(Watch::new(Canceller::current(), Instant::now() + TIME_MAX), work)
+}
+
+fn watched<T>(watch: Watch, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Also if `work` panics: the thread has other work after it.
+    struct Restore(Option<Watch>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+
+    watch.check()?;
+    let _restore = Restore(CURRENT.replace(Some(watch)));
+    let planned = work();
+    let refused = CURRENT.with_borrow_mut(|current| current.as_mut()?.refused.take());
+    match refused {
+        Some((code, message)) => Err(Error::new(code, message)),
+        None => planned,
+    }
+}
+
+/// Whether planning may go on.
+///
+/// # Errors
+/// [`ErrorCode::Cancelled`], or [`ErrorCode::InvalidSql`] after [`TIME_MAX`].
+pub(super) fn check() -> Result<(), DataFusionError> {
+    let checked = CURRENT.with_borrow(|current| current.as_ref().map_or(Ok(()), Watch::check));
+    checked.map_err(refuse)
+}
+
+/// Gives planning up for this error, whatever DataFusion makes of it.
+pub(super) fn refuse(error: Error) -> DataFusionError {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(watch) = current {
+            watch.refused = Some((error.code(), error.message().to_owned()));
+        }
+    });
+    external(error)
+}
+
+/// Whether planning on this thread was given up.
+pub(super) fn is_over() -> bool {
+    CURRENT.with_borrow(|current| current.as_ref().is_some_and(|watch| watch.refused.is_some()))
+}
+
+/// Whether a value of constants may be made now: always when the statement runs.
+pub(super) fn may_make(bytes: u64) -> bool {
+    CURRENT.with_borrow_mut(|current| {
+        let Some(watch) = current else { return true };
+        let made = watch.constants.saturating_add(bytes);
+        let may = bytes <= CONSTANT_MAX && made <= CONSTANTS_MAX;
+        if may {
+            watch.constants = made;
+        }
+        may
+    })
+}
+
+impl Watch {
+    fn new(canceller: Option<Canceller>, until: Instant) -> Self {
+        Self { until, canceller, constants: 0, refused: None }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.canceller.as_ref().is_some_and(Canceller::is_cancelled) {
+            return Err(Error::new(ErrorCode::Cancelled, "the statement was cancelled while it was planned"));
+        }
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        let message = format!(
+            "planning the statement took longer than {} s; split it, or name fewer tables and columns",
+            TIME_MAX.as_secs()
+        );
+        Err(Error::new(ErrorCode::InvalidSql, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planning_ends_when_it_is_cancelled_or_late_and_the_thread_goes_on() {
+        let canceller = Canceller::new(None);
+        let later = || Instant::now() + TIME_MAX;
+        let outcome: Result<()> = watched(Watch::new(Some(canceller.clone()), later()), || {
+            check().unwrap();
+            canceller.cancel();
+            // What a rule says is not always heard.
+            check().unwrap_err();
+            Ok(())
+        });
+        assert_eq!(outcome.unwrap_err().code(), ErrorCode::Cancelled);
+        let begun = watched(Watch::new(Some(canceller), later()), || Ok(()));
+        assert_eq!(begun.unwrap_err().code(), ErrorCode::Cancelled, "not even begun");
+        let late: Result<()> = watched(Watch::new(None, Instant::now()), || Ok(()));
+        assert_eq!(late.unwrap_err().code(), ErrorCode::InvalidSql);
+        check().unwrap();
+    }
+
+    #[test]
+    fn planning_makes_few_and_small_values() {
+        assert!(may_make(u64::MAX), "nothing is planned");
+        planning(|| {
+            assert!(!may_make(CONSTANT_MAX + 1));
+            let made = (0..).take_while(|_| may_make(CONSTANT_MAX)).count();
+            assert_eq!(made as u64, CONSTANTS_MAX / CONSTANT_MAX);
+            Ok(())
+        })
+        .unwrap();
+    }
+}
