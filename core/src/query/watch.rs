@@ -141,6 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn a_query_of_a_cancelled_call_is_not_planned() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = crate::Cache::open(dir.path().join("cache")).unwrap();
+        let prepared = cache.prepare("SELECT 1").unwrap();
+        let canceller = Canceller::new(None);
+        canceller.run(|| {
+            cache.sql("SELECT 1", &[]).unwrap().concat().unwrap();
+            canceller.cancel();
+            let outcomes = [
+                cache.sql("SELECT 1", &[]).map(drop),
+                cache.prepare("SELECT 1").map(drop),
+                prepared.execute(&[]).map(drop),
+            ];
+            for outcome in outcomes {
+                assert_eq!(outcome.unwrap_err().code(), ErrorCode::Cancelled);
+            }
+        });
+        cache.sql("SELECT 1", &[]).unwrap().concat().unwrap();
+    }
+
+    #[test]
     fn planning_makes_few_and_small_values() {
         assert!(may_make(u64::MAX), "nothing is planned");
         planning(|| {

@@ -1,5 +1,6 @@
 //! A function of DataFusion that says what it would make before it makes it.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -36,12 +37,19 @@ const SMALL: u64 = 64 << 10;
 const STEPS_MAX: u64 = 10_000_000_000;
 
 /// A function with a bound on its values.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Bounded {
     inner: UdfEq<Arc<dyn ScalarUDFImpl>>,
     bound: Bound,
     /// The memory of all queries.
     pool: Arc<dyn MemoryPool>,
+}
+
+/// As the function is without it: messages of DataFusion show it.
+impl fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.inner, f)
+    }
 }
 
 impl PartialEq for Bounded {

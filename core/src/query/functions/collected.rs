@@ -1,5 +1,6 @@
 //! Aggregates that collect values, where they give what they have at each row of a window.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -25,10 +26,17 @@ use crate::api::error::{Error, ErrorCode};
 const SMALL: usize = 4 << 10;
 
 /// An aggregate whose values count in the memory of queries, for as long as it goes through the rows of a window.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Collected {
     inner: UdfEq<Arc<dyn AggregateUDFImpl>>,
     pool: Arc<dyn MemoryPool>,
+}
+
+/// As the function is without it: messages of DataFusion show it.
+impl fmt::Debug for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.inner, f)
+    }
 }
 
 impl PartialEq for Collected {
