@@ -46,7 +46,7 @@ pub(crate) use assemble::{Node, Parts, assemble, can_assemble, has_offsets};
 #[cfg(any(feature = "sidecar", feature = "sql"))]
 pub(crate) use batch::batch_len;
 #[cfg(feature = "sidecar")]
-pub(crate) use batch::{compact_views, fixed_len, rows_within, value_len};
+pub(crate) use batch::compact_views;
 pub(crate) use catalog_limits::check_source;
 pub(crate) use expiry::is_time;
 pub(crate) use files::Files;
@@ -60,6 +60,8 @@ pub(crate) use machine::{Clock, OsMachine, Randomness};
 pub(crate) use maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]
 pub(crate) use region::Region;
+#[cfg(feature = "sidecar")]
+pub(crate) use row_lens::{fixed_len, rows_within, value_len};
 pub(crate) use segment::{Segment, SegmentHandle, ZoneMaps, check_storable};
 pub(crate) use sort::ORDER;
 pub(crate) use state::State;

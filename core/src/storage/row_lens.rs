@@ -305,4 +305,6 @@ mod tests {
         for column in arrays(&[100, 1]) {
             let batch = RecordBatch::try_from_iter([column]).unwrap();
             assert_eq!(rows_within(&batch, 1), 1, "one at least");
+        }
+    }
 }

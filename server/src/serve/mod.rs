@@ -164,7 +164,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
                     tracing::error!(%cause, "nothing can be written any more; ending, so that the next start recovers");
                 }
                 Ending::ThreadEnded(cause) => {
-                    tracing::error!(%cause, "ending, so that the next start serves again")
+                    tracing::error!(%cause, "ending, so that the next start serves again");
                 }
             }
             stop(config, server, sender, events)?;

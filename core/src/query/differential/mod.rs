@@ -21,7 +21,7 @@ const STATEMENTS: u64 = 1_000;
 /// Statements over the same rows.
 const STATEMENTS_PER_ROUND: u64 = 100;
 
-/// A setting of the run: `PILLION_STATEMENTS=200000`, `PILLION_TEST_SEED=7`.
+/// A setting of the run: `PILLION_COMPARED_STATEMENTS=200000`, `PILLION_TEST_SEED=7`.
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
@@ -41,7 +41,7 @@ struct Counts {
 #[test]
 fn generated_statements_are_answered_as_by_plain_datafusion() {
     let seed = setting("PILLION_TEST_SEED", 20_130_101);
-    let statements = setting("PILLION_STATEMENTS", STATEMENTS);
+    let statements = setting("PILLION_COMPARED_STATEMENTS", STATEMENTS);
     let mut counts = Counts::default();
     for round in 0..statements.div_ceil(STATEMENTS_PER_ROUND) {
         run(seed.wrapping_add(round), &mut counts);

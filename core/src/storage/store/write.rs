@@ -35,7 +35,6 @@ const LOG_ROWS_MAX: usize = 1 << 20;
 /// refused. In tests that is soon.
 const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
 
-
 /// The tables of a commit.
 struct Touched {
     tables: BTreeSet<u64>,
