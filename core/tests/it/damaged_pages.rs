@@ -505,7 +505,20 @@ fn a_damaged_page_is_the_matter_of_its_table_only() {
     let mut faults = Vec::new();
     let (mut tried, mut noticed, mut failed) = (0, 0, 0);
     while tried < wanted && !all.is_empty() {
-        let next = if wanted == pages { 0 } else { random.below(all.len() as u64) as usize };
+        // Every other one in a segment, of which there are few.
+        let next = match wanted == pages {
+            true => 0,
+            false => loop {
+                let next = random.below(all.len() as u64) as usize;
+                if tried % 2 == 1 || all[next].1.file.starts_with("tables") {
+                    break next;
+                }
+                let is_left = all.iter().any(|(_, damage)| damage.file.starts_with("tables"));
+                if !is_left {
+                    break next;
+                }
+            },
+        };
         let (origin, damage) = all.remove(next);
         let seed = random.next();
         tried += 1;

@@ -97,6 +97,11 @@ impl Store {
         // Before rows of other changes are read and written.
         let len: usize = changes.iter().map(Change::record_len).sum();
         if len > RECORD_BODY_MAX {
+            for change in &changes {
+                if let Change::Delete { table, keys, .. } = change {
+                    self.table(*table)?.shape.refuse_long_key(keys.longest())?;
+                }
+            }
             return Err(Error::new(
                 ErrorCode::InvalidArgument,
                 format!(
