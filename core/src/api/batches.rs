@@ -1,6 +1,7 @@
 //! Answers of many rows.
 
 use std::any::Any;
+#[cfg(any(feature = "sidecar", feature = "sql"))]
 use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
@@ -52,6 +53,7 @@ struct CancelState {
     hook: Option<CancelHook>,
 }
 
+#[cfg(any(feature = "sidecar", feature = "sql"))]
 thread_local! {
     /// What ends the work that this thread does now.
     static CURRENT: RefCell<Option<Canceller>> = const { RefCell::new(None) };
@@ -63,6 +65,7 @@ impl Canceller {
     }
 
     /// Makes `work` end soon with [`Cancelled`](ErrorCode::Cancelled) where it plans a query and this is cancelled.
+    #[cfg(feature = "sidecar")]
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         /// Also if `work` panics: the thread has other work after it.
         struct Restore(Option<Canceller>);
