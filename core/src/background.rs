@@ -114,15 +114,20 @@ fn move_rows(store: &Store, stop: &Stop) {
             }
             expired_at = Some(Instant::now());
         }
-        if is_due && let Err(error) = store.fold() {
-            if is_over(&error) {
-                return;
-            }
-            tracing::warn!(%error, "rows stay in the log; moving them will be tried again");
-            // Of one table, which more attempts do not mend: the next one is when the log is longer.
-            if error.code() != ErrorCode::DiskFull {
-                continue;
-            }
+        if !is_due {
+            continue;
+        }
+        let (error, is_of_all) = match store.fold_tables() {
+            Ok(None) => continue,
+            Ok(Some(error)) => (error, false),
+            Err(error) => (error, true),
+        };
+        if is_over(&error) {
+            return;
+        }
+        tracing::warn!(%error, "rows stay in the log; moving them will be tried again");
+        // More attempts do not mend one table: the next one is when the log is longer.
+        if is_of_all {
             if stop.wait(RETRY_INTERVAL) {
                 return;
             }

@@ -67,7 +67,9 @@ pub fn status(args: &StatusArgs) -> Result<(), Failure> {
     };
     written.map_err(|error| target.explain(&error))?;
     target.finish()?;
-    match &status.damage {
+    let of_table =
+        |table: &TableInfo| table.damage.as_ref().map(|damage| format!("table `{}`: {damage}", table.name));
+    match status.damage.clone().or_else(|| status.tables.iter().find_map(of_table)) {
         None => Ok(()),
         Some(damage) => Err(Failure::new(Exit::Report, format!("damage was found and left out: {damage}"))
             .hint("keep a copy of the directory and report it; `pillion load` brings rows back from their files")),
@@ -97,7 +99,13 @@ fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
     rows.iter().for_each(|row| layout.fit(row));
     writeln!(out)?;
     layout.write_header(out)?;
-    rows.iter().try_for_each(|row| layout.write_row(out, row))
+    rows.iter().try_for_each(|row| layout.write_row(out, row))?;
+    for table in &status.tables {
+        if let Some(damage) = &table.damage {
+            writeln!(out, "\n{} is damaged: {}", printable(&table.name), printable(damage))?;
+        }
+    }
+    Ok(())
 }
 
 /// The process that writes, as far as this one knows of it.
@@ -159,6 +167,7 @@ fn table_json(table: &TableInfo) -> Json {
         "retention": table.retention.as_ref().map(|it| json!({ "column": it.column, "age_seconds": it.age.as_secs_f64() })),
         "as_of": table.freshness.and_then(|it| moment(it.as_of)),
         "age_seconds": table.freshness.map(|it| it.age().as_secs_f64()),
+        "damage": table.damage,
         "columns": columns.collect::<Json>(),
     })
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -152,15 +152,23 @@ impl ExecutionPlan for ScanExec {
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
     }
 
+    /// What cannot be read is not known, and nobody's error: only the rows themselves must be readable.
     fn statistics_from_inputs(
         &self,
         _: &[Arc<Statistics>],
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
+        let known = self.count(args.partition());
+        Ok(Arc::new(known.unwrap_or_else(|_| Statistics::new_unknown(&self.schema()))))
+    }
+}
+
+impl ScanExec {
+    fn count(&self, partition: Option<usize>) -> Result<Statistics> {
         let mut rows = 0;
         let unknown = || Bounds { unknown: !self.tells_bounds, ..Bounds::default() };
         let mut columns: Vec<Bounds> = self.projection.iter().map(|_| unknown()).collect();
-        for part in self.batches(args.partition()) {
+        for part in self.batches(partition) {
             let Part::Segment { segment, batch } = &part.part else {
                 let live = self.table.part_live_rows(&part.part, self.version.sequence).map_err(external)?;
                 rows += live;
@@ -175,6 +183,9 @@ impl ExecutionPlan for ScanExec {
                 None => rows += part.rows.len(),
                 Some(live) => rows += live.slice(part.rows.start, part.rows.len()).count_set_bits(),
             }
+            if !self.tells_bounds {
+                continue;
+            }
             let zones = open.zones().map_err(external)?;
             for (bounds, &column) in columns.iter_mut().zip(&self.projection) {
                 let zones = &zones.columns[column];
@@ -186,11 +197,11 @@ impl ExecutionPlan for ScanExec {
                 bounds.extend(min, max, nulls == batch_rows as u64);
             }
         }
-        Ok(Arc::new(Statistics {
+        Ok(Statistics {
             num_rows: Precision::Exact(rows),
             total_byte_size: Precision::Absent,
             column_statistics: columns.into_iter().map(Bounds::finish).collect(),
-        }))
+        })
     }
 }
 
@@ -242,7 +253,8 @@ fn is_unsure(bound: &ScalarValue) -> bool {
         ScalarValue::Float16(Some(value)) => value.is_nan() || f32::from(*value) == 0.0,
         ScalarValue::Float32(Some(value)) => value.is_nan() || *value == 0.0,
         ScalarValue::Float64(Some(value)) => value.is_nan() || *value == 0.0,
-        _ => false,
+        // One month is above forty days in bounds.
+        bound => matches!(bound.data_type(), DataType::Interval(_)),
     }
 }
 

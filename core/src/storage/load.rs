@@ -102,6 +102,10 @@ impl NewSegments {
 
 impl Drop for NewSegments {
     fn drop(&mut self) {
+        // In the middle of a commit a record of the log may name them already. The next opening removes what nobody names.
+        if std::thread::panicking() {
+            return;
+        }
         let paths = self.segments.iter().map(|segment| segment.path()).chain(self.unfinished.take());
         for path in paths {
             if let Err(error) = self.files.vfs.remove(&path) {

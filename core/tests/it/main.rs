@@ -40,7 +40,7 @@ mod hostile;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 mod lifetimes;
-#[cfg(feature = "sql")]
+#[cfg(all(feature = "sql", target_os = "linux"))]
 mod long_rows;
 #[cfg(feature = "sidecar")]
 mod nonblocking;

@@ -1,5 +1,8 @@
 //! Status shows a cache as it is now, also while its owner changes it.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use pillion::TableDefinition;
 
 use crate::support::{Dir, items};
@@ -74,4 +77,35 @@ fn a_commit_of_the_owner_is_seen() {
     owner.table("items").unwrap().replace(items().slice(0, 2)).unwrap();
     assert_eq!(rows(), 2);
     assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT count(*) AS n FROM items"]), "n\n2\n");
+}
+
+#[test]
+fn a_damaged_table_is_named() {
+    let dir = Dir::with_many();
+    let owner = dir.open();
+    owner.table("items").unwrap().upsert(items().slice(0, 2)).unwrap();
+    owner.close().unwrap();
+    // To open the cache is to look up which rows of the segment were replaced.
+    let table = smallest_table(&dir);
+    for segment in std::fs::read_dir(table).unwrap() {
+        let segment = segment.unwrap().path();
+        let len = usize::try_from(segment.metadata().unwrap().len()).unwrap();
+        std::fs::File::create(segment).unwrap().write_all(&vec![0; len]).unwrap();
+    }
+    dir.run(&["status"]).fails(5, &["damage was found", "table `items`"]);
+    let json: serde_json::Value =
+        serde_json::from_str(dir.run(&["status", "--format", "json"]).text()).unwrap();
+    let damage = |number: usize| &json["tables"][number]["damage"];
+    assert_eq!((&json["tables"][0]["name"], damage(0).is_string()), (&"items".into(), true), "{json}");
+    assert!(damage(1).is_null(), "{json}");
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT count(*) > 0 AS n FROM many"]), "n\ntrue\n");
+}
+
+/// The folder of the table that has the fewest bytes.
+fn smallest_table(dir: &Dir) -> PathBuf {
+    let folders = std::fs::read_dir(dir.cache().join("tables")).unwrap();
+    let len = |folder: &Path| -> u64 {
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    folders.map(|folder| folder.unwrap().path()).min_by_key(|folder| len(folder)).unwrap()
 }

@@ -67,6 +67,11 @@ impl Hash for Bounded {
 }
 
 impl Bounded {
+    /// Whether its last argument is the text of a type.
+    fn reads_types(&self) -> bool {
+        self.bound == Bound::Type && self.inner.name().starts_with("arrow_")
+    }
+
     pub(super) fn new(inner: &Arc<dyn ScalarUDFImpl>, bound: Bound, pool: &Arc<dyn MemoryPool>) -> Self {
         Self { inner: inner.clone().into(), bound, pool: pool.clone() }
     }
@@ -195,12 +200,10 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        if self.bound == Bound::Type {
-            for text in
-                args.scalar_arguments.iter().filter_map(|value| value.and_then(|value| value.try_as_str()?))
-            {
-                check_text(text)?;
-            }
+        if self.reads_types()
+            && let Some(text) = args.scalar_arguments.last().and_then(|value| (*value)?.try_as_str()?)
+        {
+            check_text(text)?;
         }
         let field = self.inner.return_field_from_args(args)?;
         check_type(field.data_type())?;
@@ -208,14 +211,11 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if self.bound == Bound::Type {
-            for arg in &args {
-                if let Expr::Literal(value, _) = arg
-                    && let Some(Some(text)) = value.try_as_str()
-                {
-                    check_text(text)?;
-                }
-            }
+        if self.reads_types()
+            && let Some(Expr::Literal(value, _)) = args.last()
+            && let Some(Some(text)) = value.try_as_str()
+        {
+            check_text(text)?;
         }
         Ok(match self.inner.simplify(args, info)? {
             // It calls itself, and knows nothing of the bound.

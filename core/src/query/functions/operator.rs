@@ -36,6 +36,12 @@ impl ScalarUDFImpl for JoinTexts {
         &self.signature
     }
 
+    /// That of the operator, so that an expression keeps its name without an alias: DataFusion finds grouping sets only bare.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let [left, right] = pair(args)?;
+        Ok(format!("{} || {}", left.schema_name(), right.schema_name()))
+    }
+
     fn is_strict(&self) -> bool {
         true
     }

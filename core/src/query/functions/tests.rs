@@ -114,6 +114,8 @@ fn bounded_functions_give_what_they_give_without_bounds() {
         "struct(s, n)",
         "named_struct('a', s, 'b', n)['b']",
         "{'a': s, 'b': n}",
+        "struct(':( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( \
+         :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :( :(')",
         "repeat(s)",
         "replace(s, 'a')",
         "lpad(s, 'x')",
@@ -126,6 +128,7 @@ fn bounded_functions_give_what_they_give_without_bounds() {
             format!("SELECT {call} FROM t"),
             format!("SELECT {call} AS x, n FROM t WHERE n > 3 ORDER BY n, x"),
             format!("SELECT {call}, count(*) FROM t GROUP BY {call} ORDER BY 1"),
+            format!("SELECT {call} AS x, count(*) AS c FROM t GROUP BY ROLLUP ({call}) ORDER BY 1, 2"),
         ] {
             let [expected, found] = [&plain, &bounded].map(|session| answer(session, &text));
             answered += usize::from(expected.is_ok());

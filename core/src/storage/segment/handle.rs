@@ -26,11 +26,13 @@ pub(crate) struct SegmentHandle {
 }
 
 /// Why rows of a segment are not read any more, as it was found out in this process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct GivenUp {
     /// Its file was not there, or could not be read.
     is_missing: bool,
-    /// Rows of tails count as deleted that it may not have taken the place of.
+    /// It may be read at another time: the file is there.
+    may_pass: bool,
+    /// Recovery marked rows of tails as deleted though this segment may not replace them.
     hides_tails: bool,
 }
 
@@ -57,10 +59,12 @@ impl SegmentHandle {
     /// The segment once nobody knows which of its rows are live, because `error` was met when that was looked up: every
     /// read that needs it fails, in this version and in those that come. With `hides_tails` it stands for rows of tails too.
     pub(crate) fn give_up(&self, error: &Error, hides_tails: bool) -> Self {
+        let may_pass = error.code() == ErrorCode::Io && !is_not_found(error);
         let damage = self.record.damage.clone().unwrap_or_else(|| {
+            let first = if may_pass { "mend that and open the cache again, or " } else { "" };
             format!(
                 "{error}; which of the rows of this file were replaced is not known any more, so none of them is read: \
-                 replace table `{}`, or drop it",
+                 {first}replace table `{}`, or drop it",
                 self.shape.name
             )
         });
@@ -69,9 +73,10 @@ impl SegmentHandle {
             None => !self.record.directory_checksum,
         };
         let record = SegmentRecord { directory_checksum, damage: Some(damage), ..self.record.clone() };
-        let before = self.given_up.unwrap_or(GivenUp { is_missing: false, hides_tails: false });
+        let before = self.given_up.unwrap_or_default();
         let given_up = GivenUp {
             is_missing: before.is_missing || error.code() == ErrorCode::Io,
+            may_pass: before.may_pass || may_pass,
             hides_tails: before.hides_tails || hides_tails,
         };
         Self::with(record, self.shape.clone(), self.files.clone(), false, Some(given_up))
@@ -88,7 +93,12 @@ impl SegmentHandle {
         self.record.damage.is_some()
     }
 
-    /// Whether rows of tails count as deleted that it may not have taken the place of.
+    /// Whether it was given up for what may have passed when the cache is opened again. No manifest may say so.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.given_up.is_some_and(|given_up| given_up.may_pass)
+    }
+
+    /// Whether recovery marked rows of tails as deleted though this segment may not replace them.
     pub(crate) fn hides_tails(&self) -> bool {
         self.given_up.is_some_and(|given_up| given_up.hides_tails)
     }
@@ -183,4 +193,15 @@ impl Drop for SegmentHandle {
             self.files.maps.remove(segment.region());
         }
     }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            return cause.kind() == std::io::ErrorKind::NotFound;
+        }
+        source = cause.source();
+    }
+    false
 }

@@ -161,6 +161,31 @@ fn a_panic_in_the_middle_of_a_commit_ends_writing_and_loses_nothing() {
     append(&store, table, 102..103).unwrap();
 }
 
+/// Its record names the files of the rows, which must be there when it is replayed.
+#[test]
+fn a_panic_in_the_middle_of_a_commit_keeps_the_files_that_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, table) = numbers(dir.path(), Arc::new(OsVfs));
+    let planted = planted::plant(Bug::PanicMidCommit);
+    let replaced = catch_unwind(AssertUnwindSafe(|| {
+        let mut rows = std::iter::once(ids(500..900));
+        store.write(vec![Change::Replace { table, rows: &mut rows }], SystemTime::now())
+    }));
+    assert!(replaced.is_err());
+    drop(planted);
+    drop(store);
+    let store = open(dir.path(), Arc::new(OsVfs));
+    let state = store.state();
+    let table = &state.tables[&table];
+    assert_eq!((table.rows, table.damage()), (400, None));
+    let parts = table.segments.iter().flat_map(|segment| TableState::segment_parts(segment).unwrap());
+    let read = parts.map(|part| {
+        let batches = table.read_part(&part, None, state.version.sequence, &[0], &schema()).unwrap();
+        batches.iter().map(RecordBatch::num_rows).sum::<usize>()
+    });
+    assert_eq!(read.sum::<usize>(), 400);
+}
+
 #[test]
 fn a_panic_while_the_log_goes_on_in_another_file_ends_writing() {
     let panics = Arc::new(AtomicBool::new(false));

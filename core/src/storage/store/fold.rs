@@ -92,7 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// What concerns all tables.
-    pub(super) fn fold_tables(&self) -> Result<Option<Error>> {
+    pub(crate) fn fold_tables(&self) -> Result<Option<Error>> {
         self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
         // Most of it before anybody has to wait.
@@ -125,6 +125,10 @@ impl Store {
         let mut moved = Vec::new();
         let mut stuck = None;
         for (&id, table) in &frozen.tables {
+            if let Some(error) = table.unsure() {
+                stuck = stuck.or(Some(stays(table, error)?));
+                continue;
+            }
             match self.write_readable(table, 0, true, sequence) {
                 Ok(None) => {}
                 Ok(Some((segments, new))) => {
@@ -145,6 +149,8 @@ impl Store {
             }
         }
         if stuck.is_some() {
+            // The moves that were logged must be durable before files of the log are renewed behind which they stand.
+            self.sync()?;
             // A manifest has no rows of the log, so those that stay need the one that there is, and every file behind it.
             return Ok(stuck);
         }

@@ -1,4 +1,4 @@
-//! Rows of a table whose keys rows of new segments have, and which these take the place of.
+//! Finds the rows that new segments replace.
 
 use std::collections::HashMap;
 use std::sync::Arc;

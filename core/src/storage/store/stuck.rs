@@ -136,6 +136,45 @@ fn a_table_that_cannot_be_moved_leaves_the_others_alone() {
     assert!(log_files(dir.path()) <= 3, "the log is let go of");
 }
 
+/// What is wrong with a file may pass, as permissions and limits do: nothing is written down for good before that.
+#[test]
+fn a_segment_that_cannot_be_read_for_a_while_is_whole_afterwards() {
+    let dir = scratch();
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = is_broken.clone();
+    let vfs: Arc<dyn Vfs> = Arc::new(FaultyVfs::before_mapping_or_fail(move |path| {
+        let hits = broken.load(Ordering::Relaxed) && is_below(path, FIRST);
+        if hits { Err(std::io::Error::from_raw_os_error(13)) } else { Ok(()) }
+    }));
+    let store = open(dir.path(), &vfs).unwrap();
+    let (a, b) = (create(&store, "a", 0..100), create(&store, "b", 0..100));
+    assert_eq!(a.to_string(), FIRST);
+    // Which rows of the segment these replace is looked up when the log is replayed.
+    upsert(&store, a, 90..110).unwrap();
+    append(&store, b, 100..110, 10).unwrap();
+    drop(store);
+    is_broken.store(true, Ordering::Relaxed);
+    for round in 0..3 {
+        let store = open(dir.path(), &vfs).unwrap();
+        let state = store.state();
+        let damage = state.table("a").unwrap().damage().unwrap().to_owned();
+        assert!(damage.contains("open the cache again"), "{damage}");
+        append(&store, b, [200 + round], 10).unwrap();
+        assert_eq!(store.fold().unwrap_err().code(), ErrorCode::Io);
+        assert_eq!(ids(&store, "b"), (0..110).chain(200..=200 + round).collect::<Vec<_>>());
+        drop(state);
+        if round == 1 {
+            store.close(false).unwrap();
+        }
+    }
+    is_broken.store(false, Ordering::Relaxed);
+    let store = open(dir.path(), &vfs).unwrap();
+    assert_eq!(ids(&store, "a"), (0..110).collect::<Vec<_>>());
+    assert_eq!(store.state().table("a").unwrap().damage(), None);
+    store.fold().unwrap();
+    assert_eq!(ids(&store, "a"), (0..110).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_table_that_cannot_be_moved_bounds_the_log() {
     let dir = scratch();

@@ -235,7 +235,8 @@ impl Store {
     fn refuse_beyond_stuck_log(&self, touched: &Touched) -> Result<()> {
         let (state, bytes) = {
             let committer = self.writing()?;
-            let bytes = committer.needed_log_bytes();
+            // Files of segments that are not needed any more stay with the log.
+            let bytes = committer.needed_log_bytes() + committer.retired_since;
             if bytes < LOG_BYTES_MAX {
                 return Ok(());
             }
@@ -251,7 +252,9 @@ impl Store {
         match stuck {
             Some(why) => Err(Error::new(
                 ErrorCode::DiskFull,
-                format!("the log has {bytes} bytes that must stay: {why}; replace the table, or drop it"),
+                format!(
+                    "{bytes} bytes of the log and of replaced files must stay: {why}; replace the table, or drop it"
+                ),
             )),
             None => Ok(()),
         }
@@ -339,7 +342,7 @@ impl Store {
 
     /// Logs what is ready as a commit. Others can be logged behind it before it is shown.
     pub(super) fn log(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
-        // Who moves rows knows nothing of rows of segments that are deleted in bulk.
+        // A move of rows does not notice that rows of its segments are deleted in bulk, so it has to end first.
         let _still =
             ready.iter().any(Ready::replaces_in_bulk).then(|| (self.hurry(), self.maintenance.lock()));
         let replaced = self.look_up_replaced(&ready)?;

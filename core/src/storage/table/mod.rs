@@ -21,6 +21,7 @@ pub(crate) use self::shape::TableShape;
 pub(crate) use self::write::Context;
 use super::deleted::DeletedRows;
 use super::tail::TailView;
+use crate::api::error::{Error, ErrorCode};
 
 /// A table at one version. Cloning shares everything.
 #[derive(Clone, Debug)]
@@ -61,6 +62,13 @@ impl TableState {
     /// Why its rows cannot be moved out of the log, if that was tried.
     pub(crate) fn stuck(&self) -> Option<&str> {
         self.tails.iter().find_map(TailView::stuck)
+    }
+
+    /// Why nothing may be written down of it for good: a segment of it could not be read when it was needed, and may be the
+    /// next time.
+    pub(crate) fn unsure(&self) -> Option<Error> {
+        let segment = self.segments.iter().find(|segment| segment.may_pass())?;
+        Some(Error::new(ErrorCode::Io, segment.damage().unwrap_or_default()))
     }
 
     /// What is known to be damaged of it, or to keep its rows in the log.

@@ -278,7 +278,7 @@ impl TableState {
     ) -> Result<()> {
         let dropped: HashSet<u64> = dropped.iter().copied().collect();
         let is_kept = |segment: &Arc<SegmentHandle>| !dropped.contains(&segment.id());
-        // Its rows stand somewhere else, and the tails that it hides where they stood.
+        // The rows of a dropped segment stand in new ones. The tails that it hides are still there and must stay hidden.
         let hiding = |segment: &Arc<SegmentHandle>| {
             let stays = !is_kept(segment) && segment.hides_tails();
             stays.then(|| Arc::new(segment.without_rows()))

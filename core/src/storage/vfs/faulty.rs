@@ -76,10 +76,17 @@ impl FaultyVfs {
 
     /// Nothing fails, and before a segment is mapped something happens.
     pub(crate) fn before_mapping(action: impl Fn() + Send + Sync + 'static) -> Self {
-        let mapping: Meanwhile = Box::new(move |_| {
+        Self::before_mapping_or_fail(move |_| {
             action();
             Ok(())
-        });
+        })
+    }
+
+    /// Before a segment is mapped something happens, and if that fails, the segment is not mapped.
+    pub(crate) fn before_mapping_or_fail(
+        action: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let mapping: Meanwhile = Box::new(action);
         Self {
             plan: Arc::new(Plan {
                 done: AtomicUsize::new(0),

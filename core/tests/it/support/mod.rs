@@ -6,6 +6,8 @@ pub(crate) mod disk;
 pub(crate) mod files;
 #[cfg(target_os = "linux")]
 pub(crate) mod fork;
+#[cfg(all(feature = "sql", target_os = "linux"))]
+pub(crate) mod grammar;
 pub(crate) mod random;
 #[cfg(target_os = "linux")]
 pub(crate) mod report;
