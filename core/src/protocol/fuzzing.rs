@@ -283,8 +283,9 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         4 => (Call::TableById, encode(&Table { snapshot, table })),
         5 => (Call::Get, encode(&Get { snapshot, table, key: input.key() })),
         6 => {
-            let keys = (0..input.next()).map(|_| input.key()).collect();
-            (Call::GetMany, encode(&GetMany { snapshot, table, keys }))
+            let keys: Vec<_> = (0..input.next()).map(|_| input.key()).collect();
+            let partial = keys.len() % 2 == 1;
+            (Call::GetMany, encode(&GetMany { snapshot, table, keys, partial }))
         }
         7 => (Call::Snapshot, encode(&Empty {})),
         8 => (Call::Release, encode(&Pin { snapshot })),
