@@ -52,6 +52,8 @@ mod remote;
 mod source;
 mod storage;
 #[cfg(test)]
+mod test_random;
+#[cfg(test)]
 mod test_report;
 
 pub use api::batches::{BatchStream, Batches, Canceller};

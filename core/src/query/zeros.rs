@@ -15,7 +15,7 @@ use arrow::datatypes::{
 };
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::utils::normalize_float_zero_scalar;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Between, InList};
@@ -52,6 +52,15 @@ impl OptimizerRule for OneZero {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        // Nearly always there is none, and names need not be made.
+        let mut has_zeros = false;
+        plan.apply_expressions(|expr| {
+            has_zeros = expr.exists(|expr| Ok(other_zero(expr).is_some()))?;
+            Ok(if has_zeros { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if !has_zeros {
+            return Ok(Transformed::no(plan));
+        }
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);

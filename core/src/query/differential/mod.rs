@@ -4,16 +4,15 @@
 //! it claims, lookups by key, rows in the log and deleted rows. Values and casts are those at which such things break.
 
 mod oracle;
-mod random;
 mod rows;
 mod statements;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::oracle::{Answer, Oracle};
-use self::random::Random;
 use self::rows::{ID, Rows};
 use self::statements::Statement;
+use crate::test_random::Random;
 use crate::{Cache, CacheOptions, Input, TableDefinition};
 
 /// Statements of a run, unless the environment says otherwise.
@@ -61,7 +60,7 @@ fn generated_statements_are_answered_as_by_plain_datafusion() {
 
 /// Two tables and statements over them.
 fn run(seed: u64, counts: &mut Counts) {
-    let mut random = Random(seed);
+    let mut random = Random::of(seed);
     let dir = tempfile::tempdir().unwrap();
     let cache = CacheOptions::new().query_threads(1 + random.below(3)).open(dir.path()).unwrap();
     let t = fill(&mut random, &cache, "t", 400);

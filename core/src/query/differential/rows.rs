@@ -7,7 +7,7 @@ use arrow::compute::{cast, concat_batches, filter_record_batch, interleave};
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
 
-use super::random::Random;
+use crate::test_random::Random;
 
 /// Name of the column whose values are all different.
 pub(super) const ID: &str = "id";

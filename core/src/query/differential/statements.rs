@@ -5,8 +5,8 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::random::Random;
 use super::rows::{Rows, types, values};
+use crate::test_random::Random;
 
 /// A statement and what of its answer is compared.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::disk::{DataChange, DirNode, Disk, FileNode, Node, NodeId, ROOT};
-use super::random::Random;
 use crate::storage::vfs::{OsVfs, Vfs};
+use crate::test_random::Random;
 
 /// Units that a disk writes whole or not at all.
 const SECTORS: [usize; 2] = [512, 4096];

@@ -14,7 +14,6 @@ mod image;
 mod model;
 mod oracle;
 mod planted;
-mod random;
 mod recorder;
 mod search;
 mod stops;

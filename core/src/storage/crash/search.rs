@@ -12,11 +12,11 @@ use super::image::Image;
 use super::model::History;
 use super::oracle::{self, How};
 use super::planted::Planted;
-use super::random::Random;
 use super::recorder::RecordingVfs;
 use super::say;
 use super::workloads::Workload;
 use crate::storage::Sync;
+use crate::test_random::Random;
 
 /// Crashes within recoveries from crashes: so many levels in all.
 const DEPTH_MAX: usize = 3;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::driver::{Driver, Step, Stop};
-use super::random::Random;
 use crate::api::error::ErrorCode;
 use crate::storage::Sync;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach};
 use crate::storage::vfs::{OsVfs, Vfs};
+use crate::test_random::Random;
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use super::contents;
 use super::driver::{Driver, Step};
 use super::model::{Content, TableContent};
-use super::random::Random;
 use crate::api::error::Error;
 use crate::api::version::Version;
 use crate::storage::Change;
+use crate::test_random::Random;
 
 /// A commit of more rows than this writes segments.
 const LOGGED_ROWS_MAX: usize = 1 << 15;

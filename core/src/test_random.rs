@@ -1,14 +1,14 @@
-//! A seeded generator: the same seed gives the same crash.
+//! A seeded generator: the same seed gives the same crash, table or statement.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
     /// A generator whose numbers depend on all of `parts` and nothing else.
-    pub(super) fn new(parts: &[u64]) -> Self {
+    pub(crate) fn new(parts: &[u64]) -> Self {
         let mut random = Self { state: 0 };
         for part in parts {
             random.state = random.next() ^ part;
@@ -16,7 +16,13 @@ impl Random {
         random
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// A generator that begins at a seed.
+    #[cfg(feature = "sql")]
+    pub(crate) fn of(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,12 +31,18 @@ impl Random {
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
     /// True so many times in a hundred.
-    pub(super) fn percent(&mut self, percent: usize) -> bool {
+    pub(crate) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
+    }
+
+    /// One of several.
+    #[cfg(feature = "sql")]
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
     }
 }
