@@ -38,56 +38,61 @@
 //! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) and `sidecar` (serving a cache to other
 //! processes, and being served) are on by default. Without them the crate stores and finds rows and depends on none.
 
+mod answer;
 mod api;
-mod attached;
-mod background;
-mod embedded;
-mod local;
-#[cfg(feature = "sidecar")]
-mod protocol;
+mod blocking;
+mod input;
+mod open;
 #[cfg(feature = "sql")]
 mod query;
 #[cfg(feature = "sidecar")]
 mod remote;
-mod source;
+#[cfg(feature = "sidecar")]
+mod serve;
 mod storage;
 #[cfg(test)]
 mod test_random;
 #[cfg(test)]
 mod test_report;
+mod types;
+mod url;
+mod way;
+#[cfg(feature = "sidecar")]
+mod wire;
 
-pub use api::batches::{BatchStream, Batches, Canceller};
-pub use api::cache::{Cache, OwnerSeen, Status, Way};
+pub use answer::batches::{BatchStream, Batches, Canceller};
+pub use answer::row::{ColumnIndex, FromCell, Row};
+pub use api::cache::Cache;
 #[cfg(feature = "sidecar")]
 pub use api::connect::{Attach, ConnectOptions};
-pub use api::definition::TableDefinition;
-pub use api::error::{Error, ErrorCode, ErrorKind, Result};
-pub use api::key::{Key, KeyParts};
-#[cfg(feature = "sidecar")]
 pub use api::nonblocking::{
     AsyncCache, AsyncPrepared, AsyncSnapshot, AsyncSubscription, AsyncTable, AsyncTableSnapshot,
     AsyncTransaction,
 };
-pub use api::options::{CacheOptions, Durability};
 pub use api::prepared::Prepared;
-pub use api::row::{ColumnIndex, FromCell, Row};
-pub use api::rules::{Retention, WritePolicy};
 pub use api::snapshot::Snapshot;
 pub use api::subscription::Subscription;
-pub use api::table::{Table, TableInfo, TableSnapshot};
+pub use api::table::{Table, TableSnapshot};
 pub use api::transaction::Transaction;
-pub use api::value::{AnyValue, Value, ValueRef};
-pub use api::version::{Freshness, Tier, Version};
+pub use input::{Input, InputFile};
 #[cfg(feature = "sidecar")]
-pub use protocol::{Server, ServerOptions};
-pub use source::{Input, InputFile};
+pub use serve::{Server, ServerOptions};
+pub use types::error::{Error, ErrorCode, ErrorKind, Result};
+pub use types::key::{Key, KeyParts};
+pub use types::options::{CacheOptions, Durability};
+pub use types::rules::{Retention, WritePolicy};
+pub use types::value::{AnyValue, Value, ValueRef};
+pub use types::version::{Freshness, Tier, Version};
+pub use way::definition::TableDefinition;
+pub use way::status::{OwnerSeen, Status, Way};
+pub use way::table_info::TableInfo;
 
 /// Entry points for fuzzing.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
     #[cfg(feature = "sidecar")]
-    pub use crate::protocol::fuzzing::*;
+    pub use crate::serve::fuzzing::*;
     pub use crate::storage::fuzzing::*;
 }
 

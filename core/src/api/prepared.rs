@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::backend::Statement;
-use super::batches::Batches;
-use super::error::Result;
 use super::snapshot::Snapshot;
-use super::value::Value;
+use crate::answer::batches::Batches;
+use crate::types::error::Result;
+use crate::types::value::Value;
+use crate::way::Statement;
 
 /// A query that was planned once, to be run many times.
 ///

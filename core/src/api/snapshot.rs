@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::backend::Reader;
-use super::batches::Batches;
-use super::error::Result;
-use super::table::{TableInfo, TableSnapshot};
-use super::value::Value;
-use super::version::Version;
+use super::table::TableSnapshot;
+use crate::answer::batches::Batches;
+use crate::types::error::Result;
+use crate::types::value::Value;
+use crate::types::version::Version;
+use crate::way::Reader;
+use crate::way::table_info::TableInfo;
 
 /// One version of the cache, held for several reads: whatever is committed meanwhile, all of them see the same
 /// rows in all tables.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 
-use super::batches::Batches;
-use super::error::Result;
 use super::table::Table;
-use super::version::Version;
+use crate::answer::batches::Batches;
+use crate::types::error::Result;
+use crate::types::version::Version;
 
 /// The longest pause between two looks for a new commit: what it adds to the age of a change at most.
 const PAUSE_MAX: Duration = Duration::from_millis(50);

@@ -1,15 +1,15 @@
 //! Several changes in one commit.
 
+use crate::way::change::Change;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::backend::Backend;
-use super::error::Result;
-use super::key::{Key, owned};
 use super::table::Table;
-use super::value::Value;
-use super::version::Version;
-use crate::source::Input;
+use crate::input::Input;
+use crate::types::error::Result;
+use crate::types::key::{Key, owned};
+use crate::types::version::Version;
+use crate::way::Backend;
 
 /// Changes that become visible together: readers see all of them or none.
 ///
@@ -41,25 +41,6 @@ use crate::source::Input;
 pub struct Transaction {
     backend: Arc<dyn Backend>,
     changes: Vec<Change>,
-}
-
-/// One change.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// See [`Table::append`].
-    Append { table: u64, rows: Input },
-    /// See [`Table::upsert`].
-    Upsert { table: u64, rows: Input },
-    /// See [`Table::replace`].
-    Replace { table: u64, rows: Input },
-    /// See [`Table::delete_many`].
-    Delete { table: u64, keys: Vec<Vec<Value>> },
-    /// See [`Table::invalidate`].
-    Invalidate { table: u64, keys: Vec<Vec<Value>> },
-    /// See [`Table::truncate`].
-    Truncate { table: u64 },
-    /// See [`Transaction::source_position`].
-    Position { source: String, position: Vec<u8> },
 }
 
 impl Transaction {

@@ -17,7 +17,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 
 use super::error::external;
-use crate::api::error::{Error, ErrorCode};
+use crate::types::error::{Error, ErrorCode};
 
 /// How often a window holds its rows: as they come, as one batch, and its own columns beside them.
 const COPIES: usize = 3;

@@ -1,8 +1,7 @@
 //! Plans and runs queries.
 
 use std::fmt;
-use std::mem::ManuallyDrop;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -16,28 +15,30 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
+use super::contain::contain;
 use super::error::planning;
 use super::functions;
 use super::guard::guarded;
-use super::limits;
 use super::long_rows::LongRows;
+use super::parse::parse;
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
-use super::stream::{QuerySource, contain, start_threads};
+use super::stream::QuerySource;
+use super::threads::Threads;
 use super::values;
 use super::watch;
 use super::zeros::{self, OneOrderOfZeros};
-use crate::api::batches::{AnswerInfo, Batches};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::options::CacheOptions;
-use crate::api::value::Value;
-use crate::api::version::{Freshness, Tier};
-use crate::local::freshness;
+use crate::answer::batches::{AnswerInfo, Batches};
 use crate::storage::State;
+use crate::storage::freshness;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::options::CacheOptions;
+use crate::types::value::Value;
+use crate::types::version::{Freshness, Tier};
 
 /// The query engine of a cache; cloning shares it.
 #[derive(Clone)]
@@ -83,12 +84,7 @@ impl Engine {
             .with_physical_optimizer_rule(Arc::new(LongRows::new()));
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
-        let threads = Arc::new(Threads {
-            process: std::process::id(),
-            count: options.query_threads,
-            runtime: OnceLock::new(),
-            starting: Mutex::new(()),
-        });
+        let threads = Arc::new(Threads::new(options.query_threads));
         Ok(Self { inner: Arc::new(Inner { base, guarded, threads }) })
     }
 
@@ -101,7 +97,7 @@ impl Engine {
     pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
-        let (statement, stack) = limits::parse(&session, state, text)?;
+        let (statement, stack) = parse(&session, state, text)?;
         stack.run(|| {
             let planned = watch::planning(|| {
                 let (plan, size) = plan(&session, state, text, statement)?;
@@ -115,7 +111,7 @@ impl Engine {
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
-        let (statement, stack) = limits::parse(&session, state, text)?;
+        let (statement, stack) = parse(&session, state, text)?;
         stack.run(|| {
             watch::planning(|| {
                 let plan = plan(&session, state, text, statement)?;
@@ -151,7 +147,7 @@ impl Engine {
         let scans = scans(&plan)?;
         // A table that is none of ours, as those of the information schema, is of the moment at which it was planned.
         if !scans.iter().all(|table| table.is_some_and(|table| state.tables.contains_key(&table))) {
-            let (statement, _) = limits::parse(&session, state, &prepared.text)?;
+            let (statement, _) = parse(&session, state, &prepared.text)?;
             (plan, size) = self::plan(&session, state, &prepared.text, statement)?;
             *prepared.plan.write() = (plan.clone(), size);
         }
@@ -259,53 +255,6 @@ impl PreparedPlan {
     /// Number of its parameters.
     pub(crate) fn parameters(&self) -> usize {
         self.parameters
-    }
-}
-
-/// The threads that queries run on, started by the first query.
-pub(super) struct Threads {
-    /// A forked child has none of them, and finds locks that nobody will give up.
-    process: u32,
-    count: usize,
-    runtime: OnceLock<tokio::runtime::Runtime>,
-    starting: Mutex<()>,
-}
-
-impl Threads {
-    /// Fails in a forked child, before it waits for anything.
-    fn check_process(&self) -> Result<()> {
-        if self.process == std::process::id() {
-            return Ok(());
-        }
-        let message = "queries cannot be run after fork; open or connect again in the child";
-        Err(Error::new(ErrorCode::Closed, message))
-    }
-
-    /// The runtime of the threads.
-    pub(super) fn handle(&self) -> Result<&tokio::runtime::Handle> {
-        self.check_process()?;
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime.handle());
-        }
-        let _starting = self.starting.lock();
-        if self.runtime.get().is_none() {
-            let started = start_threads(self.count)?;
-            self.runtime.get_or_init(|| started);
-        }
-        self.runtime.get().map(tokio::runtime::Runtime::handle).ok_or_else(|| Error::internal("no threads"))
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
-        if self.check_process().is_err() {
-            // Its threads are the parent's, and would be waited for.
-            let _leaked = ManuallyDrop::new(runtime);
-        } else {
-            // The last handle may be dropped by async code, where waiting is not allowed.
-            runtime.shutdown_background();
-        }
     }
 }
 

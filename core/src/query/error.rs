@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
-use crate::api::error::{Error, ErrorCode};
+use crate::types::error::{Error, ErrorCode};
 
 /// An error of planning.
 pub(super) fn planning(error: DataFusionError) -> Error {

@@ -2,6 +2,7 @@
 
 mod account;
 mod catalog;
+mod contain;
 mod depth;
 #[cfg(test)]
 mod differential;
@@ -14,6 +15,7 @@ mod limits;
 mod long_rows;
 mod lookup;
 mod monotone;
+mod parse;
 mod provider;
 mod pruning;
 mod scan;
@@ -21,6 +23,7 @@ mod size;
 mod sorted;
 mod stack;
 mod stream;
+mod threads;
 mod tokens;
 mod values;
 mod watch;

@@ -22,8 +22,8 @@ use futures::stream;
 
 use super::error::external;
 use super::sorted::is_ordered;
-use crate::api::version::Version;
 use crate::storage::{ORDER, Part, TableState};
+use crate::types::version::Version;
 
 /// Rows of a part of a table, deleted ones included.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator
 
 use super::functions::check_type;
 use super::watch;
-use crate::api::error::{Error, ErrorCode};
-use crate::api::value::Value;
+use crate::types::error::{Error, ErrorCode};
+use crate::types::value::Value;
 
 /// Most operators, columns and functions of a plan, with each condition as large as it may become.
 const OPERATORS_MAX: u64 = 200_000;

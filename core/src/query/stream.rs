@@ -1,6 +1,5 @@
 //! The batches of a running query.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 #[cfg(feature = "sidecar")]
 use std::task::Poll;
@@ -12,12 +11,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::stream::{AbortHandle, Abortable, BoxStream};
 
-use super::engine::Threads;
+use super::contain::{contain, panicked};
 use super::error::running;
-use super::limits::STACK_MAX;
-use super::stack::{BASE_STACK, Stack};
-use crate::api::batches::{BatchSource, CancelHook};
-use crate::api::error::{Error, ErrorCode, Result};
+use super::stack::Stack;
+use super::threads::Threads;
+use crate::answer::batches::{BatchSource, CancelHook};
+use crate::types::error::Result;
 
 /// Batches that wait for an async consumer.
 const QUEUE_LEN: usize = 2;
@@ -131,24 +130,4 @@ impl Drop for Consumer {
             task.abort();
         }
     }
-}
-
-/// Runs a part of a query; a panic in it is the query's error and nothing else.
-pub(super) fn contain<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorCode::Internal, "the query panicked; other queries are not affected")
-}
-
-/// Threads of the cache are named after it.
-pub(super) fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(count)
-        .thread_name("pillion-query")
-        .thread_stack_size(BASE_STACK + STACK_MAX)
-        .enable_time()
-        .build()
-        .map_err(|error| Error::new(ErrorCode::Io, "cannot start threads for queries").with_source(error))
 }

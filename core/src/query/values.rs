@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::value::Value;
 use crate::storage::key::rescale;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::value::Value;
 
 /// The scalar of a parameter; of the type that the plan expects, where it expects one.
 ///

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use datafusion::error::DataFusionError;
 
 use super::error::external;
-use crate::api::batches::Canceller;
-use crate::api::error::{Error, ErrorCode, Result};
+use crate::answer::batches::Canceller;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Longest that a statement is planned. What is planned is so small that a tenth of it is much.
 const TIME_MAX: Duration = Duration::from_secs(60);

@@ -7,19 +7,19 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
-use super::connection::{Connection, Link, Repeat};
-use crate::api::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
-use crate::api::error::Result;
-use crate::api::nonblocking::threads;
-use crate::api::version::Tier;
-use crate::protocol::{self, Call, CursorReply, Next, NextReply};
+use crate::answer::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
+use crate::blocking::threads;
+use crate::remote::connection::{Connection, Link, Repeat};
+use crate::types::error::Result;
+use crate::types::version::Tier;
+use crate::wire::{self, Call, CursorReply, Next, NextReply};
 
 /// The answer whose first rows came with `reply` on a connection.
 pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
     connection.saw(reply.version);
-    let schema = protocol::decode_schema(&reply.schema)?;
+    let schema = wire::decode_schema(&reply.schema)?;
     let info =
-        AnswerInfo { version: reply.version, freshness: protocol::freshness(reply.as_of), tier: Tier::Local };
+        AnswerInfo { version: reply.version, freshness: wire::freshness(reply.as_of), tier: Tier::Local };
     let mut source = RemoteSource {
         connection,
         link,
@@ -49,13 +49,13 @@ impl RemoteSource {
     /// The batches of a portion.
     fn read(&self, portion: &NextReply) -> Result<VecDeque<RecordBatch>> {
         if !portion.layout.is_empty() {
-            let batches = protocol::rebuild(&portion.layout, &self.schema, self.link.shared())?;
+            let batches = wire::rebuild(&portion.layout, &self.schema, self.link.shared())?;
             return Ok(batches.into());
         }
         if portion.rows.is_empty() {
             return Ok(VecDeque::new());
         }
-        Ok(VecDeque::from([protocol::decode_batch(&portion.rows)?]))
+        Ok(VecDeque::from([wire::decode_batch(&portion.rows)?]))
     }
 
     fn fetch(&mut self) -> Result<()> {

@@ -1,31 +1,27 @@
 //! A connection to a sidecar that is made again when it breaks.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use parking_lot::{Condvar, Mutex};
-use pillion_ipc::{CallError, Client, ConnectError, Flags, Frame};
+use parking_lot::Mutex;
+use pillion_ipc::{CallError, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::scope::CallScope;
-use super::shared::{ArenaView, FilesView, Shared};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::version::Version;
-use crate::protocol::{
-    Call, Cancel, ErrorMessage, Hello, HelloReply, MESSAGE_LEN_MAX, Return, Seen, Share, ShareReply, decode,
-    encode, version,
-};
+use super::exchange::{cancel, receive, send, tell};
+use super::greeting::greet;
+use super::semaphore::{Permit, Semaphore};
+use super::shared::Shared;
+use crate::blocking::scope::CallScope;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::version::Version;
+use crate::wire::{Call, HelloReply, Return, Seen, decode, encode};
 
 /// How long to wait for a sidecar at least.
-const PATIENCE_MIN: Duration = Duration::from_millis(100);
-/// How long to wait before a sidecar is greeted again that went before it answered.
-const GREETING_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
 /// Uploads of one client at a time; a sidecar takes no more of a connection.
 const UPLOADS_MAX: usize = 8;
@@ -315,7 +311,11 @@ impl Connection {
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
         let scope = CallScope::current();
-        if scope.as_ref().is_some_and(|scope| !scope.enter(&link.client, pending.request())) {
+        let given_up = scope.as_ref().is_some_and(|scope| {
+            let (client, request) = (link.client.clone(), pending.request());
+            !scope.enter(move || cancel(&client, request))
+        });
+        if given_up {
             return Ok(Err(Error::new(ErrorCode::Cancelled, "the call was given up")));
         }
         let answer = send(&pending, call, body).and_then(|sent| match sent {
@@ -351,196 +351,8 @@ impl Connection {
     }
 }
 
-/// Nobody waits for the answer to a request: what it gives would never be let go of.
-pub(super) fn cancel(client: &Client, request: u64) {
-    tell(client, Call::Cancel, &Cancel { request });
-}
-
-/// Sends a call that is not answered. What the sidecar holds for a connection that breaks, it lets go of by itself.
-fn tell(client: &Client, call: Call, request: &impl Serialize) {
-    if let (Ok(body), Ok(pending)) = (encode(request), client.begin()) {
-        drop(pending.send(call as u16, Flags::QUIET, &body));
-    }
-}
-
-/// A connection that can be used, what is shared over it, and what the sidecar said of itself.
-type Greeting = (Client, Shared, HelloReply);
-
-/// Connects, agrees on a version of the protocol, and shares what can be shared. A sidecar that goes before it has answered
-/// is waited for as one that is not there yet: another one comes in its place.
-fn greet(
-    place: &Place,
-    seen: Option<Version>,
-    deadline: Instant,
-    write_timeout: Duration,
-) -> Result<Greeting> {
-    let failed =
-        |code, error: &dyn fmt::Display| Error::new(code, format!("{}: {error}", place.socket.display()));
-    loop {
-        let stream = pillion_ipc::connect(&place.socket, deadline).map_err(not_connected)?;
-        // A sidecar that does not read is as good as gone.
-        let limited = stream.set_write_timeout(Some(write_timeout.max(PATIENCE_MIN)));
-        let client = limited.and_then(|()| Client::new(stream));
-        let client = client.map_err(|error| failed(ErrorCode::Io, &error).with_source(error))?;
-        let unanswered = match greet_over(client, place, seen, deadline) {
-            Ok(greeting) => return Ok(greeting),
-            Err(Ungreeted::Refused(error)) => return Err(error),
-            Err(Ungreeted::Unanswered(error)) => error,
-        };
-        let code = match &unanswered {
-            CallError::Timeout => ErrorCode::Timeout,
-            CallError::Garbled(_) => ErrorCode::Unsupported,
-            _ if Instant::now() < deadline => {
-                std::thread::sleep(GREETING_PAUSE);
-                continue;
-            }
-            _ => ErrorCode::Unavailable,
-        };
-        return Err(failed(code, &unanswered));
-    }
-}
-
-fn not_connected(error: ConnectError) -> Error {
-    let code = match &error {
-        ConnectError::PathTooLong(_) | ConnectError::NotASocket(_) => ErrorCode::InvalidArgument,
-        ConnectError::Io(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            ErrorCode::PermissionDenied
-        }
-        _ => ErrorCode::Unavailable,
-    };
-    Error::new(code, error.to_string()).with_source(error)
-}
-
-/// Why a connection that was made is of no use.
-enum Ungreeted {
-    /// There was no answer.
-    Unanswered(CallError),
-    /// The answer was no, or none that this client can do anything with.
-    Refused(Error),
-}
-
-impl From<CallError> for Ungreeted {
-    fn from(error: CallError) -> Self {
-        Self::Unanswered(error)
-    }
-}
-
-impl From<Error> for Ungreeted {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// The first calls of a connection.
-fn greet_over(
-    client: Client,
-    place: &Place,
-    seen: Option<Version>,
-    deadline: Instant,
-) -> Result<Greeting, Ungreeted> {
-    let call = |call, body: &[u8]| -> Result<(Vec<u8>, pillion_ipc::Call), Ungreeted> {
-        let pending = client.begin()?;
-        send(&pending, call, body)??;
-        let answer = receive(&pending, deadline)??;
-        Ok((answer, pending))
-    };
-    let hello =
-        Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")), seen };
-    let mut reply: HelloReply = decode(&call(Call::Hello, &encode(&hello)?)?.0)?;
-    if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
-        let message = format!(
-            "{} answers in protocol {}, which this client does not speak",
-            reply.server, reply.protocol
-        );
-        return Err(Error::new(ErrorCode::Unsupported, message).into());
-    }
-    if let Some(dir) = &place.dir {
-        reply.dir = dir.display().to_string();
-    }
-    let files = reply.identity.and_then(|identity| FilesView::find(Path::new(&reply.dir), identity));
-    let share = Share { memory: !(place.attach && files.is_some()), files: files.is_some() };
-    let (answer, pending) = call(Call::Share, &encode(&share)?)?;
-    let ShareReply { memory } = decode(&answer)?;
-    let arena = match pending.take_descriptor() {
-        Some(descriptor) if memory > 0 => {
-            let sealed = pillion_ipc::check_sealed(descriptor).map_err(|error| {
-                Error::new(ErrorCode::Unsupported, "the sidecar's memory is not safe to map")
-                    .with_source(error)
-            })?;
-            Some(ArenaView::map(&sealed)?)
-        }
-        _ => None,
-    };
-    drop(pending);
-    Ok((client, Shared::new(arena, files), reply))
-}
-
-/// Sends a request; an error of its own if it is too long to be one.
-fn send(pending: &pillion_ipc::Call, call: Call, body: &[u8]) -> Result<Result<()>, CallError> {
-    if body.len() > pillion_ipc::FRAME_BODY_MAX {
-        let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
-        return Ok(Err(Error::new(ErrorCode::TooMany, message)));
-    }
-    pending.send(call as u16, Flags::default(), body).map(Ok)
-}
-
-/// Receives an answer, which may come in several frames.
-fn receive(pending: &pillion_ipc::Call, deadline: Instant) -> Result<Result<Vec<u8>>, CallError> {
-    let Frame { mut flags, mut body, .. } = pending.receive(Some(deadline))?;
-    while flags.contains(Flags::MORE) {
-        let next = pending.receive(Some(deadline))?;
-        if body.len() + next.body.len() > MESSAGE_LEN_MAX {
-            return Ok(Err(Error::new(
-                ErrorCode::TooMany,
-                format!("an answer of more than {MESSAGE_LEN_MAX} bytes"),
-            )));
-        }
-        flags = next.flags;
-        body.extend_from_slice(&next.body);
-    }
-    if flags.contains(Flags::ERROR) {
-        return Ok(Err(decode::<ErrorMessage>(&body).map_or_else(|error| error, ErrorMessage::into_error)));
-    }
-    Ok(Ok(body))
-}
-
 /// When a time from now has passed; a time too long to be told is a year.
 fn after(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))
-}
-
-/// Lets a number of threads in at a time.
-#[derive(Debug)]
-struct Semaphore {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-/// Room that is given free when it is dropped.
-#[derive(Debug)]
-pub(super) struct Permit<'a>(&'a Semaphore);
-
-impl Semaphore {
-    fn new(permits: usize) -> Self {
-        Self { free: Mutex::new(permits), freed: Condvar::new() }
-    }
-
-    fn acquire(&self, deadline: Instant) -> Option<Permit<'_>> {
-        let mut free = self.free.lock();
-        while *free == 0 {
-            if self.freed.wait_until(&mut free, deadline).timed_out() && *free == 0 {
-                return None;
-            }
-        }
-        *free -= 1;
-        Some(Permit(self))
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock() += 1;
-        self.0.freed.notify_one();
-    }
 }

@@ -14,10 +14,10 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use pillion_ipc::Lease;
 
-use crate::api::cells::CellColumns;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::protocol::{DirIdentity, Memory};
+use crate::answer::cells::CellColumns;
 use crate::storage::{FileId, Files, Region};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::wire::{DirIdentity, Memory};
 
 /// How often to look for mapped files that the sidecar removed: their disk space is not free before they are let go.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);

@@ -8,16 +8,16 @@ use arrow::datatypes::SchemaRef;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use super::connection::{Connection, Link, Repeat};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::transaction::Change;
-use crate::api::value::Value;
-use crate::protocol::{
+use crate::input::Input;
+use crate::remote::connection::{Connection, Link, Repeat};
+use crate::storage::{batch_len, rows_within};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::value::Value;
+use crate::way::change::Change;
+use crate::wire::{
     self, Begin, COMMIT_LEN_MAX, Call, ChangeMessage, Commit, Empty, Next, VersionMessage, WireValue, Write,
     WriteKind,
 };
-use crate::source::Input;
-use crate::storage::{batch_len, rows_within};
 
 /// Rows are sent in portions of at most this many bytes, but for a single one that has more.
 const PORTION_LEN: usize = 4 << 20;
@@ -36,8 +36,8 @@ pub(super) fn upload<T: DeserializeOwned>(
     connection.check_open()?;
     let _permit = connection.permit_upload()?;
     let input = input.open(table)?;
-    let as_of = as_of.map(protocol::nanoseconds_of);
-    let begin = Begin { kind, as_of, schema: protocol::encode_schema(&input.schema)? };
+    let as_of = as_of.map(wire::nanoseconds_of);
+    let begin = Begin { kind, as_of, schema: wire::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let upload = Upload { connection, link: &link, id: Some(id) };
     let mut sent_rows = 0_u64;
@@ -62,7 +62,7 @@ pub(super) fn upload<T: DeserializeOwned>(
 /// # Errors
 /// [`ErrorCode::InvalidArgument`] if they do not fit into a frame: then it is one row.
 fn encode_portion(portion: &RecordBatch, before: u64) -> Result<Vec<u8>> {
-    let bytes = protocol::encode_batch(portion)?;
+    let bytes = wire::encode_batch(portion)?;
     if bytes.len() <= PORTION_LEN_MAX {
         return Ok(bytes);
     }
@@ -148,7 +148,7 @@ pub(super) fn write(
         match gather(rows, &schema(table)?, room)? {
             Gathered::All(batches, len) => {
                 room -= len;
-                let encoded = batches.iter().map(|batch| protocol::encode_batch(batch).map(ByteBuf::from));
+                let encoded = batches.iter().map(|batch| wire::encode_batch(batch).map(ByteBuf::from));
                 messages.push(message(table, encoded.collect::<Result<_>>()?));
             }
             Gathered::Part(rows) if is_one => {
@@ -165,7 +165,7 @@ pub(super) fn write(
             }
         }
     }
-    let commit = Commit { as_of: protocol::nanoseconds_of(as_of), changes: messages };
+    let commit = Commit { as_of: wire::nanoseconds_of(as_of), changes: messages };
     let _permit = connection.permit_commit()?;
     connection.call(Call::Commit, &commit, Repeat::Never)
 }

@@ -7,16 +7,16 @@ use std::sync::{Arc, Once};
 
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::edit::Edit;
-use super::files::Files;
-use super::live::Indexes;
-use super::log::LogFile;
-use super::manifest::Manifest;
-use super::region::Region;
-use super::segment::{Directory, map_columns};
-use super::state::{RecordData, State};
-use super::table::Context;
-use super::vfs::OsVfs;
+use crate::storage::catalog::edit::Edit;
+use crate::storage::catalog::files::Files;
+use crate::storage::catalog::manifest::Manifest;
+use crate::storage::catalog::state::{RecordData, State};
+use crate::storage::live::Indexes;
+use crate::storage::log::LogFile;
+use crate::storage::mapped::region::Region;
+use crate::storage::segment::{Directory, map_columns};
+use crate::storage::table::Context;
+use crate::storage::vfs::OsVfs;
 
 /// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
 fn contained_panics_are_allowed() {

@@ -37,6 +37,7 @@ mod golden;
 mod history;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
+mod house;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 mod lifetimes;

@@ -1,19 +1,22 @@
 //! Caches, held versions and planned queries.
 
+#[cfg(feature = "sidecar")]
 use std::path::Path;
 
 use super::unblock;
-use crate::api::batches::BatchStream;
-use crate::api::cache::{Cache, Status, Way};
+use crate::answer::batches::{BatchStream, Batches};
+use crate::api::cache::Cache;
+#[cfg(feature = "sidecar")]
 use crate::api::connect::ConnectOptions;
-use crate::api::definition::TableDefinition;
-use crate::api::error::Result;
 use crate::api::nonblocking::{AsyncTable, AsyncTableSnapshot};
 use crate::api::prepared::Prepared;
 use crate::api::snapshot::Snapshot;
-use crate::api::table::TableInfo;
-use crate::api::value::Value;
-use crate::api::version::Version;
+use crate::types::error::Result;
+use crate::types::value::Value;
+use crate::types::version::Version;
+use crate::way::definition::TableDefinition;
+use crate::way::status::{Status, Way};
+use crate::way::table_info::TableInfo;
 
 /// A [`Cache`] for async code, reached in any way; cloning is cheap. Made by [`Cache::into_async`].
 ///
@@ -56,6 +59,7 @@ impl AsyncCache {
     ///
     /// # Errors
     /// Those of [`ConnectOptions::connect`].
+    #[cfg(feature = "sidecar")]
     pub async fn connect(options: ConnectOptions, socket: impl AsRef<Path>) -> Result<Self> {
         let socket = socket.as_ref().to_owned();
         unblock(move || options.connect(socket)).await.map(Cache::into_async)
@@ -123,7 +127,7 @@ impl AsyncCache {
     /// Those of [`Cache::sql`].
     pub async fn sql(&self, text: &str, parameters: &[Value]) -> Result<BatchStream> {
         let (cache, text, parameters) = (self.cache.clone(), text.to_owned(), parameters.to_vec());
-        unblock(move || cache.sql(&text, &parameters).map(crate::Batches::into_stream)).await
+        unblock(move || cache.sql(&text, &parameters).map(Batches::into_stream)).await
     }
 
     /// As [`Cache::prepare`].
@@ -232,7 +236,7 @@ impl AsyncSnapshot {
     /// Those of [`Snapshot::sql`].
     pub async fn sql(&self, text: &str, parameters: &[Value]) -> Result<BatchStream> {
         let (snapshot, text, parameters) = (self.snapshot.clone(), text.to_owned(), parameters.to_vec());
-        unblock(move || snapshot.sql(&text, &parameters).map(crate::Batches::into_stream)).await
+        unblock(move || snapshot.sql(&text, &parameters).map(Batches::into_stream)).await
     }
 
     /// The same version for code that may block.
@@ -259,7 +263,7 @@ impl AsyncPrepared {
     /// Those of [`Prepared::execute`].
     pub async fn execute(&self, parameters: &[Value]) -> Result<BatchStream> {
         let (prepared, parameters) = (self.prepared.clone(), parameters.to_vec());
-        unblock(move || prepared.execute(&parameters).map(crate::Batches::into_stream)).await
+        unblock(move || prepared.execute(&parameters).map(Batches::into_stream)).await
     }
 
     /// As [`Prepared::execute_at`], streamed.
@@ -269,7 +273,7 @@ impl AsyncPrepared {
     pub async fn execute_at(&self, snapshot: &AsyncSnapshot, parameters: &[Value]) -> Result<BatchStream> {
         let (prepared, parameters) = (self.prepared.clone(), parameters.to_vec());
         let snapshot = snapshot.snapshot.clone();
-        unblock(move || prepared.execute_at(&snapshot, &parameters).map(crate::Batches::into_stream)).await
+        unblock(move || prepared.execute_at(&snapshot, &parameters).map(Batches::into_stream)).await
     }
 
     /// The same query for code that may block.

@@ -7,12 +7,12 @@
 mod cache;
 mod subscription;
 mod table;
-pub(crate) mod threads;
 mod transaction;
 
-use super::batches::Canceller;
-use super::error::Result;
-use crate::remote::CallScope;
+use crate::answer::batches::Canceller;
+use crate::blocking::scope::CallScope;
+use crate::blocking::threads;
+use crate::types::error::Result;
 
 pub use cache::{AsyncCache, AsyncPrepared, AsyncSnapshot};
 pub use subscription::AsyncSubscription;

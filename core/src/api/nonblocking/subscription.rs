@@ -8,9 +8,9 @@ use futures_timer::Delay;
 use parking_lot::Mutex;
 
 use super::{AsyncTable, threads};
-use crate::api::error::Result;
 use crate::api::subscription::{Pauses, Subscription};
-use crate::api::version::Version;
+use crate::types::error::Result;
+use crate::types::version::Version;
 
 /// A [`Subscription`] for async code. Made by [`AsyncTable::subscribe`].
 #[derive(Debug)]

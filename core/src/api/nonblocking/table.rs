@@ -3,13 +3,14 @@
 use arrow::datatypes::SchemaRef;
 
 use super::unblock;
-use crate::api::batches::{BatchStream, Batches};
-use crate::api::error::Result;
-use crate::api::key::{Key, owned};
-use crate::api::row::Row;
-use crate::api::table::{Table, TableInfo, TableSnapshot};
-use crate::api::version::Version;
-use crate::source::Input;
+use crate::answer::batches::{BatchStream, Batches};
+use crate::answer::row::Row;
+use crate::api::table::{Table, TableSnapshot};
+use crate::input::Input;
+use crate::types::error::Result;
+use crate::types::key::{Key, owned};
+use crate::types::version::Version;
+use crate::way::table_info::TableInfo;
 
 /// Reads that the handles of a table and of a table's snapshot have in common.
 macro_rules! reads {

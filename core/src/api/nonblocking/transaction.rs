@@ -1,11 +1,11 @@
 //! Several changes in one commit.
 
 use super::{AsyncCache, AsyncTable, unblock};
-use crate::api::error::Result;
-use crate::api::key::Key;
 use crate::api::transaction::Transaction;
-use crate::api::version::Version;
-use crate::source::Input;
+use crate::input::Input;
+use crate::types::error::Result;
+use crate::types::key::Key;
+use crate::types::version::Version;
 
 /// A [`Transaction`] for async code.
 #[derive(Debug)]

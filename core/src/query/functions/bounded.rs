@@ -25,7 +25,7 @@ use super::super::watch;
 use super::bounds::{Bound, Cost};
 use super::held::hold;
 use super::types::{check_text, check_type};
-use crate::api::error::{Error, ErrorCode};
+use crate::types::error::{Error, ErrorCode};
 
 /// Most bytes of one value.
 const VALUE_MAX: u64 = 256 << 20;

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 
 use super::super::error::external;
 use super::types::check_type;
-use crate::api::error::{Error, ErrorCode};
+use crate::types::error::{Error, ErrorCode};
 
 /// Values of fewer bytes do not count: they are no more than other columns.
 const SMALL: usize = 4 << 10;

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use super::super::watch;
-use crate::api::error::{Error, ErrorCode};
+use crate::types::error::{Error, ErrorCode};
 
 /// Deepest nesting of types.
 pub(super) const LEVELS_MAX: usize = 64;

@@ -23,8 +23,8 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, SystemTime};
 
 use super::words::Words;
-use crate::api::version::Version;
 use crate::storage::format::{FORMAT_VERSION, HEAD_MAGIC, HEAD_WORDS};
+use crate::types::version::Version;
 
 const MAGIC: u64 = u64::from_le_bytes(HEAD_MAGIC);
 

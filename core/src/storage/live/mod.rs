@@ -4,15 +4,16 @@
 //! They hold 64-bit words, each an atomic, and are written so that an owner that is killed at any instruction leaves
 //! them readable. They are rebuilt at every open and never used for recovery: the log tells what was committed.
 
+pub(crate) mod follower;
 mod head;
-mod index;
-mod indexes;
+mod index_files;
+mod tail_index;
 mod words;
 
-pub(crate) use super::format::{FIRST_CAPACITY, HEAD_WORDS};
+pub(crate) use crate::storage::format::{FIRST_CAPACITY, HEAD_WORDS};
 pub(crate) use head::{Head, HeadReader, HeadWriter};
-pub(crate) use index::{Before, TailIndex};
-pub(crate) use indexes::Indexes;
+pub(crate) use index_files::Indexes;
+pub(crate) use tail_index::{Before, TailIndex};
 pub(crate) use words::Words;
 #[cfg(test)]
 pub(crate) use words::stopping::stopped_after;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 
-use crate::storage::region::prefetch;
+use crate::storage::mapped::region::prefetch;
 
 /// Words of a file, or of this process alone. All start as zero.
 pub(crate) struct Words {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::record::{FileHeader, FileHeaderError, Record};
-use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::format::{LOG_HEADER_LEN, RECORD_ALIGNMENT};
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 use crate::storage::vfs::Vfs;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// A mapped log file.
 #[derive(Debug)]

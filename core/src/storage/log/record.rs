@@ -1,11 +1,11 @@
 //! Bytes of a log file's header and of one record.
 
-use crate::api::version::Version;
 use crate::storage::format::{
     FORMAT_VERSION, LOG_HEADER_LEN, LOG_MAGIC, RECORD_ALIGNMENT, RECORD_BODY_MAX, RECORD_HEADER_LEN,
     RECORD_MAGIC, align_up, checksum, u32_at, u64_at,
 };
 use crate::storage::planted::{self, Bug};
+use crate::types::version::Version;
 
 /// Header of a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{FileHeader, Record};
-use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::format::{LOG_HEADER_LEN, LOG_LEN_MAX, RECORD_BODY_MAX};
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 use crate::storage::vfs::{Vfs, VfsFile};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Space is reserved in steps of this many bytes; in tests they are small, so that a few commits need several.
 const ALLOCATION_STEP: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };

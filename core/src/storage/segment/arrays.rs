@@ -9,9 +9,9 @@ use arrow::datatypes::{
 
 use super::directory::{BatchPositions, Section};
 use super::prefetch::CellPlace;
-use crate::storage::assemble::{Node, Parts, assemble};
 use crate::storage::format::SEGMENT_ALIGNMENT;
-use crate::storage::region::Region;
+use crate::storage::mapped::assemble::{Node, Parts, assemble};
+use crate::storage::mapped::region::Region;
 
 /// An array of a batch and the part of the batch's buffers that it stands in.
 #[derive(Debug)]

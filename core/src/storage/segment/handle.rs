@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 
 use super::reader::Segment;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::edit::SegmentRecord;
-use crate::storage::files::Files;
-use crate::storage::maps::FileId;
+use crate::storage::catalog::edit::SegmentRecord;
+use crate::storage::catalog::files::Files;
+use crate::storage::mapped::maps::FileId;
 use crate::storage::table::TableShape;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// A segment that belongs to a table; its file is opened at first use.
 #[derive(Debug)]

@@ -16,6 +16,7 @@
 mod arrays;
 mod directory;
 mod handle;
+pub(crate) mod key_index;
 mod pages;
 mod prefetch;
 mod reader;

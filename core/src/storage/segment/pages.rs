@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::api::error::{Error, Result};
 use crate::storage::format::{PAGE_LEN, checksum};
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
+use crate::types::error::{Error, Result};
 
 /// Pages of so many bytes are asked for at once when a segment is opened that was just written.
 const TRUSTED_LEN_MAX: usize = 64 << 20;

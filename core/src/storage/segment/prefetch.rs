@@ -7,9 +7,9 @@
 use arrow::datatypes::DataType;
 
 use super::directory::Section;
+use super::key_index::{Bucket, home_bucket};
 use super::reader::Segment;
 use crate::storage::format::{BUCKET_LEN, u32_at, u64_at};
-use crate::storage::index::{Bucket, home_bucket};
 
 /// Columns of a row that are asked for: processors keep track of about twelve reads at a time.
 const COLUMNS_MAX: usize = 8;

@@ -8,15 +8,15 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::arrays::{self, MappedColumn};
 use super::directory::{Directory, Section};
+use super::key_index::{Bucket, home_bucket};
 use super::pages::Pages;
 use super::zones::ZoneMaps;
-use crate::api::error::{Error, Result};
-use crate::storage::edit::SegmentRecord;
+use crate::storage::catalog::edit::SegmentRecord;
 use crate::storage::format::{BATCH_ROWS, BUCKET_LEN, PAGE_LEN, checksum, u64_at};
-use crate::storage::index::{Bucket, home_bucket};
 use crate::storage::key::{self, KeyBytes};
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 use crate::storage::vfs::Vfs;
+use crate::types::error::{Error, Result};
 
 /// An open segment.
 ///

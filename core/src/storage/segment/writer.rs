@@ -13,15 +13,15 @@ use arrow::ipc::{self, Block, MetadataVersion};
 use flatbuffers::FlatBufferBuilder;
 
 use super::directory::{BatchPositions, Directory, Section};
+use super::key_index;
 use super::zones::ZoneMaps;
-use crate::api::error::{Error, Result};
 use crate::storage::batch::compact_views;
-use crate::storage::bounds;
-use crate::storage::edit::SegmentRecord;
+use crate::storage::catalog::edit::SegmentRecord;
 use crate::storage::format::{PAGE_LEN, SEGMENT_ALIGNMENT, align_up, checksum};
-use crate::storage::index;
+use crate::storage::key::bounds;
 use crate::storage::key::{self, KeyBytes};
 use crate::storage::vfs::{Vfs, VfsFile};
+use crate::types::error::{Error, Result};
 
 const ARROW_MAGIC: &[u8] = b"ARROW1";
 /// Continuation marker and a length of zero.
@@ -150,7 +150,7 @@ impl SegmentWriter {
         let index = if self.key.is_empty() {
             None
         } else {
-            let bytes = index::build(&self.hashes);
+            let bytes = key_index::build(&self.hashes);
             Some(self.section(&bytes)?)
         };
         let zones = self.zones.encode().map_err(|error| Error::internal("zone maps").with_source(error))?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::rules::WritePolicy;
-use crate::storage::deleted::DeletedRecord;
 use crate::storage::load::NewSegments;
 use crate::storage::table::TableShape;
+use crate::storage::table::deleted::DeletedRecord;
 use crate::storage::tail::KeyColumn;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::rules::WritePolicy;
 
 /// Rows that come.
 pub(crate) type Incoming<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch>>;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::opening::DirectoryLock;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::files::Files;
+use crate::storage::catalog::files::Files;
+use crate::storage::catalog::manifest::{self, Manifest};
+use crate::storage::catalog::state::State;
 use crate::storage::live::Head;
 use crate::storage::log::{self, LogFile, LogWriter};
-use crate::storage::manifest::{self, Manifest};
 use crate::storage::segment::SegmentHandle;
-use crate::storage::state::State;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Manifests kept; from each of them and the log follows the same state.
 pub(super) const MANIFESTS_KEPT: usize = 2;

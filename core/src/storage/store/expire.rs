@@ -11,13 +11,13 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::Store;
 use super::change::Ready;
 use super::write::INLINE_BYTES_MAX;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::deleted::{DeletedRecord, DeletedRows};
-use crate::storage::expiry::{is_older, oldest, oldest_of};
+use crate::storage::catalog::state::State;
 use crate::storage::segment::SegmentHandle;
-use crate::storage::state::State;
+use crate::storage::table::deleted::{DeletedRecord, DeletedRows};
+use crate::storage::table::expiry::{is_older, oldest, oldest_of};
 use crate::storage::table::{Part, TableState};
 use crate::storage::tail::KeyColumn;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Rows that are looked at, and removed, in one commit: others can write to the table before the next.
 const ROWS_AT_A_TIME: usize = 4096;

@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::Store;
 use super::committer::Committer;
 use super::merge::segments_to_rewrite;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::deleted::{DeletedRecord, DeletedRows};
-use crate::storage::edit::Edit;
+use crate::storage::catalog::edit::Edit;
+use crate::storage::catalog::manifest::Manifest;
+use crate::storage::catalog::state::State;
 use crate::storage::load::{Duplicates, Load, NewSegments};
 use crate::storage::log::{Record, RecordKind};
-use crate::storage::manifest::Manifest;
 use crate::storage::segment::SegmentHandle;
-use crate::storage::state::State;
+use crate::storage::table::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::table::{Part, TableState};
 use crate::storage::tail::KeyColumn;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Rows are moved out of the log when it has this many bytes ...
 const FOLD_LOG_BYTES: u64 = 32 << 20;

@@ -6,6 +6,7 @@ mod expire;
 mod fold;
 mod merge;
 mod opening;
+pub(crate) mod pace;
 mod plan;
 mod replaced;
 mod show;
@@ -31,19 +32,19 @@ use self::opening::{
 };
 use self::table_locks::TableLocks;
 use self::writing::Writing;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::version::Version;
-use crate::storage::edit::CatalogRecord;
-use crate::storage::files::Files;
+use crate::storage::catalog::edit::CatalogRecord;
+use crate::storage::catalog::files::Files;
+use crate::storage::catalog::manifest::{self, Manifest};
+use crate::storage::catalog::recovery::{self, Recovered};
+use crate::storage::catalog::state::State;
 use crate::storage::live::{HEAD_WORDS, HeadWriter, Indexes};
 use crate::storage::load::{Duplicates, Load};
 use crate::storage::log::{Record, RecordKind};
-use crate::storage::manifest::{self, Manifest};
-use crate::storage::pace::{Hurry, Pace};
-use crate::storage::recovery::{self, Recovered};
-use crate::storage::state::State;
+use crate::storage::store::pace::{Hurry, Pace};
 use crate::storage::table::{TableShape, TableState};
 use crate::storage::vfs::boot;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::version::Version;
 
 /// A cache that is closed leaves up to so many rows and deletions in the log: the next owner has read them in no time.
 const LOGGED_ROWS_MAX: usize = 1 << 14;
@@ -391,15 +392,5 @@ fn dropped() -> Error {
     Error::new(ErrorCode::TableNotFound, "the table was dropped")
 }
 
-#[cfg(test)]
-mod ends;
-#[cfg(test)]
-mod long_keys;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod replay;
-#[cfg(test)]
-mod stuck;
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::committer::remove;
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::edit::Edit;
-use crate::storage::files::Files;
+use crate::storage::catalog::edit::Edit;
+use crate::storage::catalog::files::Files;
+use crate::storage::catalog::manifest::{self, Manifest};
+use crate::storage::catalog::recovery::LogTail;
+use crate::storage::catalog::state::State;
 use crate::storage::load::remove_scratch;
 use crate::storage::log::{self, LogFile, LogWriter, Record, RecordKind};
-use crate::storage::manifest::{self, Manifest};
-use crate::storage::recovery::LogTail;
-use crate::storage::state::State;
 use crate::storage::vfs::LockOutcome;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// What may stand in a directory whose first manifest was never finished.
 const OWN_NAMES: [&str; 2] = ["LOCK", "manifest.tmp"];

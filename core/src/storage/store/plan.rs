@@ -11,15 +11,15 @@ use super::change::{Ready, Rows};
 use super::committer::Committer;
 use super::dropped;
 use super::replaced::{Replaced, Rewritten, visit_keys};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::deleted::{DeletedRecord, DeletedRows};
-use crate::storage::edit::Edit;
+use crate::storage::catalog::edit::Edit;
+use crate::storage::catalog::state::State;
 use crate::storage::live::TailIndex;
 use crate::storage::load::NewSegments;
 use crate::storage::segment::SegmentHandle;
-use crate::storage::state::State;
+use crate::storage::table::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::table::{Context, TableState, Under};
 use crate::storage::tail::{KeyColumn, RowsRecord, encode_rows, map_rows};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// What a commit does.
 pub(super) struct Plan<'a> {

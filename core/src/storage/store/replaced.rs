@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::Store;
 use super::change::{Ready, Rows};
 use super::fold::Unmoved;
-use crate::api::error::Result;
-use crate::storage::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::format::RECORD_BODY_MAX;
 use crate::storage::live::TailIndex;
 use crate::storage::load::NewSegments;
 use crate::storage::segment::SegmentHandle;
+use crate::storage::table::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::table::{TableState, Under};
 use crate::storage::tail::KeyColumn;
+use crate::types::error::Result;
 
 /// Keys of new segments that are looked up together, and their bytes.
 const KEYS_AT_A_TIME: usize = 1024;

@@ -10,10 +10,10 @@ use parking_lot::MutexGuard;
 use super::committer::{Committer, Logged};
 use super::writing::Writing;
 use super::{Store, Sync};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::version::Version;
+use crate::storage::catalog::state::State;
 use crate::storage::live::Head;
-use crate::storage::state::State;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::version::Version;
 
 impl Store {
     /// The newest state that readers may see.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::storage::state::State;
+use crate::storage::catalog::state::State;
 
 /// One lock for each table that was written to, as long as there is the table.
 #[derive(Debug, Default)]

@@ -13,15 +13,15 @@ use super::merge::is_full;
 use super::plan::Plan;
 use super::replaced::Replaced;
 use super::{Store, dropped};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::version::Version;
 use crate::storage::batch::batch_len;
+use crate::storage::catalog::state::State;
 use crate::storage::format::RECORD_BODY_MAX;
 use crate::storage::load::{Duplicates, NewSegments};
 use crate::storage::log::{Record, RecordKind};
 use crate::storage::planted::{self, Bug};
-use crate::storage::state::State;
 use crate::storage::table::{Context, TableShape};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::version::Version;
 
 /// Rows of a commit beyond this many bytes are written as segments.
 pub(super) const INLINE_BYTES_MAX: usize = 2 << 20;

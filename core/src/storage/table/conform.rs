@@ -5,9 +5,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::util::display::array_value_to_string;
 
 use super::TableShape;
-use crate::api::error::{Error, ErrorCode, Result, suggestion};
-use crate::api::row::value_at;
 use crate::storage::key::KEY_LEN_MAX;
+use crate::types::cell::value_at;
+use crate::types::error::{Error, ErrorCode, Result, suggestion};
 
 impl TableShape {
     /// The batch with the table's columns in their order. `seen` counts the rows so far.

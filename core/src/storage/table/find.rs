@@ -7,10 +7,10 @@ use arrow::datatypes::SchemaRef;
 
 use super::TableState;
 use super::prefetch::{PREFETCHED_KEYS, Prefetch};
-use crate::api::error::{Error, Result};
 use crate::storage::key;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::tail::{KeyColumn, TailBatch};
+use crate::types::error::{Error, Result};
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug)]

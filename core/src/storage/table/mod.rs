@@ -1,7 +1,11 @@
 //! A table at one version: which segments, deletions and tails make it up, and how its rows are found and read.
 
 mod conform;
+pub(crate) mod deleted;
+pub(crate) mod expiry;
 mod find;
+mod freshness;
+pub(crate) mod history;
 mod pieces;
 mod prefetch;
 mod scan;
@@ -13,15 +17,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use self::find::{Found, Under};
+pub(crate) use self::freshness::freshness;
 pub(crate) use self::pieces::Pieces;
 pub(crate) use self::prefetch::{PREFETCHED_KEYS, Prefetch};
 pub(crate) use self::scan::Part;
 pub(crate) use self::segments::Segments;
 pub(crate) use self::shape::TableShape;
 pub(crate) use self::write::Context;
-use super::deleted::DeletedRows;
-use super::tail::TailView;
-use crate::api::error::{Error, ErrorCode};
+use crate::storage::table::deleted::DeletedRows;
+use crate::storage::tail::TailView;
+use crate::types::error::{Error, ErrorCode};
 
 /// A table at one version. Cloning shares everything.
 #[derive(Clone, Debug)]
@@ -36,7 +41,7 @@ pub(crate) struct TableState {
     pub(crate) tails: Vec<TailView>,
     /// Its rows.
     pub(crate) rows: u64,
-    /// See [`Edit::SetFreshness`](super::edit::Edit::SetFreshness).
+    /// See [`Edit::SetFreshness`](crate::storage::catalog::edit::Edit::SetFreshness).
     pub(crate) as_of: Option<i64>,
 }
 

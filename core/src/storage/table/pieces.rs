@@ -6,7 +6,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 
-use crate::api::error::{Error, Result};
+use crate::types::error::{Error, Result};
 
 /// Up to so many stretches of live rows are handed out as slices of their batch.
 const SLICES_MAX: usize = 16;

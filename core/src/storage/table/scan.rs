@@ -10,10 +10,10 @@ use arrow::datatypes::SchemaRef;
 
 use super::TableState;
 use super::pieces::Pieces;
-use crate::api::error::{Error, Result};
 use crate::storage::format::BATCH_ROWS;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::tail::{JOINED_BATCHES, TailView};
+use crate::types::error::{Error, Result};
 
 /// Batches of a tail with fewer rows than this are handed out together, as one copy.
 const SMALL_BATCH_ROWS: usize = 4096;

@@ -58,8 +58,8 @@ mod tests {
     use arrow::datatypes::Schema;
 
     use super::*;
-    use crate::storage::edit::SegmentRecord;
-    use crate::storage::files::Files;
+    use crate::storage::catalog::edit::SegmentRecord;
+    use crate::storage::catalog::files::Files;
     use crate::storage::table::TableShape;
     use crate::storage::vfs::OsVfs;
 

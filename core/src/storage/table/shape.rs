@@ -8,10 +8,10 @@ use arrow::ipc::MetadataVersion;
 use arrow::ipc::convert::try_schema_from_ipc_buffer;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::api::rules::{Retention, WritePolicy};
-use crate::storage::edit::TableRecord;
+use crate::storage::catalog::edit::TableRecord;
 use crate::storage::format::SEGMENT_ALIGNMENT;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::rules::{Retention, WritePolicy};
 
 /// What of a table never changes.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use super::deleted::{DeletedRecord, DeletedRows};
 use super::{Segments, TableState, Under};
-use crate::api::error::{Error, ErrorCode, Result};
-use crate::storage::deleted::{DeletedRecord, DeletedRows};
-use crate::storage::files::Files;
+use crate::storage::catalog::files::Files;
 use crate::storage::live::{Before, FIRST_CAPACITY, Indexes};
 use crate::storage::segment::SegmentHandle;
 use crate::storage::tail::{KeyColumn, TailView};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// What a commit is applied with.
 #[derive(Clone, Copy, Debug)]

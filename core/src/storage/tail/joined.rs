@@ -7,7 +7,7 @@ use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 
 use super::TailView;
-use crate::api::error::{Error, Result};
+use crate::types::error::{Error, Result};
 
 /// So many batches, from a multiple of it on, are joined once for all readers, if they are small.
 pub(crate) const JOINED_BATCHES: usize = 512;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use crate::api::error::{Error, ErrorCode, Result};
 use crate::storage::key::{self, KeyBytes};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// The encoded keys of rows, one after another, and their hashes.
 #[derive(Clone, Debug, Default)]

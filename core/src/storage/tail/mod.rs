@@ -19,9 +19,9 @@ use self::append_list::AppendList;
 pub(crate) use self::joined::JOINED_BATCHES;
 pub(crate) use self::keys::KeyColumn;
 pub(crate) use self::rows::{RowsRecord, encode_rows, map_rows};
-use super::key::{self, KeyBytes};
-use super::live::{Before, TailIndex};
-use crate::api::error::{Error, Result};
+use crate::storage::key::{self, KeyBytes};
+use crate::storage::live::{Before, TailIndex};
+use crate::types::error::{Error, Result};
 
 /// Rows of one commit, as they stand in the log.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::api::error::{Error, Result};
 use crate::storage::batch::compact_views;
 use crate::storage::format::{SEGMENT_ALIGNMENT, align_up};
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 use crate::storage::segment::{BatchPositions, map_columns, positions};
+use crate::types::error::{Error, Result};
 
 /// Where the buffers of some rows stand in the data of a record.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{LockOutcome, OsVfs, Vfs, VfsFile};
 use crate::storage::live::Words;
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 
 /// Fails the operation of a number, or that and some of those after it.
 #[derive(Clone, Debug)]

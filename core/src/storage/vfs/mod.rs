@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod machine;
 mod os;
 
 use std::fmt;
@@ -12,8 +13,8 @@ use std::path::Path;
 
 pub(crate) use os::{OsVfs, boot};
 
-use super::live::Words;
-use super::region::Region;
+use crate::storage::live::Words;
+use crate::storage::mapped::region::Region;
 
 /// The files below a cache directory.
 ///

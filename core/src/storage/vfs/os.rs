@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 use super::{LockOutcome, Vfs, VfsFile};
 use crate::storage::format::{LOG_LEN_MAX, checksum};
 use crate::storage::live::Words;
-use crate::storage::region::Region;
+use crate::storage::mapped::region::Region;
 
 /// A number of the boot that this machine runs since: shared memory of an earlier one is worth nothing. Containers of one
 /// machine see the same.

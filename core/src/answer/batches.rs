@@ -1,0 +1,323 @@
+//! Answers of many rows.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+#[cfg(feature = "sidecar")]
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::Stream;
+use futures::stream::BoxStream;
+
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::version::{Freshness, Tier, Version};
+
+/// What makes the batches of an answer.
+pub(crate) trait BatchSource: Send {
+    /// The next batch; does its work on the calling thread and blocks until it is there.
+    fn next_batch(&mut self) -> Option<Result<RecordBatch>>;
+
+    /// As [`next_batch`](Self::next_batch), but waits for others no longer than this. What is not ready then is not lost.
+    #[cfg(feature = "sidecar")]
+    fn next_batch_until(&mut self, _deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+        Poll::Ready(self.next_batch())
+    }
+
+    /// Ends the work from another thread, where there is work to end; there are then no more batches.
+    fn cancel_hook(&self) -> Option<CancelHook> {
+        None
+    }
+
+    /// The same batches for a task of any async runtime.
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>>;
+}
+
+/// Ends work; called once at most.
+pub(crate) type CancelHook = Box<dyn Fn() + Send + Sync>;
+
+/// Ends an answer from another thread. Made by [`Batches::canceller`]; cloning is cheap.
+#[derive(Clone)]
+pub struct Canceller {
+    shared: Arc<CancelState>,
+}
+
+struct CancelState {
+    cancelled: AtomicBool,
+    hook: Option<CancelHook>,
+}
+
+thread_local! {
+    /// What ends the work that this thread does now.
+    static CURRENT: RefCell<Option<Canceller>> = const { RefCell::new(None) };
+}
+
+impl Canceller {
+    pub(crate) fn new(hook: Option<CancelHook>) -> Self {
+        Self { shared: Arc::new(CancelState { cancelled: AtomicBool::new(false), hook }) }
+    }
+
+    /// Makes `work` end soon with [`Cancelled`](ErrorCode::Cancelled) where it plans a query and this is cancelled.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Also if `work` panics: the thread has other work after it.
+        struct Restore(Option<Canceller>);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+
+        let _restore = Restore(CURRENT.replace(Some(self.clone())));
+        work()
+    }
+
+    /// What ends the work that this thread does now.
+    #[cfg(feature = "sql")]
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Stops the work and returns at once. The next batch is an error, [`Cancelled`](ErrorCode::Cancelled), unless the
+    /// answer is complete.
+    pub fn cancel(&self) {
+        if !self.shared.cancelled.swap(true, Ordering::AcqRel)
+            && let Some(hook) = &self.shared.hook
+        {
+            hook();
+        }
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    /// What comes next where `next` would have come.
+    fn apply<T>(&self, next: Option<Result<T>>) -> Option<Result<T>> {
+        // Work that was ended looks like its end, and may fail in its own words.
+        match next {
+            Some(Ok(_)) => next,
+            _ if self.is_cancelled() => {
+                Some(Err(Error::new(ErrorCode::Cancelled, "the answer was cancelled before it was complete")))
+            }
+            _ => next,
+        }
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of an answer beside its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerInfo {
+    pub(crate) version: Version,
+    pub(crate) freshness: Option<Freshness>,
+    pub(crate) tier: Tier,
+}
+
+/// The batches of a scan or a query, one after another.
+///
+/// As an iterator it blocks and works on the calling thread; [`into_stream`](Self::into_stream) gives the same
+/// batches to async code. Nothing is read ahead of what is asked for beyond a few batches, and dropping it stops
+/// the query. All batches are of one version of the cache. Batches that are rows of the cache unchanged are
+/// views of its mapped files, which they keep alive.
+///
+/// An error ends the answer: what came before it is not the whole.
+pub struct Batches {
+    schema: SchemaRef,
+    info: AnswerInfo,
+    canceller: Canceller,
+    source: Option<Box<dyn BatchSource>>,
+    /// What must stay as long as the answer, also when its last batch was given: files that it names to others.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Batches {
+    pub(crate) fn new(schema: SchemaRef, info: AnswerInfo, source: Box<dyn BatchSource>) -> Self {
+        let canceller = Canceller::new(source.cancel_hook());
+        Self { schema, info, canceller, source: Some(source), _held: None }
+    }
+
+    /// Keeps something until the answer is dropped.
+    pub(crate) fn holding(self, held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _held: Some(held), ..self }
+    }
+
+    /// Columns of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The version of the cache that was read.
+    pub fn version(&self) -> Version {
+        self.info.version
+    }
+
+    /// How fresh the oldest of the tables read is; `None` if it read none that was ever loaded.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.info.freshness
+    }
+
+    /// Which tier answered.
+    pub fn tier(&self) -> Tier {
+        self.info.tier
+    }
+
+    /// What ends the answer from another thread, also while this one waits for a batch.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// All batches at once; blocks.
+    ///
+    /// # Errors
+    /// The first error of the answer.
+    pub fn collect_all(self) -> Result<Vec<RecordBatch>> {
+        self.collect()
+    }
+
+    /// All rows as one batch; blocks.
+    ///
+    /// # Errors
+    /// The first error of the answer; [`Execution`](crate::ErrorCode::Execution) if the rows do not fit into one
+    /// batch (more than 2 GiB of text in a column).
+    pub fn concat(self) -> Result<RecordBatch> {
+        let schema = self.schema.clone();
+        let batches: Vec<RecordBatch> = self.collect::<Result<_>>()?;
+        arrow::compute::concat_batches(&schema, &batches).map_err(|error| {
+            Error::new(ErrorCode::Execution, "the rows do not fit into one batch").with_source(error)
+        })
+    }
+
+    /// The next batch, if it comes until then.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn next_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        let is_cancelled = self.canceller.is_cancelled();
+        let next = if is_cancelled { None } else { ready!(source.next_batch_until(deadline)) };
+        Poll::Ready(self.came(next))
+    }
+
+    /// What is given where `next` came: an error is the end.
+    fn came(&mut self, next: Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
+        let next = self.canceller.apply(next);
+        if !matches!(next, Some(Ok(_))) {
+            self.source = None;
+        }
+        next
+    }
+
+    /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the cache;
+    /// a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
+    pub fn into_stream(mut self) -> BatchStream {
+        let stream = self.source.take().map(BatchSource::into_stream);
+        BatchStream {
+            schema: self.schema.clone(),
+            info: self.info,
+            canceller: self.canceller.clone(),
+            stream,
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let source = self.source.as_mut()?;
+        let next = if self.canceller.is_cancelled() { None } else { source.next_batch() };
+        self.came(next)
+    }
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches")
+            .field("schema", &self.schema)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The batches of a scan or a query as an async stream.
+pub struct BatchStream {
+    schema: SchemaRef,
+    info: AnswerInfo,
+    canceller: Canceller,
+    /// `None` once it has ended.
+    stream: Option<BoxStream<'static, Result<RecordBatch>>>,
+}
+
+impl BatchStream {
+    /// Columns of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The version of the cache that was read.
+    pub fn version(&self) -> Version {
+        self.info.version
+    }
+
+    /// How fresh the oldest of the tables read is; `None` if it read none that was ever loaded.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.info.freshness
+    }
+
+    /// Which tier answered.
+    pub fn tier(&self) -> Tier {
+        self.info.tier
+    }
+
+    /// What ends the answer from another task.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+}
+
+impl Stream for BatchStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let is_cancelled = self.canceller.is_cancelled();
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let next = if is_cancelled { None } else { ready!(stream.as_mut().poll_next(context)) };
+        let next = self.canceller.apply(next);
+        if !matches!(next, Some(Ok(_))) {
+            self.stream = None;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl fmt::Debug for BatchStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchStream")
+            .field("schema", &self.schema)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Batches that an iterator makes on the thread that asks.
+pub(crate) struct IteratorSource<I>(pub(crate) I);
+
+impl<I: Iterator<Item = Result<RecordBatch>> + Send + 'static> BatchSource for IteratorSource<I> {
+    fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
+        self.0.next()
+    }
+
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        Box::pin(futures::stream::iter(self.0))
+    }
+}

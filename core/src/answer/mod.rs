@@ -1,0 +1,6 @@
+//! What a read gives: rows and batches.
+
+pub(crate) mod batches;
+#[cfg(feature = "sidecar")]
+pub(crate) mod cells;
+pub(crate) mod row;

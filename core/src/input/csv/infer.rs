@@ -1,0 +1,192 @@
+//! The types of columns that only their texts tell of.
+//!
+//! A type is inferred only if it holds every text of its column as what it is; anything else is a column of text. What is
+//! lost is how a number was written (`1.50`), and digits of decimals beyond those of a float.
+
+use std::path::Path;
+
+use arrow::array::types::{Date32Type, Float64Type, Int64Type};
+use arrow::compute::kernels::cast_utils::Parser;
+use arrow::datatypes::{DataType, Field as ColumnField, Schema, SchemaRef, TimeUnit};
+
+use super::records::{Column, Field, RecordReader, Records};
+use super::values::{self, TimeParts};
+use crate::types::error::Result;
+
+/// Records that are looked at together.
+const BATCH_ROWS: usize = 16 << 10;
+/// Whole numbers up to here are floats too.
+const FLOAT_INTEGER_MAX: u64 = 1 << 53;
+/// The time zone of a column of moments, in whichever zones they were written.
+const MOMENTS_ZONE: &str = "UTC";
+/// Days before and after 1970 that nanoseconds reach.
+const NANOSECOND_DAYS: u32 = 106_750;
+/// Bytes of a date as `2020-01-31`.
+const DATE_LEN: usize = 10;
+
+/// The columns of a file, from all of its records.
+///
+/// # Errors
+/// [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
+pub(super) fn infer(path: &Path) -> Result<SchemaRef> {
+    let mut reader = RecordReader::open(path)?;
+    let names = reader.header()?;
+    let shown: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut seen = vec![Seen::default(); names.len()];
+    let mut records = Records::new(names.len());
+    while reader.read(&mut records, BATCH_ROWS)? {
+        let texts = records.texts(path, &shown)?;
+        for (index, seen) in seen.iter_mut().enumerate() {
+            seen.look_at(texts.column(index));
+        }
+    }
+    let fields = names.iter().zip(&seen).map(|(name, seen)| ColumnField::new(name, seen.data_type(), true));
+    Ok(Schema::new(fields.collect::<Vec<_>>()).into())
+}
+
+/// What the texts of a column were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    text: bool,
+    boolean: bool,
+    integer: bool,
+    /// A whole number that a float does not hold.
+    long_integer: bool,
+    float: bool,
+    date: bool,
+    /// A date and time without a time zone, and with one.
+    local: bool,
+    moment: bool,
+    /// Of the dates and times.
+    fraction_digits: usize,
+    /// A date or time that nanoseconds do not reach.
+    far: bool,
+}
+
+impl Seen {
+    fn look_at(&mut self, column: Column<'_>) {
+        for field in column.fields() {
+            if self.text {
+                return;
+            }
+            match field {
+                Field::Text(text) if !text.is_empty() => self.look_at_text(text),
+                // An empty text is one only among texts.
+                Field::Text(_) | Field::Null => {}
+            }
+        }
+    }
+
+    fn look_at_text(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let is_known = match bytes.first() {
+            _ if begins_as_date(bytes) => self.look_at_date(text),
+            Some(b'0'..=b'9' | b'-' | b'.') => self.look_at_number(text),
+            _ => match text {
+                "NaN" | "nan" | "inf" => {
+                    self.float = true;
+                    true
+                }
+                _ => {
+                    let is_boolean = values::boolean(text).is_ok();
+                    self.boolean |= is_boolean;
+                    is_boolean
+                }
+            },
+        };
+        self.text |= !is_known;
+    }
+
+    fn look_at_number(&mut self, text: &str) -> bool {
+        let number = text.strip_prefix('-').unwrap_or(text);
+        let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = number.split_at(digits(number));
+        // As text, `007` is not 7.
+        if whole.len() > 1 && whole.starts_with('0') {
+            return false;
+        }
+        if rest.is_empty() {
+            return self.look_at_integer(text);
+        }
+        if text == "-inf" {
+            self.float = true;
+            return true;
+        }
+        let behind = rest.strip_prefix('.').unwrap_or(rest);
+        let (fraction, exponent) = match behind.len() == rest.len() {
+            true => ("", rest),
+            false => behind.split_at(digits(behind)),
+        };
+        let power = match exponent.strip_prefix(['e', 'E']) {
+            Some(power) => power.strip_prefix(['+', '-']).unwrap_or(power),
+            None if exponent.is_empty() => "0",
+            None => return false,
+        };
+        let is_number = whole.len() + fraction.len() > 0 && !power.is_empty() && digits(power) == power.len();
+        let is_held = is_number && values::float::<Float64Type>(text).is_ok();
+        self.float |= is_held;
+        is_held
+    }
+
+    fn look_at_integer(&mut self, text: &str) -> bool {
+        match Int64Type::parse(text) {
+            // The only one whose sign a whole number does not keep.
+            Some(0) if text.len() > 1 => self.float = true,
+            Some(number) if number.unsigned_abs() > FLOAT_INTEGER_MAX => self.long_integer = true,
+            Some(_) => self.integer = true,
+            None => return false,
+        }
+        true
+    }
+
+    fn look_at_date(&mut self, text: &str) -> bool {
+        if text.len() == DATE_LEN {
+            let Some(days) = Date32Type::parse(text) else { return false };
+            self.date = true;
+            self.far |= days.unsigned_abs() > NANOSECOND_DAYS;
+            return true;
+        }
+        let TimeParts { fraction, zone, .. } = TimeParts::of(text);
+        let read_in = if zone.is_empty() { None } else { values::UTC.as_ref() };
+        let is_held = |unit| values::timestamp(unit, read_in, text).is_ok();
+        // As text, `2020-01-31 100000` is as likely another thing.
+        let is_known = text.as_bytes().get(13) == Some(&b':');
+        let is_near = is_known && is_held(TimeUnit::Nanosecond);
+        let is_far = !is_near && is_known && is_held(TimeUnit::Microsecond);
+        if !is_near && !is_far {
+            return false;
+        }
+        self.far |= is_far;
+        self.moment |= !zone.is_empty();
+        self.local |= zone.is_empty();
+        self.fraction_digits = self.fraction_digits.max(fraction.len());
+        true
+    }
+
+    fn data_type(&self) -> DataType {
+        let is_number = self.integer || self.long_integer || self.float;
+        let is_time = self.date || self.local || self.moment;
+        let unit = match self.fraction_digits {
+            0 => TimeUnit::Second,
+            1..=3 => TimeUnit::Millisecond,
+            4..=6 => TimeUnit::Microsecond,
+            _ => TimeUnit::Nanosecond,
+        };
+        match (self.boolean, is_number, is_time) {
+            _ if self.text => DataType::Utf8,
+            (true, false, false) => DataType::Boolean,
+            (false, true, false) if !self.float => DataType::Int64,
+            (false, true, false) if !self.long_integer => DataType::Float64,
+            (false, false, true) if !self.local && !self.moment => DataType::Date32,
+            // A time that is a moment and one that is a moment only somewhere are not of one type.
+            (false, false, true) if self.moment && (self.local || self.date) => DataType::Utf8,
+            (false, false, true) if self.far && unit == TimeUnit::Nanosecond => DataType::Utf8,
+            (false, false, true) => DataType::Timestamp(unit, self.moment.then(|| MOMENTS_ZONE.into())),
+            _ => DataType::Utf8,
+        }
+    }
+}
+
+fn begins_as_date(bytes: &[u8]) -> bool {
+    matches!(bytes.first_chunk::<5>(), Some([year @ .., b'-']) if year.iter().all(u8::is_ascii_digit))
+}

@@ -1,0 +1,49 @@
+//! Commits whose rows fit into one message.
+
+use std::time::SystemTime;
+
+use serde_bytes::ByteBuf;
+
+use crate::input::Input;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::way::Backend;
+use crate::way::change::Change;
+use crate::wire::encoding::values;
+use crate::wire::message::{ChangeMessage, Commit, Key, VersionMessage, freshness};
+use crate::wire::rows::decode_batch;
+
+/// A commit has at most so many changes.
+const CHANGES_MAX: usize = 10_000;
+
+/// Makes the changes.
+///
+/// # Errors
+/// Those of the commit; [`ErrorCode::InvalidArgument`] for messages that are none.
+pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMessage> {
+    if commit.changes.len() > CHANGES_MAX {
+        let message = format!("{} changes in one commit; at most {CHANGES_MAX}", commit.changes.len());
+        return Err(Error::new(ErrorCode::TooMany, message));
+    }
+    let rows = |rows: &[ByteBuf]| {
+        let batches = rows.iter().map(|batch| decode_batch(batch)).collect::<Result<Vec<_>>>()?;
+        Ok(Input::from(batches))
+    };
+    let keys = |keys: Vec<Key>| keys.into_iter().map(values).collect::<Result<_>>();
+    let changes = commit.changes.into_iter().map(|change| {
+        Ok(match change {
+            ChangeMessage::Append { table, rows: sent } => Change::Append { table, rows: rows(&sent)? },
+            ChangeMessage::Upsert { table, rows: sent } => Change::Upsert { table, rows: rows(&sent)? },
+            ChangeMessage::Replace { table, rows: sent } => Change::Replace { table, rows: rows(&sent)? },
+            ChangeMessage::Delete { table, keys: sent } => Change::Delete { table, keys: keys(sent)? },
+            ChangeMessage::Invalidate { table, keys: sent } => {
+                Change::Invalidate { table, keys: keys(sent)? }
+            }
+            ChangeMessage::Truncate { table } => Change::Truncate { table },
+            ChangeMessage::Position { source, position } => Change::Position { source, position },
+        })
+    });
+    // A clock that is ahead of ours must not make the rows fresher than they are.
+    let as_of = freshness(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
+    let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
+    Ok(VersionMessage { version })
+}

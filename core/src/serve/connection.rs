@@ -1,0 +1,326 @@
+//! One connection and the threads that answer its calls.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Head};
+
+use super::planted::{self, Place};
+use super::session::{Answer, Session};
+use super::shared::Shared;
+use crate::types::error::{Error, ErrorCode};
+
+/// Calls of one connection that are worked on at a time, in each lane; further ones wait.
+const CALLS_MAX: [usize; LANES] = [24, 16];
+/// Calls that wait in each lane, and the bytes of their requests; one more is refused.
+const WAITING_MAX: usize = 256;
+const WAITING_LEN: usize = 32 << 20;
+
+/// Memory that a thread keeps from one lookup to the next.
+const KEPT_LEN: usize = 1 << 20;
+
+/// Kinds of calls that do not wait for each other: uploads make progress whatever is asked meanwhile.
+const LANES: usize = 2;
+
+/// Answers the calls of one connection of a user until it ends.
+///
+/// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
+/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
+/// is one thread more than there are calls worked on, so somebody always reads.
+pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::Result<()> {
+    // A client that does not read is let go, so that it holds up neither the server nor its end.
+    stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
+    let mut reader = FrameReader::new(stream.try_clone()?);
+    reader.limit_frame_time(shared.options.handshake_timeout);
+    let (backend, uploads) = (shared.backend.clone(), shared.uploads.clone());
+    let session = Session::new(backend, shared.options.attach, shared.arenas.clone(), uploads, uid);
+    let connection = Arc::new(Connection {
+        shared: shared.clone(),
+        session,
+        greeted_by: Instant::now().checked_add(shared.options.handshake_timeout),
+        writer: Mutex::new(FrameWriter::new(stream.try_clone()?)),
+        turns: Mutex::new(Turns { reader: Some(reader), ..Turns::default() }),
+        handed_over: Condvar::new(),
+    });
+    let outcome = connection.take_turns();
+    let helpers = std::mem::take(&mut connection.turns.lock().helpers);
+    for helper in helpers {
+        if helper.join().is_err() {
+            tracing::error!("the thread of a call panicked");
+        }
+    }
+    connection.session.end();
+    outcome
+}
+
+/// One connection, for the threads that answer its calls.
+struct Connection {
+    shared: Arc<Shared>,
+    session: Session,
+    /// When the client must have said hello.
+    greeted_by: Option<Instant>,
+    writer: Mutex<FrameWriter>,
+    turns: Mutex<Turns>,
+    handed_over: Condvar,
+}
+
+/// Who reads next, and what is worked on.
+#[derive(Default)]
+struct Turns {
+    /// `None` while a thread reads.
+    reader: Option<FrameReader>,
+    /// Threads that wait to read.
+    idle: usize,
+    helpers: Vec<JoinHandle<()>>,
+    lanes: [Lane; LANES],
+    ended: bool,
+}
+
+/// A request, and the number by which the session knows it.
+struct Task {
+    number: u64,
+    frame: Frame,
+}
+
+/// Calls of one kind.
+#[derive(Default)]
+struct Lane {
+    running: usize,
+    waiting: VecDeque<Task>,
+    waiting_len: usize,
+}
+
+/// What becomes of a call that was read.
+enum Placed {
+    /// The thread that read it answers it; another one reads.
+    Here(Task),
+    /// It waits.
+    Later,
+    /// There are too many.
+    Refused(Task),
+}
+
+impl Connection {
+    /// Reads and answers by turns until the connection ends.
+    fn take_turns(self: &Arc<Self>) -> io::Result<()> {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let outcome = worked.unwrap_or_else(|_| {
+            tracing::error!("a thread of a connection panicked; the connection ends");
+            Err(io::Error::other("a thread of the connection panicked"))
+        });
+        if outcome.is_err() {
+            self.end();
+        }
+        outcome
+    }
+
+    fn work(self: &Arc<Self>) -> io::Result<()> {
+        let (mut frame, mut found) = (Frame::default(), Vec::new());
+        while let Some(mut reader) = self.wait_for_turn() {
+            let (lane, task) = loop {
+                self.receive(&mut reader, &mut frame)?;
+                planted::panic_at(&self.shared, Place::Request);
+                if Session::is_lookup(&frame) {
+                    self.look_up(&frame, &mut found)?;
+                    if frame.body.capacity() > KEPT_LEN {
+                        frame = Frame::default();
+                    }
+                    continue;
+                }
+                let task = Task { number: self.session.begin(&frame), frame: std::mem::take(&mut frame) };
+                let Some(lane) = lane_of(&task.frame) else {
+                    self.reply(&task)?;
+                    continue;
+                };
+                match self.place(lane, task) {
+                    Placed::Here(task) => break (lane, task),
+                    Placed::Later => {}
+                    Placed::Refused(task) => self.refuse(&task)?,
+                }
+            };
+            self.hand_over(reader);
+            let mut next = Some(task);
+            while let Some(task) = next {
+                self.reply(&task)?;
+                next = self.next_waiting(lane);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out who answers a call.
+    fn place(&self, lane: usize, task: Task) -> Placed {
+        let mut turns = self.turns.lock();
+        let place = &mut turns.lanes[lane];
+        if place.running < CALLS_MAX[lane] {
+            place.running += 1;
+            return Placed::Here(task);
+        }
+        let len = place.waiting_len + task.frame.body.len();
+        if place.waiting.len() >= WAITING_MAX || len > WAITING_LEN {
+            return Placed::Refused(task);
+        }
+        place.waiting_len = len;
+        place.waiting.push_back(task);
+        Placed::Later
+    }
+
+    /// A call of a lane was answered: the next one that waits there.
+    fn next_waiting(&self, lane: usize) -> Option<Task> {
+        let mut turns = self.turns.lock();
+        let place = &mut turns.lanes[lane];
+        let next = place.waiting.pop_front();
+        match &next {
+            Some(task) => place.waiting_len -= task.frame.body.len(),
+            None => place.running -= 1,
+        }
+        next
+    }
+
+    /// The reader, once nobody else reads; `None` if the connection has ended.
+    fn wait_for_turn(&self) -> Option<FrameReader> {
+        let mut turns = self.turns.lock();
+        loop {
+            if turns.ended {
+                return None;
+            }
+            if let Some(reader) = turns.reader.take() {
+                return Some(reader);
+            }
+            turns.idle += 1;
+            self.handed_over.wait(&mut turns);
+            turns.idle -= 1;
+        }
+    }
+
+    /// Lets another thread read.
+    fn hand_over(self: &Arc<Self>, reader: FrameReader) {
+        let mut turns = self.turns.lock();
+        if turns.ended {
+            return;
+        }
+        turns.reader = Some(reader);
+        if turns.idle > 0 {
+            self.handed_over.notify_one();
+            return;
+        }
+        let connection = self.clone();
+        let helper = move || {
+            if let Err(error) = connection.take_turns() {
+                tracing::debug!(%error, "connection ended");
+            }
+        };
+        match std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper) {
+            Ok(helper) => turns.helpers.push(helper),
+            // This thread reads on when it has answered.
+            Err(error) => tracing::warn!(%error, "no thread for further calls of a connection; they wait"),
+        }
+    }
+
+    /// Lets all its threads go, also the one that reads. Calls under way are of no use to anyone, unless it is the server
+    /// that ends.
+    fn end(&self) {
+        let mut turns = self.turns.lock();
+        turns.ended = true;
+        let mut waiting = Vec::new();
+        for lane in &mut turns.lanes {
+            waiting.extend(lane.waiting.drain(..));
+            lane.waiting_len = 0;
+        }
+        drop(turns);
+        self.handed_over.notify_all();
+        let unanswered = Error::new(ErrorCode::Unavailable, "the connection ended");
+        for task in waiting {
+            self.session.refuse(task.number, &unanswered);
+        }
+        if self.shared.stopping.load(Ordering::SeqCst) {
+            // Nobody will send the rest of them, and calls under way may wait for the tables that they hold.
+            self.session.abandon_uploads();
+        } else {
+            self.session.end();
+            drop(self.writer.lock().shut_down());
+        }
+    }
+
+    fn receive(&self, reader: &mut FrameReader, frame: &mut Frame) -> io::Result<()> {
+        let deadline = self.greeted_by.filter(|_| !self.session.is_greeted());
+        reader.receive_into(frame, deadline).map_err(io::Error::other)
+    }
+
+    /// Answers a lookup in memory that is used for all of them.
+    fn look_up(&self, frame: &Frame, found: &mut Vec<u8>) -> io::Result<()> {
+        // One that was long must not cost its memory for ever.
+        if found.capacity() > KEPT_LEN {
+            *found = Vec::new();
+        }
+        found.clear();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            planted::panic_in_answer(&self.shared, frame.call);
+            self.session.get_row(&frame.body, found)
+        }));
+        match outcome.unwrap_or_else(|_| Err(panicked())) {
+            Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
+            Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
+            Err(error) => self.send(frame, Answer::error(&error)),
+        }
+    }
+
+    fn reply(&self, task: &Task) -> io::Result<()> {
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            planted::panic_in_answer(&self.shared, task.frame.call);
+            self.session.answer(task.number, &task.frame)
+        }));
+        let answer = answered.unwrap_or_else(|_| self.session.refuse(task.number, &panicked()));
+        self.send(&task.frame, answer)
+    }
+
+    /// Answers that there are too many calls.
+    fn refuse(&self, task: &Task) -> io::Result<()> {
+        let message = format!("{WAITING_MAX} calls of the connection wait already; wait for some of them");
+        let error = Error::new(ErrorCode::TooMany, message);
+        self.send(&task.frame, self.session.refuse(task.number, &error))
+    }
+
+    fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {
+        let Answer { flags, body, descriptor } = answer;
+        if frame.flags.contains(Flags::QUIET) {
+            return Ok(());
+        }
+        let head = |flags| Head { flags, ..frame.head() };
+        let mut writer = self.writer.lock();
+        if body.len() <= FRAME_BODY_MAX {
+            return match descriptor {
+                Some(descriptor) => writer.send_with(head(flags), &body, descriptor.as_fd()),
+                None => writer.send(head(flags), &body),
+            };
+        }
+        // Long answers go in parts.
+        let parts = body.len().div_ceil(FRAME_BODY_MAX);
+        for (number, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
+            let more = if number + 1 < parts { Flags::MORE.bits() } else { 0 };
+            writer.send(head(Flags::from_bits(flags.bits() | more)), part)?;
+        }
+        Ok(())
+    }
+}
+
+fn panicked() -> Error {
+    Error::internal("the call panicked; others are not affected")
+}
+
+/// The lane of a call; `None` if it is answered at once by the thread that reads.
+fn lane_of(frame: &Frame) -> Option<usize> {
+    match (Session::is_quick(frame), Session::is_upload(frame)) {
+        (true, _) => None,
+        (false, false) => Some(0),
+        (false, true) => Some(1),
+    }
+}

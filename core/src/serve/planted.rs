@@ -1,0 +1,58 @@
+//! Panics that tests plant in the threads of a server. Outside tests there are none.
+
+use arrow::array::RecordBatch;
+
+use super::shared::Shared;
+
+/// Where a thread can be made to panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where connections are accepted.
+    Accept,
+    /// Where one that was accepted is begun.
+    Begin,
+    /// Where a client is told that it is not let in.
+    Refusal,
+    /// Where a request was read and nobody answers it yet.
+    Request,
+    /// Where some requests are answered.
+    #[cfg(test)]
+    Answer,
+}
+
+/// Panics if that is planted in a server.
+#[cfg(not(test))]
+#[inline]
+pub(super) const fn panic_at(_shared: &Shared, _place: Place) {}
+
+/// Panics if the socket is named after the place.
+#[cfg(test)]
+pub(super) fn panic_at(shared: &Shared, place: Place) {
+    let is_planted = shared.options.socket.file_name().is_some_and(|name| *name == *format!("{place:?}"));
+    assert!(!is_planted, "planted: {place:?}");
+}
+
+/// Panics in an answer if that is planted in a server, and the call is one of those that panic.
+#[cfg(not(test))]
+#[inline]
+pub(super) const fn panic_in_answer(_shared: &Shared, _call: u16) {}
+
+/// Panics in an answer to one of three calls, if the socket is named after it.
+#[cfg(test)]
+pub(super) fn panic_in_answer(shared: &Shared, call: u16) {
+    use crate::wire::message::Call;
+    if [Call::SourcePosition, Call::GetRow, Call::Sync].iter().any(|&panics| panics as u16 == call) {
+        panic_at(shared, Place::Answer);
+    }
+}
+
+/// Panics over rows of an upload if that is planted in them.
+#[cfg(not(test))]
+#[inline]
+pub(super) const fn panic_over(_rows: &RecordBatch) {}
+
+/// Panics over rows that have a column named after it.
+#[cfg(test)]
+pub(super) fn panic_over(rows: &RecordBatch) {
+    assert!(rows.column_by_name("panic").is_none(), "planted: rows");
+}

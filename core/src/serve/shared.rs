@@ -1,0 +1,45 @@
+//! What all connections of a server share.
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::options::ServerOptions;
+use super::quota::Quota;
+use super::sharing::ArenaPool;
+use super::upload::UploadLimits;
+use crate::way::Backend;
+
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) options: ServerOptions,
+    pub(super) arenas: Arc<ArenaPool>,
+    pub(super) uploads: Arc<UploadLimits>,
+    pub(super) stopping: AtomicBool,
+    pub(super) connected: Arc<Quota>,
+    pub(super) denied: AtomicU64,
+    /// Why no more clients are let in.
+    pub(super) failure: OnceLock<String>,
+    pub(super) refusals: AtomicUsize,
+    /// To wake the threads that wait for requests.
+    pub(super) streams: Mutex<Vec<(u64, UnixStream)>>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Keeps a thread to be waited for at the end.
+    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of all of storage together.
+
+mod crash;

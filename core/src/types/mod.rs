@@ -1,0 +1,9 @@
+//! The words of all layers: errors, versions, values, keys, rules and settings.
+
+pub(crate) mod cell;
+pub(crate) mod error;
+pub(crate) mod key;
+pub(crate) mod options;
+pub(crate) mod rules;
+pub(crate) mod value;
+pub(crate) mod version;

@@ -1,0 +1,173 @@
+//! Settings of a cache, each with what it gives and what it costs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{Error, ErrorCode, Result};
+
+/// When a commit survives a crash of the machine.
+///
+/// The death of the process loses nothing in any setting: the log is written before a commit is visible. Whatever is lost,
+/// a commit is there whole or not at all, with its rows in all tables and its
+/// [source positions](crate::Transaction::source_position), and none is there without all before it. Readers that saw what
+/// is lost are told once ([`WentBack`](ErrorCode::WentBack)); the version's incarnation is another after every crash.
+///
+/// | | killed process | crash of the machine | failed write or sync |
+/// | --- | --- | --- | --- |
+/// | `Interval` | nothing is lost | the commits of about the last interval | as a crash |
+/// | `Always` | nothing is lost | nothing that was acknowledged | the commit that was being made is in doubt |
+/// | `Never` | nothing is lost | the commits since the last sync | as a crash |
+///
+/// After a failed write or sync of the log the cache takes no more writes ([`Poisoned`](ErrorCode::Poisoned)), reads on, and
+/// must be opened again. A full disk is no such failure: space is reserved first, and the commit is refused
+/// ([`DiskFull`](ErrorCode::DiskFull)). [`Cache::sync`](crate::Cache::sync) makes everything so far durable in every setting.
+/// `docs/durability.md` has the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The log is synced in the background at this interval: a crash of the machine loses the commits since the last sync
+    /// that was done, which are those of about one interval. Commits do not wait for the disk.
+    Interval(Duration),
+    /// A commit is visible only after it is on disk: a crash of the machine loses nothing that was acknowledged or that
+    /// anybody has seen. Each commit costs a sync.
+    Always,
+    /// The log is synced when its rows are moved into segments, by [`Cache::sync`](crate::Cache::sync) and [`Cache::compact`](crate::Cache::compact), and when the cache
+    /// is closed: a crash of the machine loses the commits since then that the operating system had not written by
+    /// itself. For what is loaded once, or again in any case.
+    Never,
+}
+
+/// Settings of an embedded cache.
+///
+/// ```no_run
+/// use pillion::{CacheOptions, Durability};
+///
+/// let cache = CacheOptions::new().durability(Durability::Always).query_memory(256 << 20).open("cache")?;
+/// # Ok::<(), pillion::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
+pub struct CacheOptions {
+    pub(crate) durability: Durability,
+    pub(crate) load_memory: usize,
+    pub(crate) query_memory: usize,
+    pub(crate) query_threads: usize,
+    pub(crate) spill_dir: Option<PathBuf>,
+    pub(crate) history: u64,
+    pub(crate) disk_limit: u64,
+    pub(crate) compaction_throughput: u64,
+}
+
+impl CacheOptions {
+    /// The defaults, which [`Cache::open`](crate::Cache::open) uses.
+    pub fn new() -> Self {
+        Self {
+            durability: Durability::Interval(Duration::from_secs(1)),
+            load_memory: 256 << 20,
+            query_memory: 1 << 30,
+            query_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            spill_dir: None,
+            history: 0,
+            disk_limit: u64::MAX,
+            compaction_throughput: 64 << 20,
+        }
+    }
+
+    /// When a commit survives a crash of the machine; 1 s unless told otherwise, because a cache can fetch the
+    /// last second again.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Bytes of rows that one load sorts in memory before it writes a run to disk; 256 MiB unless told otherwise.
+    /// More means fewer runs to merge; a load uses about three times as much memory in all.
+    #[must_use]
+    pub fn load_memory(mut self, bytes: usize) -> Self {
+        self.load_memory = bytes;
+        self
+    }
+
+    /// Bytes that all running queries may use together for hash tables, sorts and the like; 1 GiB unless told
+    /// otherwise. Sorts, joins and aggregations that reach it go to disk; what cannot fails with
+    /// [`MemoryLimit`](ErrorCode::MemoryLimit). Mapped pages do not count.
+    #[must_use]
+    pub fn query_memory(mut self, bytes: usize) -> Self {
+        self.query_memory = bytes;
+        self
+    }
+
+    /// Threads that run queries, and the partitions of one query; all processors that this process may use unless
+    /// told otherwise (a CPU quota of its cgroup counts).
+    #[must_use]
+    pub fn query_threads(mut self, threads: usize) -> Self {
+        self.query_threads = threads;
+        self
+    }
+
+    /// Bytes of the log, and of files that it names and the tables do not need any more, that are kept for
+    /// [`Table::changes`](crate::Table::changes) beyond what recovery needs; 0 unless told otherwise. Without any, changes
+    /// reach back to between one and two times the log that is kept for recovery.
+    #[must_use]
+    pub fn history(mut self, bytes: u64) -> Self {
+        self.history = bytes;
+        self
+    }
+
+    /// Bytes that the cache's files may take, those included that recovery, readers or history still need; as much as the
+    /// disk has unless told otherwise. Not counted are manifests, and the indexes of rows in the log, which are made anew at
+    /// every opening. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and changes nothing; deletes,
+    /// `truncate` and `drop_table` are not. While a large load is written it may take more for its temporary files, and a table
+    /// that is replaced needs room for both. Large commits to several tables at the same time do not know of each other.
+    #[must_use]
+    pub fn disk_limit(mut self, bytes: u64) -> Self {
+        self.disk_limit = bytes;
+        self
+    }
+
+    /// Bytes of segments a second that the thread which moves rows in the background may write; 64 MiB unless told otherwise.
+    /// It reads about as many, mostly from memory, and is one thread. Less leaves more of the disk and of a processor
+    /// to others while rows are moved; more moves them sooner, and reads are a little faster when they are. Whoever waits for
+    /// moves is not held up by it: [`Cache::compact`](crate::Cache::compact), closing, and commits that come faster, for which the limit does not
+    /// hold once half of the log is full.
+    #[must_use]
+    pub fn compaction_throughput(mut self, bytes_per_second: u64) -> Self {
+        self.compaction_throughput = bytes_per_second;
+        self
+    }
+
+    /// Where queries that outgrow their memory put temporary files; the system's temporary folder unless told
+    /// otherwise.
+    #[must_use]
+    pub fn spill_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spill_dir = Some(dir.into());
+        self
+    }
+
+    /// Whether the settings make sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        let settings = [
+            ("load_memory", self.load_memory),
+            ("query_memory", self.query_memory),
+            ("query_threads", self.query_threads),
+            ("compaction_throughput", usize::try_from(self.compaction_throughput).unwrap_or(usize::MAX)),
+        ];
+        if self.durability == Durability::Interval(Duration::ZERO) {
+            let message = "an interval of zero never ends syncing; use Durability::Always";
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        match settings.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => {
+                Err(Error::new(ErrorCode::InvalidArgument, format!("{name} must be at least 1")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

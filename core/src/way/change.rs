@@ -1,0 +1,23 @@
+//! What a commit is made of.
+
+use crate::input::Input;
+use crate::types::value::Value;
+
+/// One change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// See [`Table::append`](crate::Table::append).
+    Append { table: u64, rows: Input },
+    /// See [`Table::upsert`](crate::Table::upsert).
+    Upsert { table: u64, rows: Input },
+    /// See [`Table::replace`](crate::Table::replace).
+    Replace { table: u64, rows: Input },
+    /// See [`Table::delete_many`](crate::Table::delete_many).
+    Delete { table: u64, keys: Vec<Vec<Value>> },
+    /// See [`Table::invalidate`](crate::Table::invalidate).
+    Invalidate { table: u64, keys: Vec<Vec<Value>> },
+    /// See [`Table::truncate`](crate::Table::truncate).
+    Truncate { table: u64 },
+    /// See [`Transaction::source_position`](crate::Transaction::source_position).
+    Position { source: String, position: Vec<u8> },
+}

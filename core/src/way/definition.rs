@@ -1,0 +1,78 @@
+//! What a table is to be.
+
+use std::time::Duration;
+
+use crate::input::Input;
+use crate::types::rules::{Retention, TableRules, WritePolicy};
+
+/// What a table is to be: where its first rows come from, its primary key and its sort order.
+///
+/// ```
+/// use pillion::TableDefinition;
+///
+/// let flights = TableDefinition::parquet("flights/*.parquet").primary_key(["time_hour", "carrier", "flight"]);
+/// let events = TableDefinition::csv("events.csv").sort_by(["created_at"]);
+/// # drop((flights, events));
+/// ```
+#[derive(Debug)]
+pub struct TableDefinition {
+    pub(crate) input: Input,
+    pub(crate) rules: TableRules,
+}
+
+impl TableDefinition {
+    /// A table whose first rows are `input`: batches, or an [`Input`].
+    pub fn new(input: impl Into<Input>) -> Self {
+        Self { input: input.into(), rules: TableRules::default() }
+    }
+
+    /// A table of one or more Parquet files: a path, or a pattern with `*`, `?`, `**` and `[…]`.
+    #[cfg(feature = "parquet")]
+    pub fn parquet(pattern: impl Into<String>) -> Self {
+        Self::new(Input::parquet(pattern))
+    }
+
+    /// A table of one or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`.
+    #[cfg(feature = "csv")]
+    pub fn csv(pattern: impl Into<String>) -> Self {
+        Self::new(Input::csv(pattern))
+    }
+
+    /// A table of files and patterns, each of the format that its ending names; see [`Input::files`].
+    pub fn files<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        Self::new(Input::files(patterns))
+    }
+
+    /// The columns that identify a row. Together they must be unique and none of them null, whatever the schema
+    /// declares; loading checks it. Without a primary key there are no lookups by key.
+    #[must_use]
+    pub fn primary_key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rules.primary_key = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The columns by which rows are stored, ascending, nulls last; the primary key unless told otherwise. Ranges
+    /// of the first of them are read without touching other rows, so choose what queries filter by most.
+    #[must_use]
+    pub fn sort_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.rules.sort_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Who may change the rows; anyone unless told otherwise. The first rows come in any case.
+    #[must_use]
+    pub fn write_policy(mut self, policy: WritePolicy) -> Self {
+        self.rules.write_policy = policy;
+        self
+    }
+
+    /// Removes rows when the time in a column, of timestamps or dates, is longer ago than `age`; timestamps without a zone are in
+    /// UTC, a date begins at midnight UTC. They go in the background, about every ten seconds when nothing else is moved, or
+    /// when [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read.
+    /// Subscribers are told of them as of deletes, but not in tables without a primary key, where nothing names a row.
+    #[must_use]
+    pub fn retain(mut self, column: impl Into<String>, age: Duration) -> Self {
+        self.rules.retention = Some(Retention::new(column, age));
+        self
+    }
+}

@@ -1,0 +1,311 @@
+//! Embedded: the cache runs in this process, which owns the directory.
+
+mod background;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use self::background::Background;
+use crate::answer::batches::Batches;
+use crate::answer::row::ColumnIndex;
+use crate::input::{Input, OpenInput};
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
+use crate::storage::{self, Files, Incoming, KeyColumn, Store, Sync, TableShape, check_storable, key};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::options::{CacheOptions, Durability};
+use crate::types::rules::{Retention, TableRules, WritePolicy};
+use crate::types::value::Value;
+use crate::types::version::Version;
+use crate::way::change::Change;
+use crate::way::definition::TableDefinition;
+use crate::way::local::{self, Local};
+use crate::way::status::{Status, Way};
+use crate::way::table_info::TableInfo;
+use crate::way::{Backend, Reader, Statement, delegate_reads};
+
+/// The cache in this process.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    background: Option<Background>,
+    local: Arc<Local<Arc<Store>>>,
+}
+
+impl Embedded {
+    pub(crate) fn open(dir: &Path, options: CacheOptions) -> Result<Self> {
+        let sync = match options.durability {
+            Durability::Always => Sync::Always,
+            Durability::Interval(_) | Durability::Never => Sync::Later,
+        };
+        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
+        store.limit_disk(options.disk_limit);
+        store.limit_moves(options.compaction_throughput);
+        let background = Background::start(&store, options.durability)?;
+        Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
+    }
+
+    fn store(&self) -> &Store {
+        self.local.source()
+    }
+}
+
+/// A change whose rows can be read now.
+enum Opened {
+    Rows { rows: OpenInput, change: for<'a> fn(u64, Incoming<'a>) -> storage::Change<'a>, table: u64 },
+    Delete { table: u64, keys: KeyColumn, invalidates: bool },
+    Truncate { table: u64 },
+    Position { source: String, position: Vec<u8> },
+}
+
+impl Opened {
+    fn change(&mut self) -> storage::Change<'_> {
+        match self {
+            Self::Rows { rows, change, table } => change(*table, &mut rows.batches),
+            Self::Delete { table, keys, invalidates } => {
+                let (table, keys, invalidates) = (*table, std::mem::take(keys), *invalidates);
+                storage::Change::Delete { table, keys, invalidates }
+            }
+            Self::Truncate { table } => storage::Change::Truncate { table: *table },
+            Self::Position { source, position } => storage::Change::Position {
+                source: std::mem::take(source),
+                position: std::mem::take(position),
+            },
+        }
+    }
+}
+
+impl Embedded {
+    fn open_change(&self, change: Change) -> Result<Opened> {
+        let opened = |table: u64, rows: Input, change| -> Result<Opened> {
+            let schema = local::table_of(&self.store().state(), table)?.shape.schema.clone();
+            Ok(Opened::Rows { rows: rows.open(Some(&schema))?, change, table })
+        };
+        match change {
+            Change::Append { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Append { table, rows })
+            }
+            Change::Upsert { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Upsert { table, rows })
+            }
+            Change::Replace { table, rows } => {
+                opened(table, rows, |table, rows| storage::Change::Replace { table, rows })
+            }
+            Change::Delete { table, keys } => {
+                Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: false })
+            }
+            Change::Invalidate { table, keys } => {
+                Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: true })
+            }
+            Change::Truncate { table } => Ok(Opened::Truncate { table }),
+            Change::Position { source, position } => Ok(Opened::Position { source, position }),
+        }
+    }
+
+    fn encode_keys(&self, table: u64, keys: &[Vec<Value>]) -> Result<KeyColumn> {
+        let state = self.store().state();
+        let shape = &local::table_of(&state, table)?.shape;
+        if shape.primary_key.is_empty() {
+            return Err(shape.no_primary_key());
+        }
+        let mut column = KeyColumn::default();
+        for key in keys {
+            column.push(&key::encode_key(&shape.schema, &shape.primary_key, key)?);
+        }
+        Ok(column)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if self.store().is_forked() {
+            // The parent has the threads and goes on with the files.
+            self.background.take().map(std::mem::ManuallyDrop::new);
+            return;
+        }
+        // The threads must not find the store closed and take that for a failure.
+        drop(self.background.take());
+        // Snapshots hold the engine and may outlive this handle.
+        let is_shared = Arc::strong_count(&self.local) > 1 || Arc::strong_count(&self.store().state()) > 1;
+        if let Err(error) = self.store().close(is_shared) {
+            tracing::warn!(%error, "the cache was not closed cleanly; nothing committed is lost");
+        }
+    }
+}
+
+impl Reader for Embedded {
+    delegate_reads!(local);
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.local.sql(text, parameters)
+    }
+}
+
+impl Backend for Embedded {
+    fn way(&self) -> Way {
+        Way::Embedded
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn maps(&self) -> Option<Arc<Maps>> {
+        Some(self.store().files().maps.clone())
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.store().files().identity()
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.local.includes(version)
+    }
+
+    fn pin(&self) -> Result<Arc<dyn Reader>> {
+        self.local.pin()
+    }
+
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        self.local.clone().prepare(text)
+    }
+
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
+        let state = self.store().state();
+        if let Ok(table) = state.table(name) {
+            let info = local::info(&state, table);
+            info.check_definition(&definition.rules)?;
+            return Ok(info);
+        }
+        drop(state);
+        if name.is_empty() {
+            return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
+        }
+        self.store().refuse_unless_writable()?;
+        let as_of = SystemTime::now();
+        let mut input = definition.input.open(None)?;
+        let shape = table_shape(name, &input.schema, &definition.rules)?;
+        match self.store().create_table(shape, as_of, &mut input.batches) {
+            Ok(state) => Ok(local::info(&state, state.table(name)?)),
+            // Another thread defined it meanwhile.
+            Err(error) if error.code() == ErrorCode::TableExists => {
+                let state = self.store().state();
+                let info = local::info(&state, state.table(name)?);
+                info.check_definition(&definition.rules)?;
+                Ok(info)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn drop_table(&self, name: &str) -> Result<Version> {
+        let table = self.store().state().table(name)?.shape.id;
+        self.store().write(vec![storage::Change::Drop { table }], SystemTime::now())
+    }
+
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+        let store = self.store();
+        store.refuse_unless_writable()?;
+        let mut opened: Vec<Opened> =
+            changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
+        store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
+    }
+
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        self.local.changes(self.store().files(), table, since)
+    }
+
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.local.source_position(source)
+    }
+
+    fn compact(&self) -> Result<()> {
+        self.store().refuse_unless_writable()?;
+        let _hurry = self.store().hurry();
+        let expired = self.store().expire(SystemTime::now(), &|| false);
+        self.store().fold().and(expired)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.store().sync()
+    }
+
+    fn status(&self) -> Result<Status> {
+        let state = self.store().state();
+        Ok(Status {
+            way: Way::Embedded,
+            dir: self.store().dir().to_owned(),
+            version: state.version,
+            tables: local::tables(&state),
+            damage: self.store().damage().map(str::to_owned),
+            poisoned: self.store().poison(),
+            owner: None,
+        })
+    }
+
+    fn close(&self) -> Result<()> {
+        self.store().close(true)
+    }
+}
+
+/// Checks a definition against the columns of its input.
+fn table_shape(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<TableShape> {
+    let unsupported = |reason| Error::new(ErrorCode::UnsupportedType, reason);
+    let schema: SchemaRef = Arc::new(Schema::new(schema.fields().clone()));
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let message = format!("two columns are called `{}`; rename one", pair[0]);
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    schema.fields().iter().try_for_each(|field| check_storable(field).map_err(unsupported))?;
+    let find = |columns: &[String]| -> Result<Vec<usize>> {
+        let mut found = Vec::new();
+        for column in columns {
+            let index = column.index_in(&schema)?;
+            if found.contains(&index) {
+                let message = format!("column `{column}` is named twice");
+                return Err(Error::new(ErrorCode::InvalidArgument, message));
+            }
+            found.push(index);
+        }
+        Ok(found)
+    };
+    let primary_key = find(&rules.primary_key)?;
+    for &column in &primary_key {
+        let field = schema.field(column);
+        if !key::is_key_type(field.data_type()) {
+            let (name, data_type) = (field.name(), field.data_type());
+            return Err(unsupported(format!(
+                "column `{name}` is {data_type}, which cannot be part of a primary key"
+            )));
+        }
+    }
+    let sort_by = if rules.sort_by.is_empty() { primary_key.clone() } else { find(&rules.sort_by)? };
+    for &column in &sort_by {
+        let field = schema.field(column);
+        if field.data_type().is_nested() {
+            return Err(unsupported(format!("column `{}` is nested and cannot be sorted by", field.name())));
+        }
+    }
+    if let Some(Retention { column, .. }) = &rules.retention {
+        let field = schema.field(column.index_in(&schema)?);
+        if !storage::is_time(field.data_type()) {
+            return Err(unsupported(format!(
+                "column `{column}` is {}, which does not tell how old a row is; retention needs timestamps or dates",
+                field.data_type()
+            )));
+        }
+    }
+    if let WritePolicy::Source(name) = &rules.write_policy
+        && name.is_empty()
+    {
+        return Err(Error::new(ErrorCode::InvalidArgument, "the source of a write policy needs a name"));
+    }
+    if let WritePolicy::Source(name) = &rules.write_policy {
+        storage::check_source(name)?;
+    }
+    let (write_policy, retention) = (rules.write_policy.clone(), rules.retention.clone());
+    Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by, write_policy, retention })
+}

@@ -1,0 +1,337 @@
+//! Reads in this process, the same for every way in that maps the files: embedded, attached, and a held version.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use arrow::datatypes::SchemaRef;
+
+use super::table_info::TableInfo;
+use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
+use crate::answer::row::{ColumnIndex, Row};
+use crate::storage::{
+    Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, State, Store, TableState, freshness,
+    key,
+};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::key::Key;
+use crate::types::options::CacheOptions;
+use crate::types::value::Value;
+use crate::types::version::{Tier, Version};
+use crate::way::{Reader, Statement};
+
+/// Where the newest state comes from.
+pub(crate) trait Newest: std::fmt::Debug + Send + Sync + 'static {
+    /// The newest state.
+    fn newest(&self) -> Result<Guard<Arc<State>>>;
+}
+
+impl Newest for Arc<Store> {
+    #[inline]
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Store::newest(self)
+    }
+}
+
+impl Newest for Follower {
+    #[inline]
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Self::newest(self)
+    }
+}
+
+/// A state that stays the newest: a held version.
+impl Newest for Arc<State> {
+    fn newest(&self) -> Result<Guard<Arc<State>>> {
+        Ok(Guard::from_inner(self.clone()))
+    }
+}
+
+/// Answers reads from the newest state of a source.
+#[derive(Debug)]
+pub(crate) struct Local<S> {
+    source: S,
+    engine: Engine,
+}
+
+impl<S: Newest> Local<S> {
+    pub(crate) fn new(source: S, options: CacheOptions) -> Result<Self> {
+        Ok(Self { source, engine: Engine::new(options)? })
+    }
+
+    /// Where the newest state comes from.
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Whether everything of a version is there; `None` if it is of another cache.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn includes(&self, version: Version) -> Result<Option<bool>> {
+        Ok(self.source.newest()?.includes(version))
+    }
+
+    /// The newest state, held.
+    pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
+        let state = Arc::clone(&*self.source.newest()?);
+        Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
+    }
+
+    /// What was committed to a table after a version.
+    pub(crate) fn changes(&self, files: &Files, table: u64, since: Version) -> Result<Batches> {
+        let state = self.source.newest()?;
+        let table = table_of(&state, table)?;
+        let history = History::read(files, &state, table, since)?;
+        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+        let schema = history.schema().clone();
+        let held = table.clone();
+        Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))).holding(held))
+    }
+
+    /// What a source told up to last.
+    pub(crate) fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.source.newest()?.positions.get(source).map(|position| position.to_vec()))
+    }
+
+    /// Plans a query once.
+    pub(crate) fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        let plan = self.engine.prepare(&*self.source.newest()?, text)?;
+        Ok(Arc::new(LocalStatement { local: self, plan }))
+    }
+}
+
+impl<S: Newest> Reader for Local<S> {
+    fn version(&self) -> Result<Version> {
+        Ok(self.source.newest()?.version)
+    }
+
+    fn tables(&self) -> Result<Vec<TableInfo>> {
+        Ok(tables(&*self.source.newest()?))
+    }
+
+    fn table(&self, name: &str) -> Result<TableInfo> {
+        let state = self.source.newest()?;
+        Ok(info(&state, state.table(name)?))
+    }
+
+    fn table_by_id(&self, table: u64) -> Result<TableInfo> {
+        let state = self.source.newest()?;
+        Ok(info(&state, table_of(&state, table)?))
+    }
+
+    #[inline]
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
+        get(&*self.source.newest()?, table, key)
+    }
+
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+        get_many(&*self.source.newest()?, table, keys)
+    }
+
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        scan(&*self.source.newest()?, table, columns)
+    }
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.engine.query(&*self.source.newest()?, text, parameters)
+    }
+}
+
+#[derive(Debug)]
+struct LocalStatement<S> {
+    local: Arc<Local<S>>,
+    plan: PreparedPlan,
+}
+
+impl<S: Newest> Statement for LocalStatement<S> {
+    fn parameters(&self) -> usize {
+        self.plan.parameters()
+    }
+
+    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
+        let Local { source, engine } = self.local.as_ref();
+        match at {
+            None => engine.execute(&*source.newest()?, &self.plan, parameters),
+            Some(reader) => match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
+                Some(held) if held.engine.is(engine) => engine.execute(&held.source, &self.plan, parameters),
+                _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "sql")]
+use crate::query::{Engine, PreparedPlan};
+
+#[cfg(not(feature = "sql"))]
+use without_sql::{Engine, PreparedPlan};
+
+/// What stands in the place of the query engine in a build without one.
+#[cfg(not(feature = "sql"))]
+mod without_sql {
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    pub(super) struct Engine;
+
+    #[derive(Debug)]
+    pub(super) enum PreparedPlan {}
+
+    impl Engine {
+        #[expect(clippy::unnecessary_wraps, reason = "as the query engine")]
+        pub(super) fn new(_: CacheOptions) -> Result<Self> {
+            Ok(Self)
+        }
+
+        #[expect(clippy::unused_self, reason = "as the query engine")]
+        pub(super) fn is(&self, _: &Self) -> bool {
+            true
+        }
+
+        pub(super) fn query(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
+            Err(unsupported())
+        }
+
+        pub(super) fn prepare(&self, _: &Arc<State>, _: &str) -> Result<PreparedPlan> {
+            Err(unsupported())
+        }
+
+        pub(super) fn execute(&self, _: &Arc<State>, plan: &PreparedPlan, _: &[Value]) -> Result<Batches> {
+            match *plan {}
+        }
+    }
+
+    impl PreparedPlan {
+        pub(super) fn parameters(&self) -> usize {
+            match *self {}
+        }
+    }
+
+    fn unsupported() -> Error {
+        Error::new(
+            ErrorCode::Unsupported,
+            "this build has no SQL: enable the feature `sql` of the crate `pillion`",
+        )
+    }
+}
+
+/// A table by its number.
+///
+/// # Errors
+/// [`ErrorCode::TableNotFound`] if it was dropped.
+pub(crate) fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
+    state.tables.get(&id).ok_or_else(|| {
+        Error::new(ErrorCode::TableNotFound, "the table was dropped; look it up again by its name")
+    })
+}
+
+#[inline]
+fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
+    let table = table_of(state, id)?;
+    let shape = &table.shape;
+    if shape.primary_key.is_empty() {
+        return Err(shape.no_primary_key());
+    }
+    let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
+    look_up(state, table, &key, key::hash(&key))
+}
+
+fn get_many(state: &State, id: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+    let table = table_of(state, id)?;
+    let shape = &table.shape;
+    if shape.primary_key.is_empty() {
+        return Err(shape.no_primary_key());
+    }
+    let mut rows = Vec::with_capacity(keys.size_hint().0);
+    let mut some = Vec::with_capacity(PREFETCHED_KEYS);
+    loop {
+        some.clear();
+        for key in (&mut *keys).take(PREFETCHED_KEYS) {
+            let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
+            let hash = key::hash(&key);
+            some.push((key, hash));
+        }
+        if some.is_empty() {
+            return Ok(rows);
+        }
+        table.prefetch(&some, Prefetch::Values);
+        for (key, hash) in &some {
+            rows.push(look_up(state, table, key, *hash)?);
+        }
+    }
+}
+
+#[inline]
+fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<Option<Row>> {
+    let (version, freshness) = (state.version, freshness(table));
+    Ok(match table.find_hashed(key, hash, version.sequence)? {
+        Some(Found::Segment(segment, row)) => Some(Row::new(segment.clone(), row, version, freshness)?),
+        Some(Found::Tail(batch, row)) => {
+            Some(Row::of_batch(batch.rows.clone(), row as usize, version, freshness))
+        }
+        None => None,
+    })
+}
+
+fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
+    let table = table_of(state, id)?;
+    let full = &table.shape.schema;
+    let projection: Vec<usize> = match columns {
+        Some(columns) => columns.iter().map(|name| name.index_in(full)).collect::<Result<_>>()?,
+        None => (0..full.fields().len()).collect(),
+    };
+    let schema: SchemaRef = match columns {
+        Some(_) => {
+            let projected = full.project(&projection);
+            Arc::new(
+                projected.map_err(|error| Error::internal("cannot project a schema").with_source(error))?,
+            )
+        }
+        None => full.clone(),
+    };
+    let answer = schema.clone();
+    let (table_state, sequence) = (table.clone(), state.version.sequence);
+    // Segments are opened one after another, as they are reached.
+    let segments = (0..table.segments.len()).flat_map({
+        let table = table.clone();
+        move |number| match TableState::segment_parts(&table.segments[number]) {
+            Ok(parts) => parts.map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        }
+    });
+    let parts = segments.chain(table.tail_parts()?.into_iter().map(Ok));
+    let batches = parts.flat_map(move |part| {
+        part.map_or_else(Pieces::from, |part| table_state.pieces(&part, None, sequence, &projection, &schema))
+    });
+    let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+    Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
+}
+
+/// What there is to know of every table, by name.
+pub(crate) fn tables(state: &State) -> Vec<TableInfo> {
+    let mut tables: Vec<_> = state.tables.values().map(|table| info(state, table)).collect();
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    tables
+}
+
+/// What there is to know of a table.
+pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
+    let shape = &table.shape;
+    let names =
+        |columns: &[usize]| columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect();
+    TableInfo {
+        id: shape.id,
+        name: shape.name.clone(),
+        schema: shape.schema.clone(),
+        primary_key: names(&shape.primary_key),
+        sort_by: names(&shape.sort_by),
+        write_policy: shape.write_policy.clone(),
+        retention: shape.retention.clone(),
+        rows: table.rows,
+        bytes: table.bytes(),
+        segments: table.segments.len(),
+        logged_rows: table.tails.iter().map(|tail| tail.rows as u64).sum(),
+        damage: table.damage().map(str::to_owned),
+        freshness: freshness(table),
+        version: state.version,
+    }
+}

@@ -1,0 +1,174 @@
+//! Ways in: what each of them implements, and those that read in this process.
+
+pub(crate) mod attached;
+pub(crate) mod change;
+pub(crate) mod definition;
+pub(crate) mod embedded;
+pub(crate) mod local;
+pub(crate) mod status;
+pub(crate) mod table_info;
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use self::change::Change;
+use self::definition::TableDefinition;
+use self::status::{Status, Way};
+use self::table_info::TableInfo;
+use crate::answer::batches::Batches;
+use crate::answer::row::Row;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
+use crate::types::error::Result;
+use crate::types::key::Key;
+use crate::types::value::Value;
+use crate::types::version::Version;
+
+/// Reads of one version, or of the newest at each call.
+pub(crate) trait Reader: Any + Debug + Send + Sync {
+    /// The version that the next call reads at least.
+    fn version(&self) -> Result<Version>;
+
+    /// All tables, by name.
+    fn tables(&self) -> Result<Vec<TableInfo>>;
+
+    /// A table by name.
+    fn table(&self, name: &str) -> Result<TableInfo>;
+
+    /// A table by number.
+    fn table_by_id(&self, table: u64) -> Result<TableInfo>;
+
+    /// The row with a key.
+    fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>>;
+
+    /// The rows with some keys, all of one version, in the order of the keys.
+    fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>>;
+
+    /// All rows, with some columns.
+    fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches>;
+
+    /// Plans and runs a query.
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches>;
+}
+
+/// A way in.
+pub(crate) trait Backend: Reader {
+    /// Which one.
+    fn way(&self) -> Way;
+
+    /// The mapped files, where this process decides how long they stay.
+    #[cfg(feature = "sidecar")]
+    fn maps(&self) -> Option<Arc<Maps>> {
+        None
+    }
+
+    /// Device and inode that tell whether another process sees the same directory.
+    #[cfg(feature = "sidecar")]
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Whether everything of a version is there; `None` if it is of another cache.
+    #[cfg(feature = "sidecar")]
+    fn includes(&self, version: Version) -> Result<Option<bool>>;
+
+    /// Messages sent to a sidecar so far.
+    fn messages_sent(&self) -> u64 {
+        0
+    }
+
+    /// The newest version, held.
+    fn pin(&self) -> Result<Arc<dyn Reader>>;
+
+    /// Plans a query once.
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>>;
+
+    /// Defines and loads a table, or finds it defined alike.
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo>;
+
+    /// Removes a table.
+    fn drop_table(&self, name: &str) -> Result<Version>;
+
+    /// Makes changes in one commit; what is read for them is as fresh as the moment `as_of`.
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version>;
+
+    /// Moves rows out of the log.
+    fn compact(&self) -> Result<()>;
+
+    /// Makes every commit durable.
+    fn sync(&self) -> Result<()>;
+
+    /// What was committed to a table after a version.
+    fn changes(&self, table: u64, since: Version) -> Result<Batches>;
+
+    /// What a source told up to last.
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>>;
+
+    /// How it stands.
+    fn status(&self) -> Result<Status>;
+
+    /// Makes everything durable and refuses further writes.
+    fn close(&self) -> Result<()>;
+}
+
+/// A query that was planned once.
+pub(crate) trait Statement: Debug + Send + Sync {
+    /// Number of parameters.
+    fn parameters(&self) -> usize;
+
+    /// Runs it at a held version, or at the newest.
+    fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;
+}
+
+/// The reads of a way in that has them from one of its fields; all but queries.
+macro_rules! delegate_reads {
+    ($field:ident) => {
+        fn version(&self) -> $crate::types::error::Result<$crate::types::version::Version> {
+            self.$field.version()
+        }
+
+        fn tables(&self) -> $crate::types::error::Result<Vec<$crate::way::table_info::TableInfo>> {
+            self.$field.tables()
+        }
+
+        fn table(&self, name: &str) -> $crate::types::error::Result<$crate::way::table_info::TableInfo> {
+            self.$field.table(name)
+        }
+
+        fn table_by_id(
+            &self,
+            table: u64,
+        ) -> $crate::types::error::Result<$crate::way::table_info::TableInfo> {
+            self.$field.table_by_id(table)
+        }
+
+        #[inline]
+        fn get(
+            &self,
+            table: u64,
+            key: &dyn $crate::types::key::Key,
+        ) -> $crate::types::error::Result<Option<$crate::answer::row::Row>> {
+            self.$field.get(table, key)
+        }
+
+        fn get_many(
+            &self,
+            table: u64,
+            keys: &mut dyn Iterator<Item = &dyn $crate::types::key::Key>,
+        ) -> $crate::types::error::Result<Vec<Option<$crate::answer::row::Row>>> {
+            self.$field.get_many(table, keys)
+        }
+
+        fn scan(
+            &self,
+            table: u64,
+            columns: Option<&[String]>,
+        ) -> $crate::types::error::Result<$crate::answer::batches::Batches> {
+            self.$field.scan(table, columns)
+        }
+    };
+}
+
+pub(crate) use delegate_reads;

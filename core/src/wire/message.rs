@@ -1,0 +1,577 @@
+//! The calls and the messages of their requests and answers.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::rows;
+use super::value::WireValue;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::rules::{Retention, WritePolicy};
+use crate::types::version::{Freshness, Version};
+use crate::way::table_info::TableInfo;
+
+/// Keys that one call may ask for.
+pub(crate) const KEYS_MAX: usize = 100_000;
+/// Bytes of a message with many keys: read, they take several times as much.
+pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
+/// Rows of a commit beyond this many bytes are sent batch by batch, as an upload.
+pub(crate) const COMMIT_LEN_MAX: usize = 4 << 20;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])+ $name:ident = $number:literal;)+) => {
+        /// What a frame asks for; the numbers never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub(crate) enum Call {
+            $($(#[$doc])+ $name = $number,)+
+        }
+
+        impl Call {
+            /// Every call.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The call of a number, if this version knows it.
+            pub(crate) fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+calls! {
+    /// First on every connection: [`Hello`] → [`HelloReply`].
+    Hello = 1;
+    /// [`Pin`] → [`VersionMessage`].
+    Version = 2;
+    /// [`Pin`] → a list of [`InfoMessage`].
+    Tables = 3;
+    /// [`Name`] → [`InfoMessage`].
+    TableByName = 4;
+    /// [`Table`] → [`InfoMessage`].
+    TableById = 5;
+    /// [`Get`] → [`RowsReply`].
+    Get = 6;
+    /// [`GetMany`] → [`RowsReply`].
+    GetMany = 7;
+    /// [`Empty`] → [`Pin`].
+    Snapshot = 8;
+    /// [`Pin`] → [`Empty`].
+    Release = 9;
+    /// [`Scan`] → [`CursorReply`].
+    Scan = 10;
+    /// [`Sql`] → [`CursorReply`].
+    Sql = 11;
+    /// [`Prepare`] → [`PrepareReply`].
+    Prepare = 12;
+    /// [`Execute`] → [`CursorReply`].
+    Execute = 13;
+    /// [`Next`] → [`Empty`]: forget a prepared statement.
+    Forget = 14;
+    /// [`Next`] → [`NextReply`].
+    Next = 15;
+    /// [`Next`] → [`Empty`]: end a cursor.
+    Close = 16;
+    /// [`Begin`] → [`Next`]: the number of an upload.
+    Begin = 17;
+    /// [`Write`] → [`Empty`].
+    Write = 18;
+    /// [`Next`] → [`VersionMessage`], or [`InfoMessage`] for a new table: the upload is complete.
+    Finish = 19;
+    /// [`Name`] → [`VersionMessage`].
+    DropTable = 20;
+    /// [`Empty`] → [`Empty`].
+    Sync = 21;
+    /// [`Empty`] → [`StatusReply`].
+    Status = 22;
+    /// [`Next`] → [`Empty`]: an upload will not be completed.
+    Abandon = 23;
+    /// [`Share`] → [`ShareReply`] and the descriptor of the memory: answers need not go through the socket.
+    Share = 24;
+    /// [`Return`] → [`Empty`]: leased memory is not needed any more.
+    Return = 25;
+    /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
+    Cancel = 26;
+    /// [`GetRow`](super::cells::GetRow) → [`Found`](super::Found): a lookup in fixed layouts.
+    GetRow = 27;
+    /// [`Commit`](Commit) → [`VersionMessage`].
+    Commit = 28;
+    /// [`Source`](Source) → [`PositionReply`](PositionReply).
+    SourcePosition = 29;
+    /// [`Empty`] → [`Empty`].
+    Compact = 30;
+    /// [`Changes`] → [`CursorReply`].
+    Changes = 31;
+}
+
+/// Nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Empty {}
+
+/// Who connects, and the newest version of the protocol that it speaks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) protocol: u32,
+    pub(crate) client: String,
+    /// The last version that the client saw on an earlier connection.
+    #[serde(default)]
+    pub(crate) seen: Option<Version>,
+}
+
+/// Who answers, the version that both will speak, and the cache directory if clients may read it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HelloReply {
+    pub(crate) protocol: u32,
+    pub(crate) server: String,
+    pub(crate) dir: String,
+    #[serde(default)]
+    pub(crate) identity: Option<DirIdentity>,
+    /// The newest version.
+    #[serde(default)]
+    pub(crate) version: Option<Version>,
+    /// What the sidecar knows of the version that the client saw; `None` if it named none.
+    #[serde(default)]
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What a sidecar knows of a version that its client saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Seen {
+    /// Everything of it is there.
+    Included,
+    /// It was lost in a crash.
+    Lost,
+    /// It is of another cache, or of long ago.
+    Unknown,
+}
+
+/// Tells whether two processes see the same directory: device and inode of its `live/head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DirIdentity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// How a client can be answered: `layouts` instead of Arrow IPC streams, with their bytes in leased `memory` or in
+/// `files` that it can open below the directory.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) memory: bool,
+    pub(crate) files: bool,
+}
+
+/// Bytes of the memory whose descriptor comes with this; 0: there is none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ShareReply {
+    pub(crate) memory: u64,
+}
+
+/// Leases by their numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Return {
+    pub(crate) leases: Vec<u64>,
+}
+
+/// A request of this connection by its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Cancel {
+    pub(crate) request: u64,
+}
+
+/// A snapshot by its number; none: the newest version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) snapshot: Option<u64>,
+}
+
+/// A table by name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Name {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) name: String,
+}
+
+/// A table by number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Table {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+}
+
+/// The parts of a key.
+pub(crate) type Key = Vec<WireValue>;
+
+/// A lookup.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Get {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    pub(crate) key: Key,
+}
+
+/// Several lookups at one version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GetMany {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    /// No more than one above the most that are answered: the others are not kept.
+    #[serde(deserialize_with = "some_keys")]
+    pub(crate) keys: Vec<Key>,
+    /// Whether the answer may be of the first keys alone, if their rows are long.
+    #[serde(default)]
+    pub(crate) partial: bool,
+}
+
+/// An empty key is one byte, and takes twenty times as much when it is read.
+fn some_keys<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Key>, D::Error> {
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<Key>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while keys.len() <= KEYS_MAX {
+                match sequence.next_element()? {
+                    Some(key) => keys.push(key),
+                    None => return Ok(keys),
+                }
+            }
+            while sequence.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(keys)
+        }
+    }
+
+    deserializer.deserialize_seq(Keys)
+}
+
+/// Which keys were found, and their rows in that order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RowsReply {
+    pub(crate) found: Vec<bool>,
+    pub(crate) version: Version,
+    pub(crate) as_of: Option<i64>,
+    /// One batch as an Arrow IPC stream.
+    #[serde(with = "serde_bytes", default)]
+    pub(crate) rows: Vec<u8>,
+    /// Or any number of batches as a layout, for clients that asked for it.
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layout: Vec<u8>,
+}
+
+/// All rows of a table, with some columns or all.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Scan {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) table: u64,
+    pub(crate) columns: Option<Vec<String>>,
+}
+
+/// What was committed to a table after a version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    pub(crate) table: u64,
+    pub(crate) since: Version,
+}
+
+/// A query.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sql {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<WireValue>,
+}
+
+/// A query to be planned.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Prepare {
+    pub(crate) text: String,
+}
+
+/// A planned query and how many parameters it takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PrepareReply {
+    pub(crate) id: u64,
+    pub(crate) parameters: u64,
+}
+
+/// A planned query to be run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Execute {
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) id: u64,
+    pub(crate) parameters: Vec<WireValue>,
+}
+
+/// An answer that is fetched batch by batch; the first comes with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CursorReply {
+    pub(crate) id: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+    pub(crate) version: Version,
+    pub(crate) as_of: Option<i64>,
+    pub(crate) first: NextReply,
+}
+
+/// A cursor, statement or upload by its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Next {
+    pub(crate) id: u64,
+}
+
+/// The next rows of a cursor; `last`: there are no more behind them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NextReply {
+    /// One batch as an Arrow IPC stream.
+    #[serde(with = "serde_bytes", default)]
+    pub(crate) rows: Vec<u8>,
+    /// Or any number of batches as a layout, for clients that asked for it.
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layout: Vec<u8>,
+    pub(crate) last: bool,
+}
+
+/// What an upload is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum WriteKind {
+    /// A new table.
+    Define {
+        name: String,
+        primary_key: Vec<String>,
+        sort_by: Vec<String>,
+        #[serde(default)]
+        write_policy: WritePolicy,
+        #[serde(default)]
+        retention: Option<Retention>,
+    },
+    /// More rows of a table.
+    Append { table: u64 },
+    /// Other rows of a table.
+    Replace { table: u64 },
+    /// Rows of a table in the place of those with the same keys.
+    Upsert { table: u64 },
+}
+
+/// The begin of an upload.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) kind: WriteKind,
+    /// When the client began to fetch the rows, in nanoseconds since 1970, if it began before it sent this.
+    #[serde(default)]
+    pub(crate) as_of: Option<i64>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+}
+
+/// Rows of an upload.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Write {
+    pub(crate) id: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) rows: Vec<u8>,
+}
+
+/// A version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VersionMessage {
+    pub(crate) version: Version,
+}
+
+/// What there is to know of a table.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InfoMessage {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    #[serde(with = "serde_bytes")]
+    pub(crate) schema: Vec<u8>,
+    pub(crate) primary_key: Vec<String>,
+    pub(crate) sort_by: Vec<String>,
+    #[serde(default)]
+    pub(crate) write_policy: WritePolicy,
+    #[serde(default)]
+    pub(crate) retention: Option<Retention>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) segments: u64,
+    #[serde(default)]
+    pub(crate) logged_rows: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) damage: Option<String>,
+    pub(crate) as_of: Option<i64>,
+    pub(crate) version: Version,
+}
+
+impl InfoMessage {
+    pub(crate) fn new(info: TableInfo) -> Result<Self> {
+        Ok(Self {
+            id: info.id,
+            name: info.name,
+            schema: rows::encode_schema(&info.schema)?,
+            primary_key: info.primary_key,
+            sort_by: info.sort_by,
+            write_policy: info.write_policy,
+            retention: info.retention,
+            rows: info.rows,
+            bytes: info.bytes,
+            segments: info.segments as u64,
+            logged_rows: info.logged_rows,
+            damage: info.damage,
+            as_of: info.freshness.map(nanoseconds),
+            version: info.version,
+        })
+    }
+
+    pub(crate) fn into_info(self) -> Result<TableInfo> {
+        Ok(TableInfo {
+            id: self.id,
+            name: self.name,
+            schema: rows::decode_schema(&self.schema)?,
+            primary_key: self.primary_key,
+            sort_by: self.sort_by,
+            write_policy: self.write_policy,
+            retention: self.retention,
+            rows: self.rows,
+            bytes: self.bytes,
+            segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
+            logged_rows: self.logged_rows,
+            damage: self.damage,
+            freshness: freshness(self.as_of),
+            version: self.version,
+        })
+    }
+}
+
+/// How a cache stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusReply {
+    pub(crate) dir: String,
+    pub(crate) version: Version,
+    pub(crate) tables: Vec<InfoMessage>,
+    pub(crate) damage: Option<String>,
+    pub(crate) poisoned: Option<String>,
+}
+
+/// Changes of one commit, in their order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Commit {
+    /// When the client began to fetch the rows, in nanoseconds since 1970.
+    pub(crate) as_of: i64,
+    pub(crate) changes: Vec<ChangeMessage>,
+}
+
+/// A change; rows are batches, each as an Arrow IPC stream, at least one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ChangeMessage {
+    /// More rows.
+    Append { table: u64, rows: Vec<ByteBuf> },
+    /// Rows in the place of those with the same keys.
+    Upsert { table: u64, rows: Vec<ByteBuf> },
+    /// Rows in the place of all rows.
+    Replace { table: u64, rows: Vec<ByteBuf> },
+    /// The rows with some keys are gone.
+    Delete { table: u64, keys: Vec<Key> },
+    /// The rows with some keys are gone from the cache, not from their source.
+    Invalidate { table: u64, keys: Vec<Key> },
+    /// All rows are gone.
+    Truncate { table: u64 },
+    /// A source told everything up to a position.
+    Position {
+        source: String,
+        #[serde(with = "serde_bytes")]
+        position: Vec<u8>,
+    },
+}
+
+/// A source by its name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) source: String,
+}
+
+/// Up to where a source told everything.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PositionReply {
+    pub(crate) position: Option<ByteBuf>,
+}
+
+/// An error on the wire: its stable number and its message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ErrorMessage {
+    pub(crate) code: u16,
+    pub(crate) message: String,
+}
+
+impl ErrorMessage {
+    pub(crate) fn new(error: &Error) -> Self {
+        Self { code: error.code().number(), message: format!("{error:#}") }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        match ErrorCode::from_number(self.code) {
+            Some(code) => Error::new(code, self.message),
+            None => Error::new(
+                ErrorCode::Internal,
+                format!("{} (error {} of a newer sidecar)", self.message, self.code),
+            ),
+        }
+    }
+}
+
+/// A moment on the wire.
+pub(crate) fn nanoseconds(freshness: Freshness) -> i64 {
+    nanoseconds_of(freshness.as_of)
+}
+
+/// A moment on the wire.
+pub(crate) fn nanoseconds_of(moment: SystemTime) -> i64 {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A moment from the wire.
+pub(crate) fn freshness(nanoseconds: Option<i64>) -> Option<Freshness> {
+    let nanoseconds = u64::try_from(nanoseconds?).ok()?;
+    Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::error::ErrorKind;
+
+    /// The protocol is what its document says: nobody changes one without the other.
+    #[test]
+    fn the_document_lists_every_call_and_every_error() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for &call in Call::ALL {
+            let line = format!("| {} | {call:?} |", call as u16);
+            assert!(document.contains(&line), "docs/protocol.md lacks `{line}`");
+            assert_eq!(Call::from_number(call as u16), Some(call));
+        }
+        for &code in ErrorCode::ALL {
+            let kind = match code.kind() {
+                ErrorKind::Retry => "retry",
+                ErrorKind::Request => "request",
+                ErrorKind::Source => "source",
+                ErrorKind::OutcomeUnknown => "outcome unknown",
+                ErrorKind::Reopen => "reopen",
+                ErrorKind::Report => "report",
+            };
+            let line = format!("| {} | {code:?} | {kind} |", code.number());
+            assert!(document.contains(&line), "docs/protocol.md lacks `{line}`");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What clients and sidecars say to each other: calls, messages and their encoding.
+//!
+//! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that a
+//! later version can add fields; batches of rows inside them are Arrow IPC streams. The lookup of a row is in bytes of a
+//! fixed layout: it is over before an encoding with names is read. `docs/protocol.md` describes all of
+//! it for those who write a client.
+
+pub(crate) mod cells;
+pub(crate) mod encoding;
+pub(crate) mod layout;
+pub(crate) mod message;
+pub(crate) mod rows;
+pub(crate) mod value;
+
+pub(crate) use self::cells::{Found, encode_get_row};
+pub(crate) use self::encoding::{decode, encode};
+pub(crate) use self::layout::{Memory, rebuild};
+pub(crate) use self::message::{
+    Begin, COMMIT_LEN_MAX, Call, Cancel, ChangeMessage, Changes, Commit, CursorReply, DirIdentity, Empty,
+    ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage, KEYS_LEN_MAX, Key, Name, Next,
+    NextReply, Pin, PositionReply, Prepare, PrepareReply, Return, RowsReply, Scan, Seen, Share, ShareReply,
+    Source, Sql, StatusReply, Table, VersionMessage, Write, WriteKind, freshness, nanoseconds_of,
+};
+pub(crate) use self::rows::{decode_batch, decode_schema, encode_batch, encode_schema};
+pub(crate) use self::value::WireValue;
+
+/// Versions of the protocol, each named for what it added.
+pub(crate) mod version {
+    /// The first: everything that is not named below.
+    pub(crate) const FIRST: u32 = 1;
+    /// The newest that this code speaks.
+    pub(crate) const NEWEST: u32 = FIRST;
+}
+
+/// Longest message; longer answers come in parts through a cursor.
+pub(crate) const MESSAGE_LEN_MAX: usize = 1 << 30;

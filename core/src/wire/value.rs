@@ -1,0 +1,92 @@
+//! Single values on the wire.
+
+use arrow::datatypes::TimeUnit;
+use serde::{Deserialize, Serialize};
+
+use crate::types::value::{Value, ValueRef};
+
+/// A value as it is sent: by the name of its kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireValue {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    /// Unscaled, as 16 little-endian bytes, and scale.
+    Decimal(#[serde(with = "serde_bytes")] Vec<u8>, i8),
+    Str(String),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
+    Date(i32),
+    Time(i64),
+    /// Value and ticks of its unit in a second.
+    Timestamp(i64, u64),
+}
+
+impl From<ValueRef<'_>> for WireValue {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Bool(v) => Self::Bool(v),
+            ValueRef::Int(v) => Self::Int(v),
+            ValueRef::UInt(v) => Self::Uint(v),
+            ValueRef::Float(v) => Self::Float(v),
+            ValueRef::Decimal { unscaled, scale } => Self::Decimal(unscaled.to_le_bytes().to_vec(), scale),
+            ValueRef::Str(v) => Self::Str(v.to_owned()),
+            ValueRef::Bytes(v) => Self::Bytes(v.to_vec()),
+            ValueRef::Date(v) => Self::Date(v),
+            ValueRef::Time(v) => Self::Time(v),
+            ValueRef::Timestamp { value, unit } => Self::Timestamp(value, ticks(unit)),
+        }
+    }
+}
+
+impl WireValue {
+    /// Bytes that it takes in a message at most.
+    pub(crate) fn len_max(&self) -> usize {
+        let text = match self {
+            Self::Str(text) => text.len(),
+            Self::Bytes(bytes) | Self::Decimal(bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        // The names of kinds and two numbers of nine bytes fit.
+        32 + text
+    }
+
+    /// The value; `None` if a part of it is none that a client of ours sends.
+    pub(crate) fn into_value(self) -> Option<Value> {
+        Some(match self {
+            Self::Null => Value::Null,
+            Self::Bool(v) => Value::Bool(v),
+            Self::Int(v) => Value::Int(v),
+            Self::Uint(v) => Value::UInt(v),
+            Self::Float(v) => Value::Float(v),
+            Self::Decimal(bytes, scale) => {
+                Value::Decimal { unscaled: i128::from_le_bytes(bytes.try_into().ok()?), scale }
+            }
+            Self::Str(v) => Value::Str(v),
+            Self::Bytes(v) => Value::Bytes(v),
+            Self::Date(v) => Value::Date(v),
+            Self::Time(v) => Value::Time(v),
+            Self::Timestamp(value, ticks) => Value::Timestamp { value, unit: unit_of(ticks)? },
+        })
+    }
+}
+
+/// Ticks of a unit in a second.
+pub(super) fn ticks(unit: TimeUnit) -> u64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// The unit of so many ticks in a second, if there is one.
+pub(super) fn unit_of(ticks: u64) -> Option<TimeUnit> {
+    [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
+        .into_iter()
+        .find(|unit| self::ticks(*unit) == ticks)
+}
