@@ -67,11 +67,8 @@ fn own(dir: &Path) -> Result<()> {
     let (stop, stopped) = mpsc::channel();
     let writer = thread::Builder::new().name("writer".into()).spawn(move || write(&table, &stopped))?;
 
-    let build = if cfg!(debug_assertions) {
-        "a debug build; see what it can do with --release"
-    } else {
-        "a release build"
-    };
+    // What was optimised of it: see build.rs.
+    let build = env!("PILLION_BUILD");
     let processors = thread::available_parallelism()?;
     println!("\nReaders look up random flights while the owner commits ({build}, {processors} processors):");
     println!("  processes  gets per second  commits that each saw  seen after");
