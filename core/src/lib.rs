@@ -61,7 +61,7 @@ mod way;
 mod wire;
 
 pub use answer::batches::{BatchStream, Batches, Canceller};
-pub use answer::row::{ColumnIndex, FromCell, Row};
+pub use answer::row::{FromCell, Row};
 pub use api::cache::Cache;
 #[cfg(feature = "sidecar")]
 pub use api::connect::{Attach, ConnectOptions};
@@ -77,10 +77,11 @@ pub use api::transaction::Transaction;
 pub use input::{Input, InputFile};
 #[cfg(feature = "sidecar")]
 pub use serve::{Server, ServerOptions};
+pub use types::column::ColumnIndex;
 pub use types::error::{Error, ErrorCode, ErrorKind, Result};
 pub use types::key::{Key, KeyParts};
 pub use types::options::{CacheOptions, Durability};
-pub use types::rules::{Retention, WritePolicy};
+pub use types::rules::{Retention, TableRules, WritePolicy};
 pub use types::value::{AnyValue, Value, ValueRef};
 pub use types::version::{Freshness, Tier, Version};
 pub use way::definition::TableDefinition;

@@ -70,7 +70,7 @@ pub fn parts_are_in_the_order_of_the_key(session: &mut Session<'_>) -> Outcome {
     let row = table.get(("2013-01-01T01:00:00", "UA", 1545))?.expect("it is there");
     assert_eq!(row.get::<i64>("n")?, numbers[&(1, "UA", 1545)]);
     assert_names(&refused(table.get((1545, "UA", moment(1))), ErrorCode::InvalidKey), &["hour"]);
-    assert_eq!(table.info()?.primary_key, ["hour", "carrier", "flight"]);
+    assert_eq!(table.info()?.rules.primary_key, ["hour", "carrier", "flight"]);
     Ok(())
 }
 

@@ -18,11 +18,14 @@ pub fn a_table_knows_its_definition(session: &mut Session<'_>) -> Outcome {
     for _ in 0..2 {
         let info = session.table("t")?.info()?;
         assert_eq!((info.name.as_str(), info.rows), ("t", 2));
-        assert_eq!((info.primary_key, info.sort_by), (vec!["id".to_owned()], vec!["name".to_owned()]));
+        assert_eq!(
+            (info.rules.primary_key, info.rules.sort_by),
+            (vec!["id".to_owned()], vec!["name".to_owned()])
+        );
         assert_eq!(info.schema, numbered_schema());
         assert!(info.bytes > 0 && info.segments == 1 && info.freshness.is_some());
         let plain = session.table("plain")?.info()?;
-        assert!(plain.primary_key.is_empty() && plain.sort_by.is_empty());
+        assert!(plain.rules.primary_key.is_empty() && plain.rules.sort_by.is_empty());
         let keyed = session.table("t")?;
         assert_eq!((keyed.name(), keyed.schema()), ("t", &numbered_schema()));
         session.reopen();

@@ -59,15 +59,15 @@ pub(crate) fn assert_numbered(table: &Table, ids: impl IntoIterator<Item = i64>)
     let info = table.info().unwrap();
     assert_eq!(info.rows, ids.len() as u64, "rows that the table says it has");
     let found = collect(table.scan());
-    if info.sort_by.is_empty() {
+    if info.rules.sort_by.is_empty() {
         assert_rows(&found, &numbered_rows(ids.iter().copied()));
-    } else if info.sort_by == ["id"] && info.segments == 1 && info.logged_rows == 0 {
+    } else if info.rules.sort_by == ["id"] && info.segments == 1 && info.logged_rows == 0 {
         ids.sort_unstable();
         assert_rows(&found, &numbered_rows(ids.iter().copied()));
     } else {
         assert_rows_in_any_order(&found, &numbered_rows(ids.iter().copied()));
     }
-    if info.primary_key != ["id"] {
+    if info.rules.primary_key != ["id"] {
         return;
     }
     for id in ids {

@@ -56,7 +56,7 @@ pub fn any_text_names_a_column(session: &mut Session<'_>) -> Outcome {
     for (number, name) in (0..).zip(ODD) {
         assert_eq!(row.get::<i64>(name)?, number, "{name}");
     }
-    assert_eq!(table.info()?.primary_key, ODD);
+    assert_eq!(table.info()?.rules.primary_key, ODD);
     Ok(())
 }
 

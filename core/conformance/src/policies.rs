@@ -24,7 +24,7 @@ pub fn append_only(session: &mut Session<'_>) -> Outcome {
     assert_numbered(&session.table("t")?, 0..4);
     session.compact()?;
     session.reopen();
-    assert_eq!(session.table("t")?.info()?.write_policy, WritePolicy::AppendOnly);
+    assert_eq!(session.table("t")?.info()?.rules.write_policy, WritePolicy::AppendOnly);
     refused(session.writer().table("t")?.delete(1), ErrorCode::WriteNotAllowed);
     session.writer().drop_table("t")?;
     Ok(())
@@ -52,7 +52,7 @@ pub fn fed_by_a_source(session: &mut Session<'_>) -> Outcome {
     assert_eq!(session.table("t")?.info()?.freshness, freshness, "it is no news of the source");
     session.reopen();
     let info = session.table("t")?.info()?;
-    assert_eq!((info.write_policy, info.rows), (policy, 3));
+    assert_eq!((info.rules.write_policy, info.rows), (policy, 3));
     // The source brings back what was taken out.
     let writer = session.writer();
     let table = writer.table("t")?;

@@ -60,7 +60,7 @@ pub fn old_rows_go(session: &mut Session<'_>) -> Outcome {
     session.reopen();
     for name in ["keyed", "keyless"] {
         assert_eq!(ids(session, name)?, [1, 2, 5, 6], "{name}");
-        assert_eq!(session.table(name)?.info()?.retention, Some(Retention::new("at", 24 * HOUR)));
+        assert_eq!(session.table(name)?.info()?.rules.retention, Some(Retention::new("at", 24 * HOUR)));
         session.append(name, events([(7, Some(100)), (8, Some(3))]))?;
     }
     session.compact()?;

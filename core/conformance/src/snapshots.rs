@@ -51,7 +51,7 @@ pub fn dropped_tables_are_still_there(session: &mut Session<'_>) -> Outcome {
     assert_one_and_two(&snapshot)?;
     session.define_keyed("t", "name", numbered([7]))?;
     assert_one_and_two(&snapshot)?;
-    assert_eq!(snapshot.tables()?[0].primary_key, ["id"]);
+    assert_eq!(snapshot.tables()?[0].rules.primary_key, ["id"]);
     Ok(())
 }
 

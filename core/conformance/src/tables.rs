@@ -190,7 +190,7 @@ pub fn an_order_other_than_the_key(session: &mut Session<'_>) -> Outcome {
     for (id, group) in (0..8_i64).zip(&groups) {
         assert_eq!(&table.get(id)?.expect("it is there").value("group")?, group);
     }
-    assert_eq!(table.info()?.sort_by, ["group", "id"]);
+    assert_eq!(table.info()?.rules.sort_by, ["group", "id"]);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
 #[cfg(feature = "sidecar")]
 use arrow::compute::interleave;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 
 #[cfg(feature = "sidecar")]
 use super::cells::{SentRow, push_cell};
@@ -21,7 +21,8 @@ use crate::storage::SegmentHandle;
 #[cfg(feature = "sidecar")]
 use crate::storage::{fixed_len, value_len};
 use crate::types::cell::{bytes_at, mismatch, text_at, value_at};
-use crate::types::error::{Error, ErrorCode, Result, suggestion};
+use crate::types::column::ColumnIndex;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::{Value, ValueRef};
 use crate::types::version::{Freshness, Version};
 
@@ -33,13 +34,13 @@ use crate::types::version::{Freshness, Version};
 /// segments can be reused.
 #[derive(Clone)]
 pub struct Row {
-    place: Place,
+    place: RowPlace,
     version: Version,
     freshness: Option<Freshness>,
 }
 
 #[derive(Clone)]
-enum Place {
+enum RowPlace {
     /// In a mapped file.
     Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
     /// In the log, or in an answer that was sent here.
@@ -62,7 +63,7 @@ impl Row {
         // Rows of a segment fit 32 bits, so its batches and their rows do.
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the rows of a segment")]
         let (batch, index) = (batch as u32, index as u32);
-        Ok(Self { place: Place::Segment { segment, batch, index }, version, freshness })
+        Ok(Self { place: RowPlace::Segment { segment, batch, index }, version, freshness })
     }
 
     pub(crate) fn of_batch(
@@ -71,21 +72,21 @@ impl Row {
         version: Version,
         freshness: Option<Freshness>,
     ) -> Self {
-        Self { place: Place::Batch { rows, index }, version, freshness }
+        Self { place: RowPlace::Batch { rows, index }, version, freshness }
     }
 
     #[cfg(feature = "sidecar")]
     pub(crate) fn of_cells(row: SentRow, version: Version, freshness: Option<Freshness>) -> Self {
-        Self { place: Place::Sent(Arc::new(row)), version, freshness }
+        Self { place: RowPlace::Sent(Arc::new(row)), version, freshness }
     }
 
     /// The columns of the row's table.
     pub fn schema(&self) -> &SchemaRef {
         match &self.place {
-            Place::Segment { segment, .. } => segment.schema(),
-            Place::Batch { rows, .. } => rows.schema_ref(),
+            RowPlace::Segment { segment, .. } => segment.schema(),
+            RowPlace::Batch { rows, .. } => rows.schema_ref(),
             #[cfg(feature = "sidecar")]
-            Place::Sent(row) => row.schema(),
+            RowPlace::Sent(row) => row.schema(),
         }
     }
 
@@ -100,7 +101,7 @@ impl Row {
     pub fn get<'a, T: FromCell<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         let column = column.index_in(self.schema())?;
         #[cfg(feature = "sidecar")]
-        if let Place::Sent(row) = &self.place
+        if let RowPlace::Sent(row) = &self.place
             && let Some((data_type, bytes)) = row.value(column)
             && let Some(value) = T::from_bytes(data_type, bytes)
         {
@@ -215,13 +216,13 @@ impl Row {
     #[inline]
     fn cell(&self, column: usize) -> Result<(&dyn Array, usize)> {
         match &self.place {
-            Place::Segment { segment, batch, index } => {
+            RowPlace::Segment { segment, batch, index } => {
                 let index = *index as usize;
                 Ok((segment.open()?.cell(*batch as usize, column, index)?, index))
             }
-            Place::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
+            RowPlace::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
             #[cfg(feature = "sidecar")]
-            Place::Sent(row) => Ok((row.array(column)?.as_ref(), 0)),
+            RowPlace::Sent(row) => Ok((row.array(column)?.as_ref(), 0)),
         }
     }
 
@@ -241,51 +242,6 @@ impl fmt::Debug for Row {
             };
         }
         map.finish()
-    }
-}
-
-/// Names a column: by name, or by position from 0.
-pub trait ColumnIndex {
-    /// The column's position in `schema`.
-    ///
-    /// # Errors
-    /// [`ErrorCode::ColumnNotFound`], naming the nearest column there is.
-    fn index_in(&self, schema: &Schema) -> Result<usize>;
-}
-
-impl ColumnIndex for usize {
-    #[inline]
-    fn index_in(&self, schema: &Schema) -> Result<usize> {
-        let count = schema.fields().len();
-        if *self < count {
-            Ok(*self)
-        } else {
-            Err(Error::new(
-                ErrorCode::ColumnNotFound,
-                format!("there is no column {self}; there are {count}"),
-            ))
-        }
-    }
-}
-
-impl ColumnIndex for str {
-    fn index_in(&self, schema: &Schema) -> Result<usize> {
-        schema.fields().iter().position(|field| field.name() == self).ok_or_else(|| {
-            let hint = suggestion(self, schema.fields().iter().map(|field| field.name().as_str()));
-            Error::new(ErrorCode::ColumnNotFound, format!("there is no column `{self}`{hint}"))
-        })
-    }
-}
-
-impl ColumnIndex for String {
-    fn index_in(&self, schema: &Schema) -> Result<usize> {
-        self.as_str().index_in(schema)
-    }
-}
-
-impl<T: ColumnIndex + ?Sized> ColumnIndex for &T {
-    fn index_in(&self, schema: &Schema) -> Result<usize> {
-        (**self).index_in(schema)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::answer::row::Row;
 use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
+use crate::types::mode::WriteMode;
 use crate::types::version::Version;
 use crate::way::change::Change;
 use crate::way::{Backend, Reader};
@@ -101,7 +102,7 @@ impl Table {
     /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
     pub fn append(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Append { table: self.id, rows: rows.into() })
+        self.write(Change::Rows { table: self.id, mode: WriteMode::Append, rows: rows.into() })
     }
 
     /// Adds rows in the place of those with the same primary keys, in one commit, and returns its version; of rows with
@@ -113,7 +114,7 @@ impl Table {
     /// # Errors
     /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey); as [`append`](Self::append), but for duplicate keys.
     pub fn upsert(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Upsert { table: self.id, rows: rows.into() })
+        self.write(Change::Rows { table: self.id, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
     /// Removes the row with a primary key, in one commit, and returns its version. That there is no such row is no error.
@@ -163,7 +164,7 @@ impl Table {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Replace { table: self.id, rows: rows.into() })
+        self.write(Change::Rows { table: self.id, mode: WriteMode::Replace, rows: rows.into() })
     }
 
     /// What was committed to the table after a version, deletes of rows by key included, in the order of the commits, up to the newest
@@ -178,7 +179,7 @@ impl Table {
     ///
     /// Whoever holds the rows of `since` and does this to them has the rows of the newest version, with one exception: rows of
     /// a table **without a primary key** that go because they are [too old](crate::TableDefinition::retain) are never told,
-    /// as nothing names them. Leave out what is older by yourself ([`TableInfo::retention`]), or read the table anew. With a
+    /// as nothing names them. Leave out what is older by yourself ([`TableRules::retention`](crate::TableRules::retention)), or read the table anew. With a
     /// primary key they are told as deletes.
     ///
     /// Within a commit, too, later rows come later. Rows of large loads are read from the cache's files as the answer is.

@@ -8,6 +8,7 @@ use super::table::Table;
 use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
+use crate::types::mode::WriteMode;
 use crate::types::version::Version;
 use crate::way::Backend;
 
@@ -56,19 +57,19 @@ impl Transaction {
     /// Adds rows to a table; see [`Table::append`].
     pub fn append(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Append { table, rows: rows.into() })
+        self.with(Change::Rows { table, mode: WriteMode::Append, rows: rows.into() })
     }
 
     /// Adds rows to a table in the place of those with the same keys; see [`Table::upsert`].
     pub fn upsert(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Upsert { table, rows: rows.into() })
+        self.with(Change::Rows { table, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
     /// Puts rows in the place of all rows of a table; see [`Table::replace`].
     pub fn replace(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Replace { table, rows: rows.into() })
+        self.with(Change::Rows { table, mode: WriteMode::Replace, rows: rows.into() })
     }
 
     /// Removes the rows with some keys from a table; see [`Table::delete_many`].

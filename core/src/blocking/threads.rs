@@ -20,11 +20,11 @@ type Work = Box<dyn FnOnce() + Send>;
 static POOL: Pool = Pool { state: const_mutex(None), arrived: Condvar::new() };
 
 struct Pool {
-    state: Mutex<Option<State>>,
+    state: Mutex<Option<PoolState>>,
     arrived: Condvar,
 }
 
-struct State {
+struct PoolState {
     /// A forked child has none of the threads.
     process: u32,
     waiting: VecDeque<Work>,
@@ -53,7 +53,7 @@ impl Pool {
         let process = std::process::id();
         let mut guard = self.state.lock();
         let state =
-            guard.get_or_insert_with(|| State { process, waiting: VecDeque::new(), threads: 0, idle: 0 });
+            guard.get_or_insert_with(|| PoolState { process, waiting: VecDeque::new(), threads: 0, idle: 0 });
         if state.process != process {
             drop(guard);
             return work();

@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path) -> Result<OpenInput> {
     let file = file::open_for_reading(path)?;
     let reader = file::contained(path, NOT_ARROW, || open_reader(file))?;
     let schema = reader.schema();
-    Ok(OpenInput { schema, batches: Box::new(Batches { path: path.to_owned(), reader: Some(reader) }) })
+    Ok(OpenInput { schema, batches: Box::new(ArrowBatches { path: path.to_owned(), reader: Some(reader) }) })
 }
 
 fn open_reader(file: File) -> Result<Box<dyn RecordBatchReader + Send>, ArrowError> {
@@ -38,12 +38,12 @@ fn open_reader(file: File) -> Result<Box<dyn RecordBatchReader + Send>, ArrowErr
     })
 }
 
-struct Batches {
+struct ArrowBatches {
     path: PathBuf,
     reader: Option<Box<dyn RecordBatchReader + Send>>,
 }
 
-impl Iterator for Batches {
+impl Iterator for ArrowBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -20,16 +20,16 @@ pub(super) fn open(path: &Path) -> Result<OpenInput> {
         ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH_ROWS).build()
     })?;
     let schema = arrow::array::RecordBatchReader::schema(&reader);
-    let batches = Batches { path: path.to_owned(), reader: Some(reader) };
+    let batches = ParquetBatches { path: path.to_owned(), reader: Some(reader) };
     Ok(OpenInput { schema, batches: Box::new(batches) })
 }
 
-struct Batches {
+struct ParquetBatches {
     path: std::path::PathBuf,
     reader: Option<ParquetRecordBatchReader>,
 }
 
-impl Iterator for Batches {
+impl Iterator for ParquetBatches {
     type Item = Result<arrow::array::RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

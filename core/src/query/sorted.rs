@@ -45,7 +45,7 @@ impl SortedBounds {
             if !is_ordered(field.data_type()) {
                 break;
             }
-            let mut found = Found {
+            let mut found = FoundLimits {
                 name: field.name(),
                 data_type: field.data_type(),
                 limits: Vec::new(),
@@ -144,7 +144,7 @@ impl Limit {
 }
 
 /// What filters say about a column.
-struct Found<'a> {
+struct FoundLimits<'a> {
     name: &'a str,
     data_type: &'a DataType,
     limits: Vec<Limit>,
@@ -152,7 +152,7 @@ struct Found<'a> {
     one_value: bool,
 }
 
-impl Found<'_> {
+impl FoundLimits<'_> {
     fn read(&mut self, filter: &Expr) {
         match filter {
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {

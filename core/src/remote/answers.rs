@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use crate::answer::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
 use crate::blocking::threads;
 use crate::remote::connection::{Connection, Link, Repeat};
+use crate::types::clock::freshness_at;
 use crate::types::error::Result;
 use crate::types::version::Tier;
 use crate::wire::{self, Call, CursorReply, Next, NextReply};
@@ -18,8 +19,7 @@ use crate::wire::{self, Call, CursorReply, Next, NextReply};
 pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
     connection.saw(reply.version);
     let schema = wire::decode_schema(&reply.schema)?;
-    let info =
-        AnswerInfo { version: reply.version, freshness: wire::freshness(reply.as_of), tier: Tier::Local };
+    let info = AnswerInfo { version: reply.version, freshness: freshness_at(reply.as_of), tier: Tier::Local };
     let mut source = RemoteSource {
         connection,
         link,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::exchange::{cancel, receive, send, tell};
 use super::greeting::greet;
 use super::semaphore::{Permit, Semaphore};
-use super::shared::Shared;
+use super::shared_pages::SharedPages;
 use crate::blocking::scope::CallScope;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
@@ -27,6 +27,9 @@ pub(super) const PATIENCE_MIN: Duration = Duration::from_millis(100);
 const UPLOADS_MAX: usize = 8;
 /// Commits of one message that are under way at a time: some calls are left for others.
 const COMMITS_MAX: usize = 16;
+
+/// How often a request is sent that did not go out, because sidecars went one after another.
+const NOT_SENT_MAX: usize = 10;
 
 /// Whether a call whose answer was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub(super) enum Repeat {
 pub(super) struct Connection {
     /// A forked child must not use it, and not wait for its locks.
     process: u32,
-    place: Place,
+    place: Address,
     /// How long a call may take, connecting included.
     deadline: Duration,
     /// Read without a lock: most calls find it standing.
@@ -59,7 +62,7 @@ pub(super) struct Connection {
 
 /// Where a sidecar is.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Address {
     /// Its socket.
     pub(super) socket: PathBuf,
     /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
@@ -72,12 +75,12 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     client: Client,
-    shared: Arc<Shared>,
+    shared: Arc<SharedPages>,
 }
 
 impl Link {
     /// What is shared over it.
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &SharedPages {
         &self.shared
     }
 
@@ -89,7 +92,7 @@ impl Link {
 
 impl Connection {
     /// Connects, and learns where the sidecar's directory is.
-    pub(super) fn open(place: Place, deadline: Duration) -> Result<(Self, HelloReply)> {
+    pub(super) fn open(place: Address, deadline: Duration) -> Result<(Self, HelloReply)> {
         let (client, shared, reply) = greet(&place, None, after(deadline), deadline)?;
         let connection = Self {
             process: std::process::id(),
@@ -185,7 +188,8 @@ impl Connection {
             attempts += 1;
             match self.exchange(&link, call, body, deadline) {
                 Ok(answer) => return Ok((answer?, link)),
-                Err(CallError::NotSent(_)) if attempts < 2 => {}
+                // The sidecar was restarted again meanwhile; it knows nothing of the request.
+                Err(CallError::NotSent(_)) if attempts < NOT_SENT_MAX && Instant::now() < deadline => {}
                 Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 2 => {}
                 Err(error) => return Err(self.lost(&error, repeat)),
             }

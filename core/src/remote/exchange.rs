@@ -24,7 +24,7 @@ pub(super) fn tell(client: &Client, call: Call, request: &impl Serialize) {
 pub(super) fn send(pending: &pillion_ipc::Call, call: Call, body: &[u8]) -> Result<Result<()>, CallError> {
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
         let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
-        return Ok(Err(Error::new(ErrorCode::TooMany, message)));
+        return Ok(Err(Error::new(ErrorCode::TooLarge, message)));
     }
     pending.send(call as u16, Flags::default(), body).map(Ok)
 }
@@ -36,7 +36,7 @@ pub(super) fn receive(pending: &pillion_ipc::Call, deadline: Instant) -> Result<
         let next = pending.receive(Some(deadline))?;
         if body.len() + next.body.len() > MESSAGE_LEN_MAX {
             return Ok(Err(Error::new(
-                ErrorCode::TooMany,
+                ErrorCode::TooLarge,
                 format!("an answer of more than {MESSAGE_LEN_MAX} bytes"),
             )));
         }

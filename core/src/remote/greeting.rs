@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use pillion_ipc::{CallError, Client, ConnectError};
 
-use super::connection::{PATIENCE_MIN, Place};
+use super::connection::{Address, PATIENCE_MIN};
 use super::exchange::{receive, send};
-use super::shared::{ArenaView, FilesView, Shared};
+use super::shared_pages::{ArenaView, FilesView, SharedPages};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 use crate::wire::{Call, Hello, HelloReply, Share, ShareReply, decode, encode, version};
@@ -18,12 +18,12 @@ use crate::wire::{Call, Hello, HelloReply, Share, ShareReply, decode, encode, ve
 const GREETING_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection that can be used, what is shared over it, and what the sidecar said of itself.
-type Greeting = (Client, Shared, HelloReply);
+type Greeting = (Client, SharedPages, HelloReply);
 
 /// Connects, agrees on a version of the protocol, and shares what can be shared. A sidecar that goes before it has answered
 /// is waited for as one that is not there yet: another one comes in its place.
 pub(super) fn greet(
-    place: &Place,
+    place: &Address,
     seen: Option<Version>,
     deadline: Instant,
     write_timeout: Duration,
@@ -88,7 +88,7 @@ impl From<Error> for Ungreeted {
 /// The first calls of a connection.
 fn greet_over(
     client: Client,
-    place: &Place,
+    place: &Address,
     seen: Option<Version>,
     deadline: Instant,
 ) -> Result<Greeting, Ungreeted> {
@@ -126,5 +126,5 @@ fn greet_over(
         _ => None,
     };
     drop(pending);
-    Ok((client, Shared::new(arena, files), reply))
+    Ok((client, SharedPages::new(arena, files), reply))
 }

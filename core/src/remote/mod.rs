@@ -5,7 +5,7 @@ mod connection;
 mod exchange;
 mod greeting;
 mod semaphore;
-mod shared;
+mod shared_pages;
 mod statement;
 mod view;
 mod writes;
@@ -15,12 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::answers::begin_answer;
-use self::connection::{Connection, Place, Repeat};
+use self::connection::{Address, Connection, Repeat};
 use self::statement::RemoteStatement;
 use self::view::View;
 use crate::answer::batches::Batches;
 use crate::types::error::Result;
-use crate::types::rules::TableRules;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::Change;
@@ -50,7 +49,7 @@ impl Remote {
         attach: bool,
         deadline: Duration,
     ) -> Result<(Self, Option<PathBuf>)> {
-        let place = Place { socket: socket.to_owned(), dir: dir.map(Path::to_owned), attach };
+        let place = Address { socket: socket.to_owned(), dir: dir.map(Path::to_owned), attach };
         let (connection, greeting) = Connection::open(place, deadline)?;
         let connection = Arc::new(connection);
         let newest = View::newest(connection.clone());
@@ -100,9 +99,7 @@ impl Backend for Remote {
             info.check_definition(&rules)?;
             return Ok(info);
         }
-        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
-        let name = name.to_owned();
-        let kind = WriteKind::Define { name, primary_key, sort_by, write_policy, retention };
+        let kind = WriteKind::Define { name: name.to_owned(), rules: rules.into() };
         writes::upload::<InfoMessage>(&self.connection, kind, input, None, None)?.into_info()
     }
 

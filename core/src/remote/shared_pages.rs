@@ -27,7 +27,7 @@ const TABLES_KNOWN_MAX: usize = 1024;
 
 /// Memory and files of a sidecar that this process can read.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedPages {
     arena: Option<ArenaView>,
     files: Option<FilesView>,
     /// Columns of the tables that were asked for: answers to lookups do not repeat them.
@@ -43,7 +43,7 @@ struct Columns {
     cells: Option<Arc<CellColumns>>,
 }
 
-impl Shared {
+impl SharedPages {
     pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>) -> Self {
         Self { arena, files, tables: ArcSwap::default() }
     }
@@ -84,7 +84,7 @@ impl Shared {
     }
 }
 
-impl Memory for Shared {
+impl Memory for SharedPages {
     fn lease(&self, lease: Lease) -> Result<(Region, Arc<dyn Any + Send + Sync>)> {
         let arena =
             self.arena.as_ref().ok_or_else(|| Error::internal("an answer in memory that is not shared"))?;

@@ -11,6 +11,7 @@ use super::connection::{Connection, Link, Repeat};
 use crate::answer::batches::Batches;
 use crate::answer::cells::{CellColumns, SentRow};
 use crate::answer::row::Row;
+use crate::types::clock::freshness_at;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
 use crate::types::value::{Value, ValueRef};
@@ -18,7 +19,7 @@ use crate::types::version::Version;
 use crate::way::Reader;
 use crate::way::table_info::TableInfo;
 use crate::wire::{
-    self, Call, Empty, Found, Get, GetMany, InfoMessage, Name, Pin, RowsReply, Scan, Sql, VersionMessage,
+    self, Call, Empty, FoundRow, Get, GetMany, InfoMessage, Name, Pin, RowsReply, Scan, Sql, VersionMessage,
     WireValue,
 };
 
@@ -102,7 +103,7 @@ impl View {
         wire::encode_get_row(&mut body, self.snapshot(), table, key)?;
         let answer = self.send(Call::GetRow, &body)?;
         let wrong = || Error::internal("the answer of the sidecar is no row of its table");
-        let Found { version, freshness, cells } = Found::decode(&answer).ok_or_else(wrong)?;
+        let FoundRow { version, freshness, cells } = FoundRow::decode(&answer).ok_or_else(wrong)?;
         self.connection.saw(version);
         cells
             .map(|start| {
@@ -129,7 +130,7 @@ impl View {
         };
         self.connection.saw(reply.version);
         let found = reply.found.iter().filter(|&&found| found).count();
-        let freshness = wire::freshness(reply.as_of);
+        let freshness = freshness_at(reply.as_of);
         let batch = if !reply.layout.is_empty() {
             wire::rebuild(&reply.layout, &schema, link.shared())?.pop()
         } else if found > 0 {

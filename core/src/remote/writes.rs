@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 use crate::input::Input;
 use crate::remote::connection::{Connection, Link, Repeat};
 use crate::storage::{batch_len, rows_within};
+use crate::types::clock::nanoseconds_of;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 use crate::way::change::Change;
@@ -36,7 +37,7 @@ pub(super) fn upload<T: DeserializeOwned>(
     connection.check_open()?;
     let _permit = connection.permit_upload()?;
     let input = input.open(table)?;
-    let as_of = as_of.map(wire::nanoseconds_of);
+    let as_of = as_of.map(nanoseconds_of);
     let begin = Begin { kind, as_of, schema: wire::encode_schema(&input.schema)? };
     let (Next { id }, link) = connection.call_on(Call::Begin, &begin, Repeat::Once)?;
     let upload = Upload { connection, link: &link, id: Some(id) };
@@ -112,22 +113,8 @@ pub(super) fn write(
     let mut room = COMMIT_LEN_MAX;
     let mut messages = Vec::with_capacity(changes.len());
     for change in changes {
-        let (table, rows, upload, message) = match change {
-            Change::Append { table, rows } => {
-                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
-                    |table, rows| ChangeMessage::Append { table, rows };
-                (table, rows, WriteKind::Append { table }, message)
-            }
-            Change::Upsert { table, rows } => {
-                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
-                    |table, rows| ChangeMessage::Upsert { table, rows };
-                (table, rows, WriteKind::Upsert { table }, message)
-            }
-            Change::Replace { table, rows } => {
-                let message: fn(u64, Vec<ByteBuf>) -> ChangeMessage =
-                    |table, rows| ChangeMessage::Replace { table, rows };
-                (table, rows, WriteKind::Replace { table }, message)
-            }
+        let (table, mode, rows) = match change {
+            Change::Rows { table, mode, rows } => (table, mode, rows),
             Change::Delete { table, keys } => {
                 messages.push(ChangeMessage::Delete { table, keys: wire_keys(&keys) });
                 continue;
@@ -149,9 +136,10 @@ pub(super) fn write(
             Gathered::All(batches, len) => {
                 room -= len;
                 let encoded = batches.iter().map(|batch| wire::encode_batch(batch).map(ByteBuf::from));
-                messages.push(message(table, encoded.collect::<Result<_>>()?));
+                messages.push(ChangeMessage::rows(table, mode, encoded.collect::<Result<_>>()?));
             }
             Gathered::Part(rows) if is_one => {
+                let upload = WriteKind::rows(table, mode);
                 return self::upload(connection, upload, rows, Some(&schema(table)?), Some(as_of));
             }
             Gathered::Part(_) => {
@@ -165,7 +153,7 @@ pub(super) fn write(
             }
         }
     }
-    let commit = Commit { as_of: wire::nanoseconds_of(as_of), changes: messages };
+    let commit = Commit { as_of: nanoseconds_of(as_of), changes: messages };
     let _permit = connection.permit_commit()?;
     connection.call(Call::Commit, &commit, Repeat::Never)
 }

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 use serde_bytes::ByteBuf;
 
 use crate::input::Input;
+use crate::types::clock::freshness_at;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
 use crate::way::Backend;
 use crate::way::change::Change;
 use crate::wire::encoding::values;
-use crate::wire::message::{ChangeMessage, Commit, Key, VersionMessage, freshness};
+use crate::wire::message::{ChangeMessage, Commit, Key, VersionMessage};
 use crate::wire::rows::decode_batch;
 
 /// A commit has at most so many changes.
@@ -22,7 +24,7 @@ const CHANGES_MAX: usize = 10_000;
 pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMessage> {
     if commit.changes.len() > CHANGES_MAX {
         let message = format!("{} changes in one commit; at most {CHANGES_MAX}", commit.changes.len());
-        return Err(Error::new(ErrorCode::TooMany, message));
+        return Err(Error::new(ErrorCode::TooLarge, message));
     }
     let rows = |rows: &[ByteBuf]| {
         let batches = rows.iter().map(|batch| decode_batch(batch)).collect::<Result<Vec<_>>>()?;
@@ -31,9 +33,15 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
     let keys = |keys: Vec<Key>| keys.into_iter().map(values).collect::<Result<_>>();
     let changes = commit.changes.into_iter().map(|change| {
         Ok(match change {
-            ChangeMessage::Append { table, rows: sent } => Change::Append { table, rows: rows(&sent)? },
-            ChangeMessage::Upsert { table, rows: sent } => Change::Upsert { table, rows: rows(&sent)? },
-            ChangeMessage::Replace { table, rows: sent } => Change::Replace { table, rows: rows(&sent)? },
+            ChangeMessage::Append { table, rows: sent } => {
+                Change::Rows { table, mode: WriteMode::Append, rows: rows(&sent)? }
+            }
+            ChangeMessage::Upsert { table, rows: sent } => {
+                Change::Rows { table, mode: WriteMode::Upsert, rows: rows(&sent)? }
+            }
+            ChangeMessage::Replace { table, rows: sent } => {
+                Change::Rows { table, mode: WriteMode::Replace, rows: rows(&sent)? }
+            }
             ChangeMessage::Delete { table, keys: sent } => Change::Delete { table, keys: keys(sent)? },
             ChangeMessage::Invalidate { table, keys: sent } => {
                 Change::Invalidate { table, keys: keys(sent)? }
@@ -43,7 +51,7 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
         })
     });
     // A clock that is ahead of ours must not make the rows fresher than they are.
-    let as_of = freshness(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
+    let as_of = freshness_at(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
     let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
     Ok(VersionMessage { version })
 }

@@ -13,9 +13,9 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Head};
 
-use super::planted::{self, Place};
+use super::planted::{self, PanicPlace};
 use super::session::{Answer, Session};
-use super::shared::Shared;
+use super::state::ServerState;
 use crate::types::error::{Error, ErrorCode};
 
 /// Calls of one connection that are worked on at a time, in each lane; further ones wait.
@@ -35,7 +35,7 @@ const LANES: usize = 2;
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
 /// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
 /// is one thread more than there are calls worked on, so somebody always reads.
-pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::Result<()> {
+pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) -> io::Result<()> {
     // A client that does not read is let go, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
@@ -63,7 +63,7 @@ pub(super) fn serve(shared: &Arc<Shared>, stream: &UnixStream, uid: u32) -> io::
 
 /// One connection, for the threads that answer its calls.
 struct Connection {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     session: Session,
     /// When the client must have said hello.
     greeted_by: Option<Instant>,
@@ -127,7 +127,7 @@ impl Connection {
         while let Some(mut reader) = self.wait_for_turn() {
             let (lane, task) = loop {
                 self.receive(&mut reader, &mut frame)?;
-                planted::panic_at(&self.shared, Place::Request);
+                planted::panic_at(&self.shared, PanicPlace::Request);
                 if Session::is_lookup(&frame) {
                     self.look_up(&frame, &mut found)?;
                     if frame.body.capacity() > KEPT_LEN {

@@ -18,7 +18,7 @@ use crate::api::cache::Cache;
 use crate::storage::{FileId, Region};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::{CacheOptions, Durability};
-use crate::types::rules::{Retention, WritePolicy};
+use crate::types::rules::{Retention, TableRules, WritePolicy};
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
 use crate::wire::cells::encode_get_row;
@@ -304,15 +304,18 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
             let kind = match input.next() % 4 {
                 0 => WriteKind::Define {
                     name,
-                    primary_key: input.names(),
-                    sort_by: input.names(),
-                    write_policy: match input.next() % 3 {
-                        0 => WritePolicy::Anyone,
-                        1 => WritePolicy::AppendOnly,
-                        _ => WritePolicy::Source(input.name()),
-                    },
-                    retention: (input.next() % 2 == 0)
-                        .then(|| Retention::new(input.name(), Duration::from_nanos(input.next().into()))),
+                    rules: TableRules {
+                        primary_key: input.names(),
+                        sort_by: input.names(),
+                        write_policy: match input.next() % 3 {
+                            0 => WritePolicy::Anyone,
+                            1 => WritePolicy::AppendOnly,
+                            _ => WritePolicy::Source(input.name()),
+                        },
+                        retention: (input.next() % 2 == 0)
+                            .then(|| Retention::new(input.name(), Duration::from_nanos(input.next().into()))),
+                    }
+                    .into(),
                 },
                 1 => WriteKind::Append { table },
                 2 => WriteKind::Upsert { table },

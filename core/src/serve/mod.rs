@@ -14,8 +14,8 @@ mod planted;
 mod quota;
 mod server;
 mod session;
-mod shared;
 mod sharing;
+mod state;
 mod upload;
 
 pub use options::ServerOptions;

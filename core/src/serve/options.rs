@@ -107,7 +107,7 @@ impl ServerOptions {
     }
 
     /// How long an upload may take from its beginning until its last rows are read, however often it sends some; an hour
-    /// unless told otherwise. Then it fails with [`TooMany`](crate::ErrorCode::TooMany), and nothing of it is committed. An upload
+    /// unless told otherwise. Then it fails with [`Timeout`](crate::ErrorCode::Timeout), and nothing of it is committed. An upload
     /// that sends nothing for a minute fails before.
     #[must_use]
     pub fn upload_timeout(mut self, timeout: Duration) -> Self {

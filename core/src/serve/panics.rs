@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use pillion_ipc::{Client, Flags, Frame};
 
-use super::planted::Place;
+use super::planted::PanicPlace;
 use super::{Server, ServerOptions};
 use crate::types::error::ErrorCode;
 use crate::wire::message::{Empty, ErrorMessage, Hello, Pin};
@@ -21,7 +21,7 @@ struct Served {
     _dir: tempfile::TempDir,
 }
 
-fn serve(place: Place, options: impl FnOnce(ServerOptions) -> ServerOptions) -> Served {
+fn serve(place: PanicPlace, options: impl FnOnce(ServerOptions) -> ServerOptions) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(dir.path().join("cache")).unwrap();
     let socket = dir.path().join(format!("{place:?}"));
@@ -52,7 +52,7 @@ fn is_closed(mut stream: &UnixStream) {
 
 #[test]
 fn a_panic_of_a_call_is_the_error_of_that_call() {
-    let served = serve(Place::Answer, |options| options);
+    let served = serve(PanicPlace::Answer, |options| options);
     let client = Client::new(served.connect()).unwrap();
     greet(&client);
     let bodies = [
@@ -75,7 +75,7 @@ fn a_panic_of_a_call_is_the_error_of_that_call() {
 
 #[test]
 fn a_panic_where_requests_are_read_ends_that_connection_only() {
-    let served = serve(Place::Request, |options| options);
+    let served = serve(PanicPlace::Request, |options| options);
     let (first, second) = (served.connect(), served.connect());
     let client = Client::new(first.try_clone().unwrap()).unwrap();
     assert!(client.call(Call::Hello as u16, &[], None).is_err());
@@ -89,7 +89,7 @@ fn a_panic_where_requests_are_read_ends_that_connection_only() {
 
 #[test]
 fn a_panic_where_a_connection_is_begun_costs_that_connection() {
-    let served = serve(Place::Begin, |options| options);
+    let served = serve(PanicPlace::Begin, |options| options);
     for _ in 0..3 {
         is_closed(&served.connect());
     }
@@ -100,7 +100,7 @@ fn a_panic_where_a_connection_is_begun_costs_that_connection() {
 #[test]
 fn panics_while_clients_are_refused_keep_no_place() {
     // More than there are places for.
-    let served = serve(Place::Refusal, |options| options.connections_max(0));
+    let served = serve(PanicPlace::Refusal, |options| options.connections_max(0));
     for _ in 0..40 {
         is_closed(&served.connect());
     }
@@ -110,7 +110,7 @@ fn panics_while_clients_are_refused_keep_no_place() {
 
 #[test]
 fn a_panic_where_clients_are_accepted_is_told_and_the_cache_goes_on() {
-    let served = serve(Place::Accept, |options| options);
+    let served = serve(PanicPlace::Accept, |options| options);
     is_closed(&served.connect());
     while served.server.failure().is_none() {
         std::thread::yield_now();

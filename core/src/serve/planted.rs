@@ -2,11 +2,11 @@
 
 use arrow::array::RecordBatch;
 
-use super::shared::Shared;
+use super::state::ServerState;
 
 /// Where a thread can be made to panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PanicPlace {
     /// Where connections are accepted.
     Accept,
     /// Where one that was accepted is begun.
@@ -23,11 +23,11 @@ pub(super) enum Place {
 /// Panics if that is planted in a server.
 #[cfg(not(test))]
 #[inline]
-pub(super) const fn panic_at(_shared: &Shared, _place: Place) {}
+pub(super) const fn panic_at(_shared: &ServerState, _place: PanicPlace) {}
 
 /// Panics if the socket is named after the place.
 #[cfg(test)]
-pub(super) fn panic_at(shared: &Shared, place: Place) {
+pub(super) fn panic_at(shared: &ServerState, place: PanicPlace) {
     let is_planted = shared.options.socket.file_name().is_some_and(|name| *name == *format!("{place:?}"));
     assert!(!is_planted, "planted: {place:?}");
 }
@@ -35,14 +35,14 @@ pub(super) fn panic_at(shared: &Shared, place: Place) {
 /// Panics in an answer if that is planted in a server, and the call is one of those that panic.
 #[cfg(not(test))]
 #[inline]
-pub(super) const fn panic_in_answer(_shared: &Shared, _call: u16) {}
+pub(super) const fn panic_in_answer(_shared: &ServerState, _call: u16) {}
 
 /// Panics in an answer to one of three calls, if the socket is named after it.
 #[cfg(test)]
-pub(super) fn panic_in_answer(shared: &Shared, call: u16) {
+pub(super) fn panic_in_answer(shared: &ServerState, call: u16) {
     use crate::wire::message::Call;
     if [Call::SourcePosition, Call::GetRow, Call::Sync].iter().any(|&panics| panics as u16 == call) {
-        panic_at(shared, Place::Answer);
+        panic_at(shared, PanicPlace::Answer);
     }
 }
 

@@ -15,10 +15,10 @@ use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Head, Listener, PeerCr
 
 use super::connection::serve;
 use super::options::{ServerOptions, most_of};
-use super::planted::{self, Place};
+use super::planted::{self, PanicPlace};
 use super::quota::{Exceeded, Quota};
-use super::shared::Shared;
 use super::sharing::ArenaPool;
+use super::state::ServerState;
 use super::upload::UploadLimits;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::way::Backend;
@@ -35,7 +35,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     /// Until it stops.
     listener: Option<Arc<Listener>>,
     acceptor: Option<JoinHandle<()>>,
@@ -61,7 +61,7 @@ impl Server {
         let of_user = options.connections_of_user.unwrap_or_else(|| most_of(most));
         let (uploads, upload_timeout) = (options.uploads_max, options.upload_timeout);
         let uploads = Arc::new(UploadLimits::new(uploads, most_of(uploads), upload_timeout));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerState {
             backend,
             options,
             arenas,
@@ -156,14 +156,14 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))
 }
 
-fn accept(listener: &Listener, shared: &Arc<Shared>) {
+fn accept(listener: &Listener, shared: &Arc<ServerState>) {
     let mut number = 0;
     loop {
         let accepted = listener.accept();
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        planted::panic_at(shared, Place::Accept);
+        planted::panic_at(shared, PanicPlace::Accept);
         let begun = accepted.and_then(|stream| {
             number += 1;
             let begun = catch_unwind(AssertUnwindSafe(|| begin_connection(shared, number, stream)));
@@ -175,8 +175,8 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
     }
 }
 
-fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io::Result<()> {
-    planted::panic_at(shared, Place::Begin);
+fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) -> io::Result<()> {
+    planted::panic_at(shared, PanicPlace::Begin);
     let peer = PeerCredentials::of(&stream)?;
     if !shared.options.access.lets_in(&peer) {
         let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
@@ -204,7 +204,7 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
     };
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
-    let forget = move |shared: &Shared| shared.streams.lock().retain(|(other, _)| *other != number);
+    let forget = move |shared: &ServerState| shared.streams.lock().retain(|(other, _)| *other != number);
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
         // Whatever happens in it, the connection is forgotten afterwards.
@@ -223,14 +223,14 @@ fn begin_connection(shared: &Arc<Shared>, number: u64, stream: UnixStream) -> io
 
 /// Answers the first call of a connection with an error, so that the client knows why it ends. What clients that are not
 /// let in can take up is bounded: a few threads, each for a short time.
-fn refuse(shared: &Arc<Shared>, stream: UnixStream, error: Error) -> io::Result<()> {
+fn refuse(shared: &Arc<ServerState>, stream: UnixStream, error: Error) -> io::Result<()> {
     if shared.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
         shared.refusals.fetch_sub(1, Ordering::Relaxed);
         return Ok(());
     }
     let place = RefusalPlace(shared.clone());
     let started = std::thread::Builder::new().name("pillion-refusal".to_owned()).spawn(move || {
-        planted::panic_at(&place.0, Place::Refusal);
+        planted::panic_at(&place.0, PanicPlace::Refusal);
         if let Err(error) = say_no(stream, &error) {
             tracing::debug!(%error, "a client that was refused could not be told");
         }
@@ -241,7 +241,7 @@ fn refuse(shared: &Arc<Shared>, stream: UnixStream, error: Error) -> io::Result<
 }
 
 /// One of the places of those that are told that they are not let in; free again whatever happens.
-struct RefusalPlace(Arc<Shared>);
+struct RefusalPlace(Arc<ServerState>);
 
 impl Drop for RefusalPlace {
     fn drop(&mut self) {

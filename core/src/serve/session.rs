@@ -16,6 +16,7 @@ use super::sharing::{ArenaPool, Sharing};
 use super::upload::{Upload, UploadLimits, Written};
 use crate::answer::batches::{Batches, Canceller};
 use crate::answer::row::Row;
+use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -28,7 +29,7 @@ use crate::wire::message::{
     Begin, Call, Cancel, Changes, CursorReply, DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany,
     Hello, HelloReply, InfoMessage, KEYS_LEN_MAX, KEYS_MAX, Name, Next, Pin, PositionReply, Prepare,
     PrepareReply, Return, RowsReply, Scan, Seen, Share, ShareReply, Source, Sql, StatusReply, Table,
-    VersionMessage, Write, freshness, nanoseconds,
+    VersionMessage, Write,
 };
 use crate::wire::{rows, version};
 
@@ -207,7 +208,7 @@ impl Session {
             Call::GetMany => {
                 if body.len() > KEYS_LEN_MAX {
                     let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
-                    return Err(Error::new(ErrorCode::TooMany, message));
+                    return Err(Error::new(ErrorCode::TooLarge, message));
                 }
                 self.get_many(task, decode(body)?)
             }
@@ -291,7 +292,7 @@ impl Session {
             Call::Begin => {
                 let Begin { kind, as_of, schema } = decode(body)?;
                 let now = SystemTime::now();
-                let as_of = freshness(as_of).map_or(now, |freshness| freshness.as_of.min(now));
+                let as_of = freshness_at(as_of).map_or(now, |freshness| freshness.as_of.min(now));
                 let schema = rows::decode_schema(&schema)?;
                 self.held.lock().reserve_upload()?;
                 // A panic must not keep the room that was made.
@@ -474,7 +475,7 @@ impl Session {
         let GetMany { snapshot, table, keys, partial } = request;
         if keys.len() > KEYS_MAX {
             let message = format!("more than {KEYS_MAX} keys in one call");
-            return Err(Error::new(ErrorCode::TooMany, message));
+            return Err(Error::new(ErrorCode::TooLarge, message));
         }
         let reader = self.reader(snapshot)?;
         let keys: Vec<Vec<Value>> = keys.into_iter().map(values).collect::<Result<_>>()?;
@@ -488,13 +489,13 @@ impl Session {
                     "the rows of {} keys have more than {ROWS_LEN_MAX} bytes; ask for {too_far} keys at a time, or fewer",
                     keys.len()
                 );
-                return Err(Error::new(ErrorCode::TooMany, message));
+                return Err(Error::new(ErrorCode::TooLarge, message));
             }
             found.truncate(too_far);
         }
         let first = found.iter().flatten().next();
         let (version, as_of) = match first {
-            Some(row) => (row.version(), row.freshness().map(nanoseconds)),
+            Some(row) => (row.version(), row.freshness().map(|freshness| nanoseconds_of(freshness.as_of))),
             None => (reader.version()?, None),
         };
         let rows: Vec<&Row> = found.iter().flatten().collect();
@@ -541,7 +542,11 @@ impl Session {
         self.give(task, first.lease);
         let (schema, version, as_of) = {
             let batches = cursor.batches();
-            (rows::encode_schema(batches.schema())?, batches.version(), batches.freshness().map(nanoseconds))
+            (
+                rows::encode_schema(batches.schema())?,
+                batches.version(),
+                batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
+            )
         };
         let id = match cursor.is_done() {
             true => 0,

@@ -13,7 +13,7 @@ use super::sharing::ArenaPool;
 use super::upload::UploadLimits;
 use crate::way::Backend;
 
-pub(super) struct Shared {
+pub(super) struct ServerState {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) options: ServerOptions,
     pub(super) arenas: Arc<ArenaPool>,
@@ -29,13 +29,13 @@ pub(super) struct Shared {
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ServerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("ServerState").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl ServerState {
     /// Keeps a thread to be waited for at the end.
     pub(super) fn keep(&self, thread: JoinHandle<()>) {
         let mut threads = self.threads.lock();

@@ -12,7 +12,7 @@ use super::planted;
 use super::quota::{Exceeded, Portion, Quota};
 use crate::input::Input;
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::types::rules::TableRules;
+use crate::types::mode::WriteMode;
 use crate::way::Backend;
 use crate::way::change::Change;
 use crate::way::definition::TableDefinition;
@@ -91,15 +91,15 @@ impl Upload {
         let load = std::thread::Builder::new()
             .name("pillion-upload".to_owned())
             .spawn(move || match kind {
-                WriteKind::Define { name, primary_key, sort_by, write_policy, retention } => {
-                    let rules = TableRules { primary_key, sort_by, write_policy, retention };
+                WriteKind::Define { name, rules } => {
+                    let rules = rules.into();
                     let definition = TableDefinition { input: rows, rules };
                     let info = backend.define_table(&name, definition)?;
                     Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
                 }
-                WriteKind::Append { table } => written(&*backend, Change::Append { table, rows }, as_of),
-                WriteKind::Replace { table } => written(&*backend, Change::Replace { table, rows }, as_of),
-                WriteKind::Upsert { table } => written(&*backend, Change::Upsert { table, rows }, as_of),
+                WriteKind::Append { table } => written(&*backend, table, WriteMode::Append, rows, as_of),
+                WriteKind::Replace { table } => written(&*backend, table, WriteMode::Replace, rows, as_of),
+                WriteKind::Upsert { table } => written(&*backend, table, WriteMode::Upsert, rows, as_of),
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
         let mut upload = Self { sender: Some(sender), load: Some(Load::Running(load)), _portion: portion };
@@ -161,7 +161,14 @@ impl Upload {
     }
 }
 
-fn written(backend: &dyn Backend, change: Change, as_of: SystemTime) -> Result<Written> {
+fn written(
+    backend: &dyn Backend,
+    table: u64,
+    mode: WriteMode,
+    rows: Input,
+    as_of: SystemTime,
+) -> Result<Written> {
+    let change = Change::Rows { table, mode, rows };
     Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)? }))
 }
 
@@ -194,7 +201,7 @@ impl Received {
              `upload_timeout`",
             self.timeout
         );
-        Error::new(ErrorCode::TooMany, message)
+        Error::new(ErrorCode::Timeout, message)
     }
 }
 
@@ -268,7 +275,7 @@ mod tests {
         let mut received = Received::new(receiver, ask, Duration::ZERO);
         sender.send(Some(rows(0..1))).unwrap();
         let refused = received.next().unwrap().unwrap_err();
-        assert_eq!(refused.code(), ErrorCode::TooMany);
+        assert_eq!(refused.code(), ErrorCode::Timeout);
         assert!(refused.to_string().contains("upload_timeout"), "{refused}");
         assert!(received.next().is_none());
         let (ask, _asked) = sync_channel(1);
@@ -285,7 +292,7 @@ mod tests {
         let mut upload = upload.unwrap();
         // Either is told.
         let outcome = upload.write(rows(1..2)).and_then(|()| upload.finish().map(drop));
-        assert_eq!(outcome.unwrap_err().code(), ErrorCode::TooMany);
+        assert_eq!(outcome.unwrap_err().code(), ErrorCode::Timeout);
         assert_eq!(cache.table("t").unwrap().info().unwrap().rows, 1);
         drop(begin(&cache, &limits, table).unwrap());
     }
@@ -313,13 +320,8 @@ mod tests {
         drop(upload);
         let schema = Arc::new(Schema::new(vec![Field::new("panic", DataType::Int64, false)]));
         let panics = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1]))]).unwrap();
-        let kind = WriteKind::Define {
-            name: "panics".to_owned(),
-            primary_key: Vec::new(),
-            sort_by: Vec::new(),
-            write_policy: crate::WritePolicy::Anyone,
-            retention: None,
-        };
+        let kind =
+            WriteKind::Define { name: "panics".to_owned(), rules: crate::TableRules::default().into() };
         let upload = Upload::begin(cache.backend.clone(), (7, &limits), kind, schema, SystemTime::now());
         let mut upload = upload.unwrap();
         upload.write(panics).unwrap();

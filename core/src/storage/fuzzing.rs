@@ -1,5 +1,6 @@
 //! Entry points for fuzzing: each takes bytes as they could stand on disk and must neither panic nor read out of
 //! bounds, whatever they are. Compiled only with `--cfg fuzzing`.
+#![expect(unsafe_code, reason = "what is fuzzed is mapped as logs are")]
 
 use std::io::Write;
 use std::path::Path;
@@ -64,7 +65,8 @@ fn apply(edits: &[u8], data: Option<RecordData<'_>>) {
 fn mapped(bytes: &[u8]) -> Option<Region> {
     let mut file = tempfile::tempfile().ok()?;
     file.write_all(bytes).ok()?;
-    Region::map_beyond(&file, bytes.len().max(1)).ok()
+    // SAFETY: the file has all bytes but where it is empty, of which nothing is read.
+    unsafe { Region::map_beyond(&file, bytes.len().max(1)) }.ok()
 }
 
 /// The content of a manifest, and its body behind the checksum.

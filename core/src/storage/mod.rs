@@ -1,8 +1,4 @@
 //! Files, commits and reads. Knows Arrow; knows neither DataFusion nor tokio.
-#![cfg_attr(
-    not(feature = "sql"),
-    allow(dead_code, unused_imports, reason = "zone maps and batches of one row are read by SQL only")
-)]
 
 mod batch;
 mod catalog;
@@ -30,11 +26,11 @@ pub(crate) use batch::compact_views;
 #[cfg(feature = "sidecar")]
 pub(crate) use batch::row_lens::{fixed_len, rows_within, value_len};
 pub(crate) use catalog::files::Files;
-pub(crate) use catalog::limits::check_source;
 pub(crate) use catalog::state::State;
 #[cfg(feature = "sidecar")]
 pub(crate) use format::{u32_at, u64_at};
 pub(crate) use live::follower::Follower;
+#[cfg(feature = "sql")]
 pub(crate) use load::sort::ORDER;
 #[cfg(feature = "sidecar")]
 pub(crate) use mapped::assemble::{Node, Parts, assemble, can_assemble, has_offsets};
@@ -42,11 +38,14 @@ pub(crate) use mapped::assemble::{Node, Parts, assemble, can_assemble, has_offse
 pub(crate) use mapped::maps::{FileId, MappedFile, Maps};
 #[cfg(feature = "sidecar")]
 pub(crate) use mapped::region::Region;
-pub(crate) use segment::{Segment, SegmentHandle, ZoneMaps, check_storable};
-pub(crate) use store::{Change, Incoming, Store, Sync};
-pub(crate) use table::expiry::is_time;
+pub(crate) use segment::SegmentHandle;
+#[cfg(feature = "sql")]
+pub(crate) use segment::{Segment, ZoneMaps};
+pub(crate) use store::{Change, Store, Sync};
+#[cfg(feature = "sql")]
+pub(crate) use table::Part;
 pub(crate) use table::history::History;
-pub(crate) use table::{Found, PREFETCHED_KEYS, Part, Pieces, Prefetch, TableShape, TableState, freshness};
+pub(crate) use table::{Found, PREFETCHED_KEYS, Pieces, Prefetch, TableShape, TableState, freshness};
 pub(crate) use tail::KeyColumn;
 #[cfg(test)]
 pub(crate) use vfs::faulty::FaultyVfs;

@@ -102,6 +102,8 @@ codes! {
     PermissionDenied = 116 => Request;
     /// The table's write policy does not allow the change.
     WriteNotAllowed = 117 => Request;
+    /// The request, or its answer, is larger than a limit that does not depend on what else goes on: ask for less at a time.
+    TooLarge = 118 => Request;
     /// An input file or upstream object does not exist.
     SourceNotFound = 200 => Source;
     /// An input file is truncated, corrupt or not of its format.
@@ -121,8 +123,8 @@ codes! {
     /// The owner lost commits that this reader had seen, in a crash, or may lose them because its disk failed; said once,
     /// the next call reads what there is now.
     WentBack = 402 => Retry;
-    /// A limit of the sidecar on what one connection may hold or ask for, or of the cache on how many tables, or positions
-    /// of sources, it remembers.
+    /// As many are there as may be: of what a connection holds or waits for, of connections, of uploads, of tables, or of
+    /// positions of sources. The same call succeeds when some of them are gone.
     TooMany = 403 => Retry;
     /// The deadline of the call passed before its answer came.
     Timeout = 404 => Retry;
@@ -130,8 +132,9 @@ codes! {
     Unavailable = 405 => Retry;
     /// The query was cancelled before its answer was complete.
     Cancelled = 406 => Retry;
-    /// The log does not reach back to the version whose changes are asked for: read the table anew.
-    HistoryGone = 407 => Retry;
+    /// The log does not reach back to the version whose changes are asked for, and never will again: read the table anew, and
+    /// ask for the changes since the version of that answer.
+    HistoryGone = 407 => Request;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
     /// The operating system refused a read or a write.

@@ -1,8 +1,11 @@
 //! The words of all layers: errors, versions, values, keys, rules and settings.
 
 pub(crate) mod cell;
+pub(crate) mod clock;
+pub(crate) mod column;
 pub(crate) mod error;
 pub(crate) mod key;
+pub(crate) mod mode;
 pub(crate) mod options;
 pub(crate) mod rules;
 pub(crate) mod value;

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 /// Who may change the rows of a table. Everybody may drop it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WritePolicy {
     /// Everybody who may write, in every way.
@@ -32,13 +30,12 @@ impl fmt::Display for WritePolicy {
 }
 
 /// How long rows stay in a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
     /// The column of times or dates that tells how old a row is; a null never grows old.
     pub column: String,
     /// Older rows are removed.
-    #[serde(with = "nanoseconds")]
     pub age: Duration,
 }
 
@@ -55,27 +52,49 @@ impl fmt::Display for Retention {
     }
 }
 
-/// What a definition asks for, and a table is.
+/// The rules of a table: what its [definition](crate::TableDefinition) asks for, and what a [table](crate::TableInfo) has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TableRules {
-    pub(crate) primary_key: Vec<String>,
-    /// Empty: the primary key.
-    pub(crate) sort_by: Vec<String>,
-    pub(crate) write_policy: WritePolicy,
-    pub(crate) retention: Option<Retention>,
+#[non_exhaustive]
+pub struct TableRules {
+    /// Columns of the primary key, in order; empty without one.
+    pub primary_key: Vec<String>,
+    /// Columns that every segment is sorted by, ascending, nulls last. In a definition, empty stands for the primary key; in
+    /// a table, empty means that rows stand as they came.
+    pub sort_by: Vec<String>,
+    /// Who may change the rows.
+    pub write_policy: WritePolicy,
+    /// How long rows stay; `None`: until they are removed.
+    pub retention: Option<Retention>,
 }
 
-/// Durations as whole nanoseconds, up to 584 years.
-mod nanoseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(age: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+impl TableRules {
+    /// The rules of a definition as its table has them.
+    #[must_use]
+    pub fn of_table(mut self) -> Self {
+        if self.sort_by.is_empty() {
+            self.sort_by = self.primary_key.clone();
+        }
+        self
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_nanos)
+    /// How these rules of a table differ from those of a definition, as words for "the table exists with …"; `None` if
+    /// they do not.
+    pub fn difference(&self, wanted: &Self) -> Option<String> {
+        let wanted = wanted.clone().of_table();
+        if *self == wanted {
+            return None;
+        }
+        let is_sorted_alike = self.primary_key == wanted.primary_key && self.sort_by == wanted.sort_by;
+        let said = |rules: &Self| if is_sorted_alike { rules.keeping() } else { rules.order() };
+        Some(format!("{}, not {}", said(self), said(&wanted)))
+    }
+
+    fn order(&self) -> String {
+        format!("primary key ({}) and sort order ({})", self.primary_key.join(", "), self.sort_by.join(", "))
+    }
+
+    fn keeping(&self) -> String {
+        let kept = self.retention.as_ref().map_or_else(|| "all rows".to_owned(), Retention::to_string);
+        format!("write policy {}, keeping {kept}", self.write_policy)
     }
 }

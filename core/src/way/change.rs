@@ -1,17 +1,15 @@
 //! What a commit is made of.
 
 use crate::input::Input;
+use crate::types::mode::WriteMode;
 use crate::types::value::Value;
 
 /// One change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// See [`Table::append`](crate::Table::append).
-    Append { table: u64, rows: Input },
-    /// See [`Table::upsert`](crate::Table::upsert).
-    Upsert { table: u64, rows: Input },
-    /// See [`Table::replace`](crate::Table::replace).
-    Replace { table: u64, rows: Input },
+    /// Rows come: see [`Table::append`](crate::Table::append), [`Table::upsert`](crate::Table::upsert) and
+    /// [`Table::replace`](crate::Table::replace).
+    Rows { table: u64, mode: WriteMode, rows: Input },
     /// See [`Table::delete_many`](crate::Table::delete_many).
     Delete { table: u64, keys: Vec<Vec<Value>> },
     /// See [`Table::invalidate`](crate::Table::invalidate).

@@ -59,6 +59,13 @@ impl TableDefinition {
         self
     }
 
+    /// All rules at once, in the place of those given before.
+    #[must_use]
+    pub fn rules(mut self, rules: TableRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// Who may change the rows; anyone unless told otherwise. The first rows come in any case.
     #[must_use]
     pub fn write_policy(mut self, policy: WritePolicy) -> Self {

@@ -8,11 +8,12 @@ use arrow::datatypes::SchemaRef;
 
 use super::table_info::TableInfo;
 use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
-use crate::answer::row::{ColumnIndex, Row};
+use crate::answer::row::Row;
 use crate::storage::{
     Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, State, Store, TableState, freshness,
     key,
 };
+use crate::types::column::ColumnIndex;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
 use crate::types::options::CacheOptions;
@@ -316,16 +317,11 @@ pub(crate) fn tables(state: &State) -> Vec<TableInfo> {
 /// What there is to know of a table.
 pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
     let shape = &table.shape;
-    let names =
-        |columns: &[usize]| columns.iter().map(|&column| shape.schema.field(column).name().clone()).collect();
     TableInfo {
         id: shape.id,
         name: shape.name.clone(),
         schema: shape.schema.clone(),
-        primary_key: names(&shape.primary_key),
-        sort_by: names(&shape.sort_by),
-        write_policy: shape.write_policy.clone(),
-        retention: shape.retention.clone(),
+        rules: shape.rules.clone(),
         rows: table.rows,
         bytes: table.bytes(),
         segments: table.segments.len(),

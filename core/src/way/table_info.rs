@@ -3,7 +3,7 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::types::rules::{Retention, TableRules, WritePolicy};
+use crate::types::rules::TableRules;
 use crate::types::version::{Freshness, Version};
 
 /// What there is to know of a table at one version.
@@ -15,14 +15,8 @@ pub struct TableInfo {
     pub name: String,
     /// Its columns.
     pub schema: SchemaRef,
-    /// Columns of its primary key, in order; empty without one.
-    pub primary_key: Vec<String>,
-    /// Columns that every segment is sorted by, ascending, nulls last; empty if rows stand as they came.
-    pub sort_by: Vec<String>,
-    /// Who may change its rows.
-    pub write_policy: WritePolicy,
-    /// How long rows stay; `None`: until they are removed.
-    pub retention: Option<Retention>,
+    /// Its rules: primary key, sort order, who may change rows, how long they stay.
+    pub rules: TableRules,
     /// Rows.
     pub rows: u64,
     /// Bytes on disk.
@@ -47,38 +41,8 @@ impl TableInfo {
     /// # Errors
     /// [`ErrorCode::TableExists`], saying what differs.
     pub(crate) fn check_definition(&self, rules: &TableRules) -> Result<()> {
-        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
-        let sort_by = if sort_by.is_empty() { primary_key } else { sort_by };
-        if self.primary_key == *primary_key && self.sort_by == *sort_by {
-            if self.write_policy == *write_policy && self.retention == *retention {
-                return Ok(());
-            }
-            let kept = |retention: &Option<Retention>| match retention {
-                None => "all rows".to_owned(),
-                Some(retention) => retention.to_string(),
-            };
-            return Err(Error::new(
-                ErrorCode::TableExists,
-                format!(
-                    "table `{}` exists with write policy {} and keeps {}, not {} and {}; drop it first",
-                    self.name,
-                    self.write_policy,
-                    kept(&self.retention),
-                    write_policy,
-                    kept(retention)
-                ),
-            ));
-        }
-        Err(Error::new(
-            ErrorCode::TableExists,
-            format!(
-                "table `{}` exists with primary key ({}) and sort order ({}), not ({}) and ({}); drop it first",
-                self.name,
-                self.primary_key.join(", "),
-                self.sort_by.join(", "),
-                primary_key.join(", "),
-                sort_by.join(", ")
-            ),
-        ))
+        let Some(difference) = self.rules.difference(rules) else { return Ok(()) };
+        let message = format!("table `{}` exists with {difference}; drop it first", self.name);
+        Err(Error::new(ErrorCode::TableExists, message))
     }
 }

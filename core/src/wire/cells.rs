@@ -6,6 +6,7 @@ use arrow::datatypes::TimeUnit;
 
 use super::value::{ticks, unit_of};
 use crate::answer::row::Row;
+use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
 use crate::types::value::ValueRef;
@@ -180,7 +181,9 @@ pub(crate) fn encode_found(
     version: impl FnOnce() -> Result<Version>,
 ) -> Result<()> {
     let (version, as_of) = match row {
-        Some(row) => (row.version(), row.freshness().map_or(NEVER, crate::wire::message::nanoseconds)),
+        Some(row) => {
+            (row.version(), row.freshness().map_or(NEVER, |freshness| nanoseconds_of(freshness.as_of)))
+        }
         None => (version()?, NEVER),
     };
     out.extend_from_slice(&version.incarnation.to_le_bytes());
@@ -192,14 +195,14 @@ pub(crate) fn encode_found(
 
 /// The answer to a lookup.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundRow {
     pub(crate) version: Version,
     pub(crate) freshness: Option<Freshness>,
     /// Where the cells begin, if there is a row.
     pub(crate) cells: Option<usize>,
 }
 
-impl Found {
+impl FoundRow {
     /// The answer in the body of a frame; `None` if it is none.
     pub(crate) fn decode(body: &[u8]) -> Option<Self> {
         let mut rest = body;
@@ -211,7 +214,7 @@ impl Found {
             [1] => Some(ANSWER_HEAD_LEN),
             _ => return None,
         };
-        let freshness = crate::wire::message::freshness((as_of != NEVER).then_some(as_of));
+        let freshness = freshness_at((as_of != NEVER).then_some(as_of));
         Some(Self { version: Version { incarnation, sequence }, freshness, cells })
     }
 }
@@ -270,7 +273,7 @@ mod tests {
                 let mut changed = body.clone();
                 changed[position] = byte;
                 drop(parts_of(&changed));
-                let _ = Found::decode(&changed);
+                let _ = FoundRow::decode(&changed);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The calls and the messages of their requests and answers.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,9 +9,11 @@ use serde_bytes::ByteBuf;
 
 use super::rows;
 use super::value::WireValue;
+use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::types::rules::{Retention, WritePolicy};
-use crate::types::version::{Freshness, Version};
+use crate::types::mode::WriteMode;
+use crate::types::rules::{Retention, TableRules, WritePolicy};
+use crate::types::version::Version;
 use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
@@ -99,7 +101,7 @@ calls! {
     Return = 25;
     /// [`Cancel`] → [`Empty`]: nobody waits for the answer to a request.
     Cancel = 26;
-    /// [`GetRow`](super::cells::GetRow) → [`Found`](super::Found): a lookup in fixed layouts.
+    /// [`GetRow`](super::cells::GetRow) → [`FoundRow`](super::FoundRow): a lookup in fixed layouts.
     GetRow = 27;
     /// [`Commit`](Commit) → [`VersionMessage`].
     Commit = 28;
@@ -349,12 +351,8 @@ pub(crate) enum WriteKind {
     /// A new table.
     Define {
         name: String,
-        primary_key: Vec<String>,
-        sort_by: Vec<String>,
-        #[serde(default)]
-        write_policy: WritePolicy,
-        #[serde(default)]
-        retention: Option<Retention>,
+        #[serde(flatten)]
+        rules: RulesMessage,
     },
     /// More rows of a table.
     Append { table: u64 },
@@ -362,6 +360,17 @@ pub(crate) enum WriteKind {
     Replace { table: u64 },
     /// Rows of a table in the place of those with the same keys.
     Upsert { table: u64 },
+}
+
+impl WriteKind {
+    /// Rows that come.
+    pub(crate) fn rows(table: u64, mode: WriteMode) -> Self {
+        match mode {
+            WriteMode::Append => Self::Append { table },
+            WriteMode::Upsert => Self::Upsert { table },
+            WriteMode::Replace => Self::Replace { table },
+        }
+    }
 }
 
 /// The begin of an upload.
@@ -396,12 +405,8 @@ pub(crate) struct InfoMessage {
     pub(crate) name: String,
     #[serde(with = "serde_bytes")]
     pub(crate) schema: Vec<u8>,
-    pub(crate) primary_key: Vec<String>,
-    pub(crate) sort_by: Vec<String>,
-    #[serde(default)]
-    pub(crate) write_policy: WritePolicy,
-    #[serde(default)]
-    pub(crate) retention: Option<Retention>,
+    #[serde(flatten)]
+    pub(crate) rules: RulesMessage,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
@@ -419,16 +424,13 @@ impl InfoMessage {
             id: info.id,
             name: info.name,
             schema: rows::encode_schema(&info.schema)?,
-            primary_key: info.primary_key,
-            sort_by: info.sort_by,
-            write_policy: info.write_policy,
-            retention: info.retention,
+            rules: info.rules.into(),
             rows: info.rows,
             bytes: info.bytes,
             segments: info.segments as u64,
             logged_rows: info.logged_rows,
             damage: info.damage,
-            as_of: info.freshness.map(nanoseconds),
+            as_of: info.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
             version: info.version,
         })
     }
@@ -438,18 +440,72 @@ impl InfoMessage {
             id: self.id,
             name: self.name,
             schema: rows::decode_schema(&self.schema)?,
-            primary_key: self.primary_key,
-            sort_by: self.sort_by,
-            write_policy: self.write_policy,
-            retention: self.retention,
+            rules: self.rules.into(),
             rows: self.rows,
             bytes: self.bytes,
             segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
             logged_rows: self.logged_rows,
             damage: self.damage,
-            freshness: freshness(self.as_of),
+            freshness: freshness_at(self.as_of),
             version: self.version,
         })
+    }
+}
+
+/// The rules of a table; its fields stand among those of the message that has it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RulesMessage {
+    primary_key: Vec<String>,
+    sort_by: Vec<String>,
+    #[serde(default)]
+    write_policy: WritePolicyMessage,
+    #[serde(default)]
+    retention: Option<RetentionMessage>,
+}
+
+/// See [`WritePolicy`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+enum WritePolicyMessage {
+    #[default]
+    Anyone,
+    AppendOnly,
+    Source(String),
+}
+
+/// See [`Retention`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RetentionMessage {
+    column: String,
+    /// Nanoseconds.
+    age: u64,
+}
+
+impl From<TableRules> for RulesMessage {
+    fn from(rules: TableRules) -> Self {
+        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
+        let write_policy = match write_policy {
+            WritePolicy::Anyone => WritePolicyMessage::Anyone,
+            WritePolicy::AppendOnly => WritePolicyMessage::AppendOnly,
+            WritePolicy::Source(name) => WritePolicyMessage::Source(name),
+        };
+        let retention = retention.map(|Retention { column, age }| {
+            let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+            RetentionMessage { column, age }
+        });
+        Self { primary_key, sort_by, write_policy, retention }
+    }
+}
+
+impl From<RulesMessage> for TableRules {
+    fn from(message: RulesMessage) -> Self {
+        let RulesMessage { primary_key, sort_by, write_policy, retention } = message;
+        let write_policy = match write_policy {
+            WritePolicyMessage::Anyone => WritePolicy::Anyone,
+            WritePolicyMessage::AppendOnly => WritePolicy::AppendOnly,
+            WritePolicyMessage::Source(name) => WritePolicy::Source(name),
+        };
+        let retention = retention.map(|it| Retention::new(it.column, Duration::from_nanos(it.age)));
+        Self { primary_key, sort_by, write_policy, retention }
     }
 }
 
@@ -494,6 +550,17 @@ pub(crate) enum ChangeMessage {
     },
 }
 
+impl ChangeMessage {
+    /// Rows that come.
+    pub(crate) fn rows(table: u64, mode: WriteMode, rows: Vec<ByteBuf>) -> Self {
+        match mode {
+            WriteMode::Append => Self::Append { table, rows },
+            WriteMode::Upsert => Self::Upsert { table, rows },
+            WriteMode::Replace => Self::Replace { table, rows },
+        }
+    }
+}
+
 /// A source by its name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Source {
@@ -527,23 +594,6 @@ impl ErrorMessage {
             ),
         }
     }
-}
-
-/// A moment on the wire.
-pub(crate) fn nanoseconds(freshness: Freshness) -> i64 {
-    nanoseconds_of(freshness.as_of)
-}
-
-/// A moment on the wire.
-pub(crate) fn nanoseconds_of(moment: SystemTime) -> i64 {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// A moment from the wire.
-pub(crate) fn freshness(nanoseconds: Option<i64>) -> Option<Freshness> {
-    let nanoseconds = u64::try_from(nanoseconds?).ok()?;
-    Some(Freshness { as_of: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds) })
 }
 
 #[cfg(test)]

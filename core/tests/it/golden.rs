@@ -167,7 +167,7 @@ fn assert_golden(cache: &Cache, orders: &BTreeMap<i64, i32>) {
     let table = cache.table("orders").unwrap();
     assert_eq!(rows(&table), sorted([orders_batch(orders.clone())]));
     assert_eq!(table.info().unwrap().rows, orders.len() as u64);
-    assert_eq!(table.info().unwrap().primary_key, ["region", "id"]);
+    assert_eq!(table.info().unwrap().rules.primary_key, ["region", "id"]);
     assert_eq!(table.schema().as_ref(), orders_batch([]).schema().as_ref());
     for id in -1..540 {
         let row = table.get((region(id), id)).unwrap();
@@ -180,7 +180,7 @@ fn assert_golden(cache: &Cache, orders: &BTreeMap<i64, i32>) {
     }
     let table = cache.table("events").unwrap();
     assert_eq!(rows(&table), sorted([events_batch(events())]));
-    assert!(table.info().unwrap().primary_key.is_empty() && table.info().unwrap().freshness.is_some());
+    assert!(table.info().unwrap().rules.primary_key.is_empty() && table.info().unwrap().freshness.is_some());
     assert!(rows(&cache.table("emptied").unwrap()).is_empty());
     for (source, position) in POSITIONS {
         assert_eq!(cache.source_position(source).unwrap().as_deref(), Some(position));

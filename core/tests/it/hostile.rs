@@ -468,13 +468,13 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
                 assert_eq!(begun.is_ok(), number < UPLOADS_MAX, "{begun:?}");
             }
             let keys = vec![Pack::from(vec![int(1)]); 100_001];
-            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
             // Few bytes of a message, and many of memory; and the longest that a frame holds.
             let keys = vec![Pack::Array(Vec::new()); 4_000_000];
-            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
             let long = Pack::from("x".repeat(5 << 20).as_str());
             let keys = vec![Pack::from(vec![map! { "str" => long }])];
-            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(403));
+            assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
             client.ok(6, get(TABLE, 1));
             drop(client);
             // Its threads end, and then its memory is there for the next.
@@ -496,7 +496,7 @@ fn an_answer_to_many_keys_has_a_bound() {
         let table = client.define("long", "id", &rows);
         let keys: Vec<Pack> = (0..100_000).map(|key| Pack::from(vec![int(key % 4)])).collect();
         let body = map! { "table" => table, "keys" => keys };
-        assert_eq!(client.call(7, body.clone()), Err(403));
+        assert_eq!(client.call(7, body.clone()), Err(118));
         // Of the first keys, whose rows are counted among them.
         let answer = client.ok(7, body.with("partial", true));
         let found: Vec<bool> = answer.field("found").array().iter().map(Pack::bool).collect();

@@ -136,7 +136,7 @@ fn small_tables_come_back_row_by_row() {
     // The last opening found the tables of the ones before it.
     let cache = Cache::open(dir.path()).unwrap();
     assert_eq!(cache.tables().unwrap().iter().map(|table| table.rows).collect::<Vec<_>>(), [16, 1458, 3322]);
-    assert_eq!(cache.table("planes").unwrap().info().unwrap().primary_key, ["tailnum"]);
+    assert_eq!(cache.table("planes").unwrap().info().unwrap().rules.primary_key, ["tailnum"]);
 }
 
 #[test]

@@ -138,22 +138,9 @@ impl Found {
         self.say("directory", format_args!("{name}, a cache with {tables} tables{owned}"));
         for table in &config.tables {
             let Some(there) = status.tables.iter().find(|there| there.name == table.name) else { continue };
-            let sort_by = if table.sort_by.is_empty() { &table.primary_key } else { &table.sort_by };
-            if there.primary_key != table.primary_key || there.sort_by != *sort_by {
+            if let Some(difference) = there.rules.difference(&table.rules) {
                 let message = format!(
-                    "table `{}` is there with primary key ({}) and sort order ({}), not ({}) and ({})",
-                    table.name,
-                    there.primary_key.join(", "),
-                    there.sort_by.join(", "),
-                    table.primary_key.join(", "),
-                    sort_by.join(", ")
-                );
-                self.wrong(Exit::Failed, message);
-            }
-            if there.write_policy != table.write_policy || there.retention != table.retention {
-                let message = format!(
-                    "table `{}` is there with another write policy or retention; remove the directory, or give the \
-                     table another name",
+                    "table `{}` is there with {difference}; remove the directory, or give the table another name",
                     table.name
                 );
                 self.wrong(Exit::Failed, message);
@@ -195,10 +182,10 @@ impl Found {
                 Err((exit, message)) => self.wrong(exit, format!("table `{name}`: {message}")),
             }
         }
-        let key = if table.primary_key.is_empty() {
+        let key = if table.rules.primary_key.is_empty() {
             "no key".to_owned()
         } else {
-            format!("key {}", table.primary_key.join(", "))
+            format!("key {}", table.rules.primary_key.join(", "))
         };
         let reload = if table.reload == Reload::Start { ", loaded again at every start" } else { "" };
         let (bytes, plural) = (units::bytes(bytes), if count == 1 { "file" } else { "files" });

@@ -20,7 +20,7 @@ pub(super) fn look(table: &TableConfig) -> impl Iterator<Item = Result<u64, (Exi
 fn look_at_columns(table: &TableConfig, file: &InputFile) -> Result<(), String> {
     let Some(schema) = &file.schema else { return Ok(()) };
     let known = || schema.fields().iter().map(|field| field.name().as_str());
-    for column in table.primary_key.iter().chain(&table.sort_by) {
+    for column in table.rules.primary_key.iter().chain(&table.rules.sort_by) {
         if known().all(|known| known != column) {
             let hint = nearest(column, known())
                 .map_or_else(String::new, |known| format!("; did you mean `{known}`?"));

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pillion::{CacheOptions, Durability, Input, Retention, ServerOptions, TableDefinition, WritePolicy};
+use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition, TableRules};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -97,16 +97,10 @@ pub struct TableConfig {
     pub files: Vec<String>,
     /// The format of the files, where their endings do not tell it.
     pub format: Option<FileFormat>,
-    /// Columns that identify a row.
-    pub primary_key: Vec<String>,
-    /// Columns that rows are stored by.
-    pub sort_by: Vec<String>,
+    /// Its key, its order, who may change its rows, and how long they stay.
+    pub rules: TableRules,
     /// When a table that is there already is loaded again.
     pub reload: Reload,
-    /// Who may change its rows.
-    pub write_policy: WritePolicy,
-    /// How long its rows stay.
-    pub retention: Option<Retention>,
 }
 
 /// Formats of files.
@@ -260,14 +254,7 @@ impl Config {
 impl TableConfig {
     /// What the cache is told to define; `observer` is called with the number of rows read.
     pub fn definition(&self, observer: impl FnMut(u64) + Send + 'static) -> TableDefinition {
-        let definition = TableDefinition::new(self.input(observer))
-            .primary_key(&self.primary_key)
-            .sort_by(&self.sort_by)
-            .write_policy(self.write_policy.clone());
-        match &self.retention {
-            Some(retention) => definition.retain(&retention.column, retention.age),
-            None => definition,
-        }
+        TableDefinition::new(self.input(observer)).rules(self.rules.clone())
     }
 
     /// Its rows; `observer` is called with the number of those read.

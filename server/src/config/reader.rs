@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pillion::{Durability, Retention, WritePolicy};
+use pillion::{Durability, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
@@ -112,6 +112,11 @@ impl TableConfig {
             section.problem(line, "`reload = \"start\"` replaces rows, which `append_only` does not allow");
         }
         let columns = |columns: Vec<At<String>>| columns.into_iter().map(|column| column.value).collect();
+        let mut rules = TableRules::default();
+        rules.primary_key = columns(section.texts("primary_key"));
+        rules.sort_by = columns(section.texts("sort_by"));
+        rules.write_policy = write_policy;
+        rules.retention = retention(section);
         Self {
             name,
             files: files
@@ -119,11 +124,8 @@ impl TableConfig {
                 .map(|file| folder.join(file.value).to_string_lossy().into_owned())
                 .collect(),
             format,
-            primary_key: columns(section.texts("primary_key")),
-            sort_by: columns(section.texts("sort_by")),
+            rules,
             reload,
-            write_policy,
-            retention: retention(section),
         }
     }
 }

@@ -325,6 +325,6 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
     );
     check(&config("[tables.items]\nfiles = \"a.txt\"\nformat = \"csv\"\nprimary_key = \"name\"")).fails(
         1,
-        &["table `items` is there with primary key (id) and sort order (id), not (name) and (name)"],
+        &["table `items` is there with primary key (id) and sort order (id), not primary key (name) and sort order (name)"],
     );
 }

@@ -27,7 +27,7 @@ fn a_table_is_defined_with_its_key_and_order() {
     assert_eq!(row.get::<&str>("name").unwrap(), "with \"quotes\", a comma");
     let other = cache.table("other").unwrap().info().unwrap();
     assert_eq!(
-        (other.primary_key, other.sort_by),
+        (other.rules.primary_key, other.rules.sort_by),
         (vec!["id".to_owned()], vec!["name".to_owned(), "price".to_owned()])
     );
 }

@@ -54,8 +54,8 @@ fn json_agrees_with_the_cache() {
         assert_eq!(json["rows"], table.rows);
         assert_eq!(json["bytes"], table.bytes);
         assert_eq!(json["segments"], table.segments);
-        assert_eq!(json["primary_key"], serde_json::json!(table.primary_key));
-        assert_eq!(json["sort_by"], serde_json::json!(table.sort_by));
+        assert_eq!(json["primary_key"], serde_json::json!(table.rules.primary_key));
+        assert_eq!(json["sort_by"], serde_json::json!(table.rules.sort_by));
         assert!(json["age_seconds"].as_f64().unwrap() >= 0.0);
         let as_of = json["as_of"].as_str().unwrap();
         assert!(as_of.contains('T') && as_of.ends_with('Z'), "{as_of}");

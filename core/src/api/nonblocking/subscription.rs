@@ -15,11 +15,11 @@ use crate::types::version::Version;
 /// A [`Subscription`] for async code. Made by [`AsyncTable::subscribe`].
 #[derive(Debug)]
 pub struct AsyncSubscription {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedSubscription>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedSubscription {
     subscription: Subscription,
     /// What came, and nobody took: the call that waited for it was given up.
     ready: Option<RecordBatch>,
@@ -29,7 +29,7 @@ impl AsyncTable {
     /// As [`Table::subscribe`](crate::Table::subscribe).
     pub fn subscribe(&self, since: Version) -> AsyncSubscription {
         let subscription = self.blocking().subscribe(since);
-        AsyncSubscription { shared: Arc::new(Mutex::new(Shared { subscription, ready: None })) }
+        AsyncSubscription { shared: Arc::new(Mutex::new(SharedSubscription { subscription, ready: None })) }
     }
 }
 

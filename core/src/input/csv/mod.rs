@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path, types: Option<&SchemaRef>) -> Result<OpenInput> 
         None => infer::infer(path)?,
     };
     let converters = schema.fields().iter().cloned().map(Converter::new).collect::<Result<_>>()?;
-    let batches = Batches {
+    let batches = CsvBatches {
         path: path.to_owned(),
         schema: schema.clone(),
         records: Records::new(header.len()),
@@ -66,7 +66,7 @@ fn at_line(path: &Path, line: u64, what: &str) -> Error {
 }
 
 /// The rows of a file.
-struct Batches {
+struct CsvBatches {
     path: PathBuf,
     schema: SchemaRef,
     /// `None` once there are no more, or one was wrong.
@@ -75,7 +75,7 @@ struct Batches {
     converters: Vec<Converter>,
 }
 
-impl Batches {
+impl CsvBatches {
     fn read(&mut self, reader: &mut RecordReader) -> Result<Option<RecordBatch>> {
         if !reader.read(&mut self.records, BATCH_ROWS)? {
             return Ok(None);
@@ -89,7 +89,7 @@ impl Batches {
     }
 }
 
-impl Iterator for Batches {
+impl Iterator for CsvBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -3,13 +3,14 @@
 //! Both are MessagePack with field names, so that a later version can add fields that this one skips.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::storage::table::deleted::DeletedRecord;
 use crate::storage::tail::RowsRecord;
-use crate::types::rules::{Retention, WritePolicy};
+use crate::types::rules::{Retention, TableRules, WritePolicy};
 
 /// One change of the catalog or of rows; a commit is a list of them, applied in order, whole or not at all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,10 +118,59 @@ pub(crate) struct TableRecord {
     pub(crate) sort_by: Vec<String>,
     /// Who may change its rows.
     #[serde(default)]
-    pub(crate) write_policy: WritePolicy,
+    write_policy: WritePolicyRecord,
     /// How long rows stay.
     #[serde(default)]
-    pub(crate) retention: Option<Retention>,
+    retention: Option<RetentionRecord>,
+}
+
+impl TableRecord {
+    pub(crate) fn new(id: u64, name: String, schema: Vec<u8>, rules: TableRules) -> Self {
+        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
+        let write_policy = match write_policy {
+            WritePolicy::Anyone => WritePolicyRecord::Anyone,
+            WritePolicy::AppendOnly => WritePolicyRecord::AppendOnly,
+            WritePolicy::Source(name) => WritePolicyRecord::Source(name),
+        };
+        let retention = retention.map(|Retention { column, age }| {
+            let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+            RetentionRecord { column, age }
+        });
+        Self { id, name, schema, primary_key, sort_by, write_policy, retention }
+    }
+
+    /// The rules of the table.
+    pub(crate) fn rules(&self) -> TableRules {
+        let write_policy = match &self.write_policy {
+            WritePolicyRecord::Anyone => WritePolicy::Anyone,
+            WritePolicyRecord::AppendOnly => WritePolicy::AppendOnly,
+            WritePolicyRecord::Source(name) => WritePolicy::Source(name.clone()),
+        };
+        let retention = self.retention.as_ref();
+        TableRules {
+            primary_key: self.primary_key.clone(),
+            sort_by: self.sort_by.clone(),
+            write_policy,
+            retention: retention.map(|it| Retention::new(&it.column, Duration::from_nanos(it.age))),
+        }
+    }
+}
+
+/// See [`WritePolicy`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+enum WritePolicyRecord {
+    #[default]
+    Anyone,
+    AppendOnly,
+    Source(String),
+}
+
+/// See [`Retention`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RetentionRecord {
+    column: String,
+    /// Nanoseconds.
+    age: u64,
 }
 
 /// What the catalog knows of a segment file; enough to open it without reading anything but its directory.

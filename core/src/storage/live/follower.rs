@@ -1,4 +1,5 @@
 //! Follows the commits of an owner in another process, through its files alone.
+#![expect(unsafe_code, reason = "a log is mapped beyond its end")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -250,7 +251,9 @@ impl Follower {
             };
             // Bytes that are not there, because somebody cut the file short, are an error here and no signal.
             region.populate_written(position.end, end.checked_sub(position.end)?).ok()?;
-            let bytes = region.first(end);
+            // SAFETY: the bytes up to `end` were populated just now, so the file has them; the owner published this end of its
+            // newest log, and older ones do not change.
+            let bytes = unsafe { region.first(end) };
             // What the owner wrote to the log that it writes now, and named in it, is taken for what it is.
             let read = if is_last { Record::published } else { Record::decode };
             while let Some(record) = read(bytes.get(position.end..)?) {

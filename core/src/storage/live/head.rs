@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use super::words::Words;
 use crate::storage::format::{FORMAT_VERSION, HEAD_MAGIC, HEAD_WORDS};
+use crate::types::clock::nanoseconds_of;
 use crate::types::version::Version;
 
 const MAGIC: u64 = u64::from_le_bytes(HEAD_MAGIC);
@@ -108,9 +109,7 @@ impl HeadWriter {
 
     /// Tells readers that the owner is alive at `now`.
     pub(crate) fn beat(&self, now: SystemTime) {
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        self.words.store(HEARTBEAT_WORD, nanoseconds, Ordering::Relaxed);
+        self.words.store(HEARTBEAT_WORD, nanoseconds_of(now).unsigned_abs(), Ordering::Relaxed);
     }
 }
 

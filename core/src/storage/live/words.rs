@@ -14,11 +14,11 @@ use crate::storage::mapped::region::prefetch;
 
 /// Words of a file, or of this process alone. All start as zero.
 pub(crate) struct Words {
-    place: Place,
+    place: Backing,
     len: usize,
 }
 
-enum Place {
+enum Backing {
     /// A file that only this process writes.
     Owned(MmapRaw),
     /// A file that another process writes.
@@ -31,7 +31,7 @@ impl Words {
     /// The words of a file whose space is allocated and that no other process writes.
     pub(crate) fn map_owned(file: &File) -> io::Result<Self> {
         let map = MmapRaw::map_raw(file)?;
-        Ok(Self { len: map.len() / 8, place: Place::Owned(map) })
+        Ok(Self { len: map.len() / 8, place: Backing::Owned(map) })
     }
 
     /// The words of a file that another process may write. It is never truncated. All pages are mapped now: at the first
@@ -40,12 +40,12 @@ impl Words {
         // SAFETY: undefined behaviour follows if the bytes change while a reference to them is held. No reference to
         // bytes is ever made from this map: `word` makes references to atomics only.
         let map = unsafe { MmapOptions::new().populate().map(file) }?;
-        Ok(Self { len: map.len() / 8, place: Place::Foreign(map) })
+        Ok(Self { len: map.len() / 8, place: Backing::Foreign(map) })
     }
 
     /// Words that only this process sees.
     pub(crate) fn private(len: usize) -> Self {
-        Self { place: Place::Private(std::iter::repeat_with(AtomicU64::default).take(len).collect()), len }
+        Self { place: Backing::Private(std::iter::repeat_with(AtomicU64::default).take(len).collect()), len }
     }
 
     /// Number of words.
@@ -55,7 +55,7 @@ impl Words {
 
     /// Whether this process may write them.
     pub(crate) fn is_writable(&self) -> bool {
-        !matches!(self.place, Place::Foreign(_))
+        !matches!(self.place, Backing::Foreign(_))
     }
 
     /// The value of a word.
@@ -85,9 +85,9 @@ impl Words {
     fn word(&self, word: usize) -> &AtomicU64 {
         assert!(word < self.len, "word {word} of {}", self.len);
         let first = match &self.place {
-            Place::Owned(map) => map.as_mut_ptr().cast::<u64>(),
-            Place::Foreign(map) => map.as_ptr().cast::<u64>().cast_mut(),
-            Place::Private(words) => return &words[word],
+            Backing::Owned(map) => map.as_mut_ptr().cast::<u64>(),
+            Backing::Foreign(map) => map.as_ptr().cast::<u64>().cast_mut(),
+            Backing::Private(words) => return &words[word],
         };
         // A foreign map is read-only: `store` refuses it, and loads of a word are defined for read-only memory on the
         // platforms that we support.

@@ -1,4 +1,5 @@
 //! Reads a log file record by record.
+#![expect(unsafe_code, reason = "a log is mapped beyond its end")]
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ impl LogFile {
     pub(crate) fn base_sequence_of(vfs: &dyn Vfs, path: &Path) -> Option<u64> {
         let (region, len) = vfs.map_log(path).ok()?;
         region.populate(0, len.min(LOG_HEADER_LEN)).ok()?;
-        FileHeader::decode(region.first(len)).ok().map(|header| header.base_sequence)
+        // SAFETY: the file had `len` bytes when it was mapped; logs only grow, and what is in them is not written again.
+        FileHeader::decode(unsafe { region.first(len) }).ok().map(|header| header.base_sequence)
     }
 
     /// Maps a file and reads it as a whole. `None` if its header is not whole and nothing follows it: its owner died
@@ -43,7 +45,8 @@ impl LogFile {
     /// [`ErrorCode::NewerFormat`].
     pub(crate) fn parse(path: &Path, region: &Region, len: usize) -> Result<Option<Self>> {
         let file = |header| Self { path: path.to_owned(), region: region.clone(), len, header };
-        match FileHeader::decode(region.first(len)) {
+        // SAFETY: `len` is what the file had when it was mapped or what its owner published; logs only grow.
+        match FileHeader::decode(unsafe { region.first(len) }) {
             Ok(header) => Ok(Some(file(header))),
             Err(FileHeaderError::Damaged) => {
                 let header = FileHeader { number: 0, base_sequence: 0 };
@@ -66,7 +69,8 @@ impl LogFile {
     }
 
     fn bytes(&self) -> &[u8] {
-        self.region.first(self.len)
+        // SAFETY: `len` is what the file had when it was mapped or what its owner published; logs only grow.
+        unsafe { self.region.first(self.len) }
     }
 
     /// Number of the file.

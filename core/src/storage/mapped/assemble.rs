@@ -38,11 +38,15 @@ pub(crate) trait Parts {
 }
 
 /// The array of a type that `parts` tells next. Its lengths are checked against its buffers; its contents are not
-/// looked at, so they must be those of a valid array before anyone reads them.
+/// looked at.
 ///
 /// # Errors
 /// A description of what does not fit.
-pub(crate) fn assemble(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayRef, String> {
+///
+/// # Safety
+/// Before anyone reads a value, the contents of the buffers are those of a valid array of the type: offsets and views ascend
+/// within their buffers, texts are UTF-8, keys of dictionaries are within their values.
+pub(crate) unsafe fn assemble(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayRef, String> {
     array_data(data_type, parts).map(make_array)
 }
 

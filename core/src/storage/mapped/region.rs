@@ -35,9 +35,12 @@ impl Region {
         Ok(Self { map: Arc::new(map) })
     }
 
-    /// Maps `len` bytes of a file that may have fewer now. Bytes behind its end must not be touched before the file has
-    /// grown over them.
-    pub(crate) fn map_beyond(file: &File, len: usize) -> io::Result<Self> {
+    /// Maps `len` bytes of a file that may have fewer now.
+    ///
+    /// # Safety
+    /// No byte behind the end of the file is touched, by [`first`](Self::first) or otherwise, before the file has grown over
+    /// it, and the file never shrinks: a touch behind the end ends the process.
+    pub(crate) unsafe fn map_beyond(file: &File, len: usize) -> io::Result<Self> {
         // SAFETY: as in `map`: bytes of a log are written once, before anyone is told of them, and a log never shrinks.
         let map = unsafe { MmapOptions::new().len(len).map(file) }?;
         Ok(Self { map: Arc::new(map) })
@@ -48,10 +51,17 @@ impl Region {
         &self.map
     }
 
-    /// The first bytes, which must be in the file.
-    pub(crate) fn first(&self, len: usize) -> &[u8] {
+    /// The first bytes.
+    ///
+    /// # Panics
+    /// If so many are not mapped.
+    ///
+    /// # Safety
+    /// The file has at least `len` bytes, and nobody writes them any more.
+    pub(crate) unsafe fn first(&self, len: usize) -> &[u8] {
         assert!(len <= self.len(), "{len} bytes of {}", self.len());
-        // SAFETY: the map has at least `len` bytes and stays where it is as long as `self` lives; nobody changes them.
+        // SAFETY: the map has at least `len` bytes and stays where it is as long as `self` lives; the caller
+        // promises that the file has them and that nobody changes them.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr(), len) }
     }
 

@@ -31,4 +31,5 @@ pub(crate) use directory::Directory;
 pub(crate) use handle::SegmentHandle;
 pub(crate) use reader::Segment;
 pub(crate) use writer::{SegmentWriter, positions};
+#[cfg(feature = "sql")]
 pub(crate) use zones::ZoneMaps;

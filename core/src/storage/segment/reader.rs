@@ -246,6 +246,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    #[cfg(any(test, feature = "sql"))]
     pub(crate) fn read_row(
         &self,
         row: usize,

@@ -9,6 +9,7 @@ use crate::storage::table::TableShape;
 use crate::storage::table::deleted::DeletedRecord;
 use crate::storage::tail::KeyColumn;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
 use crate::types::rules::WritePolicy;
 
 /// Rows that come.
@@ -16,14 +17,10 @@ pub(crate) type Incoming<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch>>;
 
 /// One change of a commit.
 pub(crate) enum Change<'a> {
-    /// Rows are added; none may have a key that is there.
-    Append { table: u64, rows: Incoming<'a> },
-    /// Rows are added in the place of those with the same keys; of rows with the same key the last counts.
-    Upsert { table: u64, rows: Incoming<'a> },
+    /// Rows come.
+    Rows { table: u64, mode: WriteMode, rows: Incoming<'a> },
     /// The rows with some keys are gone; `invalidates`: from the cache, not from their source.
     Delete { table: u64, keys: KeyColumn, invalidates: bool },
-    /// Rows take the place of all rows.
-    Replace { table: u64, rows: Incoming<'a> },
     /// All rows are gone.
     Truncate { table: u64 },
     /// The table is gone.
@@ -35,9 +32,11 @@ pub(crate) enum Change<'a> {
 impl Change<'_> {
     /// Refuses what the policy of its table does not allow, in a commit that says how far these sources were read.
     pub(super) fn check(&self, shape: &TableShape, sources: &[String]) -> Result<()> {
-        let is_allowed = match &shape.write_policy {
+        let is_allowed = match &shape.rules.write_policy {
             WritePolicy::Anyone => true,
-            WritePolicy::AppendOnly => matches!(self, Self::Append { .. } | Self::Drop { .. }),
+            WritePolicy::AppendOnly => {
+                matches!(self, Self::Rows { mode: WriteMode::Append, .. } | Self::Drop { .. })
+            }
             WritePolicy::Source(source) => {
                 sources.contains(source)
                     || matches!(self, Self::Drop { .. } | Self::Delete { invalidates: true, .. })
@@ -46,7 +45,7 @@ impl Change<'_> {
         if is_allowed {
             return Ok(());
         }
-        let advice = match &shape.write_policy {
+        let advice = match &shape.rules.write_policy {
             WritePolicy::Source(source) => format!(
                 "is fed by the source `{source}`: change the row there; `invalidate` takes it out of the cache"
             ),
@@ -65,15 +64,13 @@ impl Change<'_> {
     }
 
     pub(super) fn adds_rows(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::Upsert { .. } | Self::Replace { .. })
+        matches!(self, Self::Rows { .. })
     }
 
     pub(super) fn table(&self) -> Option<u64> {
         match *self {
-            Self::Append { table, .. }
-            | Self::Upsert { table, .. }
+            Self::Rows { table, .. }
             | Self::Delete { table, .. }
-            | Self::Replace { table, .. }
             | Self::Truncate { table }
             | Self::Drop { table } => Some(table),
             Self::Position { .. } => None,

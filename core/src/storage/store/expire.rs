@@ -237,7 +237,7 @@ impl<'a> Expiry<'a> {
     /// What is too old in a table now; `None` if it keeps all rows.
     fn of(table: &TableState, now: SystemTime, is_over: &'a dyn Fn() -> bool) -> Result<Option<Self>> {
         let shape = &table.shape;
-        let Some(retention) = &shape.retention else { return Ok(None) };
+        let Some(retention) = &shape.rules.retention else { return Ok(None) };
         let wrong = || {
             let (name, column) = (&shape.name, &retention.column);
             let message = format!("table `{name}` has no column `{column}` of times to tell ages by");

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-pub(crate) use self::change::{Change, Incoming};
+pub(crate) use self::change::Change;
 use self::committer::{Committer, Kept};
 #[cfg(test)]
 pub(crate) use self::opening::logged_segments;

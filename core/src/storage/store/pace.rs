@@ -7,12 +7,12 @@ use parking_lot::{Condvar, Mutex};
 /// Holds whoever moves rows to a number of bytes a second, unless somebody waits for it.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    state: Mutex<State>,
+    state: Mutex<PaceState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct PaceState {
     bytes_a_second: u64,
     /// When the next bytes may be written.
     next: Instant,
@@ -22,7 +22,7 @@ struct State {
     urgent: bool,
 }
 
-impl State {
+impl PaceState {
     fn is_limited(&self) -> bool {
         self.bytes_a_second != u64::MAX && self.hurried == 0 && !self.urgent
     }
@@ -31,7 +31,7 @@ impl State {
 impl Pace {
     /// No limit.
     pub(crate) fn new() -> Self {
-        let state = State { bytes_a_second: u64::MAX, next: Instant::now(), hurried: 0, urgent: false };
+        let state = PaceState { bytes_a_second: u64::MAX, next: Instant::now(), hurried: 0, urgent: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 

@@ -19,6 +19,7 @@ use crate::storage::segment::SegmentHandle;
 use crate::storage::table::deleted::{DeletedRecord, DeletedRows};
 use crate::storage::table::{Context, TableState, Under};
 use crate::storage::tail::{KeyColumn, RowsRecord, encode_rows, map_rows};
+use crate::types::clock::nanoseconds_of;
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// What a commit does.
@@ -146,7 +147,7 @@ impl<'a> Plan<'a> {
 
     fn freshness(&mut self, table: u64, as_of: SystemTime) -> Result<()> {
         if self.fresh.insert(table) {
-            self.edit(Edit::SetFreshness { table, as_of: nanoseconds(as_of) })?;
+            self.edit(Edit::SetFreshness { table, as_of: nanoseconds_of(as_of) })?;
         }
         Ok(())
     }
@@ -421,9 +422,4 @@ fn last_of_keys(keys: &KeyColumn) -> Option<Vec<bool>> {
         }
     }
     (!is_all).then_some(is_last)
-}
-
-fn nanoseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

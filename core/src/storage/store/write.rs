@@ -21,6 +21,7 @@ use crate::storage::log::{Record, RecordKind};
 use crate::storage::planted::{self, Bug};
 use crate::storage::table::{Context, TableShape};
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
 use crate::types::version::Version;
 
 /// Rows of a commit beyond this many bytes are written as segments.
@@ -45,7 +46,10 @@ struct Touched {
 impl Touched {
     fn by(changes: &[Change<'_>]) -> Self {
         let lets_go = |change: &&Change<'_>| {
-            matches!(change, Change::Replace { .. } | Change::Truncate { .. } | Change::Drop { .. })
+            matches!(
+                change,
+                Change::Rows { mode: WriteMode::Replace, .. } | Change::Truncate { .. } | Change::Drop { .. }
+            )
         };
         Self {
             tables: changes.iter().filter_map(Change::table).collect(),
@@ -262,12 +266,12 @@ impl Store {
 
     fn prepare(&self, change: Change<'_>, inline_bytes: &mut usize) -> Result<Ready> {
         Ok(match change {
-            Change::Append { table, rows } => {
+            Change::Rows { table, mode: WriteMode::Append, rows } => {
                 let shape = self.table(table)?.shape.clone();
                 let rows = self.gather(&shape, rows, Duplicates::Refuse, inline_bytes)?;
                 Ready::Insert { shape, rows, upsert: false }
             }
-            Change::Upsert { table, rows } => {
+            Change::Rows { table, mode: WriteMode::Upsert, rows } => {
                 let shape = self.table(table)?.shape.clone();
                 if shape.primary_key.is_empty() {
                     return Err(shape.no_primary_key());
@@ -285,7 +289,7 @@ impl Store {
                 *inline_bytes += keys.bytes();
                 if invalidates { Ready::LetGo { shape, keys } } else { Ready::Delete { shape, keys } }
             }
-            Change::Replace { table, rows } => {
+            Change::Rows { table, mode: WriteMode::Replace, rows } => {
                 let shape = self.table(table)?.shape.clone();
                 let new = self.load(&shape, Duplicates::Refuse).run(rows)?;
                 Ready::Replace { shape, new }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "sql"))]
 use arrow::array::RecordBatch;
+#[cfg(any(test, feature = "sql"))]
 use arrow::datatypes::SchemaRef;
 
 use super::TableState;
@@ -26,6 +28,7 @@ impl Found<'_> {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    #[cfg(any(test, feature = "sql"))]
     pub(crate) fn read(self, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch> {
         match self {
             Self::Segment(segment, row) => segment.open()?.read_row(row as usize, projection, schema),

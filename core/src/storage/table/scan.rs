@@ -94,6 +94,7 @@ impl TableState {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    #[cfg(any(test, feature = "sql"))]
     pub(crate) fn part_len(&self, part: &Part) -> Result<usize> {
         Ok(match part {
             Part::Segment { segment, batch } => segment.open()?.batch_rows(*batch),
@@ -107,6 +108,7 @@ impl TableState {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
+    #[cfg(any(test, feature = "sql"))]
     pub(crate) fn part_live_rows(&self, part: &Part, sequence: u64) -> Result<usize> {
         match part {
             Part::Segment { segment, batch } => match self.live_rows(segment, *batch, sequence)? {

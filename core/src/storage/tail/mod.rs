@@ -169,6 +169,7 @@ impl TailView {
     }
 
     /// How many rows are live at a sequence.
+    #[cfg(any(test, feature = "sql"))]
     pub(crate) fn live_count(&self, rows: Range<u32>, sequence: u64) -> usize {
         if self.index.is_none() {
             rows.len()

@@ -1,4 +1,8 @@
 //! The operating system's files.
+#![expect(
+    unsafe_code,
+    reason = "a log is mapped beyond its end, so that what is appended later is there without another mapping"
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -74,7 +78,9 @@ impl Vfs for OsVfs {
     fn map_log(&self, path: &Path) -> io::Result<(Region, usize)> {
         let file = File::open(path)?;
         let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(LOG_LEN_MAX);
-        Ok((Region::map_beyond(&file, LOG_LEN_MAX)?, len))
+        // SAFETY: logs never shrink, and their readers go no further than `len` or the length that the owner published.
+        let region = unsafe { Region::map_beyond(&file, LOG_LEN_MAX) }?;
+        Ok((region, len))
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

@@ -216,7 +216,8 @@ mod tests {
         store.create_table(shape, SystemTime::now(), &mut std::iter::once(Ok(rows(1).unwrap()))).unwrap();
         let table = store.state().table("numbers").unwrap().shape.id;
         let mut more = std::iter::once(Ok(rows(2).unwrap()));
-        let change = storage::Change::Append { table, rows: &mut more };
+        let change =
+            storage::Change::Rows { table, mode: crate::types::mode::WriteMode::Append, rows: &mut more };
         store.write(vec![change], SystemTime::now()).unwrap();
         store.wake();
         join(&mut background, "pillion-move");

@@ -6,18 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::datatypes::{Schema, SchemaRef};
-
 use self::background::Background;
 use crate::answer::batches::Batches;
-use crate::answer::row::ColumnIndex;
-use crate::input::{Input, OpenInput};
+use crate::input::OpenInput;
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
-use crate::storage::{self, Files, Incoming, KeyColumn, Store, Sync, TableShape, check_storable, key};
+use crate::storage::{self, Files, KeyColumn, Store, Sync, TableShape, key};
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
-use crate::types::rules::{Retention, TableRules, WritePolicy};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::Change;
@@ -54,7 +51,7 @@ impl Embedded {
 
 /// A change whose rows can be read now.
 enum Opened {
-    Rows { rows: OpenInput, change: for<'a> fn(u64, Incoming<'a>) -> storage::Change<'a>, table: u64 },
+    Rows { table: u64, mode: WriteMode, rows: OpenInput },
     Delete { table: u64, keys: KeyColumn, invalidates: bool },
     Truncate { table: u64 },
     Position { source: String, position: Vec<u8> },
@@ -63,7 +60,9 @@ enum Opened {
 impl Opened {
     fn change(&mut self) -> storage::Change<'_> {
         match self {
-            Self::Rows { rows, change, table } => change(*table, &mut rows.batches),
+            Self::Rows { table, mode, rows } => {
+                storage::Change::Rows { table: *table, mode: *mode, rows: &mut rows.batches }
+            }
             Self::Delete { table, keys, invalidates } => {
                 let (table, keys, invalidates) = (*table, std::mem::take(keys), *invalidates);
                 storage::Change::Delete { table, keys, invalidates }
@@ -79,19 +78,10 @@ impl Opened {
 
 impl Embedded {
     fn open_change(&self, change: Change) -> Result<Opened> {
-        let opened = |table: u64, rows: Input, change| -> Result<Opened> {
-            let schema = local::table_of(&self.store().state(), table)?.shape.schema.clone();
-            Ok(Opened::Rows { rows: rows.open(Some(&schema))?, change, table })
-        };
         match change {
-            Change::Append { table, rows } => {
-                opened(table, rows, |table, rows| storage::Change::Append { table, rows })
-            }
-            Change::Upsert { table, rows } => {
-                opened(table, rows, |table, rows| storage::Change::Upsert { table, rows })
-            }
-            Change::Replace { table, rows } => {
-                opened(table, rows, |table, rows| storage::Change::Replace { table, rows })
+            Change::Rows { table, mode, rows } => {
+                let schema = local::table_of(&self.store().state(), table)?.shape.schema.clone();
+                Ok(Opened::Rows { table, mode, rows: rows.open(Some(&schema))? })
             }
             Change::Delete { table, keys } => {
                 Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: false })
@@ -185,7 +175,7 @@ impl Backend for Embedded {
         self.store().refuse_unless_writable()?;
         let as_of = SystemTime::now();
         let mut input = definition.input.open(None)?;
-        let shape = table_shape(name, &input.schema, &definition.rules)?;
+        let shape = TableShape::new(name, &input.schema, definition.rules.clone())?;
         match self.store().create_table(shape, as_of, &mut input.batches) {
             Ok(state) => Ok(local::info(&state, state.table(name)?)),
             // Another thread defined it meanwhile.
@@ -247,65 +237,4 @@ impl Backend for Embedded {
     fn close(&self) -> Result<()> {
         self.store().close(true)
     }
-}
-
-/// Checks a definition against the columns of its input.
-fn table_shape(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<TableShape> {
-    let unsupported = |reason| Error::new(ErrorCode::UnsupportedType, reason);
-    let schema: SchemaRef = Arc::new(Schema::new(schema.fields().clone()));
-    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let message = format!("two columns are called `{}`; rename one", pair[0]);
-        return Err(Error::new(ErrorCode::InvalidArgument, message));
-    }
-    schema.fields().iter().try_for_each(|field| check_storable(field).map_err(unsupported))?;
-    let find = |columns: &[String]| -> Result<Vec<usize>> {
-        let mut found = Vec::new();
-        for column in columns {
-            let index = column.index_in(&schema)?;
-            if found.contains(&index) {
-                let message = format!("column `{column}` is named twice");
-                return Err(Error::new(ErrorCode::InvalidArgument, message));
-            }
-            found.push(index);
-        }
-        Ok(found)
-    };
-    let primary_key = find(&rules.primary_key)?;
-    for &column in &primary_key {
-        let field = schema.field(column);
-        if !key::is_key_type(field.data_type()) {
-            let (name, data_type) = (field.name(), field.data_type());
-            return Err(unsupported(format!(
-                "column `{name}` is {data_type}, which cannot be part of a primary key"
-            )));
-        }
-    }
-    let sort_by = if rules.sort_by.is_empty() { primary_key.clone() } else { find(&rules.sort_by)? };
-    for &column in &sort_by {
-        let field = schema.field(column);
-        if field.data_type().is_nested() {
-            return Err(unsupported(format!("column `{}` is nested and cannot be sorted by", field.name())));
-        }
-    }
-    if let Some(Retention { column, .. }) = &rules.retention {
-        let field = schema.field(column.index_in(&schema)?);
-        if !storage::is_time(field.data_type()) {
-            return Err(unsupported(format!(
-                "column `{column}` is {}, which does not tell how old a row is; retention needs timestamps or dates",
-                field.data_type()
-            )));
-        }
-    }
-    if let WritePolicy::Source(name) = &rules.write_policy
-        && name.is_empty()
-    {
-        return Err(Error::new(ErrorCode::InvalidArgument, "the source of a write policy needs a name"));
-    }
-    if let WritePolicy::Source(name) = &rules.write_policy {
-        storage::check_source(name)?;
-    }
-    let (write_policy, retention) = (rules.write_policy.clone(), rules.retention.clone());
-    Ok(TableShape { id: 0, name: name.to_owned(), schema, primary_key, sort_by, write_policy, retention })
 }

@@ -136,8 +136,8 @@ fn compare_contents(ours: &Contents, theirs: &Cache) {
         let live = table.live_rows();
         assert_eq!(live, rows(&read), "table `{}`", info.name);
         assert_eq!(live.len() as u64, info.rows);
-        assert_eq!((&table.schema, &table.key_names.0), (&info.schema, &info.primary_key));
-        assert_eq!(table.key_names.1, info.sort_by);
+        assert_eq!((&table.schema, &table.key_names.0), (&info.schema, &info.rules.primary_key));
+        assert_eq!(table.key_names.1, info.rules.sort_by);
         let as_of =
             table.as_of.map(|as_of| SystemTime::UNIX_EPOCH + Duration::from_nanos(as_of.unsigned_abs()));
         assert_eq!(as_of, info.freshness.map(|freshness| freshness.as_of));

@@ -1,5 +1,6 @@
 //! What refused writes leave behind, whom slow rows hold up, and what a panic ends.
 
+use crate::types::mode::WriteMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -36,7 +37,7 @@ fn numbers(dir: &Path, vfs: Arc<dyn Vfs>) -> (Store, u64) {
 
 fn append(store: &Store, table: u64, range: std::ops::Range<i64>) -> Result<Version> {
     let mut rows = std::iter::once(ids(range));
-    store.write(vec![Change::Append { table, rows: &mut rows }], SystemTime::now())
+    store.write(vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows }], SystemTime::now())
 }
 
 fn rows(store: &Store, table: u64) -> u64 {
@@ -69,7 +70,8 @@ fn a_write_that_loses_its_table_meanwhile_leaves_no_lock() {
         store.write(vec![Change::Drop { table }], SystemTime::now()).unwrap();
         ids(200..201)
     });
-    let refused = store.write(vec![Change::Append { table, rows: &mut rows }], SystemTime::now());
+    let refused = store
+        .write(vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows }], SystemTime::now());
     assert_eq!(refused.unwrap_err().code(), ErrorCode::TableNotFound);
     assert_eq!(store.loading.count(), 0);
 }
@@ -103,7 +105,10 @@ fn whoever_sends_rows_slowly_holds_nobody_up() {
         std::thread::scope(|scope| {
             let slow = scope.spawn(|| {
                 let mut rows = rows_of_it.into_iter();
-                store.write(vec![Change::Append { table, rows: &mut rows }], SystemTime::now())
+                store.write(
+                    vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows }],
+                    SystemTime::now(),
+                )
             });
             // More than is kept in memory as it is.
             let some = if many { 1_000_000..1_040_000 } else { 1_000_000..1_000_001 };
@@ -111,7 +116,11 @@ fn whoever_sends_rows_slowly_holds_nobody_up() {
             append(&store, table, 100..101).unwrap();
             store
                 .write(
-                    vec![Change::Upsert { table, rows: &mut std::iter::once(ids(0..1)) }],
+                    vec![Change::Rows {
+                        table,
+                        mode: WriteMode::Upsert,
+                        rows: &mut std::iter::once(ids(0..1)),
+                    }],
                     SystemTime::now(),
                 )
                 .unwrap();
@@ -134,7 +143,8 @@ fn rows_that_came_slowly_are_compared_with_what_others_wrote_meanwhile() {
             append(&store, table, 200..201).unwrap();
             ids(200..end)
         });
-        let refused = store.write(vec![Change::Append { table, rows: &mut slow }], SystemTime::now());
+        let refused = store
+            .write(vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut slow }], SystemTime::now());
         let refused = refused.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::DuplicateKey);
         assert!(refused.to_string().contains("200"), "{refused}");
@@ -169,7 +179,8 @@ fn a_panic_in_the_middle_of_a_commit_keeps_the_files_that_it_names() {
     let planted = planted::plant(Bug::PanicMidCommit);
     let replaced = catch_unwind(AssertUnwindSafe(|| {
         let mut rows = std::iter::once(ids(500..900));
-        store.write(vec![Change::Replace { table, rows: &mut rows }], SystemTime::now())
+        store
+            .write(vec![Change::Rows { table, mode: WriteMode::Replace, rows: &mut rows }], SystemTime::now())
     }));
     assert!(replaced.is_err());
     drop(planted);
@@ -213,7 +224,7 @@ fn a_panic_of_the_rows_that_come_ends_nothing() {
     let (store, table) = numbers(dir.path(), Arc::new(OsVfs));
     let planted = || -> Result<RecordBatch> { panic!("planted") };
     let mut rows_of_it = std::iter::once_with(planted);
-    let change = Change::Append { table, rows: &mut rows_of_it };
+    let change = Change::Rows { table, mode: WriteMode::Append, rows: &mut rows_of_it };
     assert!(catch_unwind(AssertUnwindSafe(|| store.write(vec![change], SystemTime::now()))).is_err());
     assert_eq!(store.poison(), None);
     append(&store, table, 100..101).unwrap();

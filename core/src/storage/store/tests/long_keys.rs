@@ -1,5 +1,6 @@
 //! Keys that are long beside the records that tell of them.
 
+use crate::types::mode::WriteMode;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +47,10 @@ fn create(store: &Store, keys: &[Vec<u8>]) -> u64 {
 }
 
 fn append(store: &Store, table: u64, keys: &[Vec<u8>]) -> Result<Version> {
-    store.write(vec![Change::Append { table, rows: &mut rows(keys) }], SystemTime::now())
+    store.write(
+        vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows(keys) }],
+        SystemTime::now(),
+    )
 }
 
 /// Asserts that a state has exactly these keys, each of which is found by itself.
@@ -81,7 +85,11 @@ fn commits_of_many_segments_with_long_keys_are_written_moved_and_read_again() {
         // Each part is more than is logged, so one commit brings five segments.
         let parts = parts(number);
         let mut parts_of_rows = parts.each_ref().map(|part| rows(part));
-        let changes = parts_of_rows.iter_mut().map(|rows| Change::Append { table, rows: rows as _ });
+        let changes = parts_of_rows.iter_mut().map(|rows| Change::Rows {
+            table,
+            mode: WriteMode::Append,
+            rows: rows as _,
+        });
         store.write(changes.collect(), SystemTime::now()).unwrap();
         expected.extend(parts.into_iter().flatten());
     }
@@ -136,9 +144,9 @@ fn a_key_that_no_commit_could_delete_is_refused() {
     for too_long in [alike(7, KEY_LEN_MAX - 1, [2]), alike(7, RECORD_BODY_MAX + 1, [3])] {
         let (mut some, mut other, mut more) = (rows(&too_long), rows(&too_long), rows(&too_long));
         let attempts = [
-            Change::Append { table, rows: &mut some },
-            Change::Upsert { table, rows: &mut other },
-            Change::Replace { table, rows: &mut more },
+            Change::Rows { table, mode: WriteMode::Append, rows: &mut some },
+            Change::Rows { table, mode: WriteMode::Upsert, rows: &mut other },
+            Change::Rows { table, mode: WriteMode::Replace, rows: &mut more },
             Change::Delete { table, keys: keys(&too_long), invalidates: false },
         ];
         for change in attempts {

@@ -6,6 +6,7 @@ mod model;
 mod replay;
 mod stuck;
 
+use crate::types::mode::WriteMode;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -60,7 +61,8 @@ fn content(store: &Store) -> Option<BTreeSet<i64>> {
 }
 
 fn append(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
-    store.write(vec![Change::Append { table, rows: &mut rows(ids) }], SystemTime::now())
+    store
+        .write(vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows(ids) }], SystemTime::now())
 }
 
 fn write(store: &Store, change: Change<'_>) -> Result<Version> {
@@ -68,7 +70,10 @@ fn write(store: &Store, change: Change<'_>) -> Result<Version> {
 }
 
 fn replace(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
-    store.write(vec![Change::Replace { table, rows: &mut rows(ids) }], SystemTime::now())
+    store.write(
+        vec![Change::Rows { table, mode: WriteMode::Replace, rows: &mut rows(ids) }],
+        SystemTime::now(),
+    )
 }
 
 /// The states that the workload goes through, in order.
@@ -253,7 +258,9 @@ fn files_of_replaced_rows_are_removed_after_a_crash_too() {
 }
 
 fn upsert(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) {
-    store.write(vec![Change::Upsert { table, rows: &mut rows(ids) }], SystemTime::now()).unwrap();
+    store
+        .write(vec![Change::Rows { table, mode: WriteMode::Upsert, rows: &mut rows(ids) }], SystemTime::now())
+        .unwrap();
 }
 
 /// The ids that a reader in another process finds in the table.
@@ -748,8 +755,10 @@ fn many_rows_of_a_commit_know_its_other_changes() {
     // A key that comes in two changes of a commit is refused, however many rows each has.
     for first in [50_000..50_001, 50_000..100_000] {
         let (mut before, mut after) = (rows(first), rows(50_000..90_000));
-        let changes =
-            vec![Change::Append { table, rows: &mut before }, Change::Append { table, rows: &mut after }];
+        let changes = vec![
+            Change::Rows { table, mode: WriteMode::Append, rows: &mut before },
+            Change::Rows { table, mode: WriteMode::Append, rows: &mut after },
+        ];
         let refused = store.write(changes, SystemTime::now()).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::DuplicateKey);
         assert!(refused.to_string().contains("50000"), "{refused}");
@@ -759,21 +768,35 @@ fn many_rows_of_a_commit_know_its_other_changes() {
     let mut again = rows(MANY);
     store
         .write(
-            vec![Change::Truncate { table }, Change::Append { table, rows: &mut again }],
+            vec![
+                Change::Truncate { table },
+                Change::Rows { table, mode: WriteMode::Append, rows: &mut again },
+            ],
             SystemTime::now(),
         )
         .unwrap();
     assert_eq!(all(), MANY.collect());
     let mut seven = rows([7]);
     store
-        .write(vec![delete(table, 7), Change::Append { table, rows: &mut seven }], SystemTime::now())
+        .write(
+            vec![delete(table, 7), Change::Rows { table, mode: WriteMode::Append, rows: &mut seven }],
+            SystemTime::now(),
+        )
         .unwrap();
     // One that stands in the log goes, comes back with many, and is replaced or goes again.
     for goes in [false, true] {
         upsert(&store, table, [100_007]);
         let (mut many, mut one) = (rows(100_000..140_000), rows([100_007]));
-        let last = if goes { delete(table, 100_007) } else { Change::Upsert { table, rows: &mut one } };
-        let changes = vec![delete(table, 100_007), Change::Append { table, rows: &mut many }, last];
+        let last = if goes {
+            delete(table, 100_007)
+        } else {
+            Change::Rows { table, mode: WriteMode::Upsert, rows: &mut one }
+        };
+        let changes = vec![
+            delete(table, 100_007),
+            Change::Rows { table, mode: WriteMode::Append, rows: &mut many },
+            last,
+        ];
         store.write(changes, SystemTime::now()).unwrap();
         let added = (100_000..140_000).filter(|id| !goes || *id != 100_007);
         let expected: BTreeSet<i64> = MANY.chain(added).collect();
@@ -781,7 +804,10 @@ fn many_rows_of_a_commit_know_its_other_changes() {
         store.fold().unwrap();
         assert_eq!(all(), expected);
         let mut again = rows(MANY);
-        let changes = vec![Change::Truncate { table }, Change::Append { table, rows: &mut again }];
+        let changes = vec![
+            Change::Truncate { table },
+            Change::Rows { table, mode: WriteMode::Append, rows: &mut again },
+        ];
         store.write(changes, SystemTime::now()).unwrap();
     }
     // A key that was not there, then came with many, and then is replaced, is one row.
@@ -790,8 +816,8 @@ fn many_rows_of_a_commit_know_its_other_changes() {
         .write(
             vec![
                 delete(table, 40_005),
-                Change::Append { table, rows: &mut many },
-                Change::Upsert { table, rows: &mut one },
+                Change::Rows { table, mode: WriteMode::Append, rows: &mut many },
+                Change::Rows { table, mode: WriteMode::Upsert, rows: &mut one },
             ],
             SystemTime::now(),
         )
@@ -878,7 +904,7 @@ fn no_other_owner_comes_before_a_load_under_way_has_ended() {
                 assert_eq!(error.code(), ErrorCode::DirectoryLocked);
             }
         });
-    let written = write(&store, Change::Append { table: 0, rows: &mut incoming });
+    let written = write(&store, Change::Rows { table: 0, mode: WriteMode::Append, rows: &mut incoming });
     assert_eq!(written.unwrap_err().code(), ErrorCode::Closed);
     assert_eq!(parts, 4);
     let next = open(dir.path(), Arc::new(OsVfs)).unwrap();
@@ -896,7 +922,10 @@ fn what_a_commit_adds_and_takes_away_again_is_removed_in_time() {
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
     let mut many = rows(0..100_000);
-    let changes = vec![Change::Upsert { table: 0, rows: &mut many }, Change::Truncate { table: 0 }];
+    let changes = vec![
+        Change::Rows { table: 0, mode: WriteMode::Upsert, rows: &mut many },
+        Change::Truncate { table: 0 },
+    ];
     store.write(changes, SystemTime::now()).unwrap();
     assert_eq!(content(&store), Some(BTreeSet::new()));
     // Each manifest lets go of what the one before the last needed.
@@ -935,16 +964,26 @@ fn indexes_of_tails_that_ended_in_the_log_are_removed_when_it_was_read() {
 fn a_table_that_is_being_dropped_is_not_there_for_other_writers() {
     const DROPPED: u64 = 0;
     const OTHER: u64 = 1;
-    type Changes = for<'a> fn(Incoming<'a>) -> Vec<Change<'a>>;
+    type Changes = for<'a> fn(change::Incoming<'a>) -> Vec<Change<'a>>;
     // The rows come when the table was looked for in what readers see.
     let attempts: [Changes; 4] = [
-        |rows| vec![Change::Replace { table: DROPPED, rows }],
-        |rows| vec![Change::Truncate { table: DROPPED }, Change::Append { table: OTHER, rows }],
-        |rows| vec![Change::Drop { table: DROPPED }, Change::Append { table: OTHER, rows }],
+        |rows| vec![Change::Rows { table: DROPPED, mode: WriteMode::Replace, rows }],
+        |rows| {
+            vec![
+                Change::Truncate { table: DROPPED },
+                Change::Rows { table: OTHER, mode: WriteMode::Append, rows },
+            ]
+        },
+        |rows| {
+            vec![
+                Change::Drop { table: DROPPED },
+                Change::Rows { table: OTHER, mode: WriteMode::Append, rows },
+            ]
+        },
         |rows| {
             let keys = KeyColumn::default();
             let nothing = Change::Delete { table: DROPPED, keys, invalidates: false };
-            vec![nothing, Change::Append { table: OTHER, rows }]
+            vec![nothing, Change::Rows { table: OTHER, mode: WriteMode::Append, rows }]
         },
     ];
     for (number, changes) in attempts.into_iter().enumerate() {

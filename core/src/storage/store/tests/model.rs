@@ -1,5 +1,6 @@
 //! Random commits, moves and reopenings against a model, read by the owner, by a follower and through held states.
 
+use crate::types::mode::WriteMode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -181,14 +182,14 @@ impl Run {
             let table = state.table(name).unwrap().shape.id;
             match kind {
                 0 => Change::Truncate { table },
-                1 if !is_bulk => Change::Replace { table, rows: iterator },
-                2..5 if !is_bulk => Change::Append { table, rows: iterator },
+                1 if !is_bulk => Change::Rows { table, mode: WriteMode::Replace, rows: iterator },
+                2..5 if !is_bulk => Change::Rows { table, mode: WriteMode::Append, rows: iterator },
                 5..9 => Change::Delete {
                     table,
                     keys: keys(&rows.iter().map(|row| row.0).collect::<Vec<_>>()),
                     invalidates: false,
                 },
-                _ => Change::Upsert { table, rows: iterator },
+                _ => Change::Rows { table, mode: WriteMode::Upsert, rows: iterator },
             }
         });
         let changes: Vec<_> = changes.collect();

@@ -1,5 +1,6 @@
 //! The same history with the same clock and the same random numbers writes the same bytes.
 
+use crate::types::mode::WriteMode;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,8 +48,8 @@ fn written(seed: u64) -> BTreeMap<PathBuf, Vec<u8>> {
             let mut more = rows(100 * step..100 * step + 50);
             let mut others = rows(39_990 + step..40_005 + step);
             let changes = vec![
-                Change::Upsert { table: first, rows: &mut more },
-                Change::Upsert { table: second, rows: &mut others },
+                Change::Rows { table: first, mode: WriteMode::Upsert, rows: &mut more },
+                Change::Rows { table: second, mode: WriteMode::Upsert, rows: &mut others },
                 Change::Position { source: "source".into(), position: step.to_le_bytes().to_vec() },
             ];
             store.write(changes, as_of).unwrap();

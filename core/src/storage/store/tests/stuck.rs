@@ -1,5 +1,6 @@
 //! Rows of a table that cannot be moved, and what they keep others from: nothing.
 
+use crate::types::mode::WriteMode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -45,11 +46,17 @@ fn create(store: &Store, name: &str, ids: impl IntoIterator<Item = i64>) -> u64 
 }
 
 fn append(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>, len: usize) -> Result<Version> {
-    store.write(vec![Change::Append { table, rows: &mut rows(ids, len) }], SystemTime::now())
+    store.write(
+        vec![Change::Rows { table, mode: WriteMode::Append, rows: &mut rows(ids, len) }],
+        SystemTime::now(),
+    )
 }
 
 fn upsert(store: &Store, table: u64, ids: impl IntoIterator<Item = i64>) -> Result<Version> {
-    store.write(vec![Change::Upsert { table, rows: &mut rows(ids, 10) }], SystemTime::now())
+    store.write(
+        vec![Change::Rows { table, mode: WriteMode::Upsert, rows: &mut rows(ids, 10) }],
+        SystemTime::now(),
+    )
 }
 
 /// The ids of a table, in order.
@@ -253,7 +260,12 @@ fn a_damaged_segment_keeps_no_rows_in_the_log() {
     let damage = |table: &TableState| table.damage().map(str::to_owned);
     assert_eq!(damage(state.table("b").unwrap()), None);
     drop(state);
-    store.write(vec![Change::Replace { table: a, rows: &mut rows(0..10, 10) }], SystemTime::now()).unwrap();
+    store
+        .write(
+            vec![Change::Rows { table: a, mode: WriteMode::Replace, rows: &mut rows(0..10, 10) }],
+            SystemTime::now(),
+        )
+        .unwrap();
     assert_eq!(ids(&store, "a"), (0..10).collect::<Vec<_>>());
     store.fold().unwrap();
     assert_eq!(damage(store.state().table("a").unwrap()), None);
@@ -301,7 +313,7 @@ fn a_commit_that_no_record_holds_is_refused_before_its_rows_are_read() {
     let mut is_read = false;
     let mut rows = rows(100..40_100, 10).inspect(|_| is_read = true);
     let changes = vec![
-        Change::Upsert { table: a, rows: &mut rows },
+        Change::Rows { table: a, mode: WriteMode::Upsert, rows: &mut rows },
         Change::Delete { table: a, keys, invalidates: false },
     ];
     let refused = store.write(changes, SystemTime::now()).unwrap_err();

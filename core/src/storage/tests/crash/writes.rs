@@ -9,6 +9,7 @@ use super::model::{Content, TableContent};
 use crate::storage::Change;
 use crate::test_random::Random;
 use crate::types::error::Error;
+use crate::types::mode::WriteMode;
 use crate::types::version::Version;
 
 /// A commit of more rows than this writes segments.
@@ -40,7 +41,7 @@ impl Driver {
             |table| table.rows.extend(rows),
             move |table, write| {
                 let rows = &mut contents::batches(&written);
-                write(vec![Change::Append { table, rows }])
+                write(vec![Change::Rows { table, mode: WriteMode::Append, rows }])
             },
         )
     }
@@ -62,7 +63,7 @@ impl Driver {
             |table| table.rows = rows,
             move |table, write| {
                 let rows = &mut contents::batches(&written);
-                write(vec![Change::Replace { table, rows }])
+                write(vec![Change::Rows { table, mode: WriteMode::Replace, rows }])
             },
         )
     }
@@ -79,7 +80,7 @@ impl Driver {
                 // As often as it takes for them to be too many for the log.
                 let times = if many { LOGGED_ROWS_MAX / written.len().max(1) + 1 } else { 1 };
                 let mut batches = (0..times).flat_map(|_| contents::batches(&written));
-                write(vec![Change::Upsert { table, rows: &mut batches }])
+                write(vec![Change::Rows { table, mode: WriteMode::Upsert, rows: &mut batches }])
             },
         )
     }
@@ -135,9 +136,9 @@ impl Driver {
                 let (mut replaced, mut changed) = (contents::batches(&replaced), contents::batches(&changed));
                 let mut written = contents::batches(&written);
                 let changes = vec![
-                    Change::Replace { table, rows: &mut replaced },
-                    Change::Upsert { table: other, rows: &mut written },
-                    Change::Upsert { table, rows: &mut changed },
+                    Change::Rows { table, mode: WriteMode::Replace, rows: &mut replaced },
+                    Change::Rows { table: other, mode: WriteMode::Upsert, rows: &mut written },
+                    Change::Rows { table, mode: WriteMode::Upsert, rows: &mut changed },
                     Change::Delete { table, keys: contents::keys(&gone), invalidates: false },
                 ];
                 store.write(changes, time(as_of))
