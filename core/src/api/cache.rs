@@ -89,7 +89,9 @@ impl Cache {
     /// [`source_position`](Transaction::source_position) said; `None` if none did.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
+    /// fail with [`Closed`](crate::ErrorCode::Closed) if another cache took the place of this one, remote ones with
+    /// [`Unavailable`](crate::ErrorCode::Unavailable) or [`Timeout`](crate::ErrorCode::Timeout).
     pub fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.backend.source_position(source)
     }
@@ -105,7 +107,9 @@ impl Cache {
     /// What there is to know of every table, by name.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
+    /// fail with [`Closed`](crate::ErrorCode::Closed) if another cache took the place of this one, remote ones with
+    /// [`Unavailable`](crate::ErrorCode::Unavailable) or [`Timeout`](crate::ErrorCode::Timeout).
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         self.backend.tables()
     }
@@ -113,7 +117,9 @@ impl Cache {
     /// Holds the newest version for several reads.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
+    /// fail with [`Closed`](crate::ErrorCode::Closed) if another cache took the place of this one, remote ones with
+    /// [`Unavailable`](crate::ErrorCode::Unavailable) or [`Timeout`](crate::ErrorCode::Timeout).
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot::new(self.backend.pin()?))
     }
@@ -142,7 +148,9 @@ impl Cache {
     /// The newest version.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
+    /// fail with [`Closed`](crate::ErrorCode::Closed) if another cache took the place of this one, remote ones with
+    /// [`Unavailable`](crate::ErrorCode::Unavailable) or [`Timeout`](crate::ErrorCode::Timeout).
     pub fn version(&self) -> Result<Version> {
         self.backend.version()
     }
@@ -170,7 +178,9 @@ impl Cache {
     /// How the cache stands.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
+    /// fail with [`Closed`](crate::ErrorCode::Closed) if another cache took the place of this one, remote ones with
+    /// [`Unavailable`](crate::ErrorCode::Unavailable) or [`Timeout`](crate::ErrorCode::Timeout).
     pub fn status(&self) -> Result<Status> {
         self.backend.status()
     }

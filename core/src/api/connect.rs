@@ -9,12 +9,12 @@ use crate::types::options::CacheOptions;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Attach {
-    /// It does where it can read the directory, and asks else.
+    /// Maps the files if the directory is readable; otherwise asks the sidecar.
     #[default]
     IfPossible,
-    /// It does, or connecting fails and says why it cannot.
+    /// Maps the files. If it cannot, connecting fails and says why.
     Require,
-    /// It asks.
+    /// Asks the sidecar.
     Never,
 }
 

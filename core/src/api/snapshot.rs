@@ -28,7 +28,8 @@ impl Snapshot {
     /// The version.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// Embedded and attached caches never fail here; remote ones fail with [`Closed`](crate::ErrorCode::Closed) after the
+    /// connection that holds the snapshot broke, or with [`Timeout`](crate::ErrorCode::Timeout).
     pub fn version(&self) -> Result<Version> {
         self.reader.version()
     }
@@ -44,7 +45,8 @@ impl Snapshot {
     /// What there is to know of every table, by name.
     ///
     /// # Errors
-    /// None of an embedded cache.
+    /// Embedded and attached caches never fail here; remote ones fail with [`Closed`](crate::ErrorCode::Closed) after the
+    /// connection that holds the snapshot broke, or with [`Timeout`](crate::ErrorCode::Timeout).
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         self.reader.tables()
     }

@@ -19,6 +19,7 @@ use self::connection::{Address, Connection, Repeat};
 use self::statement::RemoteStatement;
 use self::view::View;
 use crate::answer::batches::Batches;
+use crate::storage::Maps;
 use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -26,7 +27,7 @@ use crate::way::change::Change;
 use crate::way::definition::TableDefinition;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
-use crate::way::{Backend, Reader, Statement, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 use crate::wire::{
     Call, Changes, Empty, InfoMessage, Name, PositionReply, Source, StatusReply, VersionMessage, WriteKind,
 };
@@ -72,27 +73,7 @@ impl Reader for Remote {
     }
 }
 
-impl Backend for Remote {
-    fn way(&self) -> Way {
-        Way::Remote
-    }
-
-    fn messages_sent(&self) -> u64 {
-        self.connection.sent()
-    }
-
-    fn includes(&self, version: Version) -> Result<Option<bool>> {
-        Ok(self.version()?.includes(version))
-    }
-
-    fn pin(&self) -> Result<Arc<dyn Reader>> {
-        Ok(Arc::new(self.newest.pinned()?))
-    }
-
-    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
-        Ok(Arc::new(RemoteStatement::prepare(self.connection.clone(), text)?))
-    }
-
+impl Writer for Remote {
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
         let TableDefinition { input, rules } = definition;
         if let Ok(info) = self.table(name) {
@@ -116,6 +97,57 @@ impl Backend for Remote {
         self.connection.saw(reply.version);
         Ok(reply.version)
     }
+}
+
+impl Upkeep for Remote {
+    fn compact(&self) -> Result<()> {
+        self.connection.check_open()?;
+        let Empty {} = self.connection.call(Call::Compact, &Empty {}, Repeat::Once)?;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.connection.check_open()?;
+        let Empty {} = self.connection.call(Call::Sync, &Empty {}, Repeat::Once)?;
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.connection.close();
+        Ok(())
+    }
+}
+
+impl Served for Remote {
+    fn maps(&self) -> Option<Arc<Maps>> {
+        None
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        Ok(self.version()?.includes(version))
+    }
+}
+
+impl Backend for Remote {
+    fn way(&self) -> Way {
+        Way::Remote
+    }
+
+    fn messages_sent(&self) -> u64 {
+        self.connection.sent()
+    }
+
+    fn pin(&self) -> Result<Arc<dyn Reader>> {
+        Ok(Arc::new(self.newest.pinned()?))
+    }
+
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        Ok(Arc::new(RemoteStatement::prepare(self.connection.clone(), text)?))
+    }
 
     fn changes(&self, table: u64, since: Version) -> Result<Batches> {
         let request = Changes { table, since };
@@ -129,18 +161,6 @@ impl Backend for Remote {
         Ok(reply.position.map(serde_bytes::ByteBuf::into_vec))
     }
 
-    fn compact(&self) -> Result<()> {
-        self.connection.check_open()?;
-        let Empty {} = self.connection.call(Call::Compact, &Empty {}, Repeat::Once)?;
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.connection.check_open()?;
-        let Empty {} = self.connection.call(Call::Sync, &Empty {}, Repeat::Once)?;
-        Ok(())
-    }
-
     fn status(&self) -> Result<Status> {
         let reply: StatusReply = self.connection.call(Call::Status, &Empty {}, Repeat::Once)?;
         Ok(Status {
@@ -152,10 +172,5 @@ impl Backend for Remote {
             poisoned: reply.poisoned,
             owner: None,
         })
-    }
-
-    fn close(&self) -> Result<()> {
-        self.connection.close();
-        Ok(())
     }
 }

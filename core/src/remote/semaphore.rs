@@ -11,7 +11,7 @@ pub(super) struct Semaphore {
     freed: Condvar,
 }
 
-/// Room that is given free when it is dropped.
+/// Room that is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Permit<'a>(&'a Semaphore);
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use pillion_ipc::{FRAME_BODY_MAX, Flags, Frame, FrameReader, FrameWriter, Head};
 
+use super::calls::{self, lane_of};
 use super::planted::{self, PanicPlace};
 use super::session::{Answer, Session};
 use super::state::ServerState;
@@ -136,7 +137,7 @@ impl Connection {
                     continue;
                 }
                 let task = Task { number: self.session.begin(&frame), frame: std::mem::take(&mut frame) };
-                let Some(lane) = lane_of(&task.frame) else {
+                let Some(lane) = place_of(&task.frame) else {
                     self.reply(&task)?;
                     continue;
                 };
@@ -316,11 +317,11 @@ fn panicked() -> Error {
     Error::internal("the call panicked; others are not affected")
 }
 
-/// The lane of a call; `None` if it is answered at once by the thread that reads.
-fn lane_of(frame: &Frame) -> Option<usize> {
-    match (Session::is_quick(frame), Session::is_upload(frame)) {
-        (true, _) => None,
-        (false, false) => Some(0),
-        (false, true) => Some(1),
+/// The place of a call's lane; `None` if it is answered at once by the thread that reads.
+fn place_of(frame: &Frame) -> Option<usize> {
+    match lane_of(frame) {
+        calls::Lane::Quick => None,
+        calls::Lane::Slow => Some(0),
+        calls::Lane::Upload => Some(1),
     }
 }

@@ -1,6 +1,7 @@
 //! A socket that serves a cache to other processes: connections, what each of them holds, and the answers to its calls.
 
 mod access;
+mod calls;
 mod commit;
 mod connection;
 mod cursor;

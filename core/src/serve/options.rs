@@ -49,7 +49,7 @@ impl ServerOptions {
     }
 
     /// Bytes of shared memory for the answers of all connections together; 1 GiB unless told otherwise. They cost memory
-    /// when they are first written to, and are given free with their connection. An answer that finds no room goes through
+    /// when they are first written to, and are released with their connection. An answer that finds no room goes through
     /// the socket; 0 sends all of them that way.
     #[must_use]
     pub fn shared_memory(mut self, bytes: usize) -> Self {
@@ -124,7 +124,8 @@ impl ServerOptions {
     }
 
     /// Users that are let in, of those that the socket's mode lets connect; everyone of those unless this or
-    /// [`allow_gids`](Self::allow_gids) names somebody. Nobody is named unsaid, neither root nor the server's own user.
+    /// [`allow_gids`](Self::allow_gids) names somebody. Nobody is allowed implicitly, not even root
+    /// or the server's own user.
     /// Others get [`PermissionDenied`](crate::ErrorCode::PermissionDenied).
     #[must_use]
     pub fn allow_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {

@@ -11,12 +11,14 @@ use super::local::{self, Local};
 use super::status::{OwnerSeen, Status, Way};
 use super::table_info::TableInfo;
 use crate::answer::batches::Batches;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
 use crate::storage::{Files, Follower};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::{Backend, Reader, Statement, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 
 /// How long the files may take to show what the sidecar committed; it writes them before it answers.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
@@ -125,19 +127,64 @@ impl Reader for Attached {
     }
 }
 
+impl Writer for Attached {
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
+        let info = self.writer()?.define_table(name, definition)?;
+        self.follow(info.version)?;
+        Ok(info)
+    }
+
+    fn drop_table(&self, name: &str) -> Result<Version> {
+        self.follow(self.writer()?.drop_table(name)?)
+    }
+
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+        self.follow(self.writer()?.write(changes, as_of)?)
+    }
+}
+
+impl Upkeep for Attached {
+    fn compact(&self) -> Result<()> {
+        self.writer()?.compact()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.writer()?.sync()
+    }
+
+    fn close(&self) -> Result<()> {
+        match self.sidecar() {
+            Ok(sidecar) => sidecar.close(),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "sidecar")]
+impl Served for Attached {
+    fn maps(&self) -> Option<Arc<Maps>> {
+        None
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.files.identity()
+    }
+
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.local.includes(version)
+    }
+}
+
+#[cfg(not(feature = "sidecar"))]
+impl Served for Attached {}
+
 impl Backend for Attached {
     fn way(&self) -> Way {
         Way::Attached
     }
 
-    #[cfg(feature = "sidecar")]
-    fn identity(&self) -> Option<(u64, u64)> {
-        self.files.identity()
-    }
-
-    #[cfg(feature = "sidecar")]
-    fn includes(&self, version: Version) -> Result<Option<bool>> {
-        self.local.includes(version)
+    fn messages_sent(&self) -> u64 {
+        self.sidecar().map_or(0, |sidecar| sidecar.messages_sent())
     }
 
     fn pin(&self) -> Result<Arc<dyn Reader>> {
@@ -152,38 +199,12 @@ impl Backend for Attached {
         self.local.clone().prepare(text)
     }
 
-    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
-        let info = self.writer()?.define_table(name, definition)?;
-        self.follow(info.version)?;
-        Ok(info)
-    }
-
-    fn drop_table(&self, name: &str) -> Result<Version> {
-        self.follow(self.writer()?.drop_table(name)?)
-    }
-
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
-        self.follow(self.writer()?.write(changes, as_of)?)
-    }
-
     fn changes(&self, table: u64, since: Version) -> Result<Batches> {
         self.local.changes(&self.files, table, since)
     }
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
-    }
-
-    fn compact(&self) -> Result<()> {
-        self.writer()?.compact()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.writer()?.sync()
-    }
-
-    fn messages_sent(&self) -> u64 {
-        self.sidecar().map_or(0, |sidecar| sidecar.messages_sent())
     }
 
     fn status(&self) -> Result<Status> {
@@ -205,12 +226,5 @@ impl Backend for Attached {
             poisoned: None,
             owner: follower.owner_seen().map(|(at, closed)| OwnerSeen { at, closed }),
         })
-    }
-
-    fn close(&self) -> Result<()> {
-        match self.sidecar() {
-            Ok(sidecar) => sidecar.close(),
-            Err(_) => Ok(()),
-        }
     }
 }

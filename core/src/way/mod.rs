@@ -53,38 +53,8 @@ pub(crate) trait Reader: Any + Debug + Send + Sync {
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches>;
 }
 
-/// A way in.
-pub(crate) trait Backend: Reader {
-    /// Which one.
-    fn way(&self) -> Way;
-
-    /// The mapped files, where this process decides how long they stay.
-    #[cfg(feature = "sidecar")]
-    fn maps(&self) -> Option<Arc<Maps>> {
-        None
-    }
-
-    /// Device and inode that tell whether another process sees the same directory.
-    #[cfg(feature = "sidecar")]
-    fn identity(&self) -> Option<(u64, u64)> {
-        None
-    }
-
-    /// Whether everything of a version is there; `None` if it is of another cache.
-    #[cfg(feature = "sidecar")]
-    fn includes(&self, version: Version) -> Result<Option<bool>>;
-
-    /// Messages sent to a sidecar so far.
-    fn messages_sent(&self) -> u64 {
-        0
-    }
-
-    /// The newest version, held.
-    fn pin(&self) -> Result<Arc<dyn Reader>>;
-
-    /// Plans a query once.
-    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>>;
-
+/// Writes, each in one commit.
+pub(crate) trait Writer {
     /// Defines and loads a table, or finds it defined alike.
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo>;
 
@@ -93,12 +63,50 @@ pub(crate) trait Backend: Reader {
 
     /// Makes changes in one commit; what is read for them is as fresh as the moment `as_of`.
     fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version>;
+}
 
+/// What is done to a cache that changes no row.
+pub(crate) trait Upkeep {
     /// Moves rows out of the log.
     fn compact(&self) -> Result<()>;
 
     /// Makes every commit durable.
     fn sync(&self) -> Result<()>;
+
+    /// Makes everything durable and refuses further writes.
+    fn close(&self) -> Result<()>;
+}
+
+/// What only serving a cache to other processes needs.
+#[cfg(feature = "sidecar")]
+pub(crate) trait Served {
+    /// The mapped files, if this process decides how long they stay: then answers may name them.
+    fn maps(&self) -> Option<Arc<Maps>>;
+
+    /// Device and inode of the directory, by which another process finds out whether it sees the same one.
+    fn identity(&self) -> Option<(u64, u64)>;
+
+    /// Whether everything of a version is there; `None` if it is of another cache.
+    fn includes(&self, version: Version) -> Result<Option<bool>>;
+}
+
+/// What serving needs of a way in, in a build that serves nothing.
+#[cfg(not(feature = "sidecar"))]
+pub(crate) trait Served {}
+
+/// A way in: what the handles of a cache are made of.
+pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
+    /// Which one.
+    fn way(&self) -> Way;
+
+    /// Messages sent to a sidecar so far.
+    fn messages_sent(&self) -> u64;
+
+    /// The newest version, held.
+    fn pin(&self) -> Result<Arc<dyn Reader>>;
+
+    /// Plans a query once.
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>>;
 
     /// What was committed to a table after a version.
     fn changes(&self, table: u64, since: Version) -> Result<Batches>;
@@ -108,9 +116,6 @@ pub(crate) trait Backend: Reader {
 
     /// How it stands.
     fn status(&self) -> Result<Status>;
-
-    /// Makes everything durable and refuses further writes.
-    fn close(&self) -> Result<()>;
 }
 
 /// A query that was planned once.

@@ -33,6 +33,7 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 /// # Errors
 /// [`ErrorCode::InvalidArgument`].
 pub(crate) fn values(values: Vec<WireValue>) -> Result<Vec<Value>> {
-    let wrong = || Error::new(ErrorCode::InvalidArgument, "a value is none that this version knows");
+    let wrong =
+        || Error::new(ErrorCode::InvalidArgument, "a value has a type that this version does not know");
     values.into_iter().map(|value| value.into_value().ok_or_else(wrong)).collect()
 }

@@ -17,7 +17,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const DURABILITY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Config {
-    /// Reads it; what is wrong is said to the document.
+    /// Reads it. Problems are reported to the document.
     pub(super) fn of(file: &mut Section<'_>, folder: &Path) -> Option<Self> {
         let path = |at: At<String>| folder.join(at.value);
         let dir = file.required_text("dir").map(path);
@@ -66,7 +66,7 @@ impl Config {
 }
 
 impl Access {
-    /// Reads it; what is wrong is said to the document.
+    /// Reads it. Problems are reported to the document.
     pub(super) fn of(section: &mut Section<'_>) -> Self {
         Self {
             socket_mode: section.mode("socket_mode"),
@@ -78,7 +78,7 @@ impl Access {
 }
 
 impl TableConfig {
-    /// Reads it; what is wrong is said to the document.
+    /// Reads it. Problems are reported to the document.
     pub(super) fn of(name: String, section: &mut Section<'_>, folder: &Path) -> Self {
         if name.is_empty() {
             section.problem(section.line(), "a table needs a name");

@@ -137,7 +137,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
             tracing::info!("asked to end while tables are loaded");
             stopping.store(true, Ordering::SeqCst);
             let Ok(Event::Started(started)) = events.recv_timeout(START_GRACE) else {
-                // Not closed: the load under way would go on writing after the directory's lock was given free.
+                // Not closed: the load under way would go on writing after the directory's lock was released.
                 cache.sync()?;
                 return Ok(());
             };

@@ -93,7 +93,7 @@ impl Region {
         Ok(())
     }
 
-    /// [Prefetches](prefetch) a byte; any offset is well.
+    /// [Prefetches](prefetch) a byte; any offset is allowed.
     #[inline]
     pub(crate) fn prefetch(&self, offset: usize) {
         prefetch(self.map.as_ptr().wrapping_add(offset));

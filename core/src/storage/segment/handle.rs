@@ -41,7 +41,7 @@ impl SegmentHandle {
         Self::with(record, shape, files, false, None)
     }
 
-    /// Of a segment that a process which runs wrote a moment ago: its pages need not be verified.
+    /// A segment just written by a process that is still running: its pages need not be verified.
     pub(crate) fn fresh(record: SegmentRecord, shape: Arc<TableShape>, files: Files) -> Self {
         Self::with(record, shape, files, true, None)
     }

@@ -45,8 +45,8 @@ impl Pages {
         self.unverified.load(Ordering::Relaxed)
     }
 
-    /// Takes all pages for verified that a process which runs wrote a moment ago, if they are in memory or can be read, and not
-    /// so many that this takes long.
+    /// Takes all pages as verified: they were just written by a process that is still running. Does nothing if they cannot be
+    /// read, or are so many that reading them takes long.
     pub(crate) fn trust(&self) {
         if self.covered <= TRUSTED_LEN_MAX && self.region.populate_written(0, self.covered).is_ok() {
             self.unverified.store(0, Ordering::Release);

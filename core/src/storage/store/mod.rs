@@ -70,11 +70,11 @@ pub(crate) struct Store {
     /// One commit at a time for each table: its keys are checked against the state that it will extend.
     loading: TableLocks,
     sync: Sync,
-    /// Held by who syncs the log, from before it takes the committer, and while commits go on.
+    /// Held during a sync of the log. Taken before `committer`, which is free meanwhile, so commits go on.
     syncing: Mutex<()>,
     /// Whether readers of this process have to be told that commits which they saw are gone.
     went_back: AtomicBool,
-    /// Of the batches that were searched for old rows: the oldest time of those that stay, by segment and number.
+    /// Per batch that was searched for old rows, by segment and number: the oldest time among its remaining rows.
     oldest_times: Mutex<HashMap<(u64, usize), i64>>,
     load_memory: usize,
     disk_limit: AtomicU64,

@@ -9,8 +9,8 @@ use crate::storage::segment::SegmentHandle;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments {
     all: Vec<Arc<SegmentHandle>>,
-    /// Where stretches of them end that follow each other in their keys without overlapping: of each stretch one segment at
-    /// most holds a key.
+    /// Ends of stretches: neighbouring segments whose key ranges ascend without overlap. At most one segment of a stretch holds
+    /// a key.
     stretches: Vec<usize>,
 }
 

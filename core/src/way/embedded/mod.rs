@@ -22,7 +22,7 @@ use crate::way::definition::TableDefinition;
 use crate::way::local::{self, Local};
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
-use crate::way::{Backend, Reader, Statement, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 
 /// The cache in this process.
 #[derive(Debug)]
@@ -133,34 +133,7 @@ impl Reader for Embedded {
     }
 }
 
-impl Backend for Embedded {
-    fn way(&self) -> Way {
-        Way::Embedded
-    }
-
-    #[cfg(feature = "sidecar")]
-    fn maps(&self) -> Option<Arc<Maps>> {
-        Some(self.store().files().maps.clone())
-    }
-
-    #[cfg(feature = "sidecar")]
-    fn identity(&self) -> Option<(u64, u64)> {
-        self.store().files().identity()
-    }
-
-    #[cfg(feature = "sidecar")]
-    fn includes(&self, version: Version) -> Result<Option<bool>> {
-        self.local.includes(version)
-    }
-
-    fn pin(&self) -> Result<Arc<dyn Reader>> {
-        self.local.pin()
-    }
-
-    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
-        self.local.clone().prepare(text)
-    }
-
+impl Writer for Embedded {
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
         let state = self.store().state();
         if let Ok(table) = state.table(name) {
@@ -201,15 +174,9 @@ impl Backend for Embedded {
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
     }
+}
 
-    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
-        self.local.changes(self.store().files(), table, since)
-    }
-
-    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
-        self.local.source_position(source)
-    }
-
+impl Upkeep for Embedded {
     fn compact(&self) -> Result<()> {
         self.store().refuse_unless_writable()?;
         let _hurry = self.store().hurry();
@@ -219,6 +186,54 @@ impl Backend for Embedded {
 
     fn sync(&self) -> Result<()> {
         self.store().sync()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.store().close(true)
+    }
+}
+
+#[cfg(feature = "sidecar")]
+impl Served for Embedded {
+    fn maps(&self) -> Option<Arc<Maps>> {
+        Some(self.store().files().maps.clone())
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.store().files().identity()
+    }
+
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.local.includes(version)
+    }
+}
+
+#[cfg(not(feature = "sidecar"))]
+impl Served for Embedded {}
+
+impl Backend for Embedded {
+    fn way(&self) -> Way {
+        Way::Embedded
+    }
+
+    fn messages_sent(&self) -> u64 {
+        0
+    }
+
+    fn pin(&self) -> Result<Arc<dyn Reader>> {
+        self.local.pin()
+    }
+
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        self.local.clone().prepare(text)
+    }
+
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        self.local.changes(self.store().files(), table, since)
+    }
+
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.local.source_position(source)
     }
 
     fn status(&self) -> Result<Status> {
@@ -232,9 +247,5 @@ impl Backend for Embedded {
             poisoned: self.store().poison(),
             owner: None,
         })
-    }
-
-    fn close(&self) -> Result<()> {
-        self.store().close(true)
     }
 }

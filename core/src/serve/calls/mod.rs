@@ -1,0 +1,100 @@
+//! The calls of the protocol: how each is worked on, and what answers it. A file for each family.
+
+mod catalog;
+mod commits;
+mod greeting;
+mod lookups;
+mod queries;
+mod uploads;
+
+use std::cell::OnceCell;
+use std::os::fd::OwnedFd;
+
+use pillion_ipc::Frame;
+
+use super::session::Session;
+use crate::types::error::Result;
+use crate::wire::Call;
+
+/// Keys of so many bytes, some hundreds, are looked up at once: that takes about as long as waking another thread.
+const QUICK_KEYS_LEN: usize = 4 << 10;
+
+/// Where a call is worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// At once, by the thread that read it: it is over before another thread would be awake.
+    Quick,
+    /// By a thread of its own.
+    Slow,
+    /// As [`Slow`](Self::Slow), in a lane of its own: uploads make progress whatever is asked meanwhile.
+    Upload,
+}
+
+/// A request that was begun.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// The number by which the session knows it.
+    task: u64,
+    body: &'a [u8],
+    /// A descriptor that goes with the answer.
+    descriptor: &'a OnceCell<OwnedFd>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(task: u64, body: &'a [u8], descriptor: &'a OnceCell<OwnedFd>) -> Self {
+        Self { task, body, descriptor }
+    }
+}
+
+/// Answers a call; bytes in, bytes out.
+type Handler = fn(&Session, Request<'_>) -> Result<Vec<u8>>;
+
+/// The lane and the handler of every call, whose request has so many bytes.
+fn entry(call: Call, keys_len: usize) -> (Lane, Handler) {
+    use Call as C;
+    match call {
+        C::Hello => (Lane::Quick, Session::answer_hello),
+        C::Share => (Lane::Quick, Session::answer_share),
+        C::Return => (Lane::Quick, Session::answer_return),
+        C::Cancel => (Lane::Quick, Session::answer_cancel),
+        C::Version => (Lane::Quick, Session::answer_version),
+        C::Tables => (Lane::Quick, Session::answer_tables),
+        C::TableByName => (Lane::Quick, Session::answer_table_by_name),
+        C::TableById => (Lane::Quick, Session::answer_table_by_id),
+        C::Status => (Lane::Quick, Session::answer_status),
+        C::SourcePosition => (Lane::Quick, Session::answer_source_position),
+        C::Get => (Lane::Quick, Session::answer_get),
+        C::GetMany => {
+            (if keys_len <= QUICK_KEYS_LEN { Lane::Quick } else { Lane::Slow }, Session::answer_get_many)
+        }
+        C::GetRow => (Lane::Quick, Session::answer_get_row),
+        C::Snapshot => (Lane::Quick, Session::answer_snapshot),
+        C::Release => (Lane::Quick, Session::answer_release),
+        C::Scan => (Lane::Slow, Session::answer_scan),
+        C::Changes => (Lane::Slow, Session::answer_changes),
+        C::Sql => (Lane::Slow, Session::answer_sql),
+        C::Prepare => (Lane::Slow, Session::answer_prepare),
+        C::Execute => (Lane::Slow, Session::answer_execute),
+        C::Forget => (Lane::Quick, Session::answer_forget),
+        C::Next => (Lane::Slow, Session::answer_next),
+        C::Close => (Lane::Quick, Session::answer_close),
+        C::Begin => (Lane::Upload, Session::answer_begin),
+        C::Write => (Lane::Upload, Session::answer_write),
+        C::Finish => (Lane::Upload, Session::answer_finish),
+        C::Abandon => (Lane::Upload, Session::answer_abandon),
+        C::Commit => (Lane::Slow, Session::answer_commit),
+        C::DropTable => (Lane::Slow, Session::answer_drop_table),
+        C::Compact => (Lane::Slow, Session::answer_compact),
+        C::Sync => (Lane::Slow, Session::answer_sync),
+    }
+}
+
+/// The lane of a request. One that this version does not know is refused at once.
+pub(super) fn lane_of(frame: &Frame) -> Lane {
+    Call::from_number(frame.call).map_or(Lane::Quick, |call| entry(call, frame.body.len()).0)
+}
+
+/// What answers a call.
+pub(super) fn handler(call: Call) -> Handler {
+    entry(call, 0).1
+}

@@ -1,0 +1,154 @@
+//! Calls whose answers are many rows, and held versions of them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Request;
+use crate::answer::batches::{Batches, Canceller};
+use crate::serve::cursor::Cursor;
+use crate::serve::held::{HeldCursor, HeldStatement};
+use crate::serve::session::{Pinned, Session, find};
+use crate::types::clock::nanoseconds_of;
+use crate::types::error::Result;
+use crate::way::Reader;
+use crate::wire::encoding::values;
+use crate::wire::{
+    Changes, CursorReply, Empty, Execute, Next, Pin, Prepare, PrepareReply, Scan, Sql, decode, encode, rows,
+};
+
+impl Session {
+    pub(super) fn answer_snapshot(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, .. } = request;
+        let snapshot = self.backend.pin()?;
+        let id = self.held.lock().hold_snapshot(task, snapshot)?;
+        encode(&Pin { snapshot: Some(id) })
+    }
+
+    pub(super) fn answer_release(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { body, .. } = request;
+        let Pin { snapshot } = decode(body)?;
+        self.held.lock().snapshots.remove(&snapshot.unwrap_or_default());
+        encode(&Empty {})
+    }
+
+    pub(super) fn answer_scan(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Scan { snapshot, table, columns } = decode(body)?;
+        let (reader, pin) = self.reader_of_cursor(snapshot)?;
+        self.begin_cursor(task, reader.scan(table, columns.as_deref())?, pin)
+    }
+
+    pub(super) fn answer_changes(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Changes { table, since } = decode(body)?;
+        let (_, pin) = self.reader_of_cursor(None)?;
+        self.begin_cursor(task, self.backend.changes(table, since)?, pin)
+    }
+
+    pub(super) fn answer_sql(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Sql { snapshot, text, parameters } = decode(body)?;
+        let (reader, pin) = self.reader_of_cursor(snapshot)?;
+        let parameters = values(parameters)?;
+        let batches = self.cancellable(task).run(|| reader.sql(&text, &parameters))?;
+        self.begin_cursor(task, batches, pin)
+    }
+
+    pub(super) fn answer_prepare(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Prepare { text } = decode(body)?;
+        let statement = self.cancellable(task).run(|| self.backend.clone().prepare(&text))?;
+        let parameters = statement.parameters() as u64;
+        let held = HeldStatement { statement, text_len: text.len() };
+        let id = self.held.lock().hold_statement(task, held)?;
+        encode(&PrepareReply { id, parameters })
+    }
+
+    pub(super) fn answer_execute(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Execute { snapshot, id, parameters } = decode(body)?;
+        let statement = find(&self.held.lock().statements, id, "statement")?;
+        let (_, pin) = self.reader_of_cursor(snapshot)?;
+        let parameters = values(parameters)?;
+        let planning = self.cancellable(task);
+        let batches = planning.run(|| statement.statement.execute(pin.as_deref(), &parameters))?;
+        self.begin_cursor(task, batches, pin)
+    }
+
+    pub(super) fn answer_forget(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { body, .. } = request;
+        let Next { id } = decode(body)?;
+        self.held.lock().statements.remove(&id);
+        encode(&Empty {})
+    }
+
+    pub(super) fn answer_next(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Next { id } = decode(body)?;
+        let held = find(&self.held.lock().cursors, id, "cursor")?;
+        self.held.lock().can_cancel(task, &held.canceller);
+        let mut cursor = held.cursor.lock();
+        let next = cursor.next(self.sharing.get());
+        let is_done = cursor.is_done();
+        drop(cursor);
+        if is_done {
+            self.held.lock().cursors.remove(&id);
+        }
+        let next = next?;
+        self.give(task, next.lease);
+        encode(&next.reply)
+    }
+
+    pub(super) fn answer_close(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { body, .. } = request;
+        let Next { id } = decode(body)?;
+        let closed = self.held.lock().cursors.remove(&id);
+        if let Some(held) = closed {
+            held.canceller.cancel();
+        }
+        encode(&Empty {})
+    }
+
+    /// As [`reader`](Self::reader), and held: the files that an answer names must stay until the client opened them.
+    fn reader_of_cursor(&self, snapshot: Option<u64>) -> Result<(Arc<dyn Reader>, Pinned)> {
+        let names_files = self.sharing.get().is_some_and(|sharing| sharing.maps().is_some());
+        let pin = match snapshot {
+            Some(id) => Some(self.snapshot(id)?),
+            None if names_files => Some(self.backend.pin()?),
+            None => None,
+        };
+        Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
+    }
+
+    /// What ends the planning of a query if its request is cancelled, or was before.
+    fn cancellable(&self, task: u64) -> Canceller {
+        let canceller = Canceller::new(None);
+        self.held.lock().can_cancel(task, &canceller);
+        canceller
+    }
+
+    fn begin_cursor(&self, task: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {
+        let canceller = batches.canceller();
+        self.held.lock().can_cancel(task, &canceller);
+        let mut cursor = Cursor::new(batches, pin);
+        let first = cursor.first(self.sharing.get())?;
+        self.give(task, first.lease);
+        let (schema, version, as_of) = {
+            let batches = cursor.batches();
+            (
+                rows::encode_schema(batches.schema())?,
+                batches.version(),
+                batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
+            )
+        };
+        let id = match cursor.is_done() {
+            true => 0,
+            false => {
+                let held = HeldCursor { cursor: Mutex::new(cursor), canceller };
+                self.held.lock().hold_cursor(task, Arc::new(held))?
+            }
+        };
+        encode(&CursorReply { id, schema, version, as_of, first: first.reply })
+    }
+}
