@@ -115,7 +115,9 @@ fn fill(random: &mut Random, cache: &Cache, name: &str, rows: usize) -> Rows {
 }
 
 fn compare(cache: &Cache, oracle: &Oracle, statement: &Statement, counts: &mut Counts) -> Result<(), String> {
-    let expected = oracle.answer(&statement.text);
+    // Arrow panics for some values, such as dates that overflow as timestamps, in a build that checks arithmetic.
+    let expected = catch_unwind(AssertUnwindSafe(|| oracle.answer(&statement.text)));
+    let expected = expected.unwrap_or_else(|_| Err("plain DataFusion panicked".to_owned()));
     let found = catch_unwind(AssertUnwindSafe(|| {
         let batches = cache.sql(&statement.limited(), &[])?;
         let schema = batches.schema().clone();
