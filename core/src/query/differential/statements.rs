@@ -148,9 +148,14 @@ fn condition(random: &mut Random, table: &Rows, qualifier: &str, depth: usize) -
         3 | 4 => {
             let mut list: Vec<String> =
                 (0..1 + random.below(4)).map(|_| literal(random, &data_type)).collect();
-            // Plain DataFusion searches lists by bits, and so finds one zero only.
-            if data_type.is_floating() {
-                list.extend(["0.0", "-0.0"].map(|zero| format!("arrow_cast('{zero}', '{data_type}')")));
+            // Plain DataFusion searches lists by bits, and so finds one zero only. A value that is a float makes a list of
+            // floats of all.
+            let floats = ["Float64", "Float32", "Float16"];
+            let float = floats.into_iter().find(|float| list.iter().any(|value| value.contains(float)));
+            let float =
+                if data_type.is_floating() { Some(data_type.to_string()) } else { float.map(str::to_owned) };
+            if let Some(float) = float {
+                list.extend(["0.0", "-0.0"].map(|zero| format!("arrow_cast('{zero}', '{float}')")));
             }
             format!("{value} {}IN ({})", random.pick(&["", "NOT "]), list.join(", "))
         }
