@@ -35,8 +35,8 @@ impl Cache {
     ///
     /// Takes no lock and writes nothing, so a read-only mount will do. Each call reads the newest commit of the
     /// owner: finding that there is none costs one load of shared memory, following one costs its edits. What is
-    /// mapped stays readable when the owner replaces it, stops or dies; [`Status::owner`](crate::Status::owner) says when it was last
-    /// seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine crashed and lost
+    /// mapped stays readable when the owner replaces it, stops or dies; [`Status::owner`](crate::Status::owner) says when
+    /// it was last seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine crashed and lost
     /// commits that this handle had seen, one call of this handle fails with
     /// [`WentBack`](ErrorCode::WentBack).
     ///

@@ -179,8 +179,8 @@ impl Table {
     ///
     /// Whoever holds the rows of `since` and does this to them has the rows of the newest version, with one exception: rows of
     /// a table **without a primary key** that go because they are [too old](crate::TableDefinition::retain) are never told,
-    /// as nothing names them. Leave out what is older by yourself ([`TableRules::retention`](crate::TableRules::retention)), or read the table anew. With a
-    /// primary key they are told as deletes.
+    /// as nothing names them. Leave out what is older by yourself
+    /// ([`TableRules::retention`](crate::TableRules::retention)), or read the table anew. With a primary key they are told as deletes.
     ///
     /// Within a commit, too, later rows come later. Rows of large loads are read from the cache's files as the answer is.
     ///

@@ -31,9 +31,6 @@ impl LongRows {
 
 impl PhysicalOptimizerRule for LongRows {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if !plan.exists(|plan| Ok(plan.downcast_ref::<FilterExec>().is_some()))? {
-            return Ok(plan);
-        }
         plan.transform_up(|plan| {
             let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(plan)) };
             let Some(longest) = longest_row(filter.input(), self.bytes_max)? else {

@@ -22,7 +22,7 @@ use datafusion::logical_expr::expr::{Between, InList};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, ColumnarValue, Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
@@ -47,37 +47,26 @@ impl OptimizerRule for OneZero {
         "one_zero"
     }
 
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        // Nearly always there is none: a look at all nodes, of which none is made anew.
-        let mut zeros = false;
-        plan.apply_with_subqueries(|node| {
-            zeros = has_zeros(node)?;
-            Ok(if zeros { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        // Nearly always there is none, and names need not be made.
+        let mut has_zeros = false;
+        plan.apply_expressions(|expr| {
+            has_zeros = expr.exists(|expr| Ok(other_zero(expr).is_some()))?;
+            Ok(if has_zeros { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        if !zeros {
+        if !has_zeros {
             return Ok(Transformed::no(plan));
         }
-        plan.transform_down_with_subqueries(|node| {
-            if !has_zeros(&node)? {
-                return Ok(Transformed::no(node));
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(expr.transform_up(|expr| Ok(positive_zeros(expr)))?.update_data(|expr| name.restore(expr)))
-            })
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|expr| Ok(positive_zeros(expr)))?.update_data(|expr| name.restore(expr)))
         })
     }
-}
-
-/// Whether an expression of a node, the nodes below it left out, has a literal that is a zero.
-fn has_zeros(node: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found = expr.exists(|expr| Ok(other_zero(expr).is_some()))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
 }
 
 fn positive_zeros(mut expr: Expr) -> Transformed<Expr> {
@@ -127,10 +116,6 @@ pub(super) struct OneOrderOfZeros;
 
 impl PhysicalOptimizerRule for OneOrderOfZeros {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        // Nearly always there is none of either, and no node need be made anew.
-        if !plan.exists(|plan| Ok(keeps_first(plan)))? {
-            return Ok(plan);
-        }
         plan.transform_up(|plan| {
             let changed = sorted_by_bits(&plan)?.or_else(|| of_all_groups(&plan));
             Ok(changed.map_or_else(|| Transformed::no(plan), Transformed::yes))
@@ -145,13 +130,6 @@ impl PhysicalOptimizerRule for OneOrderOfZeros {
     fn schema_check(&self) -> bool {
         true
     }
-}
-
-/// Whether a step keeps only its first rows or groups, as those do that [`OneOrderOfZeros`] changes.
-fn keeps_first(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let sort = plan.downcast_ref::<SortExec>();
-    sort.is_some_and(|sort| sort.fetch().is_some())
-        || plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.limit_options().is_some())
 }
 
 /// A sort for its first rows, by the bits of floats: all that it does then has one order.

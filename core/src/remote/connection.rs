@@ -28,7 +28,7 @@ const UPLOADS_MAX: usize = 8;
 /// Commits of one message that are under way at a time: some calls are left for others.
 const COMMITS_MAX: usize = 16;
 
-/// How often a request is sent that did not go out, because sidecars went one after another.
+/// How often sending a request is tried at most. One did not go out because its sidecar had just ended; the next may end too.
 const NOT_SENT_MAX: usize = 10;
 
 /// Whether a call whose answer was lost may be made again.

@@ -31,8 +31,8 @@ pub enum Durability {
     /// A commit is visible only after it is on disk: a crash of the machine loses nothing that was acknowledged or that
     /// anybody has seen. Each commit costs a sync.
     Always,
-    /// The log is synced when its rows are moved into segments, by [`Cache::sync`](crate::Cache::sync) and [`Cache::compact`](crate::Cache::compact), and when the cache
-    /// is closed: a crash of the machine loses the commits since then that the operating system had not written by
+    /// The log is synced when its rows are moved into segments, by [`Cache::sync`](crate::Cache::sync) and
+    /// [`Cache::compact`](crate::Cache::compact), and when the cache is closed: a crash of the machine loses the commits since then that the operating system had not written by
     /// itself. For what is loaded once, or again in any case.
     Never,
 }

@@ -118,11 +118,11 @@ fn shipped_lines<'a>(module: &str, text: &'a str, unshipped: &mut BTreeSet<Strin
 
 /// The first names of all paths in a line that begin at the crate: `use crate::types::error` gives `types`.
 fn names_from_crate(line: &str) -> impl Iterator<Item = &str> {
-    line.match_indices("crate::").filter_map(|(at, found)| {
+    line.match_indices("crate::").map(|(at, found)| {
         let rest = &line[at + found.len()..];
         let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_');
-        let name = &rest[..end.unwrap_or(rest.len())];
-        (!name.is_empty()).then_some(name)
+        // A list of names of the root has no name of its own, which is no floor: it counts as the roof.
+        if rest.starts_with('{') { "{" } else { &rest[..end.unwrap_or(rest.len())] }
     })
 }
 

@@ -50,7 +50,7 @@ impl<'a> Request<'a> {
 type Handler = fn(&Session, Request<'_>) -> Result<Vec<u8>>;
 
 /// The lane and the handler of every call, whose request has so many bytes.
-fn entry(call: Call, keys_len: usize) -> (Lane, Handler) {
+fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
     use Call as C;
     match call {
         C::Hello => (Lane::Quick, Session::answer_hello),
@@ -65,7 +65,7 @@ fn entry(call: Call, keys_len: usize) -> (Lane, Handler) {
         C::SourcePosition => (Lane::Quick, Session::answer_source_position),
         C::Get => (Lane::Quick, Session::answer_get),
         C::GetMany => {
-            (if keys_len <= QUICK_KEYS_LEN { Lane::Quick } else { Lane::Slow }, Session::answer_get_many)
+            (if body_len <= QUICK_KEYS_LEN { Lane::Quick } else { Lane::Slow }, Session::answer_get_many)
         }
         C::GetRow => (Lane::Quick, Session::answer_get_row),
         C::Snapshot => (Lane::Quick, Session::answer_snapshot),
