@@ -320,6 +320,9 @@ macro_rules! __behaviours {
                 queries_compare_float64_as_sql_does
                 queries_compare_float32_as_sql_does
             }
+            inverses {
+                orders_of_columns_in_conditions
+            }
             joins {
                 inner
                 outer

@@ -44,6 +44,7 @@ pub mod extremes;
 pub mod filters;
 pub mod float_keys;
 pub mod handles;
+pub mod inverses;
 pub mod joins;
 pub mod key_queries;
 pub mod key_text;

@@ -22,6 +22,7 @@ use super::contain::contain;
 use super::error::planning;
 use super::functions;
 use super::guard::guarded;
+use super::inverses;
 use super::long_rows::LongRows;
 use super::parse::parse;
 use super::provider::{CacheTable, ExecutionState};
@@ -80,6 +81,7 @@ impl Engine {
             .with_runtime_env(runtime.clone())
             .with_default_features()
             .with_optimizer_rules(zeros::logical_rules())
+            .with_physical_optimizer_rules(inverses::physical_rules())
             .with_physical_optimizer_rule(Arc::new(OneOrderOfZeros))
             .with_physical_optimizer_rule(Arc::new(LongRows::new()));
         let base = functions::with_bounds(base, &runtime.memory_pool).build();

@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod functions;
 mod guard;
+mod inverses;
 mod key_filter;
 mod limits;
 mod long_rows;

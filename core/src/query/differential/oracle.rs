@@ -1,15 +1,17 @@
-//! Plain DataFusion over the same rows, in memory and in one piece.
+//! Plain DataFusion over the same rows, in memory and in one piece. Answers are put in order here, not by DataFusion, whose
+//! planner now and then leaves a column out.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::rows::Rows;
+use super::statements::{Order, Statement};
 
 /// Answers statements.
 pub(super) struct Oracle {
@@ -26,17 +28,36 @@ impl Oracle {
         Self { context }
     }
 
-    /// The whole answer.
-    pub(super) fn answer(&self, text: &str) -> Result<Answer, String> {
+    /// All rows, or the wanted ones of the order.
+    pub(super) fn answer(&self, statement: &Statement) -> Result<Answer, String> {
         let collected = pollster::block_on(async {
-            let frame = self.context.sql(text).await?;
+            let frame = self.context.sql(&statement.text).await?;
             let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
             Ok((schema, frame.collect().await?))
         });
         let (schema, batches) =
             collected.map_err(|error: datafusion::error::DataFusionError| error.to_string())?;
-        Ok(Answer::new(&schema, &batches))
+        match &statement.order {
+            None => Ok(Answer::new(&schema, &batches)),
+            Some(order) => Ok(Answer::new(&schema, &[in_order(&schema, &batches, order)])),
+        }
     }
+}
+
+fn in_order(schema: &SchemaRef, batches: &[RecordBatch], order: &Order) -> RecordBatch {
+    let all = concat_batches(batches.first().map_or(schema, |batch| batch.schema_ref()), batches).unwrap();
+    // Nulls come first where the order descends, unless it says otherwise.
+    let keys = order.columns.iter().map(|(name, direction)| SortColumn {
+        values: all.column_by_name(name).unwrap().clone(),
+        options: Some(SortOptions {
+            descending: direction.starts_with(" DESC"),
+            nulls_first: matches!(*direction, " DESC" | " NULLS FIRST"),
+        }),
+    });
+    let rows = lexsort_to_indices(&keys.collect::<Vec<_>>(), None).unwrap();
+    let sorted = take_record_batch(&all, &rows).unwrap();
+    let offset = order.offset.min(sorted.num_rows());
+    sorted.slice(offset, order.limit.min(sorted.num_rows() - offset))
 }
 
 /// Columns and rows, so that they can be compared.
@@ -74,12 +95,6 @@ impl Answer {
             .map(|row| (0..all.num_columns()).map(|column| cell(column, row)).collect())
             .collect();
         Self { columns: columns.collect(), rows }
-    }
-
-    /// Some of the rows.
-    pub(super) fn window(mut self, (offset, limit): (usize, usize)) -> Self {
-        self.rows = self.rows.into_iter().skip(offset).take(limit).collect();
-        self
     }
 
     /// Rows in an order that does not depend on who answered.

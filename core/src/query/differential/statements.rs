@@ -11,19 +11,27 @@ use crate::test_random::Random;
 /// A statement and what of its answer is compared.
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// Without LIMIT and OFFSET.
+    /// Without ORDER BY, LIMIT and OFFSET.
     pub(super) text: String,
-    /// Rows of the answer that are wanted, where it has an order.
-    pub(super) window: Option<(usize, usize)>,
+    pub(super) order: Option<Order>,
+}
+
+/// The order of an answer, by all of its columns, and the rows of it that are wanted.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Columns, each with what follows its name in ORDER BY.
+    pub(super) columns: Vec<(String, &'static str)>,
+    pub(super) offset: usize,
+    pub(super) limit: usize,
 }
 
 impl Statement {
-    /// As it is given to the cache.
-    pub(super) fn limited(&self) -> String {
-        match self.window {
-            Some((offset, limit)) => format!("{} LIMIT {limit} OFFSET {offset}", self.text),
-            None => self.text.clone(),
-        }
+    /// The text that the cache gets.
+    pub(super) fn whole(&self) -> String {
+        let Some(Order { columns, offset, limit }) = &self.order else { return self.text.clone() };
+        let columns: Vec<String> =
+            columns.iter().map(|(name, direction)| format!("{name}{direction}")).collect();
+        format!("{} ORDER BY {} LIMIT {limit} OFFSET {offset}", self.text, columns.join(", "))
     }
 }
 
@@ -50,7 +58,7 @@ const PATTERNS: [&str; 12] =
 
 /// A random statement.
 pub(super) fn statement(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
-    let plain = |text: String| Statement { text, window: None };
+    let plain = |text: String| Statement { text, order: None };
     let filter =
         if random.percent(80) { format!(" WHERE {}", condition(random, t, "", 2)) } else { String::new() };
     match random.below(9) {
@@ -67,11 +75,11 @@ pub(super) fn statement(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
         5 => {
             let names = some_names(random, t);
             let statement = plain(format!("SELECT DISTINCT {names} FROM t{filter}"));
-            if random.percent(50) { statement } else { ordered(random, &statement, &names) }
+            if random.percent(50) { statement } else { ordered(random, statement, &names) }
         }
         6 => {
             let names = some_names(random, t);
-            ordered(random, &plain(format!("SELECT {names} FROM t{filter}")), &names)
+            ordered(random, plain(format!("SELECT {names} FROM t{filter}")), &names)
         }
         7 => {
             let (by, order) = (name(random, t), some_names(random, t));
@@ -98,19 +106,15 @@ fn join(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
     let text = format!(
         "SELECT count(*), min(t.id), max(t.id) FROM t {kind} u ON t.{left} = u.{right} WHERE {filter}"
     );
-    Statement { text, window: None }
+    Statement { text, order: None }
 }
 
-fn ordered(random: &mut Random, statement: &Statement, names: &str) -> Statement {
-    let by: Vec<String> = names
+fn ordered(random: &mut Random, statement: Statement, names: &str) -> Statement {
+    let columns = names
         .split(", ")
-        .map(|name| {
-            let direction = random.pick(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
-            format!("{name}{direction}")
-        })
-        .collect();
-    let window = (random.below(30), 1 + random.below(30));
-    Statement { text: format!("{} ORDER BY {}", statement.text, by.join(", ")), window: Some(window) }
+        .map(|name| (name.to_owned(), *random.pick(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"])));
+    let order = Order { columns: columns.collect(), offset: random.below(30), limit: 1 + random.below(30) };
+    Statement { order: Some(order), ..statement }
 }
 
 fn name(random: &mut Random, table: &Rows) -> String {
@@ -230,9 +234,11 @@ fn function(random: &mut Random, column: &str, data_type: &DataType) -> (String,
             let function = random.pick(&["lower", "upper", "reverse", "trim"]);
             (format!("{function}({column})"), T::Utf8)
         }
-        other if other.is_numeric() => match random.below(3) {
-            0 => (format!("nullif({column}, {column})"), data_type.clone()),
-            1 => (format!("coalesce({column}, {})", literal(random, data_type)), data_type.clone()),
+        other if other.is_numeric() => match random.below(5) {
+            0 => (format!("({column} / 2)"), data_type.clone()),
+            1 => (format!("({column} * 0)"), data_type.clone()),
+            2 => (format!("nullif({column}, {column})"), data_type.clone()),
+            3 => (format!("coalesce({column}, {})", literal(random, data_type)), data_type.clone()),
             _ => (format!("({column} % 2)"), data_type.clone()),
         },
         _ => (format!("coalesce({column}, {})", literal(random, data_type)), data_type.clone()),
