@@ -30,7 +30,7 @@ pub(crate) enum Edit {
         segments: Vec<SegmentRecord>,
         /// Rows of the table that are gone: replaced by new rows with the same keys, or expired.
         replaced: u64,
-        /// Those of them that stand in segments.
+        /// The places of those that were in segments.
         deleted: Vec<DeletedRecord>,
     },
     /// Rows that stand in the record's data now belong to a table and replace those with the same keys.

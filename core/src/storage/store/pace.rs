@@ -35,7 +35,7 @@ impl Pace {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Lets so many bytes be written a second; `u64::MAX`: as many as can.
+    /// Sets the limit; `u64::MAX` for none.
     pub(crate) fn limit(&self, bytes_a_second: u64) {
         self.state.lock().bytes_a_second = bytes_a_second.max(1);
     }

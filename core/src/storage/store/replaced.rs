@@ -29,7 +29,7 @@ pub(super) struct Replaced {
     table: Arc<TableState>,
     pub(super) deleted: HashMap<u64, DeletedRows>,
     pub(super) in_tail: Vec<(Arc<TailIndex>, u32)>,
-    /// Segments with so many deleted rows that the others were written anew.
+    /// Segments whose lists of deleted rows were too long, so that their other rows were written anew.
     pub(super) rewritten: Option<Rewritten>,
 }
 

@@ -187,8 +187,8 @@ impl Store {
         new.refuse_existing(current, newest.version.sequence)
     }
 
-    /// Refuses rows of so many bytes if the files would then take more than they may. Many rows are already in
-    /// segments by now.
+    /// Refuses rows of `bytes` bytes if the files would then exceed their limit. If there are many rows, they are already
+    /// written as segments.
     fn refuse_beyond_limit(&self, bytes: u64) -> Result<()> {
         let limit = self.disk_limit.load(Ordering::Relaxed);
         if limit == u64::MAX || self.used_bytes() + bytes <= limit {

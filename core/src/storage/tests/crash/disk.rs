@@ -56,7 +56,7 @@ pub(super) enum Op {
     SyncDir {
         path: PathBuf,
     },
-    /// A file that is written through a map, of which nothing is known after a crash.
+    /// A file that is written through a map. Nothing is known of it after a crash.
     Live {
         path: PathBuf,
     },
