@@ -209,7 +209,7 @@ impl Store {
         Err(Error::new(
             ErrorCode::DiskFull,
             format!(
-                "the files take {used} bytes and the rows {bytes}; at most {limit} are allowed in all: delete rows or \
+                "the files take {used} bytes and the rows {bytes}; they may take {limit} together: delete rows or \
                  drop tables, or raise `disk_limit`"
             ),
         ))
