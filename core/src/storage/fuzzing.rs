@@ -1,6 +1,6 @@
 //! Entry points for fuzzing: each takes bytes as they could stand on disk and must neither panic nor read out of
 //! bounds, whatever they are. Compiled only with `--cfg fuzzing`.
-#![expect(unsafe_code, reason = "what is fuzzed is mapped as logs are")]
+#![expect(unsafe_code, reason = "the fuzzed bytes are mapped the way logs are")]
 
 use std::io::Write;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::storage::segment::{Directory, map_columns};
 use crate::storage::table::Context;
 use crate::storage::vfs::OsVfs;
 
-/// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
+/// The fuzzer's panic hook aborts. This one does not, so that only panics that escape the code under test count.
 fn contained_panics_are_allowed() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
@@ -43,7 +43,7 @@ pub fn log_file(bytes: &[u8]) {
     file.records_behind(offset);
 }
 
-/// The body of a commit, behind its checksum.
+/// The edits of a commit, as if their checksum had matched.
 pub fn edits(bytes: &[u8]) {
     contained_panics_are_allowed();
     apply(bytes, None);
@@ -65,11 +65,11 @@ fn apply(edits: &[u8], data: Option<RecordData<'_>>) {
 fn mapped(bytes: &[u8]) -> Option<Region> {
     let mut file = tempfile::tempfile().ok()?;
     file.write_all(bytes).ok()?;
-    // SAFETY: the file has all bytes but where it is empty, of which nothing is read.
+    // SAFETY: the file holds all of `bytes`; if they are empty, one byte is mapped beyond its end and never read.
     unsafe { Region::map_beyond(&file, bytes.len().max(1)) }.ok()
 }
 
-/// The content of a manifest, and its body behind the checksum.
+/// The bytes as a manifest; then as the body of one, as if its checksum had matched.
 pub fn manifest(bytes: &[u8]) {
     contained_panics_are_allowed();
     if let Ok(manifest) = Manifest::decode(bytes, Path::new("fuzz")) {
@@ -80,7 +80,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The directory of a segment, behind its checksum: every array that it describes is mapped.
+/// The directory of a segment, as if its checksum had matched: every array that it describes is mapped.
 pub fn segment_directory(bytes: &[u8]) {
     let Ok(directory) = rmp_serde::from_slice::<Directory>(bytes) else { return };
     let item = Arc::new(Field::new("item", DataType::Int32, true));

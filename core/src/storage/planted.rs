@@ -1,30 +1,30 @@
 //! Bugs that tests plant in the code of storage, to see that other tests notice them. Outside tests there are none.
 
-/// Something that is not looked at.
+/// What storage ignores because of the bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// Whether the body of a record fits its checksum.
     BodyChecksums,
     /// Whether a row of a tail was deleted.
     DeletedRows,
-    /// What was deleted while rows were moved, where the move is read from the log.
+    /// What was deleted while rows were moved, when the move is replayed from the log.
     DeletedMeanwhile,
-    /// Whether a row was there at the sequence that is read.
+    /// Whether a row existed at the sequence that is read.
     Sequences,
     /// How much the catalog may hold.
     CatalogLimits,
-    /// Nothing of it: a commit panics behind its record.
+    /// It ignores nothing: a commit panics after its record is appended.
     PanicMidCommit,
 }
 
-/// Whether this thread is to have a bug.
+/// Whether a bug is planted in this thread.
 #[cfg(not(test))]
 #[inline]
 pub(crate) const fn has(_bug: Bug) -> bool {
     false
 }
 
-/// Panics if this thread is to have a bug.
+/// Panics if a bug is planted in this thread.
 #[cfg(not(test))]
 #[inline]
 pub(crate) const fn panic_by(_bug: Bug) {}
@@ -38,12 +38,12 @@ mod planting {
 
     use super::Bug;
 
-    // Of one thread, because other tests run beside it.
+    // Per thread, because other tests run in parallel.
     thread_local! {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// A bug of this thread, until it is dropped.
+    /// Keeps a bug planted in this thread until it is dropped.
     #[must_use]
     pub(crate) struct Plant;
 

@@ -28,18 +28,18 @@ pub(crate) enum Edit {
         table: u64,
         /// The segments, oldest first.
         segments: Vec<SegmentRecord>,
-        /// Rows of the table that rows with the same keys took the place of; with 0 there are no such.
+        /// Rows of the table that are gone: replaced by new rows with the same keys, or expired.
         replaced: u64,
-        /// Those of them that stand in segments.
+        /// The places of those that were in segments.
         deleted: Vec<DeletedRecord>,
     },
-    /// Rows that stand in the record's data now belong to a table, in the place of those with the same keys.
+    /// Rows that stand in the record's data now belong to a table and replace those with the same keys.
     Insert {
         /// Its number.
         table: u64,
         /// Where the rows stand.
         rows: RowsRecord,
-        /// Rows that they took the place of.
+        /// Rows that they replace.
         replaced: u64,
     },
     /// The rows with some keys are gone.
@@ -48,7 +48,7 @@ pub(crate) enum Edit {
         table: u64,
         /// Where the encoded keys stand in the record's data, as one column of bytes.
         keys: RowsRecord,
-        /// Rows that are gone: keys that were not there count for nothing.
+        /// Rows that are gone. Keys that were not there do not count.
         deleted: u64,
     },
     /// All rows of a table are gone.
@@ -62,9 +62,9 @@ pub(crate) enum Edit {
         table: u64,
         /// Segments that no longer belong to it.
         segments: Vec<u64>,
-        /// Rows that stood in log files up to this number do not count any more; 0: none.
+        /// Its rows in log files up to this number no longer count; 0 if no rows of the log are moved.
         log: u64,
-        /// Complete, durable segment files that hold what was live in both.
+        /// Complete, durable segment files that hold what was live in those segments and log files.
         into: Vec<SegmentRecord>,
         /// Rows of those files that were deleted while they were written.
         deleted: Vec<DeletedRecord>,
@@ -76,18 +76,18 @@ pub(crate) enum Edit {
         /// Nanoseconds since 1970-01-01 UTC.
         as_of: i64,
     },
-    /// Everything that a source told up to a position is in the cache.
+    /// Everything that a source sent up to a position is in the cache.
     SetPosition {
         /// Name of the source.
         source: String,
-        /// The position, as the source understands it; empty: none.
+        /// The position, as the source understands it. An empty one forgets the source.
         #[serde(with = "serde_bytes")]
         position: Vec<u8>,
     },
 }
 
 impl Edit {
-    /// The table that it changes, if it is one that there was.
+    /// The existing table that it changes, if there is one.
     pub(crate) fn table(&self) -> Option<u64> {
         match *self {
             Self::DropTable { table }
@@ -112,7 +112,7 @@ pub(crate) struct TableRecord {
     /// Arrow IPC schema message.
     #[serde(with = "serde_bytes")]
     pub(crate) schema: Vec<u8>,
-    /// Columns of the primary key; none: no key.
+    /// Columns of the primary key; empty if the table has none.
     pub(crate) primary_key: Vec<String>,
     /// Columns by which every segment is sorted, ascending, nulls last.
     pub(crate) sort_by: Vec<String>,
@@ -196,7 +196,7 @@ pub(crate) struct SegmentRecord {
     /// No encoded key is above it; empty without a primary key, and `None` if nothing is known.
     #[serde(with = "serde_bytes")]
     pub(crate) max_key: Option<Vec<u8>>,
-    /// Why none of its rows may be read; its directory's checksum is a wrong one then.
+    /// Why none of its rows may be read. If set, `directory_checksum` is wrong on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) damage: Option<String>,
 }
@@ -206,7 +206,7 @@ pub(crate) struct SegmentRecord {
 pub(crate) struct CatalogRecord {
     /// Number of the log file whose records follow.
     pub(crate) log: u64,
-    /// The newest incarnations, this one among them, and the sequence of the last commit before each, oldest first.
+    /// The newest incarnations, this one included, and the sequence of the last commit before each, oldest first.
     pub(crate) incarnations: Vec<(u64, u64)>,
     /// Number of the next table.
     pub(crate) next_table: u64,

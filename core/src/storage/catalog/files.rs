@@ -18,33 +18,33 @@ pub(crate) struct Files {
     pub(crate) vfs: Arc<dyn Vfs>,
     /// Segments that are mapped now.
     pub(crate) maps: Arc<Maps>,
-    /// What time it is for what is written.
+    /// Gives the times that are written.
     pub(crate) clock: Arc<dyn Clock>,
-    /// What tells owners apart.
+    /// Gives the numbers that tell owners apart.
     pub(crate) randomness: Arc<dyn Randomness>,
 }
 
 impl Files {
-    /// A cache directory of the operating system's files.
+    /// A cache directory in the operating system's file system.
     pub(crate) fn below(dir: &Path) -> Result<Self> {
         let dir = std::path::absolute(dir).map_err(|error| Error::io("find", dir, error))?;
         Ok(Self::new(dir, Arc::new(OsVfs)))
     }
 
-    /// A cache directory with other access to it; the path is absolute.
+    /// A cache directory that is accessed through `vfs`; the path must be absolute.
     pub(crate) fn new(dir: PathBuf, vfs: Arc<dyn Vfs>) -> Self {
         Self { dir, vfs, maps: Arc::default(), clock: Arc::new(OsMachine), randomness: Arc::new(OsMachine) }
     }
 
-    /// The same directory with another time and other numbers.
+    /// The same directory with another clock and other random numbers.
     #[cfg(test)]
     pub(crate) fn with_machine<M: Clock + Randomness + 'static>(self, machine: M) -> Self {
         let machine = Arc::new(machine);
         Self { clock: machine.clone(), randomness: machine, ..self }
     }
 
-    /// Device and inode of the page that readers follow: two processes that find the same see the same directory, by
-    /// whatever path. `None` if it is not there.
+    /// Device and inode of the page that readers follow: processes that find the same pair see the same directory,
+    /// whatever path they use. `None` if the page is not there.
     pub(crate) fn identity(&self) -> Option<(u64, u64)> {
         let metadata = self.head_path().metadata().ok()?;
         Some((metadata.dev(), metadata.ino()))
@@ -70,12 +70,12 @@ impl Files {
         self.live_dir().join("head")
     }
 
-    /// Folder of what is rebuilt at every open.
+    /// Folder of the files that are rebuilt at every open.
     pub(crate) fn live_dir(&self) -> PathBuf {
         self.dir.join("live")
     }
 
-    /// The file of a tail's index: of an owner, a table, the commit that began the tail, and a capacity.
+    /// The file of a tail's index, named by the owner, the table, the commit that began the tail, and the capacity.
     pub(crate) fn tail_path(&self, owner: u64, table: u64, since: u64, capacity: usize) -> PathBuf {
         self.live_dir().join(format!("{owner}-{table}-{since}-{capacity}"))
     }

@@ -18,7 +18,7 @@ pub(crate) const TABLES_MAX: usize = 10_000;
 /// Bytes of memory that the names and columns of all tables take together.
 pub(crate) const DEFINITIONS_LEN_MAX: usize = 128 << 20;
 
-/// Refuses the name of a source that no position can be remembered for.
+/// Refuses a source whose name is too long for its position to be remembered.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidArgument`].
@@ -35,8 +35,8 @@ pub(crate) fn check_source(source: &str) -> Result<()> {
 }
 
 impl State {
-    /// Refuses a position that is too long, and that of one source more than there may be. One that is known can be
-    /// changed, and an empty position forgets it, however many there are.
+    /// Refuses a position that is too long, and a new source if there are too many already. The position of a known
+    /// source can always be changed, and an empty position forgets the source.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidArgument`], [`ErrorCode::TooMany`].
@@ -59,21 +59,21 @@ impl State {
             return Ok(());
         }
         let message = format!(
-            "the cache remembers the positions of {} sources, and {SOURCES_MAX} are as many as it may; forget those that \
+            "the cache remembers the positions of {} sources, and at most {SOURCES_MAX} are allowed; forget those that \
              are gone by committing an empty position for each",
             self.positions.len()
         );
         Err(Error::new(ErrorCode::TooMany, message))
     }
 
-    /// Refuses one table more than there may be.
+    /// Refuses a table if there are too many already, or if all definitions together would be too large.
     ///
     /// # Errors
     /// [`ErrorCode::TooMany`].
     pub(crate) fn check_room_for(&self, shape: &TableShape) -> Result<()> {
         if self.tables.len() >= TABLES_MAX {
             let message = format!(
-                "the cache has {} tables, and {TABLES_MAX} are as many as it may; drop some",
+                "the cache has {} tables, and at most {TABLES_MAX} are allowed; drop some",
                 self.tables.len()
             );
             return Err(Error::new(ErrorCode::TooMany, message));
@@ -152,7 +152,7 @@ mod tests {
                 commit(&store, &format!("source {number}"), b"1").unwrap();
             }
             commit(&store, &long, &vec![1; 2 * POSITION_LEN_MAX]).unwrap();
-            // As if it was killed: it is recovered from the log.
+            // Dropped without a close, as if killed: the next store recovers from the log.
         }
         let store = open(dir.path());
         assert_eq!(store.state().positions.len(), SOURCES_MAX + 101);

@@ -11,7 +11,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 
 const PREFIX: &str = "manifest-";
-/// Name under which a manifest is written before it is complete.
+/// Name of a manifest until it is complete.
 const UNFINISHED: &str = "manifest.tmp";
 
 /// A checkpoint of the catalog.
@@ -27,8 +27,8 @@ impl Manifest {
     /// Writes the manifest and makes it durable.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`] or [`ErrorCode::Io`], or [`ErrorCode::InvalidArgument`] for one that nobody would read; the
-    /// manifests before it are untouched.
+    /// [`ErrorCode::DiskFull`] or [`ErrorCode::Io`], or [`ErrorCode::InvalidArgument`] for a manifest that is too
+    /// large to be read back. The manifests before it are untouched.
     pub(crate) fn write(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
         self.write_within(MANIFEST_BODY_MAX, vfs, dir)
     }
@@ -126,8 +126,8 @@ pub(crate) fn path(dir: &Path, sequence: u64) -> std::path::PathBuf {
     dir.join(format!("{PREFIX}{sequence}"))
 }
 
-/// The newest manifest that is whole. A damaged one is skipped with a warning: the one before it and the log
-/// give the same state.
+/// The newest manifest that is whole. Skips a damaged one with a warning: the one before it and the log give the same
+/// state.
 ///
 /// # Errors
 /// [`ErrorCode::NotACache`] if there is none; [`ErrorCode::NewerFormat`]; [`ErrorCode::Corrupt`] if all are damaged.

@@ -42,9 +42,10 @@ pub(crate) struct LogTail {
     pub(crate) region: Region,
 }
 
-/// Reads manifest and log, up to the sequence `until` where there is one. It is asked for between the two: a manifest of
-/// rows that were moved is written when the moves are published, and only with their commits do the indexes of its owner
-/// fit it. Tails get their indexes from `indexes`, which are written.
+/// Reads the newest manifest, then the log up to the sequence that `until` returns, if it returns one. `until` is
+/// called between the two: an owner publishes the moves of rows before it writes the manifest of their new places, and
+/// its indexes fit that manifest only together with the commits of these moves. Tails get their indexes from
+/// `indexes`, which must be written by this process.
 ///
 /// # Errors
 /// [`NotACache`](crate::ErrorCode::NotACache), [`NewerFormat`](crate::ErrorCode::NewerFormat),
@@ -72,7 +73,7 @@ pub(crate) fn recover(
         }
     }
     let mut replay = Replay { state, tail: None, damage, files, indexes, until };
-    // A file that begins behind what is asked for was begun after it was asked.
+    // A file that begins behind `until` was begun after `until` was called.
     let wanted = logs.iter().filter(|(_, file)| until.is_none_or(|until| file.base_sequence() <= until));
     for (number, file) in wanted {
         // A later file says how far the log counted when that file was begun.
@@ -109,10 +110,10 @@ impl Replay<'_> {
                 if file.is_blank_from(offset) {
                     break;
                 }
-                // What stands behind everything that its owner published may be being written now.
+                // The owner may just be writing whatever follows its last published commit.
                 let is_all = self.until.is_some_and(|until| self.state.version.sequence >= until);
                 let behind = if is_all { 0 } else { file.records_behind(offset) };
-                // The owner may be writing: what it wrote before the records behind is whole by now.
+                // The owner may have been writing this record; if others follow it, it is whole by now: look again.
                 if behind > 0 && file.record_at(offset).is_some() {
                     continue;
                 }
@@ -127,7 +128,7 @@ impl Replay<'_> {
             };
             let Version { sequence, .. } = record.version;
             if sequence > limit {
-                // Not damage: a later file, or what its owner published, ends here.
+                // Not damage: a later file, or `until`, says that this file counts up to here.
                 self.ends(file, offset, false);
                 return Ok(());
             }

@@ -37,8 +37,8 @@ pub(crate) struct RecordData<'a> {
 pub(crate) struct State {
     /// Its version.
     pub(crate) version: Version,
-    /// The newest incarnations, this one among them, and the sequence of the last commit before each, oldest first: it
-    /// tells a reader of an earlier one whether commits that it saw were lost.
+    /// The newest incarnations, this one included, and the sequence of the last commit before each, oldest first. A
+    /// reader of an earlier incarnation learns from them whether commits that it saw were lost.
     pub(crate) incarnations: Vec<(u64, u64)>,
     /// Tables by number.
     pub(crate) tables: BTreeMap<u64, Arc<TableState>>,
@@ -46,7 +46,7 @@ pub(crate) struct State {
     pub(crate) names: Arc<HashMap<String, u64>>,
     /// Number of the next table.
     pub(crate) next_table: u64,
-    /// Number of the next segment, as far as commits tell.
+    /// Number of the next segment, as far as committed segments show.
     pub(crate) next_segment: u64,
     /// See [`Edit::SetPosition`].
     pub(crate) positions: Arc<BTreeMap<String, ByteBuf>>,
@@ -77,7 +77,7 @@ impl State {
         Ok(state)
     }
 
-    /// The description of this state in a manifest; there are no tails in it.
+    /// Describes this state for a manifest. Fails if a table has tails: a manifest cannot hold their rows.
     pub(crate) fn to_record(&self, log: u64) -> Result<CatalogRecord> {
         let tables = self.tables.values().map(|table| {
             if !table.tails.is_empty() {
@@ -94,7 +94,8 @@ impl State {
             deleted.sort_unstable_by_key(|record| record.segment);
             let mut segments: Vec<SegmentRecord> =
                 table.segments.iter().map(|segment| segment.record().clone()).collect();
-            // Of the others it is known how many rows are live; all that remain of the table's are in these.
+            // The live rows of the other segments are known. All other rows of the table are in those that were given
+            // up: the first of these is recorded with all of them.
             let live = |record: &SegmentRecord| {
                 record.rows.saturating_sub(table.deleted.get(&record.id).map_or(0, |deleted| deleted.count()))
             };
@@ -123,8 +124,8 @@ impl State {
         self.version = Version { incarnation, sequence: self.version.sequence + 1 };
     }
 
-    /// Whether everything that was committed up to `version` is in this state; `None` if it is of another cache, or of an
-    /// incarnation that was forgotten.
+    /// Whether this state has everything that was committed up to `version`. `None` if `version` is of another cache
+    /// or of an incarnation that was forgotten.
     pub(crate) fn includes(&self, version: Version) -> Option<bool> {
         let position =
             self.incarnations.iter().position(|&(incarnation, _)| incarnation == version.incarnation)?;
@@ -133,7 +134,7 @@ impl State {
         Some(version.sequence <= ended_at)
     }
 
-    /// Applies one edit of a commit; `data` is that of its record.
+    /// Applies one edit of a commit; `data` is the data of its record.
     ///
     /// # Errors
     /// [`ErrorCode::Corrupt`] if the edit does not fit the state; [`ErrorCode::Io`], [`ErrorCode::DiskFull`] where
@@ -198,15 +199,15 @@ impl State {
             Edit::Rewrite { table, segments, log, into, deleted } => {
                 let handles = self.open_records(*table, into, context.files, handle)?;
                 let table = self.table_mut(*table)?;
-                // A manifest that was written later says it already.
+                // A manifest that was written later contains this move already.
                 let is_done = into.iter().any(|new| table.segments.iter().any(|held| held.id() == new.id))
                     || into.is_empty()
                         && !table.segments.iter().any(|held| segments.contains(&held.id()))
                         && !table.tails.iter().any(|tail| tail.tail.log <= *log);
                 let deleted = if planted::has(Bug::DeletedMeanwhile) { &[] } else { deleted.as_slice() };
                 if is_done {
-                    // The commits before may have deleted the rows where they stood then, which is what the owner's indexes
-                    // say; the manifest has them where they were moved to.
+                    // Earlier commits may have deleted rows in their old places, and the owner's indexes know only
+                    // those places. The manifest has the rows in their new places, so that they are deleted here.
                     table.add_deleted(deleted)?;
                 } else {
                     table.rewrite(segments, *log, handles, deleted)?;
@@ -231,7 +232,7 @@ impl State {
         self.tables.insert(shape.id, Arc::new(TableState::empty(Arc::new(shape))));
     }
 
-    /// Handles of segments that a table gets.
+    /// Handles of the segments that a table gets.
     fn open_records(
         &mut self,
         table: u64,
@@ -277,12 +278,12 @@ impl State {
         }
     }
 
-    /// Takes the indexes of its tails from the files of an owner that made the same tails. Where the owner has none any
-    /// more, because the tail ended meanwhile, that of this process stays, which says the same of this version; it counts
-    /// as replaced, so that nobody follows later commits with it.
+    /// Takes the indexes of the tails from the files of an owner that made the same tails. If the owner has no index
+    /// of a tail any more, because the tail ended meanwhile, the index of this process stays. It says the same of this
+    /// version, and is marked as replaced so that nobody follows later commits with it.
     ///
     /// # Errors
-    /// With `all`, that the owner has none of some tail any more.
+    /// With `all`: the owner has no index of some tail any more, or it cannot be read.
     pub(crate) fn follow_tails(&mut self, files: &Files, owner: u64, all: bool) -> Result<()> {
         for (&id, table) in &mut self.tables {
             let is_indexed = table.tails.iter().any(|tail| tail.index.is_some());
@@ -304,7 +305,7 @@ impl State {
         Ok(())
     }
 
-    /// Maps every segment that is not mapped yet. A damaged one is left to the reads that need it.
+    /// Maps every segment that is not mapped yet. Leaves a damaged one to the reads that need it.
     ///
     /// # Errors
     /// [`ErrorCode::Io`] if a file is not there or cannot be read.
@@ -337,7 +338,7 @@ impl State {
     pub(crate) fn table_mut(&mut self, id: u64) -> Result<&mut TableState> {
         let table = self.tables.get_mut(&id);
         table.map(Arc::make_mut).ok_or_else(|| {
-            Error::new(ErrorCode::Corrupt, format!("an edit names table {id}, which there is not"))
+            Error::new(ErrorCode::Corrupt, format!("an edit names table {id}, which does not exist"))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The log: the one commit point. Every commit since the manifest, in files of numbered names.
+//! The log: the one commit point. Every commit since the manifest, in numbered files.
 //!
 //! A file is a header and records, each at a multiple of 64 bytes; the space behind the last record is
 //! preallocated and zero. Only the owner appends, only at the end; nothing is overwritten.

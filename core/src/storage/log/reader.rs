@@ -20,7 +20,7 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Sequence of the last commit before a file, by its header alone; `None` if that cannot be read.
+    /// Sequence of the last commit before a file, read from its header alone; `None` if that cannot be read.
     pub(crate) fn base_sequence_of(vfs: &dyn Vfs, path: &Path) -> Option<u64> {
         let (region, len) = vfs.map_log(path).ok()?;
         region.populate(0, len.min(LOG_HEADER_LEN)).ok()?;
@@ -39,13 +39,13 @@ impl LogFile {
         Self::parse(path, &region, len)
     }
 
-    /// The file with this content.
+    /// Takes a mapped file whose first `len` bytes are its content.
     ///
     /// # Errors
     /// [`ErrorCode::NewerFormat`].
     pub(crate) fn parse(path: &Path, region: &Region, len: usize) -> Result<Option<Self>> {
         let file = |header| Self { path: path.to_owned(), region: region.clone(), len, header };
-        // SAFETY: `len` is what the file had when it was mapped or what its owner published; logs only grow.
+        // SAFETY: the file had `len` bytes when it was mapped, or its owner published that length; logs only grow.
         match FileHeader::decode(unsafe { region.first(len) }) {
             Ok(header) => Ok(Some(file(header))),
             Err(FileHeaderError::Damaged) => {
@@ -69,7 +69,7 @@ impl LogFile {
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: `len` is what the file had when it was mapped or what its owner published; logs only grow.
+        // SAFETY: the file had `len` bytes when it was mapped, or its owner published that length; logs only grow.
         unsafe { self.region.first(self.len) }
     }
 
@@ -95,7 +95,7 @@ impl LogFile {
         Some((record, end))
     }
 
-    /// Offset behind the records up to a sequence, whose bodies are not looked into.
+    /// Offset behind the records up to a sequence. Reads only their headers.
     pub(crate) fn behind(&self, sequence: u64) -> usize {
         let mut offset = self.start();
         while let Some((version, len)) = self.bytes().get(offset..).and_then(Record::peek)
@@ -111,12 +111,12 @@ impl LogFile {
         LOG_HEADER_LEN
     }
 
-    /// Whether only zeros stand from `offset` on, as behind a last record that was written whole.
+    /// Whether the file has only zeros from `offset` on, as it has behind a last record that was written whole.
     pub(crate) fn is_blank_from(&self, offset: usize) -> bool {
         self.bytes().get(offset..).is_none_or(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
-    /// How many whole records stand behind damage at `offset`, and can no longer be trusted.
+    /// How many whole records follow the damage at `offset`. They can no longer be trusted.
     pub(crate) fn records_behind(&self, mut offset: usize) -> usize {
         let mut records = 0;
         while offset < self.len {

@@ -127,7 +127,7 @@ impl<'a> Record<'a> {
         bytes
     }
 
-    /// The version of the record at the start of `bytes`, and its bytes in the file, by its header alone.
+    /// The version of the record at the start of `bytes` and its padded length, read from its header alone.
     pub(crate) fn peek(bytes: &[u8]) -> Option<(Version, usize)> {
         let header = Self::header(bytes)?;
         let version = Version { incarnation: u64_at(header, 8)?, sequence: u64_at(header, 16)? };
@@ -135,13 +135,13 @@ impl<'a> Record<'a> {
         Some((version, align_up(RECORD_HEADER_LEN + body_len, RECORD_ALIGNMENT)))
     }
 
-    /// The header at the start of `bytes`, if one stands there whole.
+    /// The header at the start of `bytes`, if it is whole.
     fn header(bytes: &[u8]) -> Option<&[u8]> {
         let header = bytes.get(..RECORD_HEADER_LEN)?;
         (header[..4] == RECORD_MAGIC && u64_at(header, 56)? == checksum(&header[..56])).then_some(header)
     }
 
-    /// The record at the start of `bytes`, if one stands there whole.
+    /// The record at the start of `bytes`, if it is whole.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let header = Self::header(bytes)?;
         let record = Self::published(bytes)?;
@@ -151,8 +151,8 @@ impl<'a> Record<'a> {
         is_whole.then_some(record)
     }
 
-    /// The record at the start of `bytes`, of which somebody said that it stands there: its body is not verified, and not
-    /// read but for the edits.
+    /// The record at the start of `bytes`, if its header is whole. For a record that its owner has published: the
+    /// checksum of the body is not verified, so that the rows are not read.
     pub(crate) fn published(bytes: &'a [u8]) -> Option<Self> {
         let header = Self::header(bytes)?;
         let kind = match u32_at(header, 4)? {

@@ -20,16 +20,16 @@ pub(crate) struct LogWriter {
     number: u64,
     end: u64,
     allocated: u64,
-    /// What readers of this process read its rows from.
+    /// The mapped file. Readers of this process read rows from it.
     region: Region,
 }
 
 impl LogWriter {
-    /// Creates a file with space reserved and nothing in it, so that a full disk is known before it counts as a part
-    /// of the log. [`begin`](Self::begin) comes next.
+    /// Creates a file with space reserved and nothing in it, so that a full disk is noticed before the file counts
+    /// as a part of the log. [`begin`](Self::begin) comes next.
     ///
     /// # Errors
-    /// Whatever became of the file, it is empty and does not count.
+    /// If the file is there all the same, it is empty and does not count.
     pub(crate) fn create(vfs: &dyn Vfs, dir: &Path, number: u64) -> Result<Self> {
         let path = dir.join(super::file_name(number));
         let file = vfs.create(&path).map_err(|error| Error::io("create", &path, error))?;
@@ -37,7 +37,7 @@ impl LogWriter {
         let mapped = allocated
             .and_then(|()| vfs.map_log(&path).map_err(|error| Error::io("map", &path, error)))
             .inspect_err(|_| {
-                // Its name is needed for the next attempt.
+                // The next attempt needs its name.
                 if let Err(error) = vfs.remove(&path) {
                     tracing::warn!(%error, path = %path.display(), "cannot remove a log file that was not begun");
                 }
@@ -49,8 +49,8 @@ impl LogWriter {
     /// Writes the header and makes the file durable, its directory entry included: the log ends in it from now on.
     ///
     /// # Errors
-    /// After any error, also that of a full disk, the file may be there after a crash, even if it is removed, and what
-    /// is logged to the file before it would not count: nothing more may be logged.
+    /// After any error, even that of a full disk, nothing more may be logged. The file may be there after a crash,
+    /// even if it is removed now, and recovery would then not count what was logged to the file before it.
     pub(crate) fn begin(&mut self, vfs: &dyn Vfs, dir: &Path, base_sequence: u64) -> Result<()> {
         let header = FileHeader { number: self.number, base_sequence }.encode();
         let fail = |action: &str, error| Error::io(action, &self.path, error);
@@ -77,12 +77,12 @@ impl LogWriter {
         self.end
     }
 
-    /// Bytes that it takes.
+    /// Bytes that are reserved for the file or in use.
     pub(crate) fn allocated(&self) -> u64 {
         self.allocated.max(self.end)
     }
 
-    /// The mapped file, which grows with it.
+    /// The mapped file. Records that are appended later are read through it too.
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
@@ -92,11 +92,11 @@ impl LogWriter {
         self.end == LOG_HEADER_LEN as u64
     }
 
-    /// Reserves the space of a record, so that a full disk is known before the first byte is written.
+    /// Reserves the space of a record, so that a full disk is noticed before the first byte is written.
     ///
     /// # Errors
     /// [`DiskFull`](crate::ErrorCode::DiskFull), [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a record that
-    /// nobody would read; nothing was written and the log can be used on.
+    /// is too large to be read back. Nothing was written, and the log can still be used.
     pub(crate) fn reserve(&mut self, record: &Record<'_>) -> Result<()> {
         if record.body_len() > RECORD_BODY_MAX {
             return Err(Error::new(
@@ -119,7 +119,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Appends a record for which space was reserved; not durable before [`sync`](Self::sync).
+    /// Appends a record for which space was reserved. Only [`sync`](Self::sync) makes it durable.
     ///
     /// # Errors
     /// After any error the file's content is unknown: the caller must poison itself.
@@ -138,12 +138,12 @@ impl LogWriter {
         self.file.sync().map_err(|error| Error::io("sync", &self.path, error))
     }
 
-    /// The file, to sync it while more is appended.
+    /// The file, for a caller that syncs it while others append.
     pub(crate) fn file(&self) -> Arc<dyn VfsFile> {
         self.file.clone()
     }
 
-    /// Where it lies.
+    /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

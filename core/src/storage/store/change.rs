@@ -12,25 +12,25 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::WritePolicy;
 
-/// Rows that come.
+/// Batches of rows to be written.
 pub(crate) type Incoming<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch>>;
 
 /// One change of a commit.
 pub(crate) enum Change<'a> {
-    /// Rows come.
+    /// Writes rows as `mode` says.
     Rows { table: u64, mode: WriteMode, rows: Incoming<'a> },
-    /// The rows with some keys are gone; `invalidates`: from the cache, not from their source.
+    /// Deletes the rows with some keys. With `invalidates`, they are gone from the cache but not from their source.
     Delete { table: u64, keys: KeyColumn, invalidates: bool },
-    /// All rows are gone.
+    /// Deletes all rows.
     Truncate { table: u64 },
-    /// The table is gone.
+    /// Drops the table.
     Drop { table: u64 },
-    /// A source told everything up to a position.
+    /// Remembers that a source has sent everything up to a position.
     Position { source: String, position: Vec<u8> },
 }
 
 impl Change<'_> {
-    /// Refuses what the policy of its table does not allow, in a commit that says how far these sources were read.
+    /// Refuses a change that the policy of its table does not allow. The commit also sets the positions of `sources`.
     pub(super) fn check(&self, shape: &TableShape, sources: &[String]) -> Result<()> {
         let is_allowed = match &shape.rules.write_policy {
             WritePolicy::Anyone => true,
@@ -54,7 +54,7 @@ impl Change<'_> {
         Err(Error::new(ErrorCode::WriteNotAllowed, format!("table `{}` {advice}", shape.name)))
     }
 
-    /// Bytes that it has in the record of its commit, as far as that is known before its rows are read.
+    /// Bytes that it takes in the record of its commit, as far as known before its rows are read.
     pub(super) fn record_len(&self) -> usize {
         match self {
             Self::Delete { keys, .. } => keys.bytes(),
@@ -89,12 +89,12 @@ pub(super) enum Ready {
         shape: Arc<TableShape>,
         keys: KeyColumn,
     },
-    /// As `Delete`, of what is invalid or became too old, which is no news of a source.
+    /// As `Delete`, for rows that are invalid or too old. It is not news from a source: freshness does not change.
     LetGo {
         shape: Arc<TableShape>,
         keys: KeyColumn,
     },
-    /// So many rows of a segment became too old.
+    /// Deletes `rows` rows of a segment that became too old.
     ExpireRows {
         table: u64,
         deleted: DeletedRecord,
@@ -175,7 +175,7 @@ impl Ready {
         }
     }
 
-    /// Whether it deletes rows of segments in another way than row by row.
+    /// Whether it deletes rows of segments in bulk, not row by row.
     pub(super) fn replaces_in_bulk(&self) -> bool {
         matches!(self, Self::Insert { rows: Rows::Segments(_), upsert: true, .. })
     }

@@ -20,24 +20,24 @@ pub(super) struct Committer {
     /// Held until the cache is closed, and by writes under way until they end; nothing is written without it.
     pub(super) lock: Option<DirectoryLock>,
     pub(super) log: LogWriter,
-    /// What went wrong first; the store knows it without waiting for commits.
+    /// What went wrong first. The store shares it, to read it without waiting for commits.
     poison: Arc<OnceLock<String>>,
     /// The newest state that was logged; the next commit goes on from it.
     newest: Arc<State>,
     /// Commits that were logged and that readers do not see yet, oldest first.
     waiting: VecDeque<Logged>,
-    /// What a sync of the log has made durable last.
+    /// The newest state that a sync of the log has made durable, and the head that shows it.
     durable: (Arc<State>, Head),
     /// The manifests kept, newest first.
     manifests: Vec<Kept>,
     retired: Vec<Retired>,
-    /// Bytes of those that were retired since the newest manifest, which the next one lets go of.
+    /// Bytes of the segments that were retired since the newest manifest. The next one no longer names them.
     pub(super) retired_since: u64,
     /// Whether the newest manifest lacks commits.
     pub(super) uncheckpointed: bool,
     /// Bytes of the log files before the one that is written.
     older_logs: u64,
-    /// Those of them that the newest manifest needs.
+    /// Bytes of those that a recovery from the newest manifest needs.
     needed_logs: u64,
     /// Whether rows of a table could not be moved out of the log.
     pub(super) is_stuck: bool,
@@ -49,7 +49,7 @@ pub(super) struct Committer {
     owner: u64,
     /// Bytes that are kept for readers of changes, beyond what recovery needs.
     history: u64,
-    /// Commits behind this one are told by the log files that are kept: what they dropped is kept too.
+    /// The log files that are kept have all commits after this one. Segments that these dropped are kept too.
     told_since: u64,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Logged {
     pub(super) state: Arc<State>,
     /// What is published when readers may see it.
     pub(super) head: Head,
-    /// No manifest of this commit or later will name the segments that it dropped.
+    /// No manifest of this sequence or later will name the segments that the commit dropped.
     pub(super) dropped_at: u64,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Logged {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
     pub(super) sequence: u64,
-    /// The log file that goes on behind it.
+    /// The log file whose records follow it.
     log: u64,
 }
 
@@ -129,7 +129,7 @@ impl Committer {
         }
     }
 
-    /// What says that all readers may see the newest state.
+    /// The head that shows the newest state to readers.
     pub(super) fn head(&self) -> Head {
         Head {
             version: self.newest.version,
@@ -166,15 +166,15 @@ impl Committer {
         })
     }
 
-    /// A panic in the middle of a change: nobody knows what was done and what was not.
+    /// Ends writing after a panic in the middle of a change: nobody knows how much of it was done.
     pub(super) fn poison_by_panic(&mut self) {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("without a name");
         self.poison.get_or_init(|| format!("a change panicked on the thread {name}, which is a defect"));
     }
 
-    /// As [`poison_on_error`](Self::poison_on_error), but a full disk is found before anything is lost, and so is what the
-    /// format has no room for.
+    /// As [`poison_on_error`](Self::poison_on_error), except for a full disk and for what exceeds a limit of the
+    /// format: both are noticed before anything is lost.
     fn poison_unless_clean<T>(&mut self, result: Result<T>) -> Result<T> {
         match result {
             Err(error) if matches!(error.code(), ErrorCode::DiskFull | ErrorCode::InvalidArgument) => {
@@ -199,7 +199,7 @@ impl Committer {
         self.needed_logs + self.log.len()
     }
 
-    /// Looks how long the log files are that are kept.
+    /// Measures the log files that are kept.
     ///
     /// # Errors
     /// [`ErrorCode::Io`].
@@ -220,7 +220,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Removes files when no manifest that is kept is older than `sequence`.
+    /// Lets files be removed as soon as no kept manifest is older than `sequence`.
     pub(super) fn retire_files(&mut self, files: &Files, paths: Vec<PathBuf>, sequence: u64) {
         self.retired.extend(paths.into_iter().map(|path| Retired {
             bytes: files.vfs.len(&path).unwrap_or_default(),
@@ -245,7 +245,8 @@ impl Committer {
         &self.newest
     }
 
-    /// Goes on from a state that says the same, with larger indexes; returns it if readers see the newest one already.
+    /// Replaces the newest state by one that says the same, with larger indexes. Returns it if readers see the newest
+    /// one already, so that they get the new one too.
     pub(super) fn renew(&mut self, state: State) -> Option<Arc<State>> {
         self.newest = Arc::new(state);
         match self.waiting.back_mut() {
@@ -264,7 +265,7 @@ impl Committer {
         self.waiting.push_back(Logged { state: self.newest.clone(), head, dropped_at });
     }
 
-    /// The next commit to be shown, of those up to a sequence.
+    /// Takes the next commit that waits to be shown, if it is not beyond a sequence.
     pub(super) fn next_to_show(&mut self, sequence: u64) -> Option<Logged> {
         self.waiting.pop_front_if(|first| first.state.version.sequence <= sequence)
     }
@@ -275,24 +276,26 @@ impl Committer {
         (head.log, head.log_end) != (self.log.number(), self.log.len())
     }
 
-    /// Everything up to a state, which readers see when `head` is published, is durable.
+    /// Remembers that everything up to a state is durable. Readers see that state when `head` is published.
     pub(super) fn synced(&mut self, state: Arc<State>, head: Head) {
         self.durable = (state, head);
     }
 
-    /// What is durable, which the next commit would go on from.
+    /// Goes back to what is durable, and returns it. A next commit would go on from there.
     pub(super) fn go_back(&mut self) -> (Arc<State>, Head) {
         self.waiting.clear();
         self.newest = self.durable.0.clone();
         self.durable.clone()
     }
 
-    /// Begins a new log file behind the last commit, unless nothing was logged to this one. Everything is durable.
+    /// Begins a new log file behind the last commit, unless nothing was logged to this one. All commits must be
+    /// durable.
     ///
     /// # Errors
-    /// [`ErrorCode::DiskFull`]; [`ErrorCode::Poisoned`] from then on for others.
+    /// [`ErrorCode::DiskFull`]. After any other error, nothing more can be written: [`ErrorCode::Poisoned`] from then
+    /// on.
     pub(super) fn rotate(&mut self, files: &Files) -> Result<()> {
-        // A file that an earlier attempt began and nothing was logged to will do.
+        // If an earlier attempt began a file and nothing was logged to it, that file will do.
         if !self.log.is_empty() {
             let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
             let created = LogWriter::create(vfs, &dir, self.log.number() + 1);
@@ -308,15 +311,16 @@ impl Committer {
         Ok(())
     }
 
-    /// Whether a manifest is there already.
+    /// Whether the newest manifest is this one already.
     pub(super) fn has_manifest(&self, manifest: &Manifest) -> bool {
         self.manifests.first().is_some_and(|newest| newest.sequence == manifest.version.sequence)
     }
 
-    /// A manifest was written, or was to be: removes what it and the one before it do not need.
+    /// Takes note that a manifest was written, or why not. If it was, removes what it and the one before it do not
+    /// need.
     ///
     /// # Errors
-    /// Why it was not written; [`ErrorCode::Poisoned`] from then on for others unless the disk was full or it was too large.
+    /// Why it was not written. Unless the disk was full or it was too large: [`ErrorCode::Poisoned`] from then on.
     pub(super) fn wrote_manifest(
         &mut self,
         files: &Files,
@@ -328,7 +332,7 @@ impl Committer {
         self.manifests.insert(0, Kept::of(manifest));
         self.retired_since = 0;
         self.manifests.truncate(MANIFESTS_KEPT);
-        // Those that are superseded, and those that were found damaged.
+        // Superseded manifests, and those that were found damaged.
         for sequence in manifest::list(vfs, &files.dir)? {
             if self.manifests.iter().all(|kept| kept.sequence != sequence) {
                 remove(files, &manifest::path(&files.dir, sequence));
@@ -338,7 +342,7 @@ impl Committer {
             let names = vfs.list(&log_dir).map_err(|error| Error::io("list", &log_dir, error))?;
             let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
             numbers.sort_unstable_by(|a, b| b.cmp(a));
-            // As many as fit into the history, the newest first.
+            // Keeps as many as fit into the history, the newest first.
             let (mut kept, mut is_kept, mut told_since) = (0, true, oldest);
             for number in numbers.into_iter().filter(|&number| number < needed) {
                 let path = log_dir.join(log::file_name(number));

@@ -19,7 +19,7 @@ use crate::storage::table::{Part, TableState};
 use crate::storage::tail::KeyColumn;
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// Rows that are looked at, and removed, in one commit: others can write to the table before the next.
+/// Rows that are searched, and removed, per commit. Between two commits others can write to the table.
 const ROWS_AT_A_TIME: usize = 4096;
 
 /// What is too old in a table.
@@ -37,12 +37,12 @@ struct Expiry<'a> {
 }
 
 impl Store {
-    /// Removes rows that are too old now, in commits of their own, until it `is_over`. Tables without a primary key have
-    /// them removed from segments only, so that rows of the log are moved first if some of them are too old.
+    /// Removes rows that are too old at `now`, in commits of their own, until `is_over` returns true. A table without a
+    /// primary key can lose rows of segments only. If some of its rows in the log are too old, they are moved first.
     ///
     /// # Errors
-    /// As [`fold`](Self::fold), the first of them; the other tables are searched all the same. What was removed before is
-    /// gone, and the rest is as it was.
+    /// As [`fold`](Self::fold). Searches all tables even if one fails, and returns the first error. Rows that were
+    /// removed before an error stay removed, and the rest is as it was.
     pub(crate) fn expire(&self, now: SystemTime, is_over: &dyn Fn() -> bool) -> Result<()> {
         let state = self.newest_logged()?;
         let mut outcome = Ok(());
@@ -86,7 +86,7 @@ impl Store {
                     let range = start..rows.min(start + ROWS_AT_A_TIME);
                     let part = Part::Segment { segment: segment.clone(), batch };
                     let (some, oldest) = self.expire_some(expiry, |table, sequence| {
-                        // If it was rewritten meanwhile, its rows are found where they are now, by the next call.
+                        // If the segment was rewritten meanwhile, the next call finds its rows in their new places.
                         if !segment_ids(table).any(|id| id == segment.id()) {
                             return Ok(Vec::new());
                         }
@@ -98,7 +98,7 @@ impl Store {
                 self.remember(segment, batch, stays);
             }
         }
-        // Of the tails, some parts at a time; what comes meanwhile is for the next call.
+        // The tails are searched some parts at a time. Rows that come meanwhile may be left to the next call.
         let mut is_all = false;
         while !is_all && !(expiry.is_over)() {
             is_all = true;
@@ -122,8 +122,8 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes what is too old of what `read` finds live while nobody else changes the table. Returns whether there was
-    /// some, and the oldest time of what stays.
+    /// Removes what is too old among the live rows that `read` returns, while nobody else changes the table. Returns
+    /// whether there were any, and the oldest time of the rows that stay.
     fn expire_some(
         &self,
         expiry: &Expiry<'_>,
@@ -177,7 +177,7 @@ impl Store {
         }) {
             self.fold_tables()?;
         }
-        // Who moves rows knows nothing of rows that are deleted by their places.
+        // No move may run meanwhile: it would not notice that rows are deleted by their places.
         let _still = self.maintenance.lock();
         let newest = self.newest_logged()?;
         let table = newest.tables.get(&expiry.table).ok_or_else(super::dropped)?;
@@ -227,7 +227,7 @@ impl Store {
         Ok(older.values().set_indices().filter(may_have).collect())
     }
 
-    /// Remembers the oldest time of the rows that stay in a batch; without one, none will ever be too old.
+    /// Remembers the oldest time of the rows that stay in a batch; `None` if no row of it will ever be too old.
     fn remember(&self, segment: &SegmentHandle, batch: usize, stays: Option<i64>) {
         self.oldest_times.lock().insert((segment.id(), batch), stays.unwrap_or(i64::MAX));
     }

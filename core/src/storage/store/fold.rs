@@ -35,7 +35,7 @@ struct Moved {
     from: Arc<TableState>,
     /// Its segments that they stood in.
     segments: Vec<Arc<SegmentHandle>>,
-    /// They also stood in the tails of log files up to this one; 0: in none.
+    /// They also stood in the tails of log files up to this one; 0 if in none.
     log: u64,
     new: NewSegments,
 }
@@ -43,7 +43,7 @@ struct Moved {
 /// Why rows were not written anew.
 pub(super) struct Unmoved {
     pub(super) error: Error,
-    /// The segment that could not be read, if it is because of one.
+    /// The segment that could not be read, if that is the reason.
     segment: Option<Arc<SegmentHandle>>,
 }
 
@@ -77,25 +77,26 @@ impl Store {
         std::mem::take(&mut *due)
     }
 
-    /// Moves all rows out of the log files so far into segments, and writes a manifest that makes these files unnecessary.
-    /// Commits go on meanwhile, in a new file. It is [held back](Self::limit_moves) unless somebody [hurries](Self::hurry).
+    /// Moves all rows out of the existing log files into segments, and writes a manifest that makes these files
+    /// unnecessary. Commits go on meanwhile, in a new file. The move is [slowed down](Self::limit_moves) unless
+    /// somebody [hurries](Self::hurry) it.
     ///
     /// # Errors
     /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`], [`ErrorCode::Corrupt`], [`ErrorCode::Poisoned`],
-    /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt. If it is because of some tables,
-    /// the rows of the others were moved all the same.
+    /// [`ErrorCode::Closed`]. Nothing is lost: the log only grows until the next attempt. If only some tables
+    /// fail, the rows of the others are moved all the same.
     pub(crate) fn fold(&self) -> Result<()> {
         self.fold_tables()?.map_or(Ok(()), Err)
     }
 
-    /// As [`fold`](Self::fold); why the rows of a table stay in the log is no error of the others.
+    /// As [`fold`](Self::fold), but returns the reason in `Ok` if only the rows of some tables stay in the log.
     ///
     /// # Errors
-    /// What concerns all tables.
+    /// An error that concerns all tables.
     pub(crate) fn fold_tables(&self) -> Result<Option<Error>> {
         self.refuse_if_forked()?;
         let _moving = self.maintenance.lock();
-        // Most of it before anybody has to wait.
+        // Syncs most of the log while commits go on. Only the sync below holds them up.
         self.sync()?;
         let (frozen, log) = {
             let syncing = self.syncing.lock();
@@ -118,7 +119,7 @@ impl Store {
         folded
     }
 
-    /// `log` is the file that the log goes on with behind `frozen`.
+    /// Moves the rows of `frozen`. `log` is the number of the log file with the commits behind it.
     fn fold_frozen(&self, frozen: &State, log: u64) -> Result<Option<Error>> {
         let mut folded = frozen.clone();
         let sequence = frozen.version.sequence;
@@ -149,25 +150,27 @@ impl Store {
             }
         }
         if stuck.is_some() {
-            // The moves that were logged must be durable before files of the log are renewed behind which they stand.
+            // The logged moves must be durable before anybody renews the log files before them.
             self.sync()?;
-            // A manifest has no rows of the log, so those that stay need the one that there is, and every file behind it.
+            // A manifest cannot hold rows of the log. Those that stay need the existing manifest, and every log file
+            // since.
             return Ok(stuck);
         }
-        // Who finds the manifest must find the moves too, also after a sync that fails, and the commits that made some of them
-        // unnecessary.
+        // Whoever finds the manifest must find the moves too, even after a failed sync, and the commits that made some
+        // of them unnecessary.
         self.sync()?;
         let manifest = Manifest { version: folded.version, catalog: folded.to_record(log)? };
         if self.writing()?.has_manifest(&manifest) {
             return Ok(None);
         }
-        // Commits go on: nobody else writes one, nor closes the cache, while rows are moved.
+        // Commits go on meanwhile. Nobody else writes a manifest or closes the cache while rows are moved.
         let written = manifest.write(self.files.vfs.as_ref(), &self.files.dir);
         self.hold_committer().wrote_manifest(&self.files, &manifest, written)?;
         Ok(None)
     }
 
-    /// Merges segments of a table so that there is room for so many runs, and of which too many rows are deleted.
+    /// Merges segments of a table so that there is room for `coming` more runs, and rewrites those with too many
+    /// deleted rows.
     ///
     /// # Errors
     /// As [`fold`](Self::fold).
@@ -183,8 +186,8 @@ impl Store {
         self.commit_moved(Moved { table: id, from: table.clone(), segments, log: 0, new }, sequence)
     }
 
-    /// Writes the rows anew of the segments that should be rewritten, and of the tails if asked for; `None` if there are
-    /// neither. Segments that cannot be read stay as they are, and are not tried again.
+    /// Writes anew the rows of the segments that should be rewritten and, with `tails`, those of the tails; `None` if
+    /// there are neither. Segments that cannot be read stay as they are, and are not tried again.
     fn write_readable(
         &self,
         table: &Arc<TableState>,
@@ -212,7 +215,7 @@ impl Store {
         }
     }
 
-    /// Writes the rows of some segments, and of the tails if asked for, that are live at a sequence.
+    /// Writes new segments with the rows of some segments and, with `tails`, of the tails that are live at a sequence.
     pub(super) fn write_anew(
         &self,
         table: &Arc<TableState>,
@@ -246,12 +249,12 @@ impl Store {
         written.map_err(|error| Unmoved { error, segment: unreadable.take() })
     }
 
-    /// Puts moved rows in their place, without those that were deleted since `sequence`.
+    /// Commits moved rows in their new places, without those that were deleted since `sequence`.
     fn commit_moved(&self, moved: Moved, sequence: u64) -> Result<()> {
         let mut committer = self.writing()?;
         let before = committer.newest().clone();
         let Some(current) = before.tables.get(&moved.table).filter(|current| moved.is_from(current)) else {
-            // The table was emptied meanwhile. Only the manifest that will be written needs the new files.
+            // The table was emptied meanwhile. Only the manifest that will be written still needs the new files.
             committer.retire(moved.new.segments(), before.version.sequence);
             moved.new.keep();
             return Ok(());
@@ -274,11 +277,11 @@ impl Store {
             .map_err(|error| Error::internal("cannot encode a commit").with_source(error))?;
         let record = Record { kind: RecordKind::Commit, version: state.version, edits: &edits, data: &[] };
         committer.log.reserve(&record)?;
-        // Whether it is there after a failure is all the same for the rows, and not for the files.
+        // After a failure the record may be there or not. The rows are the same either way, but the files must stay.
         let result = committer.log.append(&record);
         moved.new.keep();
         committer.poison_on_error(result)?;
-        // The manifest that ends a fold is of the sequence that was moved, with the rows in their new places.
+        // The manifest that ends a fold has the sequence whose rows were moved, and names their new places.
         let dropped_at = if moved.log > 0 { sequence } else { state.version.sequence };
         let version = state.version;
         self.logged(&mut committer, Arc::new(state), dropped_at);
@@ -287,10 +290,10 @@ impl Store {
     }
 }
 
-/// Rows of a table stay in the log: remembers why, where it concerns no other table.
+/// Remembers and returns why rows of a table stay in the log.
 ///
 /// # Errors
-/// What concerns them all.
+/// `error` itself, if it concerns all tables.
 fn stays(table: &TableState, error: Error) -> Result<Error> {
     if [ErrorCode::DiskFull, ErrorCode::Closed, ErrorCode::Poisoned, ErrorCode::OutcomeUnknown]
         .contains(&error.code())
@@ -303,7 +306,7 @@ fn stays(table: &TableState, error: Error) -> Result<Error> {
 }
 
 impl Moved {
-    /// Whether all that was moved still stands in a table.
+    /// Whether a table still has all segments and tails that the rows were moved from.
     fn is_from(&self, current: &TableState) -> bool {
         let held: HashSet<u64> = current.segments.iter().map(|segment| segment.id()).collect();
         let has_tail = |since: u64| current.tails.iter().any(|tail| tail.tail.since == since);
@@ -326,7 +329,7 @@ impl Moved {
         let key_columns = &current.shape.primary_key;
         if self.log > 0 {
             for tail in &self.from.tails {
-                // A larger index may have taken its place since.
+                // A larger index may have replaced that of the tail since.
                 let view = current.tails.iter().find(|held| held.tail.since == tail.tail.since);
                 let Some(index) = view.and_then(|view| view.index.as_ref()) else { continue };
                 for batch in tail.batches() {
@@ -353,7 +356,7 @@ impl Moved {
 }
 
 impl State {
-    /// Puts new segments of a table in the place of others and of the tails of log files up to `log`.
+    /// Replaces segments of a table, and its tails in log files up to `log`, by new segments.
     fn rewrite(&mut self, table: u64, dropped: &[u64], log: u64, new: &NewSegments) -> Result<()> {
         let last = new.segments().iter().map(|segment| segment.id() + 1).max().unwrap_or_default();
         self.next_segment = self.next_segment.max(last);

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::table::TableState;
 
-/// A table has at most this many runs, which may all overlap in a key.
+/// A table has at most this many runs. The key ranges of all may overlap.
 const RUNS_MAX: usize = 8;
-/// A segment of which more than one row in so many is deleted is written anew.
+/// A segment is written anew if more than one in this many of its rows is deleted.
 const DELETED_SHARE: u64 = 2;
 
-/// The segments of a table that should become one run, together with new rows if there are `new_rows`, so that there is room
-/// for so many `coming` runs: the newest runs as long as there are too many, older ones as long as they are not much
-/// larger than what is rewritten anyway, and segments with many deleted rows. Those that are known to be damaged stay as they
-/// are and do not count.
+/// The segments of a table that should become one run, together with `new_rows` if there are any, so that there is
+/// room for `coming` more runs. They are the newest runs while there are too many, then older ones that are not much
+/// larger than what is rewritten anyway, and all segments with many deleted rows. Segments that are known to be
+/// damaged stay as they are and do not count.
 pub(super) fn segments_to_rewrite(
     table: &TableState,
     new_rows: u64,
@@ -38,7 +38,7 @@ pub(super) fn segments_to_rewrite(
     }
     let mut merged = HashSet::new();
     let mut rewritten = new_rows;
-    // What is rewritten becomes a run, and may leave one that it was a part of.
+    // What is rewritten becomes a run of its own. The run that it was part of may remain beside it.
     let is_deleted = |segment: &SegmentHandle| DELETED_SHARE * deleted_in(segment) > segment.record().rows;
     let is_any_deleted = table.segments.iter().filter(is_whole).any(|segment| is_deleted(segment));
     let added = usize::from(new_rows > 0 || is_any_deleted) + coming;

@@ -46,13 +46,13 @@ use crate::storage::vfs::boot;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 
-/// A cache that is closed leaves up to so many rows and deletions in the log: the next owner has read them in no time.
+/// Closing a cache leaves fewer rows and deletions than this in the log, which the next owner reads in no time.
 const LOGGED_ROWS_MAX: usize = 1 << 14;
 
-/// When a commit survives a crash of the machine. A crash of the process alone loses nothing in any setting.
+/// From when on a commit survives a crash of the machine. A crash of the process alone loses nothing with any setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
-    /// Before it is visible.
+    /// Before readers see it.
     Always,
     /// Later, by a call of [`Store::sync`].
     Later,
@@ -61,13 +61,13 @@ pub(crate) enum Sync {
 /// A directory that this process owns, and its newest state.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// A forked child shares files and lock with its parent and must not use them.
+    /// The process that opened the store. A forked child shares its files and lock and must not use them.
     process: u32,
     files: Files,
     state: ArcSwap<State>,
     next_table: AtomicU64,
     next_segment: AtomicU64,
-    /// One commit at a time for each table: its keys are checked against the state that it will extend.
+    /// Allow one commit at a time per table, because its keys are checked against the state that it will extend.
     loading: TableLocks,
     sync: Sync,
     /// Held during a sync of the log. Taken before `committer`, which is free meanwhile, so commits go on.
@@ -81,19 +81,19 @@ pub(crate) struct Store {
     committer: Mutex<Committer>,
     /// What went wrong with the disk.
     poison: Arc<OnceLock<String>>,
-    /// Held by who moves rows that are there already: one at a time.
+    /// Held while existing rows are moved: one thread at a time moves them.
     maintenance: Mutex<()>,
-    /// How fast; who waits for a move hurries it.
+    /// How fast rows are moved. Whoever waits for a move hurries it.
     pace: Pace,
-    /// Whether rows should be moved soon, and who waits to be told.
+    /// Whether rows should be moved soon, and where the thread that moves them waits.
     due: (Mutex<bool>, Condvar),
     head: HeadWriter,
     damage: Option<String>,
 }
 
 impl Store {
-    /// Takes the lock of `files.dir`, recovers, and makes the cache if there is none. `history`: bytes of the log, and of
-    /// segments that it names, that are kept beyond what recovery needs.
+    /// Takes the lock of `files.dir`, makes the cache if there is none, and recovers. Keeps up to `history` bytes of
+    /// the log, and of segments that the log names, beyond what recovery needs.
     ///
     /// # Errors
     /// [`ErrorCode::DirectoryLocked`], [`ErrorCode::NotACache`], [`ErrorCode::NewerFormat`],
@@ -121,8 +121,8 @@ impl Store {
             let catalog = CatalogRecord { log: 1, incarnations, ..CatalogRecord::default() };
             Manifest { version, catalog }.write(vfs, dir)?;
         } else {
-            // An owner may have died before the name of its first manifest was durable. Folders without a manifest would
-            // be those of a stranger.
+            // An owner may have died before the name of its first manifest was durable. If a crash then left folders
+            // without a manifest, the directory would look like a stranger's.
             vfs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
         }
         for dir in [files.log_dir(), dir.join("tables"), files.live_dir()] {
@@ -134,8 +134,8 @@ impl Store {
         if !unclean {
             return Ok(store);
         }
-        // What the last owner did not sync can still be lost, and with it every commit that follows. So it is written
-        // anew before there is any: syncing its log would prove nothing if a sync of it failed before.
+        // What the last owner did not sync can still be lost, and with it every later commit. So it is written anew
+        // before there is a later commit. Syncing the old log would prove nothing if an earlier sync of it failed.
         let Some(error) = store.fold_tables()? else { return Ok(store) };
         tracing::error!(%error, "rows stay in the log, which is written anew");
         let (needed, last) = {
@@ -144,11 +144,12 @@ impl Store {
         };
         drop(store);
         renew_logs(&files, needed, last)?;
-        // From the files that are durable now, and not from mappings of others.
+        // Recovers from the files that are durable now, not from the mappings that the first store had.
         Self::recover(files, lock, is_new, sync, load_memory, history).map(|(store, _)| store)
     }
 
-    /// The owner of a directory whose lock was taken, with what its files hold; whether the owner before did not close it.
+    /// Makes the owner of a directory whose lock was taken, from what its files hold. Also returns whether the previous
+    /// owner did not close it.
     fn recover(
         files: Files,
         lock: DirectoryLock,
@@ -217,7 +218,7 @@ impl Store {
         self.state.load()
     }
 
-    /// Where it lies.
+    /// The cache directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.files.dir
     }
@@ -227,17 +228,17 @@ impl Store {
         &self.files
     }
 
-    /// Lets the files take so many bytes.
+    /// Lets the files take at most `bytes`.
     pub(crate) fn limit_disk(&self, bytes: u64) {
         self.disk_limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Lets moves of rows that nobody waits for write so many bytes a second.
+    /// Limits how many bytes a second are written by moves of rows that nobody waits for.
     pub(crate) fn limit_moves(&self, bytes_a_second: u64) {
         self.pace.limit(bytes_a_second);
     }
 
-    /// Moves of rows are held by nothing until what is returned is dropped, because somebody waits for them.
+    /// Lifts the limit on moves of rows, because somebody waits for them, until the returned guard is dropped.
     pub(crate) fn hurry(&self) -> Hurry<'_> {
         self.pace.hurry()
     }
@@ -252,7 +253,7 @@ impl Store {
         std::process::id() != self.process
     }
 
-    /// A child of the owner must not wait for locks that nobody will give up.
+    /// Refuses in a forked child of the owner, which must not wait for locks that nobody there will release.
     fn refuse_if_forked(&self) -> Result<()> {
         if !self.is_forked() {
             return Ok(());
@@ -269,8 +270,8 @@ impl Store {
         Ok(self.writing()?.newest().clone())
     }
 
-    /// Tells readers in other processes that the owner lives, writes a manifest if it is time for one and removes files
-    /// that nobody needs. To be called every second.
+    /// Shows readers in other processes that the owner lives, removes files that nobody needs, and wakes the thread
+    /// that moves rows if that is due. To be called every second.
     ///
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
@@ -284,16 +285,16 @@ impl Store {
         Ok(())
     }
 
-    /// Tells a writer early that it cannot write.
+    /// Fails early if nothing can be written.
     ///
     /// # Errors
-    /// [`ErrorCode::ReadOnly`], [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
+    /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
     pub(crate) fn refuse_unless_writable(&self) -> Result<()> {
         self.writing().map(drop)
     }
 
-    /// The directory, if there can be writes: no other owner has it before what is returned is dropped, also if the cache
-    /// is closed. What writes files that it may have to remove again holds it.
+    /// Holds the directory, if writes are possible: until the returned lock is dropped, no other owner gets it, even
+    /// if the cache is closed. Whoever writes files that it may have to remove again must hold it.
     ///
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
@@ -301,7 +302,7 @@ impl Store {
         Ok(self.writing()?.lock.clone())
     }
 
-    /// The writing end, if there can be writes.
+    /// The committer, if writes are possible.
     ///
     /// # Errors
     /// [`ErrorCode::Closed`], [`ErrorCode::Poisoned`].
@@ -317,17 +318,17 @@ impl Store {
         self.poison.get().cloned()
     }
 
-    /// A thread ended that writing depends on: nothing is written any more, as after a failed write. Waits for no commit.
+    /// Ends writing, as a failed write does, because a thread that writing depends on has ended. Waits for no commit.
     pub(crate) fn thread_ended(&self, thread: &str) {
         tracing::error!(thread, "a thread of the cache panicked; the cache takes no more writes");
         self.poison.get_or_init(|| format!("its thread {thread} panicked, which is a defect"));
-        // Writers that wait for rows to be moved find the reason.
+        // The thread that moves rows finds the reason and ends.
         self.wake();
     }
 
-    /// Makes everything durable and marks the directory as closed; later writes are refused, and those under way when their
-    /// rows end: the directory is free for another owner then. With `map_segments` the handles that stay can read on
-    /// whatever a later owner does.
+    /// Makes everything durable and marks the directory as closed. Later writes are refused, and those under way are
+    /// once their rows have been read. The directory is free for another owner when the last of them has ended. With
+    /// `map_segments`, remaining handles can read on, whatever a later owner does.
     ///
     /// # Errors
     /// [`ErrorCode::Poisoned`], [`ErrorCode::Io`].
@@ -350,7 +351,7 @@ impl Store {
         if is_worth_it && let Err(error) = self.fold() {
             tracing::warn!(%error, "no checkpoint could be written when the cache was closed");
         }
-        // Whoever moves rows is done before another process may own the directory.
+        // Waits for whoever moves rows: no other process may own the directory before that ends.
         let _still = self.maintenance.lock();
         let syncing = self.syncing.lock();
         let mut committer = self.hold_committer();
@@ -362,7 +363,7 @@ impl Store {
             committer.map_readable_segments();
         }
         committer.remove_retired(&self.files);
-        // First, so that of what the next owner finds nothing but this record can be in doubt.
+        // Synced first, so that of all that the next owner finds only the closing record can be in doubt.
         self.sync_locked(&syncing, &mut committer)?;
         let record = Record::bare(RecordKind::Closed, committer.newest().version);
         committer.log.reserve(&record)?;

@@ -21,7 +21,7 @@ const OWN_NAMES: [&str; 2] = ["LOCK", "manifest.tmp"];
 /// Released when all clones are dropped, or when the process dies.
 pub(super) type DirectoryLock = Arc<dyn Send + Sync>;
 
-/// A directory with other things in it is not ours to fill.
+/// Refuses a directory that holds other things: it is not ours to fill.
 pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
     let (vfs, dir) = (files.vfs.as_ref(), files.dir.as_path());
     let names = vfs.list(dir).map_err(|error| Error::io("list", dir, error))?;
@@ -30,7 +30,7 @@ pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
         Some(stranger) if !is_cache => Err(Error::new(
             ErrorCode::NotACache,
             format!(
-                "{} holds no cache but other files (`{stranger}`); name an empty directory",
+                "{} is not a cache and holds other files (`{stranger}`); name an empty directory",
                 dir.display()
             ),
         )),
@@ -59,8 +59,8 @@ pub(super) fn take_lock(files: &Files) -> Result<DirectoryLock> {
     }
 }
 
-/// Goes on in the last log file if its owner closed it; else begins a new file and a new incarnation, because
-/// commits behind the recovered ones may have been seen and lost.
+/// Goes on in the last log file if its owner closed it; otherwise begins a new file. If the cache was not closed, also
+/// begins a new incarnation: readers may have seen commits behind the recovered ones that are now lost.
 pub(super) fn begin_log(
     files: &Files,
     state: &mut State,
@@ -70,10 +70,10 @@ pub(super) fn begin_log(
 ) -> Result<LogWriter> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let mut log = match tail {
-        // A file behind it was being made when the disk was full. Its number is taken.
+        // Not if a later file exists, whose creation a full disk ended: its number is taken.
         Some(&LogTail { number, end, closed: true, .. }) if number == last_log => {
-            // If the sync of this record failed, it is in memory only, and the next sync would leave it out: what is
-            // written behind it would not count. The same bytes once more are synced with the rest.
+            // If the sync of the closing record failed, the record is in memory only. The next sync would leave it out,
+            // and records behind it would not count. Writing the same bytes again makes that sync include them.
             let closed = Record::bare(RecordKind::Closed, state.version);
             let mut log = LogWriter::resume(vfs, &dir, number, end - closed.encoded_len() as u64)?;
             log.append(&closed)?;
@@ -95,11 +95,11 @@ pub(super) fn begin_log(
     Ok(log)
 }
 
-/// The name under which a log file is written anew before it is complete.
+/// Name of the copy of a log file until it is complete.
 const RENEWED: &str = "renewed";
 
-/// Writes the log files that the newest manifest needs, but for the last one, once more and puts the copies in their places. What
-/// was read of them is durable then, also if a sync of them failed before.
+/// Copies the log files that the newest manifest needs, except the last one, and puts the copies in their places. What
+/// was read of them is then durable, even if an earlier sync of them failed.
 ///
 /// # Errors
 /// [`ErrorCode::DiskFull`], [`ErrorCode::Io`]; the log says the same as before.
@@ -137,7 +137,7 @@ pub(super) fn whole_manifests(files: &Files) -> Result<Vec<Manifest>> {
 }
 
 /// Removes what a crash left behind: segments that nothing names, and all temporary files. Returns the segments that the
-/// state does not need, but who recovers from a kept manifest: replaying the log reads what stood there in between.
+/// state does not need but a recovery from a kept manifest does: replaying the log reads what stood there in between.
 pub(super) fn remove_orphans(
     files: &Files,
     state: &mut State,
@@ -164,7 +164,7 @@ pub(super) fn remove_orphans(
         let mut removed = 0;
         for path in names.iter().map(|name| folder.join(name)).filter(|path| !current.contains(path)) {
             if named.contains(&path) {
-                // A commit that a crash took may have named it; its number is taken all the same.
+                // The commit that named it may be lost in a crash; its number is taken all the same.
                 let number = path.file_stem().and_then(|number| number.to_str()?.parse::<u64>().ok());
                 state.next_segment = state.next_segment.max(number.unwrap_or_default() + 1);
                 superseded.push(path);
@@ -186,13 +186,13 @@ pub(super) fn remove_orphans(
     Ok(superseded)
 }
 
-/// Paths of all segments that the log files there are name.
+/// Paths of all segments that the existing log files name.
 pub(crate) fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
     let (vfs, dir) = (files.vfs.as_ref(), files.log_dir());
     let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
     let mut paths = HashSet::new();
     for name in names.iter().filter(|name| log::file_number(name).is_some()) {
-        // What cannot be read is nothing that anyone recovers from; recovery said so.
+        // Nobody recovers from a file that cannot be read. Recovery reported it.
         let Ok(Some(file)) = LogFile::read(vfs, &dir.join(name)) else { continue };
         let mut offset = file.start();
         while let Some((record, end)) = file.record_at(offset) {
@@ -210,7 +210,8 @@ pub(crate) fn logged_segments(files: &Files) -> Result<HashSet<PathBuf>> {
     Ok(paths)
 }
 
-/// Removes the indexes of tails that `state` does not have: those of an earlier owner, and of tails that ended in the log.
+/// Removes the indexes of tails that `state` does not have: those of earlier owners, and those of tails that ended
+/// while the log was replayed.
 pub(super) fn remove_other_indexes(files: &Files, owner: u64, state: &State) -> Result<()> {
     let dir = files.live_dir();
     let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
@@ -230,5 +231,5 @@ pub(super) fn remove_other_indexes(files: &Files, owner: u64, state: &State) -> 
 
 pub(super) fn random_incarnation(files: &Files) -> Result<u64> {
     let number = files.randomness.number();
-    number.map_err(|error| Error::new(ErrorCode::Io, format!("no random number to be had: {error}")))
+    number.map_err(|error| Error::new(ErrorCode::Io, format!("cannot get a random number: {error}")))
 }

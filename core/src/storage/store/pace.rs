@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// Holds whoever moves rows to a number of bytes a second, unless somebody waits for it.
+/// Limits whoever moves rows to a number of bytes a second, unless somebody waits for the move.
 #[derive(Debug)]
 pub(crate) struct Pace {
     state: Mutex<PaceState>,
@@ -35,35 +35,35 @@ impl Pace {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Lets so many bytes be written a second; `u64::MAX`: as many as can.
+    /// Sets the limit; `u64::MAX` for none.
     pub(crate) fn limit(&self, bytes_a_second: u64) {
         self.state.lock().bytes_a_second = bytes_a_second.max(1);
     }
 
-    /// Nobody is held from now on until what is returned is dropped.
+    /// Lifts the limit until the returned guard is dropped.
     pub(crate) fn hurry(&self) -> Hurry<'_> {
         self.state.lock().hurried += 1;
         self.changed.notify_all();
         Hurry { pace: self }
     }
 
-    /// Whether commits will have to wait for moves soon: nobody is held then.
+    /// Sets whether commits will have to wait for moves soon, which lifts the limit.
     pub(crate) fn set_urgent(&self, urgent: bool) {
         self.state.lock().urgent = urgent;
         self.changed.notify_all();
     }
 
-    /// Whether bytes are held now.
+    /// Whether the limit applies now.
     pub(crate) fn is_limited(&self) -> bool {
         self.state.lock().is_limited()
     }
 
-    /// So many bytes were written: blocks until more may be.
+    /// Takes note that `bytes` were written, and blocks until more may be.
     pub(crate) fn wrote(&self, bytes: u64) {
         let mut state = self.state.lock();
         let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(state.bytes_a_second);
         let time = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        // Time that nothing was written in is not saved up.
+        // Idle time is not saved up for later calls.
         let now = Instant::now();
         state.next = state.next.checked_add(time).unwrap_or(now).max(now);
         while state.is_limited() {
@@ -75,14 +75,14 @@ impl Pace {
         state.next = Instant::now();
     }
 
-    /// Whether somebody is held.
+    /// Whether a mover has to wait.
     #[cfg(test)]
     pub(crate) fn is_holding(&self) -> bool {
         self.state.lock().next > Instant::now()
     }
 }
 
-/// Somebody waits for moves.
+/// Lifts the limit while somebody waits for moves.
 #[derive(Debug)]
 pub(crate) struct Hurry<'a> {
     pace: &'a Pace,

@@ -25,25 +25,25 @@ use crate::types::error::{Error, ErrorCode, Result};
 /// What a commit does.
 pub(super) struct Plan<'a> {
     context: Context<'a>,
-    /// The state that it makes. What readers share with it is not changed before it is logged.
+    /// The state that it makes. What the state shares with readers is changed only after the commit is logged.
     pub(super) state: State,
     pub(super) edits: Vec<Edit>,
     pub(super) data: Vec<u8>,
     steps: Vec<Step>,
-    /// Keys that changes of this commit wrote, and whether they are there; of tables with more than one change.
+    /// By table, for those with more than one change: keys that this commit changed so far, and whether they exist now.
     written: HashMap<u64, HashMap<Vec<u8>, bool>>,
-    /// Segments of this commit whose rows take the place of rows in tails, by table.
+    /// By table: segments of this commit whose rows replace rows in tails.
     bulk: HashMap<u64, Vec<Arc<SegmentHandle>>>,
     /// Tables with more than one change.
     repeated: BTreeSet<u64>,
-    /// What many rows take the place of, as it was looked up before.
+    /// By table: what many rows replace, as looked up before.
     replaced: HashMap<u64, Replaced>,
     /// Segments that were written anew for this commit.
     rewritten: Vec<NewSegments>,
     fresh: BTreeSet<u64>,
 }
 
-/// What is applied once it is logged.
+/// What is applied once the commit is logged.
 enum Step {
     Insert { table: u64, rows: RowsRecord, keys: KeyColumn, under: Vec<Under>, replaced: u64 },
     Delete { table: u64, keys: KeyColumn, under: Vec<Under>, deleted: u64 },
@@ -51,7 +51,7 @@ enum Step {
 }
 
 impl<'a> Plan<'a> {
-    /// Nothing so far. `replaced`: what many rows take the place of, for those of which it is known.
+    /// An empty plan. `replaced`: by table, what many rows replace, as far as it was looked up.
     pub(super) fn new(
         before: &State,
         ready: &[Ready],
@@ -78,7 +78,7 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn add(&mut self, change: &Ready, as_of: SystemTime) -> Result<()> {
-        // It may have been dropped by a commit that was logged since the change was prepared, and that nobody sees yet.
+        // A commit that nobody sees yet may have dropped the table since the change was prepared.
         if let Some(table) = change.table().filter(|_| !matches!(change, Ready::Define { .. })) {
             self.table(table)?;
         }
@@ -130,7 +130,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// An edit that changes nothing that readers share.
+    /// Adds an edit that changes nothing that is shared with readers.
     fn edit(&mut self, edit: Edit) -> Result<()> {
         self.state.apply(&edit, None, &self.context)?;
         self.edits.push(edit);
@@ -182,7 +182,7 @@ impl<'a> Plan<'a> {
             if self.steps.iter().any(|step| step.is_of(table)) {
                 return Err(Error::new(
                     ErrorCode::InvalidArgument,
-                    "so many rows of a table must come before its other changes in a commit",
+                    "an upsert of so many rows must come before the other changes of its table in a commit",
                 ));
             }
             let known = self.replaced.remove(&table).filter(|known| known.is_of(&current));
@@ -198,7 +198,7 @@ impl<'a> Plan<'a> {
                 self.edit(Edit::Rewrite { table, segments, log, into: into_records, deleted: Vec::new() })?;
             }
         } else if has_keys && self.repeated.contains(&table) {
-            // They were not compared with the table when they were written, as other changes of this commit come before.
+            // Not compared with the table when they were written, because other changes of this commit come before.
             visit_keys(new, |segment, first, keys| {
                 let is_there = self.present(table, keys, &self.under(table, keys)?);
                 let Some(row) = is_there.iter().position(|&is_there| is_there) else { return Ok(()) };
@@ -225,7 +225,7 @@ impl<'a> Plan<'a> {
         let last = records.iter().map(|record| record.id + 1).max().unwrap_or_default();
         self.state.next_segment = self.state.next_segment.max(last);
         self.edits.push(Edit::AddSegments { table, segments: records, replaced, deleted });
-        // Rows of tails with the same keys are deleted only when this commit is logged: here, or by a change before.
+        // Until this commit is logged, tails still have the rows that this change, or one before it, replaces.
         if !in_tail.is_empty() || self.repeated.contains(&table) {
             self.bulk.entry(table).or_default().extend(new.segments().iter().cloned());
         }
@@ -296,7 +296,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Room for rows in the tail, beside what earlier changes of this commit need.
+    /// Makes room for rows and deletions in the tail, beside what earlier changes of this commit need.
     fn begin_tail(&mut self, table: u64, rows: usize, deletions: usize) -> Result<()> {
         let (mut rows, mut deletions) = (rows, deletions);
         for step in self.steps.iter().filter(|step| step.is_of(table)) {
@@ -307,10 +307,10 @@ impl<'a> Plan<'a> {
         self.state.table_mut(table)?.begin_tail(&context, rows, deletions)
     }
 
-    /// What stands under keys for changes that follow.
+    /// What a change finds under keys, after earlier changes of this commit in bulk.
     fn under(&self, table: u64, keys: &KeyColumn) -> Result<Vec<Under>> {
         let mut under = self.table(table)?.under(keys, self.context.sequence)?;
-        // The rows of tails that these took the place of are deleted only when this commit is logged.
+        // The rows of tails that these segments replace are deleted only when this commit is logged.
         for segment in self.bulk.get(&table).into_iter().flatten() {
             for ((key, hash), under) in keys.iter().zip(&mut under) {
                 if segment.may_hold(key)
@@ -323,7 +323,7 @@ impl<'a> Plan<'a> {
         Ok(under)
     }
 
-    /// Whether keys are there, earlier changes of this commit included.
+    /// Whether keys exist, after earlier changes of this commit.
     fn present(&self, table: u64, keys: &KeyColumn, under: &[Under]) -> Vec<bool> {
         let written = self.written.get(&table);
         let is_there = |((key, _), under): ((&[u8], u64), &Under)| {
@@ -333,7 +333,7 @@ impl<'a> Plan<'a> {
         keys.iter().zip(under).map(is_there).collect()
     }
 
-    /// Remembers what became of keys for later changes of this commit.
+    /// Remembers for later changes of this commit whether keys exist now.
     fn note(&mut self, table: u64, keys: &KeyColumn, is_there: bool) {
         if !self.repeated.contains(&table) {
             return;
@@ -369,12 +369,12 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Segments that were written anew for the commit stay.
+    /// Keeps the segments that were written anew for the commit.
     pub(super) fn keep(&mut self) {
         self.rewritten.drain(..).for_each(NewSegments::keep);
     }
 
-    /// Removes what was made for a commit that is not.
+    /// Removes the indexes that were made for a commit that failed.
     pub(super) fn give_up(&self, before: &State) {
         for (id, table) in &self.state.tables {
             let was_there = |since: u64| {

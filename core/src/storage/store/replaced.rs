@@ -19,30 +19,30 @@ use crate::types::error::Result;
 const KEYS_AT_A_TIME: usize = 1024;
 const KEYS_LEN_AT_A_TIME: usize = 4 << 20;
 
-/// The rows of segments that a commit deletes take at most this much of its record: segments of which it would list the most are
-/// written anew without them. In tests it is little, so that small commits do it.
+/// A commit's lists of deleted rows of segments take at most this many bytes of its record. Beyond that, the segments
+/// with the longest lists are written anew without these rows. Small in tests, so that small commits do it.
 const DELETED_LEN_MAX: usize = if cfg!(test) { 1 << 10 } else { RECORD_BODY_MAX / 2 };
 
 /// What was found under the keys of new segments.
 pub(super) struct Replaced {
-    /// Where it was found. Whoever changes the table makes another one, as long as this one is held.
+    /// The table that was searched. Held, so that every change of the table makes another one.
     table: Arc<TableState>,
     pub(super) deleted: HashMap<u64, DeletedRows>,
     pub(super) in_tail: Vec<(Arc<TailIndex>, u32)>,
-    /// Segments of which so much is deleted that the rows that stay were written anew.
+    /// Segments whose lists of deleted rows were too long, so that their other rows were written anew.
     pub(super) rewritten: Option<Rewritten>,
 }
 
-/// Segments that others take the place of, without rows that are deleted by the same commit.
+/// Segments that a commit replaces by others, without the rows that it deletes.
 pub(super) struct Rewritten {
     pub(super) segments: Vec<u64>,
     pub(super) into: NewSegments,
-    /// Rows that are deleted.
+    /// How many rows are left out.
     pub(super) deleted: u64,
 }
 
 impl Replaced {
-    /// Looks all keys up in `table`; `under` tells what stands under some of them.
+    /// Looks all keys up in `table`. `under` finds what stands under some of them.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
@@ -71,15 +71,15 @@ impl Replaced {
         Ok(found)
     }
 
-    /// Whether it still is what is found in a table.
+    /// Whether a search of this table would still find the same.
     pub(super) fn is_of(&self, table: &Arc<TableState>) -> bool {
         Arc::ptr_eq(&self.table, table)
     }
 }
 
 impl Store {
-    /// Looks up what many rows take the place of, by table, while others commit: it may take seconds, and read from the
-    /// disk. Rows of tables that are changed more than once in the commit are looked up when it is planned.
+    /// Looks up, by table, what many rows replace. Others can commit meanwhile: it may take seconds, and read from the
+    /// disk. For a table with more than one change in the commit, this is looked up when the commit is planned.
     ///
     /// # Errors
     /// As [`Replaced::find`].
@@ -101,8 +101,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Writes segments anew until the lists of deleted rows have no more than `most` bytes. Nobody else moves rows of the
-    /// table or changes them.
+    /// Writes segments anew until the lists of deleted rows have no more than `most` bytes. The caller makes sure that
+    /// nobody else moves or changes rows of the table.
     fn rewrite_replaced(&self, replaced: &mut Replaced, most: usize, sequence: u64) -> Result<()> {
         let len = |(segment, rows): (&u64, &DeletedRows)| {
             let record = DeletedRecord::new(*segment, rows);

@@ -23,7 +23,7 @@ impl Store {
     #[inline]
     pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
         let state = self.state.load();
-        // Looked at behind the state, and set before it.
+        // Read after the state, and set before the state that it announces is stored.
         if self.went_back.load(Ordering::Acquire) {
             self.tell_went_back()?;
             return Ok(self.state.load());
@@ -33,7 +33,7 @@ impl Store {
 
     #[cold]
     fn tell_went_back(&self) -> Result<()> {
-        // Who goes back holds the committer until the state is shown.
+        // Whoever goes back holds the committer until the state is shown.
         let _committer = self.hold_committer();
         if !self.went_back.swap(false, Ordering::AcqRel) {
             return Ok(());
@@ -43,7 +43,7 @@ impl Store {
             ErrorCode::WentBack,
             format!(
                 "the disk failed and what was committed after version {version} may be lost; the next call reads what \
-                 there is, and opening the cache again tells what became of the rest"
+                 there is; open the cache again to find out what became of the rest"
             ),
         ))
     }
@@ -51,7 +51,7 @@ impl Store {
     /// Makes every commit durable. Blocks on the disk; commits go on meanwhile.
     ///
     /// # Errors
-    /// [`ErrorCode::Poisoned`] from then on if the disk refused.
+    /// That of the disk, and [`ErrorCode::Poisoned`] from then on; [`ErrorCode::Closed`].
     pub(crate) fn sync(&self) -> Result<()> {
         drop(self.writing()?);
         let syncing = self.syncing.lock();
@@ -68,7 +68,7 @@ impl Store {
             return Ok(());
         }
         let syncing = self.syncing.lock();
-        // Who had the turn before may have synced this commit too.
+        // Whoever synced before may have synced this commit too.
         let committer = self.hold_committer();
         if is_shown() {
             return Ok(());
@@ -77,7 +77,7 @@ impl Store {
         self.sync_together(&syncing, committer)
     }
 
-    /// Syncs what was logged so far, without the committer, and shows it.
+    /// Syncs and shows what was logged so far. Releases the committer during the sync.
     fn sync_together(&self, _syncing: &MutexGuard<'_, ()>, committer: Writing<'_>) -> Result<()> {
         committer.check()?;
         if !committer.is_unsynced() {
@@ -90,7 +90,7 @@ impl Store {
         self.synced(&mut self.hold_committer(), result, state, head)
     }
 
-    /// As [`sync`](Self::sync), while nothing can be committed.
+    /// As [`sync`](Self::sync), but keeps the committer: nothing is committed meanwhile.
     pub(super) fn sync_locked(&self, _syncing: &MutexGuard<'_, ()>, committer: &mut Committer) -> Result<()> {
         if !committer.is_unsynced() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Store {
         self.synced(committer, result, state, head)
     }
 
-    /// Shows what a sync has made durable; if it failed, nothing that was to become durable is ever read again, because
+    /// Shows what a sync has made durable. If it failed, what should have become durable is never read again, because
     /// the system may have dropped its pages.
     fn synced(
         &self,
@@ -124,8 +124,8 @@ impl Store {
         Ok(())
     }
 
-    /// A commit was logged: shows it, unless it must be durable first. No manifest of `dropped_at` or later will name the
-    /// segments that it does not have any more.
+    /// Shows a commit that was logged, unless it must be durable first. No manifest of `dropped_at` or later will name
+    /// the segments that it dropped.
     pub(super) fn logged(&self, committer: &mut Committer, state: Arc<State>, dropped_at: u64) {
         let sequence = state.version.sequence;
         committer.logged(state, dropped_at);
@@ -144,7 +144,7 @@ impl Store {
     fn show(&self, committer: &mut Committer, Logged { state, head, dropped_at }: Logged) {
         let before = self.state.swap(state.clone());
         self.head.publish(head);
-        // Only now: who follows may have looked for them before.
+        // Indexes are removed only now: before the head was published, followers may have looked for them.
         for (id, old) in &before.tables {
             let new = state.tables.get(id);
             if new.is_some_and(|new| Arc::ptr_eq(old, new)) {

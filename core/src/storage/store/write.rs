@@ -32,14 +32,14 @@ const INLINE_ROWS_MAX: usize = 1 << 15;
 const LOG_BYTES_MAX: u64 = 96 << 20;
 /// ... or this many rows and deletions.
 const LOG_ROWS_MAX: usize = 1 << 20;
-/// Where rows of a table cannot be moved out of the log, the log has at most about this many bytes: what brings more is
-/// refused. In tests that is soon.
+/// If rows of some table cannot be moved out of the log, commits that add more are refused when the log has about this
+/// many bytes. Small in tests.
 const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
 
 /// The tables of a commit.
 struct Touched {
     tables: BTreeSet<u64>,
-    /// Those of which no row stays.
+    /// Those that lose all rows that they had.
     let_go: BTreeSet<u64>,
 }
 
@@ -59,10 +59,10 @@ impl Touched {
 }
 
 impl Store {
-    /// Adds a table with its first rows, in one commit; the number in `shape` is replaced.
+    /// Adds a table with its first rows, in one commit. Gives it a new number in place of the one in `shape`.
     ///
     /// # Errors
-    /// [`ErrorCode::TableExists`], those of a load and of a commit; there is then no such table.
+    /// [`ErrorCode::TableExists`], and the errors of a load and of a commit. No table was added then.
     pub(crate) fn create_table(
         &self,
         shape: TableShape,
@@ -80,7 +80,7 @@ impl Store {
             self.commit(vec![ready], as_of)
         });
         if created.is_err() {
-            // Fails if files stayed, whose commit may be in the log.
+            // Fails if files stayed because their commit may be in the log.
             drop(self.files.vfs.remove_dir(&self.files.table_dir(table)));
         }
         created
@@ -89,7 +89,7 @@ impl Store {
     /// Makes changes in one commit: readers see all of them or none.
     ///
     /// # Errors
-    /// Those of a load and of a commit; everything is then as before.
+    /// Those of a load and of a commit. Everything is then as before.
     pub(crate) fn write(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Version> {
         let state = self.prepare_and_log(changes, as_of)?;
         self.finish(&state)?;
@@ -98,7 +98,7 @@ impl Store {
 
     fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
         let _directory = self.hold()?;
-        // Before rows of other changes are read and written.
+        // Checked before rows of other changes are read and written.
         let len: usize = changes.iter().map(Change::record_len).sum();
         if len > RECORD_BODY_MAX {
             for change in &changes {
@@ -133,7 +133,7 @@ impl Store {
         let ready: Vec<Ready> = prepared.collect::<Result<_>>()?;
         let tables: BTreeSet<u64> = ready.iter().filter_map(Ready::table).collect();
         let drops = ready.iter().any(Ready::drops);
-        // In the order of their numbers, so that two commits never wait for each other.
+        // Taken in the order of their numbers, so that two commits never wait for each other.
         let locks: Vec<_> = tables.iter().map(|&table| self.loading.of(table)).collect();
         let loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
         let bytes =
@@ -147,7 +147,7 @@ impl Store {
         logged
     }
 
-    /// Logs changes whose tables nobody else changes meanwhile; `bytes` are those of their rows, if there are any.
+    /// Logs changes, while nobody else changes their tables. `bytes`: the size of their rows, if they add any.
     fn log_prepared(
         &self,
         ready: Vec<Ready>,
@@ -169,7 +169,8 @@ impl Store {
         self.log(ready, as_of)
     }
 
-    /// Makes room for the segments that a change adds to its table, and refuses those of rows whose keys are in it.
+    /// Makes room for the segments that a change adds to its table, and refuses rows whose keys are in the table
+    /// already.
     fn admit_segments(&self, change: &Ready, repeated: &BTreeSet<u64>) -> Result<()> {
         let Ready::Insert { shape, rows: Rows::Segments(new), upsert } = change else { return Ok(()) };
         let mut newest = self.newest_logged()?;
@@ -179,25 +180,26 @@ impl Store {
             newest = self.newest_logged()?;
         }
         let current = newest.tables.get(&shape.id).ok_or_else(dropped)?;
-        // What comes before in the commit counts too, and is known when it is planned.
+        // Earlier changes of the commit count too: their effect is known when the commit is planned.
         if *upsert || repeated.contains(&shape.id) || shape.primary_key.is_empty() {
             return Ok(());
         }
         new.refuse_existing(current, newest.version.sequence)
     }
 
-    /// Refuses rows of so many bytes, which are written already where they are many, if the files may not take them.
+    /// Refuses rows of `bytes` bytes if the files would then exceed their limit. If there are many rows, they are already
+    /// written as segments.
     fn refuse_beyond_limit(&self, bytes: u64) -> Result<()> {
         let limit = self.disk_limit.load(Ordering::Relaxed);
         if limit == u64::MAX || self.used_bytes() + bytes <= limit {
             return Ok(());
         }
         let _hurry = self.hurry();
-        // What was replaced and deleted may be most of it: two manifests let go of it.
+        // Most of the space may be that of replaced and deleted rows. Two new manifests let go of it.
         for _ in 0..MANIFESTS_KEPT {
-            // Each of another sequence.
+            // An empty commit, so that each manifest has another sequence.
             self.commit(Vec::new(), self.files.clock.now())?;
-            // A table whose rows cannot be moved lets go of nothing, and is not what is written to.
+            // Tables whose rows cannot be moved let go of nothing. That alone is not a reason to refuse this write.
             self.fold_tables()?;
             if self.used_bytes() + bytes <= limit {
                 return Ok(());
@@ -207,7 +209,7 @@ impl Store {
         Err(Error::new(
             ErrorCode::DiskFull,
             format!(
-                "the files take {used} bytes and the rows {bytes}, and they may take {limit} together: delete rows or \
+                "the files take {used} bytes and the rows {bytes}; they may take {limit} together: delete rows or \
                  drop tables, or raise `disk_limit`"
             ),
         ))
@@ -234,12 +236,12 @@ impl Store {
         self.fold_tables().map(|_| ())
     }
 
-    /// Where rows that cannot be moved make the log long: refuses more of their table, and of any table if it is very long.
-    /// What lets go of such rows is never refused.
+    /// If rows that cannot be moved make the log long, refuses changes of their table; if very long, of any table.
+    /// Never refuses a commit that lets go of such rows.
     fn refuse_beyond_stuck_log(&self, touched: &Touched) -> Result<()> {
         let (state, bytes) = {
             let committer = self.writing()?;
-            // Files of segments that are not needed any more stay with the log.
+            // Files of replaced segments stay as long as that log.
             let bytes = committer.needed_log_bytes() + committer.retired_since;
             if bytes < LOG_BYTES_MAX {
                 return Ok(());
@@ -300,7 +302,7 @@ impl Store {
         })
     }
 
-    /// Reads rows: as they are if they are few, else into segments.
+    /// Reads rows: keeps them as they are if they are few, otherwise writes segments.
     fn gather(
         &self,
         shape: &Arc<TableShape>,
@@ -332,7 +334,7 @@ impl Store {
         Ok(Rows::Segments(self.load(shape, duplicates).run(&mut all)?))
     }
 
-    /// Commits what is ready. Files of new segments stay if the commit is there, or may be.
+    /// Commits what is ready. Files of new segments stay if the commit succeeded, or if nobody knows whether it did.
     pub(super) fn commit(&self, ready: Vec<Ready>, as_of: SystemTime) -> Result<Arc<State>> {
         let state = self.log(ready, as_of)?;
         self.finish(&state)?;
@@ -363,7 +365,7 @@ impl Store {
         if committed.as_ref().err().is_none_or(|error| error.code() == ErrorCode::OutcomeUnknown) {
             ready.into_iter().filter_map(Ready::segments).for_each(NewSegments::keep);
         } else {
-            // It may be because of commits that nobody sees yet: who is refused must find the reason.
+            // Commits that nobody sees yet may be the reason. They are shown first, so that the caller finds it.
             self.wait_until_shown(newest)?;
         }
         committed
@@ -388,7 +390,7 @@ impl Store {
         match result {
             Ok(()) => {
                 let state = Arc::new(plan.state);
-                // What the commit itself added and took away again is needed as long as the log is replayed.
+                // Segments that the commit both added and dropped are needed as long as its log may be replayed.
                 for (table, new) in
                     ready.iter().filter_map(|change| change.table().zip(change.new_segments()))
                 {
@@ -412,7 +414,7 @@ impl Store {
         Context { files, indexes, log, sequence, is_fresh: false }
     }
 
-    /// Makes room in the indexes of tails that are there. What they hold does not change.
+    /// Makes room in the indexes of existing tails. What they hold does not change.
     fn grow_indexes(&self, committer: &mut Committer, ready: &[Ready]) -> Result<()> {
         let mut needed: HashMap<u64, usize> = HashMap::new();
         for (table, rows) in ready.iter().filter_map(Ready::inline_rows) {
@@ -426,7 +428,7 @@ impl Store {
             if current.capacity_needed(&context, rows, rows).is_some()
                 && Arc::make_mut(&mut current).grow_tail(&context, rows, rows)?
             {
-                // It must stay also if this commit fails: readers in other processes may have found it.
+                // The larger index must stay even if this commit fails: readers in other processes may have found it.
                 let mut grown = (*before).clone();
                 grown.tables.insert(table, current);
                 if let Some(shown) = committer.renew(grown) {
@@ -437,7 +439,7 @@ impl Store {
         Ok(())
     }
 
-    /// Logs what is planned, and applies to rows what must not be seen before.
+    /// Logs what is planned. Then applies to rows what nobody may see before.
     fn carry_out(&self, committer: &mut Committer, plan: &mut Plan<'_>) -> Result<()> {
         let edits = rmp_serde::to_vec_named(&plan.edits)
             .map_err(|error| Error::internal("cannot encode a commit").with_source(error))?;
@@ -456,7 +458,7 @@ impl Store {
 fn in_doubt(error: Error) -> Error {
     Error::new(
         ErrorCode::OutcomeUnknown,
-        "the disk failed while the commit was written; open the cache again and look whether it is there",
+        "the disk failed while the commit was written; open the cache again and check whether it is there",
     )
     .with_source(error)
 }

@@ -9,11 +9,11 @@ use super::committer::Committer;
 
 /// The committer, for whoever is about to change what it holds.
 ///
-/// A panic in the middle of a commit leaves nobody knows what: the log may have a record that the newest state lacks, and
-/// the next commit would take its place. So a panic poisons the cache as a failed write does.
+/// After a panic in the middle of a commit nobody knows how much was done: the log may have a record that the newest
+/// state lacks, and the next commit would take its place. So a panic poisons the cache as a failed write does.
 pub(super) struct Writing<'a> {
     committer: MutexGuard<'a, Committer>,
-    /// Whether the thread was unwinding already when it took the committer, which then is no fault of its holder.
+    /// Whether the thread was unwinding already when it took the committer: then the panic is not the holder's fault.
     was_panicking: bool,
 }
 

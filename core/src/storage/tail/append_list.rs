@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 const FIRST_CHUNK: usize = 64;
 const CHUNKS: usize = 26;
 
-/// Elements by number, each set once. Reading waits for nobody.
+/// Elements by number, each set once. Reads never wait.
 #[derive(Debug)]
 pub(super) struct AppendList<T> {
     chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
@@ -19,7 +19,7 @@ impl<T> Default for AppendList<T> {
 }
 
 impl<T> AppendList<T> {
-    /// Sets an element, unless it was set before: a number stands for the same thing whoever sets it.
+    /// Sets an element, unless it is set already: whoever sets a number sets it to the same value.
     pub(super) fn set(&self, number: usize, value: T) {
         let (chunk, index, len) = place(number);
         let chunk =

@@ -9,15 +9,15 @@ use arrow::datatypes::SchemaRef;
 use super::TailView;
 use crate::types::error::{Error, Result};
 
-/// So many batches, from a multiple of it on, are joined once for all readers, if they are small.
+/// Batches of a group. A group begins at a multiple of this number, and is joined once for all readers if it is small.
 pub(crate) const JOINED_BATCHES: usize = 512;
-/// Rows of batches that are joined so.
+/// A group with more rows is not joined.
 const JOINED_ROWS_MAX: usize = 4096;
-/// Bytes of batches that are joined so, which count twice in memory from then on.
+/// A group with more bytes is not joined: its bytes would count twice in memory from then on.
 const JOINED_LEN_MAX: u64 = 256 << 10;
 
 impl TailView {
-    /// Whether batches are joined once for all readers: a whole group of them.
+    /// Whether batches are joined once for all readers: a whole, small group is.
     pub(crate) fn are_joined(&self, batches: &Range<usize>) -> Result<bool> {
         let is_group = batches.start.is_multiple_of(JOINED_BATCHES) && batches.len() == JOINED_BATCHES;
         Ok(is_group
@@ -25,7 +25,7 @@ impl TailView {
             && self.bytes_of(batches.clone())? <= JOINED_LEN_MAX)
     }
 
-    /// All rows of such batches, deleted ones included, in one. The copy is kept until the tail ends.
+    /// All rows of such a group in one batch, deleted ones included. The copy is kept until the tail ends.
     pub(crate) fn joined(&self, batches: Range<usize>) -> Result<&RecordBatch> {
         let number = batches.start / JOINED_BATCHES;
         if self.tail.joined.get(number).is_none() {
@@ -37,8 +37,8 @@ impl TailView {
         self.tail.joined.get(number).ok_or_else(|| Error::internal("joined batches are not there"))
     }
 
-    /// Some columns of the rows of some batches that are live at a sequence, in one batch. For small batches: each row is
-    /// copied by itself.
+    /// The rows of some batches that are live at a sequence, with some of their columns, in one batch. For small
+    /// batches: each row is copied on its own.
     pub(crate) fn gather_live(
         &self,
         batches: Range<usize>,

@@ -1,8 +1,9 @@
 //! The tail of a table: rows that stand in the log and not in a segment yet, and rows of segments that were deleted since
 //! the segments were written.
 //!
-//! A tail belongs to one log file. Commits append to the one of the newest log file; when rows are moved into segments,
-//! the tails that they came from end. Rows are read where they stand in the mapped log, but for those of many small commits.
+//! A tail belongs to one log file. Commits append to the tail of the newest log file; when rows are moved into
+//! segments, the tails that they came from end. Rows are read in place in the mapped log, except those of many small
+//! commits, which are joined.
 
 mod append_list;
 mod joined;
@@ -45,7 +46,7 @@ pub(crate) struct Tail {
     pub(crate) since: u64,
     batches: AppendList<TailBatch>,
     joined: AppendList<RecordBatch>,
-    /// Why its rows could not be moved out of the log, when that was tried first.
+    /// Why its rows could not be moved out of the log, from the first attempt that failed.
     stuck: OnceLock<String>,
 }
 
@@ -54,13 +55,13 @@ pub(crate) struct Tail {
 pub(crate) struct TailView {
     /// What does not depend on the version.
     pub(crate) tail: Arc<Tail>,
-    /// Rows by key, and deletions; `None` for a table without a primary key, of which nothing is deleted row by row.
+    /// Rows by key, and deletions; `None` for a table without a primary key, whose tails lose no single rows.
     pub(crate) index: Option<Arc<TailIndex>>,
     /// Batches.
     pub(crate) batches: usize,
     /// Rows in them, deleted ones included.
     pub(crate) rows: usize,
-    /// Bytes of these rows; counted as they come, because every write asks for them.
+    /// Bytes of these rows. Counted as rows come, because every write asks for them.
     pub(crate) bytes: u64,
 }
 
@@ -77,7 +78,7 @@ impl TailView {
         self.tail.stuck.get_or_init(|| why.to_owned());
     }
 
-    /// Why its rows could not be moved out of the log, if that was tried.
+    /// Why its rows could not be moved out of the log, if an attempt failed.
     pub(crate) fn stuck(&self) -> Option<&str> {
         self.tail.stuck.get().map(String::as_str)
     }
@@ -93,7 +94,7 @@ impl TailView {
         batch.ok_or_else(|| Error::internal("a tail's index names a batch that is not there"))
     }
 
-    /// Adds the rows of a commit; the index, if there is one, is told by [`insert`](Self::insert).
+    /// Adds the rows of a commit. [`insert`](Self::insert) then enters each in the index, if there is one.
     pub(crate) fn push(&mut self, rows: RecordBatch, sequence: u64) -> Result<()> {
         let first = u32::try_from(self.rows).map_err(|_| Error::internal("a tail has too many rows"))?;
         let (len, before) = (rows.num_rows(), self.bytes);
@@ -104,8 +105,8 @@ impl TailView {
         Ok(())
     }
 
-    /// The newest row under a key at a sequence, live or deleted: its batch, its place in it, and the commit that
-    /// deleted it, or 0.
+    /// The newest row under a key at a sequence, live or deleted: its batch, its place in the batch, and the commit
+    /// that deleted it, or 0.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -124,7 +125,7 @@ impl TailView {
         Ok(Some((batch, found.row - batch.first, found.deleted_at)))
     }
 
-    /// Tells the index of a row of the newest batch. See [`TailIndex::insert`].
+    /// Enters a row of the newest batch in the index. See [`TailIndex::insert`].
     pub(crate) fn insert(
         &self,
         key_columns: &[usize],
@@ -193,7 +194,7 @@ fn row_key(batch: &TailBatch, index: u32, key_columns: &[usize]) -> Result<KeyBy
     Ok(bytes)
 }
 
-/// Rows of a tail fit 32 bits: [`TailView::push`] sees to it.
+/// Rows of a tail fit 32 bits: [`TailView::push`] ensures it.
 #[expect(clippy::cast_possible_truncation, reason = "bounded by `TailView::push`")]
 fn narrow(row: usize) -> u32 {
     row as u32

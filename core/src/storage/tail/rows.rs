@@ -42,8 +42,8 @@ pub(crate) fn encode_rows(data: &mut Vec<u8>, batch: &RecordBatch) -> Result<Row
     Ok(RowsRecord { positions })
 }
 
-/// The rows of a record whose data stands at `data` in a mapped log. Their bytes passed the record's checksum, or a process
-/// that runs wrote them a moment ago.
+/// The rows of a record whose data stands at `data` in a mapped log. Their bytes passed the record's checksum, or were
+/// just written by a process that is still running.
 ///
 /// # Errors
 /// A description of what does not fit.

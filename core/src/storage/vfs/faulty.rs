@@ -9,7 +9,7 @@ use super::{LockOutcome, OsVfs, Vfs, VfsFile};
 use crate::storage::live::Words;
 use crate::storage::mapped::region::Region;
 
-/// Fails the operation of a number, or that and some of those after it.
+/// Fails the operation with a chosen number, or that one and some of those after it.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultyVfs {
     plan: Arc<Plan>,
@@ -18,15 +18,15 @@ pub(crate) struct FaultyVfs {
 /// Which operations fail, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    /// The error that they give.
+    /// The error that they return.
     pub(crate) errno: i32,
-    /// Number of the first, from 0, among those in reach.
+    /// Number of the first that fails, counted from 0 among those in reach.
     pub(crate) first: usize,
     /// How many fail, one after another.
     pub(crate) count: usize,
-    /// Whether a write that fails has written one half, as a short write does; else nothing.
+    /// Whether a failing write writes its first half, as a short write does; otherwise it writes nothing.
     pub(crate) writes_half: bool,
-    /// Which are counted, and can fail.
+    /// Which operations are counted and can fail.
     pub(crate) reach: Reach,
 }
 
@@ -39,9 +39,9 @@ const NEVER: Fault =
 pub(crate) enum Reach {
     /// Syncs of files and folders, after which nobody knows what is on disk.
     Syncs,
-    /// What needs space: all that changes something, but for removals.
+    /// Operations that need space: all changes except removals.
     Changes,
-    /// All that touches the disk.
+    /// Operations that touch the disk, except taking the lock.
     Everything,
 }
 
@@ -58,12 +58,12 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-/// What happens at the same time as an operation, just before it: the path that is listed, made or synced. If it fails, so
-/// does the operation.
+/// An action that runs just before an operation, with the path that is listed, created, synced or mapped. If the action
+/// fails, so does the operation.
 type Meanwhile = Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
 
 impl FaultyVfs {
-    /// Operation number `fail_at` (from 0) that changes something fails with `errno`; `sticky`: so do all after it.
+    /// The change with number `fail_at`, from 0, fails with `errno`. If `sticky`, so do all changes after it.
     pub(crate) fn new(fail_at: usize, sticky: bool, errno: i32) -> Self {
         let count = if sticky { usize::MAX } else { 1 };
         Self::with(Fault { errno, first: fail_at, count, writes_half: true, reach: Reach::Changes })
@@ -74,7 +74,7 @@ impl FaultyVfs {
         Self { plan: Arc::new(Plan { done: AtomicUsize::new(0), fault, meanwhile: None, mapping: None }) }
     }
 
-    /// Nothing fails, and before a segment is mapped something happens.
+    /// Nothing fails. `action` runs before a segment is mapped.
     pub(crate) fn before_mapping(action: impl Fn() + Send + Sync + 'static) -> Self {
         Self::before_mapping_or_fail(move |_| {
             action();
@@ -82,7 +82,7 @@ impl FaultyVfs {
         })
     }
 
-    /// Before a segment is mapped something happens, and if that fails, the segment is not mapped.
+    /// `action` runs before a segment is mapped. If it fails, the segment is not mapped.
     pub(crate) fn before_mapping_or_fail(
         action: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -97,7 +97,7 @@ impl FaultyVfs {
         }
     }
 
-    /// Nothing fails, and before files below a folder of this name are listed, made or synced something happens.
+    /// Nothing fails. `action` runs before files below a folder of this name are listed, created or synced.
     pub(crate) fn meanwhile(folder: &'static str, action: impl Fn() + Send + Sync + 'static) -> Self {
         Self::meanwhile_or_fail(move |path| {
             if is_below(path, folder) {
@@ -107,7 +107,7 @@ impl FaultyVfs {
         })
     }
 
-    /// Before a path is listed, made or synced something happens, and if that fails, so does the operation.
+    /// `action` runs before a path is listed, created or synced. If it fails, so does the operation.
     pub(crate) fn meanwhile_or_fail(
         action: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -121,7 +121,7 @@ impl FaultyVfs {
     }
 }
 
-/// Whether a path is that of a folder of this name, or below one.
+/// Whether a path is a folder of this name or lies below one.
 pub(crate) fn is_below(path: &Path, folder: &str) -> bool {
     path.components().any(|part| part.as_os_str() == folder)
 }
@@ -131,7 +131,7 @@ impl Plan {
         if self.fault.reach == Reach::Syncs { Ok(()) } else { self.sync() }
     }
 
-    /// For syncs, which are within every reach.
+    /// Counts a sync, which is within every reach.
     fn sync(&self) -> io::Result<()> {
         let number = self.done.fetch_add(1, Ordering::Relaxed);
         match number.checked_sub(self.fault.first) {
@@ -144,7 +144,7 @@ impl Plan {
         self.meanwhile.as_ref().map_or(Ok(()), |action| action(path))
     }
 
-    /// For reads and removals, which a full disk does not hinder.
+    /// Counts a read or a removal, which a full disk does not hinder.
     fn touch(&self) -> io::Result<()> {
         if self.fault.reach == Reach::Everything { self.sync() } else { Ok(()) }
     }

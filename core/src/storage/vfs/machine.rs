@@ -1,7 +1,7 @@
 //! What storage asks of the machine beside files: the time of day, and numbers that nobody else draws.
 //!
-//! Tests replace both, so that a history that is replayed writes the same bytes. How long somebody waits is not asked here:
-//! no file depends on it.
+//! Tests replace both, so that a replayed history writes the same bytes. Timeouts do not come from here: no file
+//! depends on them.
 
 use std::fmt;
 use std::io;
@@ -9,17 +9,17 @@ use std::time::SystemTime;
 
 /// The time of day.
 pub(crate) trait Clock: fmt::Debug + Send + Sync {
-    /// The moment.
+    /// The time now.
     fn now(&self) -> SystemTime;
 }
 
 /// Numbers that nobody can guess and nobody else draws.
 pub(crate) trait Randomness: fmt::Debug + Send + Sync {
-    /// The next one; all are as likely.
+    /// The next number; all are equally likely.
     fn number(&self) -> io::Result<u64>;
 }
 
-/// The operating system's.
+/// The clock and the random numbers of the operating system.
 #[derive(Debug)]
 pub(crate) struct OsMachine;
 
@@ -35,7 +35,7 @@ impl Randomness for OsMachine {
     }
 }
 
-/// Counts both from a number, so that they can be had again.
+/// Derives both from a seed and a counter, so that a replay gets the same ones.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct CountedMachine {
@@ -56,7 +56,7 @@ impl CountedMachine {
 
 #[cfg(test)]
 impl Clock for CountedMachine {
-    /// A millisecond later at every look, from a day in 2023.
+    /// Starts on a day in 2023 and is at least a millisecond later at every call.
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_000 + self.next())
     }

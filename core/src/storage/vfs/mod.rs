@@ -18,8 +18,8 @@ use crate::storage::mapped::region::Region;
 
 /// The files below a cache directory.
 ///
-/// Paths are absolute. A file is named only by its final path; nothing is ever truncated, or renamed onto a
-/// file that a commit has named but a copy of it.
+/// Paths are absolute. Commits name files by their final paths only. Nothing is ever truncated, and only a copy of a
+/// file that a commit has named is ever renamed onto it.
 pub(crate) trait Vfs: fmt::Debug + Send + Sync {
     /// Creates a file that must not exist yet, for writing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
@@ -27,16 +27,16 @@ pub(crate) trait Vfs: fmt::Debug + Send + Sync {
     /// Opens an existing file to write on behind its last byte.
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
 
-    /// Opens or creates a file of at least so many words for writing, its space reserved; what stands in it stays.
+    /// Opens or creates a file of at least `len` words for writing, with its space reserved. Existing words stay.
     fn open_words(&self, path: &Path, len: usize) -> io::Result<Words>;
 
-    /// Creates a file of so many zero words for writing, its space reserved, in the place of any file of that name.
+    /// Creates a file of `len` zero words for writing, with its space reserved. Replaces any file of that name.
     fn create_words(&self, path: &Path, len: usize) -> io::Result<Words>;
 
-    /// Opens a file of words to read it; `None` if there is none.
+    /// Opens a file of words for reading; `None` if it does not exist or is empty.
     fn map_words(&self, path: &Path) -> io::Result<Option<Words>>;
 
-    /// Maps a log file as long as it may ever become, and says how long it is now.
+    /// Maps a log file at the largest length that it may ever reach, and returns its length now.
     fn map_log(&self, path: &Path) -> io::Result<(Region, usize)>;
 
     /// Bytes of a file.
@@ -66,7 +66,7 @@ pub(crate) trait Vfs: fmt::Debug + Send + Sync {
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes the lock file for as long as the returned guard lives, or says who holds it.
+    /// Takes the lock file for as long as the returned guard lives, or reports who holds it.
     fn lock(&self, path: &Path) -> io::Result<LockOutcome>;
 
     /// Name of the file system of `dir` if a cache directory must not lie on it.
@@ -81,7 +81,7 @@ pub(crate) trait VfsFile: fmt::Debug + Send + Sync {
     /// Reserves space up to `len` bytes; new bytes read as zero.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes content and length durable, as they were when it was called.
+    /// Makes content and length durable, as they are at the call.
     fn sync(&self) -> io::Result<()>;
 }
 

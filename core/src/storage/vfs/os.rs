@@ -1,7 +1,7 @@
 //! The operating system's files.
 #![expect(
     unsafe_code,
-    reason = "a log is mapped beyond its end, so that what is appended later is there without another mapping"
+    reason = "a log is mapped beyond its end, so that later appends can be read without another mapping"
 )]
 
 use std::fs::{self, File, OpenOptions};
@@ -17,12 +17,12 @@ use crate::storage::format::{LOG_LEN_MAX, checksum};
 use crate::storage::live::Words;
 use crate::storage::mapped::region::Region;
 
-/// A number of the boot that this machine runs since: shared memory of an earlier one is worth nothing. Containers of one
-/// machine see the same.
+/// A number that identifies the boot of this machine: shared memory of an earlier boot is worth nothing. Containers on
+/// one machine get the same number.
 pub(crate) fn boot() -> u64 {
     static BOOT: OnceLock<u64> = OnceLock::new();
     *BOOT.get_or_init(|| {
-        // Without it, as outside of Linux, only the lock tells whether an owner is there.
+        // Without this file, as outside Linux, only the lock shows whether an owner is there.
         checksum(&fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default())
     })
 }
@@ -173,9 +173,9 @@ impl Vfs for OsVfs {
     }
 }
 
-/// The words of a file of this process.
+/// Maps a file of words that this process writes.
 fn words(file: File, len: usize) -> io::Result<Words> {
-    // A store into a page without space on disk would be a signal.
+    // A store into a page without space on disk would raise a signal.
     let (file, bytes) = (OsFile { file }, 8 * len);
     file.allocate(bytes as u64)?;
     let found = usize::try_from(file.file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -185,8 +185,8 @@ fn words(file: File, len: usize) -> io::Result<Words> {
     Words::map_owned(&file.file)
 }
 
-/// Unlocks when dropped: a child that another thread is just forking holds the descriptor open until its exec.
-/// A forked child leaves it to its parent.
+/// Unlocks when dropped. Closing the file would not do: a child that another thread is just forking keeps the
+/// descriptor open until its exec. In a forked child, dropping leaves the lock to the parent.
 struct Lock {
     file: File,
     process: u32,
@@ -215,7 +215,7 @@ impl VfsFile for OsFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
-            // A file system without preallocation: writing finds out whether there is space.
+            // The file system cannot preallocate: later writes find out whether there is space.
             Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             result => Ok(result?),
         }

@@ -110,7 +110,7 @@ fn whoever_sends_rows_slowly_holds_nobody_up() {
                     SystemTime::now(),
                 )
             });
-            // More than is kept in memory as it is.
+            // If many, more than a write keeps without segments.
             let some = if many { 1_000_000..1_040_000 } else { 1_000_000..1_000_001 };
             send.send(ids(some.clone())).unwrap();
             append(&store, table, 100..101).unwrap();
@@ -132,7 +132,7 @@ fn whoever_sends_rows_slowly_holds_nobody_up() {
     }
 }
 
-/// What others wrote while rows came is compared with them all the same.
+/// Rows that came slowly are still compared with what others wrote meanwhile.
 #[test]
 fn rows_that_came_slowly_are_compared_with_what_others_wrote_meanwhile() {
     for many in [false, true] {
@@ -171,7 +171,7 @@ fn a_panic_in_the_middle_of_a_commit_ends_writing_and_loses_nothing() {
     append(&store, table, 102..103).unwrap();
 }
 
-/// Its record names the files of the rows, which must be there when it is replayed.
+/// The record of the commit names the files of its rows. They must be there when it is replayed.
 #[test]
 fn a_panic_in_the_middle_of_a_commit_keeps_the_files_that_it_names() {
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +217,7 @@ fn a_panic_while_the_log_goes_on_in_another_file_ends_writing() {
     assert_eq!(append(&store, table, 101..102).unwrap_err().code(), ErrorCode::Poisoned);
 }
 
-/// A panic of a caller's own rows is the caller's.
+/// A panic in a caller's own iterator of rows concerns only that caller.
 #[test]
 fn a_panic_of_the_rows_that_come_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ fn rows(keys: &[Vec<u8>]) -> impl Iterator<Item = Result<RecordBatch>> + use<> {
     std::iter::once(Ok(RecordBatch::try_new(schema(), vec![Arc::new(keys)]).unwrap()))
 }
 
-/// Keys of so many bytes that begin alike and end with different numbers.
+/// Keys of `len` bytes that begin alike and end with different numbers.
 fn alike(first: u8, len: usize, numbers: impl IntoIterator<Item = u8>) -> Vec<Vec<u8>> {
     let key = |number| {
         let mut key = vec![first; len];
@@ -53,7 +53,7 @@ fn append(store: &Store, table: u64, keys: &[Vec<u8>]) -> Result<Version> {
     )
 }
 
-/// Asserts that a state has exactly these keys, each of which is found by itself.
+/// Asserts that a state has exactly these keys, and that a lookup finds each of them.
 fn assert_keys(state: &State, expected: &BTreeSet<Vec<u8>>) {
     let table = state.table("t").unwrap();
     let mut parts = table.tail_parts().unwrap();
@@ -68,7 +68,7 @@ fn assert_keys(state: &State, expected: &BTreeSet<Vec<u8>>) {
             keys.for_each(|key| assert!(found.insert(key.to_vec()), "a key comes once"));
         }
     }
-    // Not shown where they differ: they are long.
+    // The message does not show which keys differ: they are long.
     assert!(found == *expected, "{} keys, not {}", found.len(), expected.len());
     assert_eq!(table.rows, expected.len() as u64);
 }
@@ -77,12 +77,12 @@ fn assert_keys(state: &State, expected: &BTreeSet<Vec<u8>>) {
 fn commits_of_many_segments_with_long_keys_are_written_moved_and_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    // The bounds of the last have no end.
+    // The last part has no upper bound.
     let parts = |number: u8| [1, 2, 3, 200, 0xFF].map(|first| alike(first, MIB, 3 * number..3 * number + 3));
     let mut expected: BTreeSet<Vec<u8>> = BTreeSet::new();
     let table = create(&store, &[]);
     for number in 0..2 {
-        // Each part is more than is logged, so one commit brings five segments.
+        // Each part is too large to be logged, so one commit brings five segments.
         let parts = parts(number);
         let mut parts_of_rows = parts.each_ref().map(|part| rows(part));
         let changes = parts_of_rows.iter_mut().map(|rows| Change::Rows {

@@ -114,7 +114,7 @@ fn files_below(dir: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Faults are injected, so what the disk really does only costs time: in memory, where there is a file system in it.
+/// A folder in memory, if there is a file system in it. Faults are injected, so that a real disk would only cost time.
 fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -144,7 +144,7 @@ fn fault_everywhere(sticky: bool, errno: i32) {
         }
         if let Some(error) = &error {
             let clean = if errno == ENOSPC { ErrorCode::DiskFull } else { ErrorCode::Io };
-            // Closing says what writing the checkpoint found.
+            // Closing reports what writing the checkpoint found.
             let expected = [clean, ErrorCode::OutcomeUnknown, ErrorCode::Poisoned];
             assert!(expected.contains(&error.code()), "fault at {fail_at}: {error:?}");
         }
@@ -278,7 +278,7 @@ fn followed(follower: &Follower) -> Vec<i64> {
     ids
 }
 
-/// Rows that are replaced while they are moved are replaced for who opens the directory later too, from whichever manifest.
+/// Rows that are replaced while they are moved are also replaced for later readers, whichever manifest they read.
 #[test]
 fn rows_that_change_while_they_are_moved_are_there_once() {
     let dir = scratch();
@@ -332,7 +332,7 @@ fn many_rows_are_looked_up_while_others_commit() {
     assert_eq!(content(store), Some((0..100_000).collect()));
 }
 
-/// A reader reads manifest and log one after the other; the owner may remove in between what the manifest needs.
+/// A reader reads manifest and log one after the other. In between the owner may remove what the manifest needs.
 #[test]
 fn a_reader_that_the_owner_overtakes_reads_again() {
     let dir = scratch();
@@ -360,7 +360,7 @@ fn a_reader_that_the_owner_overtakes_reads_again() {
     });
     let (follower, damage) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
     assert_eq!((followed(&follower), damage), (vec![], None));
-    // The files that it followed are gone, so that it reads everything anew.
+    // The files that the follower followed are gone, so that it reads everything anew.
     move_on(0..4);
     upsert(&store, table, [4]);
     is_due.store(true, Ordering::Relaxed);
@@ -381,7 +381,7 @@ fn commits_that_wait_for_the_disk_share_a_sync() {
         let (store, syncs) = (store.clone(), syncs.clone());
         move || {
             let Some(store) = store.get() else { return };
-            // The first sync is of one commit, and takes until the others are logged.
+            // The first sync serves one commit, and lasts until the others are logged.
             if syncs.fetch_add(1, Ordering::Relaxed) == 0 {
                 let since = Instant::now();
                 while store.committer.lock().records <= COMMITS && since.elapsed() < Duration::from_secs(20) {
@@ -410,7 +410,7 @@ fn commits_that_wait_for_the_disk_share_a_sync() {
     assert_eq!(content(store).unwrap().len(), COMMITS);
 }
 
-/// What a failed sync was to make durable is not read any more, by anybody, and its readers are told once.
+/// Nobody reads any more what a failed sync should have made durable, and readers that saw it are told once.
 #[test]
 fn readers_go_back_when_a_sync_fails() {
     for first in 0.. {
@@ -460,7 +460,7 @@ fn readers_go_back_when_a_sync_fails() {
     }
 }
 
-/// A store whose first sync after `armed` is set takes until so many records are logged, and then fails if it is to.
+/// A store whose first sync after `armed` is set lasts until `records` are logged, and then fails if `fails`.
 fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<Store>>, Arc<AtomicBool>) {
     let (store, armed): (Arc<OnceLock<Store>>, Arc<AtomicBool>) = Default::default();
     let vfs = FaultyVfs::meanwhile_or_fail({
@@ -479,8 +479,8 @@ fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<St
     (store, armed)
 }
 
-/// Commits of several kinds that wait for one sync, of a table whose index grows meanwhile, are all there after it, or
-/// none of them is.
+/// Commits of several kinds wait for one sync while the index of their table grows. After it, all of them are there or
+/// none.
 #[test]
 fn commits_of_every_kind_wait_for_one_sync() {
     for fails in [false, true] {
@@ -506,7 +506,7 @@ fn commits_of_every_kind_wait_for_one_sync() {
                 Box::new(|| append(store, table, [12])),
             ];
             let threads = changes.map(|change| scope.spawn(change));
-            // Nobody sees any of them while the sync takes.
+            // Nobody sees any of them while the sync lasts.
             while store.committer.lock().records < 5 {
                 assert_eq!(store.state().version, before);
                 assert_eq!(followed(&follower), [0, 1, 2, 3]);
@@ -532,7 +532,7 @@ fn commits_of_every_kind_wait_for_one_sync() {
     }
 }
 
-/// Who is refused because of a commit that nobody sees yet is told when it is seen.
+/// A writer that is refused because of a commit that nobody sees yet is told when that commit is seen.
 #[test]
 fn a_refusal_waits_for_its_reason() {
     let dir = scratch();
@@ -546,7 +546,7 @@ fn a_refusal_waits_for_its_reason() {
             defined.map(drop)
         };
         let defines = [scope.spawn(define), scope.spawn(define)];
-        // The sync of the first goes on when there is another record.
+        // The sync of the first waits for another record.
         while store.committer.lock().records < 1 {
             std::thread::yield_now();
         }
@@ -568,7 +568,7 @@ fn wait_for(flag: &AtomicBool, patience: Duration) -> bool {
     flag.load(Ordering::Relaxed)
 }
 
-/// A reader that finds the manifest of a move does not go by what was published before the move.
+/// A reader that finds the manifest of a move does not read it with a head from before the move.
 #[test]
 fn a_manifest_is_read_with_what_was_published_before_it() {
     let dir = scratch();
@@ -606,7 +606,7 @@ fn a_manifest_is_read_with_what_was_published_before_it() {
     });
     let (follower, _) = Follower::open(Files::new(dir.path().to_owned(), Arc::new(vfs))).unwrap();
     let owner = &store.get().unwrap().0;
-    // The files that it follows are gone, so that it reads everything anew.
+    // The files that the follower follows are gone, so that it reads everything anew.
     for _ in 0..3 {
         upsert(owner, table, 0..10);
         owner.fold().unwrap();
@@ -621,8 +621,8 @@ fn a_manifest_is_read_with_what_was_published_before_it() {
     assert_eq!(followed(&follower), (0..10).collect::<Vec<_>>());
 }
 
-/// A table that is emptied while its rows are moved makes the move unnecessary; a manifest that has the rows where they
-/// were moved to is written when all readers see the table empty.
+/// A table that is emptied while its rows are moved makes the move unnecessary. The manifest with the new places of the
+/// rows is written only when all readers see the table empty.
 #[test]
 fn a_manifest_waits_until_what_it_was_made_with_is_shown() {
     let dir = scratch();
@@ -666,7 +666,7 @@ fn a_manifest_waits_until_what_it_was_made_with_is_shown() {
     assert!(logged.load(Ordering::Relaxed), "the table was emptied while rows were moved");
 }
 
-/// A sync that fails takes nothing back that a manifest goes by.
+/// A failed sync takes nothing back that a manifest relies on.
 #[test]
 fn who_goes_back_does_not_go_back_behind_a_manifest() {
     let dir = scratch();
@@ -702,15 +702,15 @@ fn who_goes_back_does_not_go_back_behind_a_manifest() {
     assert_eq!(content(owner), Some((0..10).collect()));
 }
 
-/// Moves that nobody waits for go no faster than they may, and hold nobody up: commits and reads go on, and who waits for
-/// them hurries them.
+/// Moves that nobody waits for go no faster than they may, and hold nobody up: commits and reads go on. Whoever waits
+/// for a move hurries it.
 #[test]
 fn moves_are_held_until_somebody_waits_for_them() {
     let dir = scratch();
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
     let table = store.state().table("numbers").unwrap().shape.id;
-    // It would take hours.
+    // With this limit the move would take hours.
     store.limit_moves(1);
     let held_until = |ends: &dyn Fn(std::thread::ScopedJoinHandle<'_, ()>)| {
         upsert(&store, table, 0..1000);
@@ -783,7 +783,7 @@ fn many_rows_of_a_commit_know_its_other_changes() {
             SystemTime::now(),
         )
         .unwrap();
-    // One that stands in the log goes, comes back with many, and is replaced or goes again.
+    // A row in the log is deleted, comes back among many, and is replaced or deleted again.
     for goes in [false, true] {
         upsert(&store, table, [100_007]);
         let (mut many, mut one) = (rows(100_000..140_000), rows([100_007]));
@@ -810,7 +810,7 @@ fn many_rows_of_a_commit_know_its_other_changes() {
         ];
         store.write(changes, SystemTime::now()).unwrap();
     }
-    // A key that was not there, then came with many, and then is replaced, is one row.
+    // A key that was not there, comes among many and is then replaced is one row.
     let (mut many, mut one) = (rows(40_000..80_000), rows([40_005]));
     store
         .write(
@@ -840,7 +840,7 @@ fn a_run_that_comes_finds_room() {
         let segments = &state.table("numbers").unwrap().segments;
         segments.iter().map(|segment| segment.record().run).collect::<BTreeSet<_>>().len()
     };
-    // Each much smaller than the one before, so that merging them has to be needed.
+    // Each is much smaller than the one before, so that they are merged only if they must be.
     let mut next = 0;
     for len in [20_000, 5000, 1200, 300, 75, 18, 4, 1] {
         append(&store, table, next..next + len).unwrap();
@@ -860,7 +860,7 @@ fn loads_of_a_table_at_the_same_time_are_runs_of_their_own() {
     let dir = scratch();
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     let shape = Arc::new(shape());
-    // Enough to be sorted in files.
+    // Enough rows to be sorted in files.
     let ids = |start: i64| {
         (0..8).rev().flat_map(move |part| rows(start + part * 50_000..start + (part + 1) * 50_000))
     };
@@ -893,7 +893,7 @@ fn no_other_owner_comes_before_a_load_under_way_has_ended() {
     let dir = scratch();
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
-    // Enough for files, of which the first stand when the cache is closed.
+    // Enough rows for files, the first of which are written when the cache is closed.
     let mut parts = 0;
     let mut incoming =
         (0..4).flat_map(|part| rows(1_000 + part * 20_000..1_000 + (part + 1) * 20_000)).inspect(|_| {
@@ -928,7 +928,7 @@ fn what_a_commit_adds_and_takes_away_again_is_removed_in_time() {
     ];
     store.write(changes, SystemTime::now()).unwrap();
     assert_eq!(content(&store), Some(BTreeSet::new()));
-    // Each manifest lets go of what the one before the last needed.
+    // Each manifest releases what the one before the last needed.
     for id in 0..3 {
         append(&store, 0, [id]).unwrap();
         store.fold().unwrap();
@@ -959,13 +959,14 @@ fn indexes_of_tails_that_ended_in_the_log_are_removed_when_it_was_read() {
     assert_eq!(followed(&follower), [7, 8]);
 }
 
-/// What was dropped by a commit that nobody sees yet cannot be changed, nor dropped again, and who tries is told so.
+/// A table that was dropped by a commit that nobody sees yet cannot be changed or dropped again. Whoever tries is told
+/// so.
 #[test]
 fn a_table_that_is_being_dropped_is_not_there_for_other_writers() {
     const DROPPED: u64 = 0;
     const OTHER: u64 = 1;
     type Changes = for<'a> fn(change::Incoming<'a>) -> Vec<Change<'a>>;
-    // The rows come when the table was looked for in what readers see.
+    // The rows come after the table was looked up in what readers see.
     let attempts: [Changes; 4] = [
         |rows| vec![Change::Rows { table: DROPPED, mode: WriteMode::Replace, rows }],
         |rows| {
@@ -994,7 +995,7 @@ fn a_table_that_is_being_dropped_is_not_there_for_other_writers() {
         let vfs = FaultyVfs::meanwhile("log", {
             let (store, armed, attempt) = (store.clone(), armed.clone(), attempt.clone());
             move || {
-                // The drop is logged and not durable yet.
+                // The drop is logged but not durable yet.
                 if !armed.swap(false, Ordering::Relaxed) {
                     return;
                 }

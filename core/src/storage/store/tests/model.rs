@@ -170,7 +170,7 @@ impl Run {
         let mut inputs: Vec<Vec<RecordBatch>> = planned
             .iter()
             .map(|(_, _, rows, is_bulk)| match is_bulk {
-                // More rows than go into the log: the first ones again and again, behind them the others.
+                // More rows than go into the log: the same ones again and again, and then once more.
                 true => {
                     vec![batch(&rows.iter().cycle().take(40_000).cloned().collect::<Vec<_>>()), batch(rows)]
                 }
@@ -223,7 +223,7 @@ impl Run {
             }
             5 => {
                 let held = self.store().state.load_full();
-                // As a clean close does: the next owner may remove the files.
+                // Mapped as by a clean close, because the next owner may remove the files.
                 held.open_segments().unwrap();
                 self.held.push((held, self.model.clone()));
             }
@@ -269,7 +269,7 @@ fn whatever_is_committed_is_read_and_nothing_else() {
     (0..seeds).for_each(run);
 }
 
-/// A bug is noticed: if it were not, noticing nothing would mean nothing.
+/// Asserts that a planted bug is noticed. Otherwise it would mean nothing that no other is.
 fn caught(bug: Bug) {
     let _planted = planted::plant(bug);
     let found = (0..CANARY_SEEDS).find(|&seed| std::panic::catch_unwind(|| run(seed)).is_err());

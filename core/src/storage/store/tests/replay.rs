@@ -76,7 +76,7 @@ fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
         if path.is_dir() {
             collect(root, &path, files);
         } else {
-            // The lock says which process held it.
+            // The lock file names the process that held it.
             let is_lock = path.file_name().is_some_and(|name| name == "lock");
             let content = if is_lock { Vec::new() } else { OsVfs.read(&path).unwrap() };
             files.insert(path.strip_prefix(root).unwrap().to_owned(), content);

@@ -22,7 +22,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Rows with a text of so many bytes.
+/// Rows with texts of `len` bytes.
 fn rows(ids: impl IntoIterator<Item = i64>, len: usize) -> impl Iterator<Item = Result<RecordBatch>> {
     let ids = Int64Array::from_iter_values(ids);
     let texts = StringArray::from_iter_values((0..ids.len()).map(|_| "x".repeat(len)));
@@ -84,7 +84,7 @@ fn log_files(dir: &Path) -> usize {
     OsVfs.list(&dir.join("log")).unwrap().iter().filter(|name| log::file_number(name).is_some()).count()
 }
 
-/// Files whose first table has a folder that nothing can be made in, while that is so.
+/// Files with which nothing can be made in the folder of the first table while the flag is set.
 fn breakable() -> (Arc<dyn Vfs>, Arc<AtomicBool>) {
     let is_broken = Arc::new(AtomicBool::new(false));
     let broken = is_broken.clone();
@@ -121,7 +121,7 @@ fn a_table_that_cannot_be_moved_leaves_the_others_alone() {
             assert_eq!(state.table("b").unwrap().damage(), None);
         }
         assert_eq!((ids(&store, "a"), ids(&store, "b")), (of_a.clone(), of_b.clone()));
-        // As after a crash: nobody closed it.
+        // As after a crash: nobody closed the store.
         drop(store);
         store = open(dir.path(), &vfs).unwrap();
         assert_eq!((ids(&store, "a"), ids(&store, "b")), (of_a.clone(), of_b.clone()));
@@ -143,7 +143,7 @@ fn a_table_that_cannot_be_moved_leaves_the_others_alone() {
     assert!(log_files(dir.path()) <= 3, "the log is let go of");
 }
 
-/// What is wrong with a file may pass, as permissions and limits do: nothing is written down for good before that.
+/// What is wrong with a file may pass, as with permissions and limits. Nothing is given up for good meanwhile.
 #[test]
 fn a_segment_that_cannot_be_read_for_a_while_is_whole_afterwards() {
     let dir = scratch();
@@ -196,7 +196,7 @@ fn a_table_that_cannot_be_moved_bounds_the_log() {
         append(&store, b, [next], 3 << 19)
     };
     let log_len = || store.committer.lock().needed_log_bytes();
-    // The log of one file is full, which moves what can be moved.
+    // One log file gets full in between, and what can be moved is moved.
     while log_len() < 100 << 20 {
         write_b().unwrap();
     }
@@ -233,7 +233,7 @@ fn a_damaged_segment_keeps_no_rows_in_the_log() {
     let damaged = store.state().table("a").unwrap().segments[1].path();
     store.close(false).unwrap();
     drop(store);
-    // In the rows, which nothing but a merge needs here.
+    // Damages rows, which only a merge reads here.
     let mut bytes = OsVfs.read(&damaged).unwrap();
     bytes[4000] ^= 1;
     OsVfs.remove(&damaged).unwrap();
@@ -241,7 +241,7 @@ fn a_damaged_segment_keeps_no_rows_in_the_log() {
     let mut store = open(dir.path(), &vfs).unwrap();
     let mut of_b: Vec<i64> = (0..100).collect();
     for round in 0..24 {
-        // Behind the keys of all the segments, one of which cannot be searched.
+        // Keys behind those of all segments, because the damaged one cannot be searched.
         append(&store, a, 10_000 + 10 * round..10_010 + 10 * round, 10).unwrap();
         append(&store, b, [1000 + round], 10).unwrap();
         of_b.push(1000 + round);
@@ -271,7 +271,7 @@ fn a_damaged_segment_keeps_no_rows_in_the_log() {
     assert_eq!(damage(store.state().table("a").unwrap()), None);
 }
 
-/// The list of the rows that it replaces may be longer than a record may be.
+/// A full list of the rows that the upsert replaces may be too long for a record.
 #[test]
 fn a_large_upsert_lists_few_of_the_rows_that_it_replaces() {
     let dir = scratch();

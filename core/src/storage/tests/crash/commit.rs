@@ -17,18 +17,18 @@ use crate::types::version::Version;
 /// Writes to a cache.
 pub(super) type Write = Box<dyn FnOnce(&Store) -> Result<Version, Error> + Send>;
 
-/// A write that is asked for.
+/// A write to be made, and what the cache holds before and after it.
 pub(super) struct Commit {
     pub(super) before: Arc<Content>,
     pub(super) after: Arc<Content>,
     pub(super) write: Write,
     pub(super) sync: Sync,
-    /// Whether readers find everything also after it failed.
+    /// Whether reads still work after it failed.
     pub(super) reads_work: bool,
 }
 
 impl Commit {
-    /// Writes, says what becomes of it, and compares what readers see.
+    /// Writes, marks the outcome, and compares what readers see with the model.
     pub(super) fn make(self, store: &Store, mut mark: impl FnMut(Marker)) -> Step {
         mark(Marker::Begun(self.after.clone()));
         let result = (self.write)(store);
@@ -63,16 +63,16 @@ pub(super) struct Meanwhile {
 
 /// A commit that was made.
 pub(super) struct Made {
-    /// What was said of it; the recording has it already.
+    /// Its markers. The recording has them already.
     pub(super) markers: Vec<Marker>,
     pub(super) step: Step,
-    /// Whether rows were being moved, and the log is synced once more.
+    /// Whether rows were still being moved, so that the log is synced once more.
     pub(super) is_among_rows: bool,
 }
 
 impl Meanwhile {
-    /// `commit` is made before an operation of this number, from 0, among those of a move that holds no lock. `is_fold`: the
-    /// move has made durable what was there before it.
+    /// Makes `commit` before operation `number`, from 0, among those that a move does without a lock. `is_fold`: the
+    /// move has made everything before it durable.
     pub(super) fn new(
         commit: Commit,
         number: usize,
@@ -100,7 +100,7 @@ impl Meanwhile {
         meanwhile
     }
 
-    /// The move has ended: what became of the commit, or the commit, if there were fewer operations.
+    /// Called when the move has ended. Returns what became of the commit, or the commit if there were fewer operations.
     pub(super) fn end(self, recorder: &RecordingVfs) -> (Option<Made>, Option<Commit>) {
         recorder.end_meanwhile();
         (self.made.lock().take(), self.waiting.lock().take())

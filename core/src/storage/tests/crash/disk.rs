@@ -1,7 +1,8 @@
 //! A disk that keeps apart what was synced and what only was written.
 //!
-//! It is fed with the operations of a run. At any of them it tells what a crash may leave, as POSIX words it: the
-//! content of a file is safe after a sync of the file, its name after a sync of its folder, and nothing else is.
+//! A search feeds it the operations of a run. After any of them it shows what a crash may leave, by the rules of
+//! POSIX: the content of a file is safe after a sync of the file, its name after a sync of its folder, and nothing
+//! else is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -55,7 +56,7 @@ pub(super) enum Op {
     SyncDir {
         path: PathBuf,
     },
-    /// A file that is written through a map, of which nothing is known after a crash.
+    /// A file that is written through a map. Nothing is known of it after a crash.
     Live {
         path: PathBuf,
     },
@@ -90,7 +91,7 @@ pub(super) struct FileNode {
     pub(super) durable: Vec<u8>,
     /// Since the last sync, in order.
     pub(super) unsynced: Vec<DataChange>,
-    /// So many of them were there when a sync failed.
+    /// How many of them were there when a write or sync failed.
     doubtful: usize,
 }
 
@@ -257,7 +258,7 @@ impl DirNode {
 }
 
 impl DataChange {
-    /// Length that the file has at least afterwards.
+    /// The least length of the file afterwards.
     pub(super) fn end(&self) -> usize {
         match self {
             Self::Write { offset, bytes } => offset + bytes.len(),

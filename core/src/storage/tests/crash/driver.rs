@@ -40,12 +40,12 @@ pub(super) struct Driver {
     sync: Sync,
     store: Option<Arc<Store>>,
     history: History,
-    /// Gives every commit another time and every row another key, so that no two leave the same behind.
+    /// Gives every commit another time and every row another key, so that no two commits leave the same content.
     pub(super) counter: u64,
-    /// Whether commits are left to a move, and the one that was.
+    /// Whether commits are left to the next move, and the commit that was.
     leaves_commits: bool,
     left: Option<Commit>,
-    /// Whether readers find everything also after a write failed.
+    /// Whether reads still work after a write failed.
     pub(super) reads_work: bool,
 }
 
@@ -158,7 +158,7 @@ impl Driver {
         self.history.newest().tables.contains_key(name)
     }
 
-    /// Writes to the cache and makes the same change in the model; or leaves it to the next [move](Self::moves).
+    /// Writes to the cache and makes the same change in the model, or leaves both to the next [move](Self::moves).
     pub(super) fn commit(
         &mut self,
         change: impl FnOnce(&mut Content),
@@ -181,7 +181,7 @@ impl Driver {
         commit.make(&store, |marker| self.mark(marker))
     }
 
-    /// Moves rows, and commits what `ask` asks for before an operation of this number in it, or behind the move.
+    /// Moves rows. Makes the commit that `ask` asks for before operation `number` of the move, or after a shorter move.
     fn moves(
         &mut self,
         number: usize,

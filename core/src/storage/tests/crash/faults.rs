@@ -28,7 +28,7 @@ fn fail_everywhere(workload: &Workload, seed: u64, fault: Fault) -> usize {
         let history = History::new();
         let sync = Workload::sync(seed);
         let mut driver = Driver::new(root.path(), Arc::new(vfs.clone()), None, sync, history);
-        // Where reads fail as well, nothing can be compared before the disk is well again.
+        // If reads fail too, nothing can be compared before the disk works again.
         driver.reads_work = fault.reach == Reach::Changes;
         let result = workload.run(&mut driver, seed);
         driver.kill();
@@ -44,7 +44,7 @@ fn fail_everywhere(workload: &Workload, seed: u64, fault: Fault) -> usize {
             Err(Stop::Wrong(what)) if driver.reads_work => panic!("{place}: {what}"),
             Err(Stop::Wrong(_)) => {}
         }
-        // No machine crashed: what is there is all that was acknowledged, synced or not.
+        // The machine did not crash: everything that was acknowledged is there, synced or not.
         let history = driver.history().as_after_kill();
         let how = How { thorough: first % 5 == 0, no_damage: false };
         if let Err(what) = oracle::check(root.path(), &history, sync, None, how) {
@@ -55,7 +55,7 @@ fn fail_everywhere(workload: &Workload, seed: u64, fault: Fault) -> usize {
 }
 
 fn fail_all_workloads(fault: Fault) {
-    // The one that goes on with a full disk cannot if it stays full.
+    // The workload that goes on with a full disk cannot do so if the disk stays full.
     let goes_on = |workload: &Workload| !workload.is_full || fault.count == 1;
     for workload in WORKLOADS.iter().filter(|workload| goes_on(workload)) {
         let operations = fail_everywhere(workload, SEED, fault);

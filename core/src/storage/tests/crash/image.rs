@@ -12,7 +12,7 @@ use crate::test_random::Random;
 /// Units that a disk writes whole or not at all.
 const SECTORS: [usize; 2] = [512, 4096];
 
-/// So many images have each kind of what was not synced as a whole: nothing, all, all but removals.
+/// The first images, this many, have of what was not synced: nothing, all, and all but removals.
 pub(super) const WHOLE_IMAGES: usize = 3;
 
 /// Files and folders by their path below a root.
@@ -65,7 +65,7 @@ impl Image {
         hasher.finish()
     }
 
-    /// Makes real files of it below `root`, which exists.
+    /// Writes it as real files below `root`, which must exist.
     pub(super) fn write(&self, root: &Path) {
         for (path, entry) in self.entries() {
             let path = root.join(path);
@@ -99,7 +99,7 @@ struct Builder<'a> {
     percent: usize,
     /// Whether removals may survive without a sync.
     removes: bool,
-    /// Whether a change of names survived.
+    /// Whether changes of names survived, by their numbers.
     happened: HashMap<usize, bool>,
     image: Image,
 }
@@ -176,7 +176,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Of a file that is worth nothing: nothing, zeros, or anything.
+    /// What is left of a file that is worth nothing after a crash: no file, zeros, or anything.
     fn remains(&mut self) -> Option<Vec<u8>> {
         match self.percent {
             0 => None,

@@ -36,7 +36,7 @@ impl TableContent {
     }
 }
 
-/// What a run says between its operations.
+/// What a run notes between its operations.
 #[derive(Clone, Debug)]
 pub(super) enum Marker {
     /// A commit that gives this content is asked for.
@@ -105,12 +105,12 @@ impl History {
         &self.commits.last().unwrap().content
     }
 
-    /// Its version, if it was acknowledged.
+    /// The version of the newest commit, if that was acknowledged.
     pub(super) fn newest_version(&self) -> Option<Version> {
         self.commits.last().unwrap().acknowledged
     }
 
-    /// Times and keys above are new.
+    /// Larger times and keys are new.
     pub(super) fn used(&self) -> u64 {
         self.used
     }
@@ -118,7 +118,7 @@ impl History {
     /// Which commit a recovered cache holds.
     ///
     /// # Errors
-    /// Why it holds none that it may hold.
+    /// Why it does not hold a commit that it may hold.
     pub(super) fn recovered(&self, content: &Content, state: &State) -> Result<usize, String> {
         let mut wrong = None;
         for number in (0..self.commits.len()).rev() {
@@ -143,7 +143,7 @@ impl History {
         }))
     }
 
-    /// A reader that saw a version is told whether it is still there, and never wrongly.
+    /// Checks that a state says correctly, for every version that readers saw, whether that is still there.
     fn versions_tell(&self, number: usize, state: &State) -> Result<(), String> {
         let commits = self.commits.iter().enumerate();
         let acknowledged =

@@ -19,9 +19,9 @@ const MANIFESTS_KEPT: usize = 2;
 /// How closely a cache is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
-    /// Until nothing is left of the time before.
+    /// Whether it is used until nothing from before the crash is left.
     pub(super) thorough: bool,
-    /// Whether it is wrong to report damage where every commit was synced. After a failed sync it is not: the next
+    /// Whether it is wrong to report damage if every commit was synced. After a failed sync it is not wrong: the next
     /// owner may go on from a commit that was never acknowledged, and a crash may then take that.
     pub(super) no_damage: bool,
 }
@@ -48,7 +48,7 @@ pub(super) fn check(
 }
 
 fn use_and_close(driver: &mut Driver, root: &Path, how: How) -> Step {
-    // They may go only when their manifests do.
+    // These segments may go only when the manifests and logs that name them do.
     let (before, _) = needed_to_recover(root);
     driver.open()?;
     if how.no_damage
@@ -76,7 +76,7 @@ fn reopen(root: &Path, history: &History, sync: Sync) -> Step {
     let mut driver = Driver::new(root, Arc::new(OsVfs), None, sync, history.clone());
     driver.open()?;
     let state = driver.store().state();
-    // Moving rows counts on.
+    // Moving rows raises the sequence.
     let after = state.version;
     let goes_on =
         |before: Version| before.incarnation == after.incarnation && before.sequence <= after.sequence;
@@ -99,7 +99,7 @@ fn explain(when: &str, stop: Stop) -> String {
     }
 }
 
-/// Segments that whole manifests and log files name, and the first log file that one of them needs.
+/// Segments that whole manifests and log files name, and the first log file that one of these manifests needs.
 fn needed_to_recover(root: &Path) -> (BTreeSet<PathBuf>, u64) {
     let dir = cache_dir(root);
     let files = Files::new(dir.clone(), Arc::new(OsVfs));
@@ -134,7 +134,7 @@ fn check_segments(root: &Path, state: &State, others: &BTreeSet<PathBuf>) -> Res
     }
 }
 
-/// Nothing may be left of the time before the crash.
+/// Nothing from before the crash may be left.
 #[track_caller]
 fn check_settled(root: &Path, state: &State) -> Result<(), String> {
     let (needed, first_log) = needed_to_recover(root);

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::storage::vfs::faulty::is_below;
 
-/// The name of a manifest before it has its own.
+/// The name of a manifest until it is complete.
 pub(super) const UNFINISHED_MANIFEST: &str = "manifest.tmp";
 
-/// A bug that the search must find: syncs that are done and are not worth anything, or come too late.
+/// A bug that the search must find: syncs that have no effect, or come too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Planted {
     Nothing,
@@ -17,7 +17,7 @@ pub(super) enum Planted {
     NoSyncOfLogs,
     NoSyncOfSegments,
     NoSyncOfManifests,
-    /// A manifest gets its name first, and is synced then.
+    /// A manifest gets its name first, and is synced only then.
     LateSyncOfManifests,
 }
 

@@ -32,7 +32,7 @@ struct Recording {
 
 /// What happens before an operation, given the path.
 struct Meanwhile {
-    /// So many operations come first.
+    /// How many operations come first.
     number: usize,
     action: Box<dyn FnOnce(&Path) + Send>,
 }
@@ -49,7 +49,7 @@ struct Log {
     handles: usize,
     /// Operations before the first that failed.
     before_failure: Option<usize>,
-    /// A sync that was asked for, and is done behind the next renaming.
+    /// A sync that was asked for, and is recorded after the next rename.
     late: Option<Op>,
 }
 
@@ -72,7 +72,7 @@ impl Recording {
         result
     }
 
-    /// Before a file or folder is made or synced, while nothing is locked that a commit needs.
+    /// Called before a file is made and before a file or folder is synced, while nothing is locked that a commit needs.
     fn others(&self, path: &Path) {
         if !is_below(path, "tables") && !path.ends_with(UNFINISHED_MANIFEST) {
             return;
@@ -105,12 +105,12 @@ impl RecordingVfs {
         self.recording.push(Op::Mark(marker));
     }
 
-    /// Something happens once, after so many of the operations that make or sync a file of a table, or a manifest.
+    /// Runs `action` once, after `number` operations that make or sync a file of a table, or a manifest.
     pub(super) fn set_meanwhile(&self, number: usize, action: impl FnOnce(&Path) + Send + 'static) {
         *self.recording.meanwhile.lock() = Some(Meanwhile { number, action: Box::new(action) });
     }
 
-    /// It happens no more.
+    /// Drops the action, if it has not run.
     pub(super) fn end_meanwhile(&self) {
         *self.recording.meanwhile.lock() = None;
     }
@@ -213,7 +213,7 @@ impl Vfs for RecordingVfs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = self.recording.inner.list(dir)?;
-        // The order of a real folder differs from run to run, and what is done in it must not.
+        // The order of a real folder differs from run to run. The order of recorded operations must not.
         names.sort_unstable();
         Ok(names)
     }
@@ -242,7 +242,7 @@ impl Vfs for RecordingVfs {
     fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
         let was_there = path.exists();
         let outcome = self.recording.inner.lock(path);
-        // Only the lock itself counts, and no crash leaves that; what the file says may be anything.
+        // Only the lock itself counts, and it does not survive a crash. The file may hold anything.
         self.live(path, was_there);
         outcome
     }

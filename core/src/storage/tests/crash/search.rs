@@ -18,14 +18,14 @@ use super::workloads::Workload;
 use crate::storage::Sync;
 use crate::test_random::Random;
 
-/// Crashes within recoveries from crashes: so many levels in all.
+/// Most levels of crashes, each within the recovery from the one before.
 const DEPTH_MAX: usize = 3;
-/// Of a hundred images, for how many the recovery crashes too.
+/// Percentage of images whose recovery crashes too.
 const NESTED_PERCENT: usize = 3;
 /// Operations of a recovery at which it crashes, and images of each.
 const NESTED_CUTS: usize = 4;
 const NESTED_IMAGES: usize = 3;
-/// Of a hundred images, how many are used until nothing of the time before is left.
+/// Percentage of images that are used until nothing from before the crash is left.
 const THOROUGH_PERCENT: usize = 10;
 
 /// Where a crash was: workload and seed, then operation and image of every level.
@@ -117,7 +117,7 @@ struct Recorded<'a> {
     base: &'a Image,
     history: &'a History,
     ops: Vec<Op>,
-    /// Crashes before this operation are those of another workload.
+    /// Crashes before this operation are left to another workload.
     first: usize,
 }
 
@@ -132,7 +132,7 @@ impl Search {
         Self { workload, planted, scratch, folders: 0, covered: Covered::default() }
     }
 
-    /// Looks at so many images or some more, from as many seeds as it takes.
+    /// Looks at `images` images or some more, from as many seeds as that takes.
     pub(super) fn run(&mut self, images: usize) -> Result<Covered, Violation> {
         let whole_seeds = self.workload.whole_seeds;
         for seed in 0.. {
@@ -143,7 +143,7 @@ impl Search {
             let (base, history) = (Image::default(), History::new());
             let recorded = self.record(seed, &base, &history)?;
             let cuts = recorded.cuts();
-            // With few images some operations are left out, and not those at the end.
+            // With few images, leaves out operations all over the run, not those at the end.
             let all = usize::try_from(whole_seeds).unwrap() * cuts.len() * self.workload.images;
             let stride = (all / images.max(1)).max(1);
             let offset = usize::try_from(seed).unwrap() % stride;
@@ -161,7 +161,7 @@ impl Search {
         Ok(self.covered)
     }
 
-    /// Looks at the image of one place again, and tells how it came about.
+    /// Looks at the image of one place again, and prints how it came about.
     pub(super) fn replay(&mut self, place: &Place) -> Result<(), Violation> {
         let (base, history) = (Image::default(), History::new());
         let recorded = self.record(place.seed, &base, &history)?;
@@ -241,7 +241,7 @@ impl Search {
         Ok(())
     }
 
-    /// Opens an image and uses it; gives what that did if it is to be `recorded`.
+    /// Opens an image and uses it. Returns the operations of that if they are to be `recorded`.
     fn check(
         &mut self,
         place: &Place,
@@ -280,7 +280,7 @@ impl Search {
 }
 
 impl Recorded<'_> {
-    /// Numbers of operations before which a crash finds something else than before the one before.
+    /// Numbers of the operations to crash before. A marker is left out: it does not change the disk.
     fn cuts(&self) -> Vec<usize> {
         let is_mark = |cut: usize| matches!(self.ops.get(cut), Some(Op::Mark(_)));
         (self.first..=self.ops.len()).filter(|&cut| !is_mark(cut)).collect()

@@ -13,7 +13,7 @@ use crate::storage::{Files, Follower, Sync};
 use crate::test_report;
 use crate::types::version::Version;
 
-/// What somebody sees.
+/// What a reader sees.
 fn seen(reader: &Follower) -> (Version, Content) {
     let state = reader.newest().unwrap();
     (state.version, contents::read(&state).unwrap())
@@ -77,7 +77,7 @@ fn only_segments(driver: &mut Driver) -> Step {
     driver.checkpoint()
 }
 
-/// With both settings of sync; there must be at least so many words.
+/// Stops a step everywhere, with both settings of sync. It must store at least `least` words.
 fn stop(name: &str, least: usize, prepare: fn(&mut Driver) -> Step, step: fn(&mut Driver) -> Step) {
     let stores = [Sync::Always, Sync::Later].map(|sync| stop_everywhere(sync, prepare, step));
     test_report::add(format_args!("stopped between words, {name}: {stores:?} places"));

@@ -11,11 +11,11 @@ use super::workloads::{WORKLOADS, Workload};
 use crate::storage::planted::{self, Bug};
 use crate::test_report;
 
-/// Images of all workloads together, if the environment does not say how many. Storage is the same in every build, so
-/// one of them looks closely: that without features.
+/// Images of all workloads together, unless the environment says how many. Storage is the same in every build, so only
+/// the build without features looks closely.
 const IMAGES: usize = if cfg!(any(feature = "sql", feature = "sidecar")) { 1_000 } else { 20_000 };
 
-/// A planted bug must be found by then.
+/// A planted bug must be found within this many images.
 const CANARY_IMAGES: usize = 3_000;
 
 fn images() -> usize {
@@ -90,7 +90,7 @@ fn recoveries_survive_a_crash_at_any_operation() {
     crash("recovery");
 }
 
-/// Every workload has its test above.
+/// Each test above names its workload.
 #[test]
 fn workloads_have_names_of_their_own() {
     for workload in &WORKLOADS {
@@ -107,8 +107,8 @@ fn one_crash() {
     search.replay(&place).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
-/// The search finds a bug: if it did not, finding nothing would mean nothing. Returns the number of the image that shows it,
-/// among those of its operation; where a recovery crashes too, the smaller one.
+/// Asserts that the search finds a bug. Otherwise it would mean nothing that it finds no other. Returns the number of
+/// the image that shows the bug, among those of its operation; if a recovery crashes too, the smallest number.
 fn caught(bug: impl Debug, planted: Planted, name: &str) -> usize {
     let mut search = Search::new(Workload::named(name), planted);
     let result = search.run(CANARY_IMAGES);
@@ -122,13 +122,13 @@ fn caught(bug: impl Debug, planted: Planted, name: &str) -> usize {
     violation.place.crashes.iter().map(|&(_, image)| image).min().unwrap()
 }
 
-/// The search finds that a sync is missing.
+/// Asserts that the search finds that a sync is missing.
 fn caught_unsynced(planted: Planted, name: &str) {
     caught(planted, planted, name);
 }
 
-/// The search finds what no image shows that has all of what was not synced, or nothing, or all but removals: of what was
-/// written, some is there.
+/// Asserts that the search finds a bug that shows only if some of what was not synced is there: not nothing, not all,
+/// and not all but removals.
 fn caught_in_part(bug: impl Debug, planted: Planted, name: &str) {
     let image = caught(bug, planted, name);
     assert!(image >= WHOLE_IMAGES, "image {image} holds nothing that was torn or changed places");

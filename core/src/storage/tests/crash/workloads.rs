@@ -22,8 +22,8 @@ pub(super) struct Workload {
     steps: fn(&mut Driver, &mut Random) -> Step,
     /// Whether the disk is full or fails at some time.
     pub(super) is_full: bool,
-    /// So many seeds are seen from beginning to end, whatever the number of images. One for each setting of sync; more
-    /// where the seed also says which operation fails.
+    /// How many seeds are seen from beginning to end, whatever the number of images. One for each setting of sync; more
+    /// if the seed also chooses the operation that fails.
     pub(super) whole_seeds: u64,
     /// Images of each operation; equal ones are looked at once.
     pub(super) images: usize,
@@ -72,8 +72,9 @@ impl Workload {
             return Arc::new(OsVfs);
         }
         let random = &mut Random::new(&[seed, 2]);
-        // Of four seeds three fail at syncs, which are about 60 in a run of about 150 operations. Seeds one after another
-        // strike all over the run, and each of these operations after a while, with every setting: the moduli are prime.
+        // Three of four seeds fail at syncs, of which a run of about 150 operations has about 60. Successive seeds
+        // strike all over the run and, because the moduli are prime, in time each of these operations with every
+        // setting.
         let (reach, first) = match seed % 4 {
             3 => (Reach::Changes, seed * 47 % 151),
             _ => (Reach::Syncs, seed * 23 % 61),
@@ -142,7 +143,7 @@ fn upsert(driver: &mut Driver, random: &mut Random) -> Step {
     driver.close()
 }
 
-/// Replaces tables, changes the new rows and another table, in commits of their own.
+/// Replaces a table and changes its new rows and another table in one commit, again and again.
 fn replace_with_upserts(driver: &mut Driver, random: &mut Random) -> Step {
     driver.open()?;
     driver.create("a", 5)?;
@@ -236,7 +237,7 @@ fn checkpoint(driver: &mut Driver, random: &mut Random) -> Step {
     driver.close()
 }
 
-/// Goes on as well as it can when the disk is full or fails, and opens again where it cannot.
+/// Goes on as well as it can when the disk is full or fails, and opens the cache again if it cannot.
 fn full_disk(driver: &mut Driver, random: &mut Random) -> Step {
     for _ in 0..3 {
         for _ in 0..2 + random.below(5) {
@@ -263,7 +264,7 @@ fn full_disk(driver: &mut Driver, random: &mut Random) -> Step {
     Ok(())
 }
 
-/// Does a step if there is space for it, and tells whether there was.
+/// Does a step if the disk allows it, and returns whether it did.
 fn attempt(driver: &mut Driver, step: impl FnOnce(&mut Driver) -> Step) -> Step<bool> {
     let result = if driver.is_open() { Ok(()) } else { driver.open() };
     match result.and_then(|()| step(driver)) {
@@ -280,7 +281,7 @@ fn attempt(driver: &mut Driver, step: impl FnOnce(&mut Driver) -> Step) -> Step<
     }
 }
 
-/// Is killed and opened again, on a machine that goes on.
+/// Is killed and opened again, while the machine goes on.
 fn recovery(driver: &mut Driver, random: &mut Random) -> Step {
     for _ in 0..4 {
         driver.open()?;

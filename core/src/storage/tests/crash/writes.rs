@@ -46,7 +46,7 @@ impl Driver {
         )
     }
 
-    /// Rows come to some table, or with a new one.
+    /// Appends rows to some table, or makes one with rows.
     pub(super) fn append_to_any(&mut self) -> Step {
         match self.history().newest().tables.keys().next().cloned() {
             Some(name) => self.append(&name, 2),
@@ -68,7 +68,7 @@ impl Driver {
         )
     }
 
-    /// New rows, and others in the place of some that are there; many of them become segments at once.
+    /// Upserts new rows, and rows that replace existing ones. With `many` they become segments at once.
     pub(super) fn upsert(&mut self, name: &str, rows: usize, many: bool) -> Step {
         let (as_of, rows) = (self.next(), self.changed_rows(name, rows));
         let written = rows.clone();
@@ -77,7 +77,7 @@ impl Driver {
             as_of,
             |table| table.rows.extend(rows),
             move |table, write| {
-                // As often as it takes for them to be too many for the log.
+                // Repeats the rows until they are too many for the log.
                 let times = if many { LOGGED_ROWS_MAX / written.len().max(1) + 1 } else { 1 };
                 let mut batches = (0..times).flat_map(|_| contents::batches(&written));
                 write(vec![Change::Rows { table, mode: WriteMode::Upsert, rows: &mut batches }])
@@ -85,7 +85,7 @@ impl Driver {
         )
     }
 
-    /// Some rows go, and some keys that are not there.
+    /// Deletes some rows, and a key that is not there.
     pub(super) fn delete(&mut self, name: &str, rows: usize) -> Step {
         let as_of = self.next();
         let mut ids: Vec<i64> = self.changed_rows(name, rows).into_keys().collect();
@@ -99,7 +99,7 @@ impl Driver {
         )
     }
 
-    /// All rows go.
+    /// Deletes all rows.
     pub(super) fn truncate(&mut self, name: &str) -> Step {
         let as_of = self.next();
         self.change(
@@ -110,7 +110,7 @@ impl Driver {
         )
     }
 
-    /// One commit: other rows in the place of all of a table, changes of some of them, and changes of another table.
+    /// In one commit, replaces all rows of a table, changes some of the new ones, and changes another table.
     pub(super) fn replace_with_upserts(&mut self, name: &str, other: &str, rows: usize) -> Step {
         let (as_of, mut new) = (self.next(), self.rows(rows));
         let replaced = new.clone();
@@ -161,7 +161,7 @@ impl Driver {
         )
     }
 
-    /// One change of a table, and how far a source was read.
+    /// Commits one change of a table, and the position of a source.
     fn change(
         &mut self,
         name: &str,
@@ -218,12 +218,12 @@ fn time(as_of: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(as_of)
 }
 
-/// The source that the commit of a number is of.
+/// The source of the commit with this number.
 fn source(number: u64) -> String {
     format!("source {}", number % 3)
 }
 
-/// How far it was read then; now and then it is to begin anew.
+/// Sets the position of that source in the model. Now and then forgets it.
 fn tell(content: &mut Content, number: u64) {
     match number % 7 {
         0 => drop(content.positions.remove(&source(number))),
