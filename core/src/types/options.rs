@@ -128,11 +128,11 @@ impl CacheOptions {
         self
     }
 
-    /// Bytes of segments a second that the background thread that moves rows may write; 64 MiB unless told otherwise.
-    /// This one thread reads about as many, mostly from memory. Less leaves more of the disk and of a processor to
-    /// others while rows are moved; more moves rows sooner, after which reads are a little faster. The limit does not
-    /// hold while somebody waits for moves: [`Cache::compact`](crate::Cache::compact) and closing the cache. Nor does
-    /// it hold for commits that come faster than it, once half of the log is full.
+    /// Bytes of segments a second that the thread for moving rows in the background may write; 64 MiB unless told
+    /// otherwise. This one thread reads about as many, mostly from memory. Less leaves more of the disk and of a
+    /// processor to others while rows are moved; more moves rows sooner, after which reads are a little faster. The
+    /// limit does not hold while somebody waits for moves: [`Cache::compact`](crate::Cache::compact) and closing the
+    /// cache. Nor does it hold for commits that come faster than it, once half of the log is full.
     #[must_use]
     pub fn compaction_throughput(mut self, bytes_per_second: u64) -> Self {
         self.compaction_throughput = bytes_per_second;

@@ -78,7 +78,7 @@ impl Region {
     /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
     /// here and not a signal at the first touch.
     pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
-        // First, as it bounds what is read to this range; populating alone would read ahead by megabytes.
+        // First, because it limits the read to this range; populating alone would read ahead by megabytes.
         self.map.advise_range(Advice::WillNeed, offset, len)?;
         self.populate_written(offset, len)
     }

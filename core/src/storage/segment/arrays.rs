@@ -98,9 +98,9 @@ pub(crate) fn map_columns(
         .iter()
         .map(|field| {
             let start = parts.buffer;
-            // SAFETY: the bytes are those of an array that our writer wrote. Nobody reads a value before its page was compared
-            // with its checksum (`Segment` hands out no array before that), and the positions are from the checked
-            // directory.
+            // SAFETY: the bytes are those of an array that our writer wrote. Nobody reads a value before its page was
+            // compared with its checksum (`Segment` hands out no array before that), and the positions are from the
+            // checked directory.
             let array = unsafe { assemble(field.data_type(), &mut parts) }?;
             if array.len() as u64 != positions.rows {
                 return Err("a column has another length than its batch".to_owned());

@@ -241,7 +241,7 @@ impl SegmentWriter {
     }
 }
 
-/// The I/O error inside an Arrow error, so that a full disk is still recognized.
+/// The I/O error inside an Arrow error, so that a full disk is still recognised.
 fn into_io(error: arrow::error::ArrowError) -> io::Error {
     match error {
         arrow::error::ArrowError::IoError(_, error) => error,

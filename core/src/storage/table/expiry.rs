@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use crate::types::error::{Error, Result};
 
-/// Whether values of a type tell how old a row is.
+/// Whether values of a type can say how old a row is.
 pub(crate) fn is_time(data_type: &DataType) -> bool {
     nanoseconds(data_type).is_some()
 }
