@@ -23,13 +23,14 @@ pub(crate) trait BatchSource: Send {
     /// The next batch; does its work on the calling thread and blocks until it is there.
     fn next_batch(&mut self) -> Option<Result<RecordBatch>>;
 
-    /// As [`next_batch`](Self::next_batch), but waits for others no longer than this. What is not ready then is not lost.
+    /// As [`next_batch`](Self::next_batch), but waits for other threads no longer than until the deadline. A batch that
+    /// is not ready by then comes with a later call.
     #[cfg(feature = "sidecar")]
     fn next_batch_until(&mut self, _deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
         Poll::Ready(self.next_batch())
     }
 
-    /// Ends the work from another thread, where there is work to end; there are then no more batches.
+    /// What ends the work from another thread, if there is work to end. After that there are no more batches.
     fn cancel_hook(&self) -> Option<CancelHook> {
         None
     }
@@ -38,7 +39,7 @@ pub(crate) trait BatchSource: Send {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>>;
 }
 
-/// Ends work; called once at most.
+/// Ends work; called at most once.
 pub(crate) type CancelHook = Box<dyn Fn() + Send + Sync>;
 
 /// Ends an answer from another thread. Made by [`Batches::canceller`]; cloning is cheap.
@@ -53,7 +54,7 @@ struct CancelState {
 }
 
 thread_local! {
-    /// What ends the work that this thread does now.
+    /// The canceller of the work that this thread does now.
     static CURRENT: RefCell<Option<Canceller>> = const { RefCell::new(None) };
 }
 
@@ -62,9 +63,10 @@ impl Canceller {
         Self { shared: Arc::new(CancelState { cancelled: AtomicBool::new(false), hook }) }
     }
 
-    /// Makes `work` end soon with [`Cancelled`](ErrorCode::Cancelled) where it plans a query and this is cancelled.
+    /// Runs `work`. If this is cancelled while `work` plans a query, `work` soon ends with
+    /// [`Cancelled`](ErrorCode::Cancelled).
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        /// Also if `work` panics: the thread has other work after it.
+        /// Restores the thread's canceller, also if `work` panics: the thread does other work afterwards.
         struct Restore(Option<Canceller>);
 
         impl Drop for Restore {
@@ -77,7 +79,7 @@ impl Canceller {
         work()
     }
 
-    /// What ends the work that this thread does now.
+    /// The canceller of the work that this thread does now.
     #[cfg(feature = "sql")]
     pub(crate) fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
@@ -98,9 +100,10 @@ impl Canceller {
         self.shared.cancelled.load(Ordering::Acquire)
     }
 
-    /// What comes next where `next` would have come.
+    /// What to return where the source gave `next`. If the answer was cancelled, its end and its errors become that
+    /// error.
     fn apply<T>(&self, next: Option<Result<T>>) -> Option<Result<T>> {
-        // Work that was ended looks like its end, and may fail in its own words.
+        // Work that was cancelled looks like the end of the answer, or fails with an error of its own.
         match next {
             Some(Ok(_)) => next,
             _ if self.is_cancelled() => {
@@ -117,7 +120,7 @@ impl fmt::Debug for Canceller {
     }
 }
 
-/// What is known of an answer beside its rows.
+/// What an answer says beside its rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerInfo {
     pub(crate) version: Version,
@@ -128,9 +131,9 @@ pub(crate) struct AnswerInfo {
 /// The batches of a scan or a query, one after another.
 ///
 /// As an iterator it blocks and works on the calling thread; [`into_stream`](Self::into_stream) gives the same
-/// batches to async code. Nothing is read ahead of what is asked for beyond a few batches, and dropping it stops
-/// the query. All batches are of one version of the cache. Batches that are rows of the cache unchanged are
-/// views of its mapped files, which they keep alive.
+/// batches to async code. At most a few batches are read ahead of what is asked for, and dropping the answer stops the
+/// query. All batches are of one version of the cache. Batches that hold rows of the cache unchanged are views of its
+/// mapped files, which they keep alive.
 ///
 /// An error ends the answer: what came before it is not the whole.
 pub struct Batches {
@@ -138,7 +141,7 @@ pub struct Batches {
     info: AnswerInfo,
     canceller: Canceller,
     source: Option<Box<dyn BatchSource>>,
-    /// What must stay as long as the answer, also when its last batch was given: files that it names to others.
+    /// What must stay until the answer is dropped, even after its last batch: files that it names to other processes.
     _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -173,7 +176,7 @@ impl Batches {
         self.info.tier
     }
 
-    /// What ends the answer from another thread, also while this one waits for a batch.
+    /// What ends the answer from another thread, even while this one waits for a batch.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
@@ -199,7 +202,7 @@ impl Batches {
         })
     }
 
-    /// The next batch, if it comes until then.
+    /// The next batch, if it comes before the deadline.
     #[cfg(feature = "sidecar")]
     pub(crate) fn next_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
@@ -208,7 +211,7 @@ impl Batches {
         Poll::Ready(self.came(next))
     }
 
-    /// What is given where `next` came: an error is the end.
+    /// What to return where the source gave `next`. An error ends the answer.
     fn came(&mut self, next: Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
         let next = self.canceller.apply(next);
         if !matches!(next, Some(Ok(_))) {
@@ -217,8 +220,8 @@ impl Batches {
         next
     }
 
-    /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the cache;
-    /// a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
+    /// The batches as an async stream, to be polled on any runtime. The work of a query is done on threads of the
+    /// cache; a scan reads its mapped pages, from disk where they are not in memory, on the task that polls.
     pub fn into_stream(mut self) -> BatchStream {
         let stream = self.source.take().map(BatchSource::into_stream);
         BatchStream {
@@ -309,7 +312,7 @@ impl fmt::Debug for BatchStream {
     }
 }
 
-/// Batches that an iterator makes on the thread that asks.
+/// Batches that an iterator makes, on the thread that asks for them.
 pub(crate) struct IteratorSource<I>(pub(crate) I);
 
 impl<I: Iterator<Item = Result<RecordBatch>> + Send + 'static> BatchSource for IteratorSource<I> {

@@ -1,7 +1,8 @@
 //! The cells of one row as bytes: how a row is sent that is not worth an array for each of its columns.
 //!
-//! For each column in order: 1 byte, 0 for null, else 1 and the value. Booleans are one byte, columns of a fixed width
-//! have that many bytes as Arrow stores them, text and bytes begin with their length in 4 bytes. All little-endian.
+//! For each column in order: 1 byte, 0 for null, otherwise 1 and then the value. Booleans are one byte, columns of a
+//! fixed width have that many bytes as Arrow stores them, text and bytes begin with their length in 4 bytes. All
+//! little-endian.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -27,7 +28,7 @@ pub(crate) struct CellColumns {
 enum CellKind {
     /// So many bytes.
     Fixed(usize),
-    /// As many bytes as it says itself.
+    /// As many bytes as the length before them says.
     Text,
 }
 
@@ -45,7 +46,7 @@ impl CellKind {
 }
 
 impl CellColumns {
-    /// Columns of which all values can be sent as cells; `None` if there is another.
+    /// Columns whose values can all be sent as cells; `None` if a column has other values.
     pub(crate) fn of(schema: &SchemaRef) -> Option<Self> {
         let kinds = schema.fields().iter().map(|field| CellKind::of(field.data_type()));
         Some(Self { schema: schema.clone(), kinds: kinds.collect::<Option<_>>()? })
@@ -64,7 +65,7 @@ pub(crate) struct SentRow {
 }
 
 impl SentRow {
-    /// The row whose cells begin at `start` and end with the message; `None` if they are no cells of these columns.
+    /// The row whose cells begin at `start` and end with the message; `None` if they are not cells of these columns.
     pub(crate) fn decode(columns: Arc<CellColumns>, bytes: Vec<u8>, start: usize) -> Option<Self> {
         let mut cells = SmallVec::with_capacity(columns.kinds.len());
         let mut at = start;
@@ -110,7 +111,10 @@ impl SentRow {
                 let arrays = cells.map(|(field, cell)| {
                     let bytes = cell.as_ref().map(|range| &self.bytes[usize_range(range)]);
                     array_of(field.data_type(), bytes).ok_or_else(|| {
-                        Error::internal(format!("the sidecar sent no value of column `{}`", field.name()))
+                        Error::internal(format!(
+                            "the sidecar sent bytes that are not a value of column `{}`",
+                            field.name()
+                        ))
                     })
                 });
                 let arrays = arrays.collect::<Result<_>>()?;
@@ -125,7 +129,7 @@ fn usize_range(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
 
-/// An array of one value; `None` if the bytes are none of the type.
+/// An array of one value; `None` if the bytes are not a value of the type.
 fn array_of(data_type: &DataType, bytes: Option<&[u8]>) -> Option<ArrayRef> {
     use DataType as T;
     let Some(bytes) = bytes else { return Some(new_null_array(data_type, 1)) };
@@ -260,7 +264,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[position] = 0xFF;
             if let Some(row) = SentRow::decode(columns.clone(), changed, 1) {
-                // Text that is none is told, and nothing panics.
+                // Bytes that are not text are an error at most: nothing panics.
                 drop(row.array(0).map(|_| ()));
             }
         }

@@ -28,10 +28,10 @@ use crate::types::version::{Freshness, Version};
 
 /// One row of a table at one version.
 ///
-/// A row is a view: its values are read from the mapped file when they are asked for, and it keeps that file's
-/// bytes alive, also after the table was replaced. Cloning is cheap. Hold a row as long as you like, but prefer
-/// [`to_batch`](Self::to_batch) or owned values for what you keep for hours, so that the disk space of old
-/// segments can be reused.
+/// A row is a view: it reads its values from the mapped file when they are asked for, and keeps that file's bytes
+/// alive, even after the table was replaced. Cloning is cheap. Hold a row as long as you like, but prefer
+/// [`to_batch`](Self::to_batch) or owned values for what you keep for hours, so that the disk space of old segments can
+/// be reused.
 #[derive(Clone)]
 pub struct Row {
     place: RowPlace,
@@ -90,9 +90,9 @@ impl Row {
         }
     }
 
-    /// The value in a column, by name or position, as a Rust type: any integer type that the column's type fits
-    /// into, `f32`, `f64`, `bool`, `&str`, `&[u8]`, `String`, [`ValueRef`], or an [`Option`] of one of these for columns
-    /// that can be null.
+    /// The value in a column, by name or position, as a Rust type: any integer type that the column's type fits into,
+    /// `f32`, `f64`, `bool`, `&str`, `&[u8]`, `String`, [`ValueRef`], or an [`Option`] of one of these for columns that
+    /// can be null.
     ///
     /// # Errors
     /// [`ErrorCode::ColumnNotFound`]; [`ErrorCode::TypeMismatch`] also for a null read without `Option`;
@@ -126,7 +126,7 @@ impl Row {
     pub fn to_batch(&self) -> Result<RecordBatch> {
         let columns = (0..self.schema().fields().len()).map(|column| {
             let (array, index) = self.cell(column)?;
-            // There is nothing to copy, and the kernel divides by the width.
+            // There is nothing to copy, and Arrow's `take` divides by the width.
             if matches!(array.data_type(), DataType::FixedSizeBinary(0)) {
                 return Ok(array.slice(index, 1));
             }
@@ -194,7 +194,7 @@ impl Row {
     /// Appends the row's cells.
     ///
     /// # Errors
-    /// [`ErrorCode::Unsupported`] if a column's values have none; those of [`to_batch`](Self::to_batch).
+    /// [`ErrorCode::Unsupported`] if values of a column's type have no cells; those of [`to_batch`](Self::to_batch).
     #[cfg(feature = "sidecar")]
     pub(crate) fn push_cells(&self, out: &mut Vec<u8>) -> Result<()> {
         (0..self.schema().fields().len()).try_for_each(|column| {
@@ -245,8 +245,8 @@ impl fmt::Debug for Row {
     }
 }
 
-/// A Rust type that a cell can be read as. Implemented here only: of the array that an implementation gets, only the one
-/// value may be read.
+/// A Rust type that a cell can be read as. Only this crate implements it, because an implementation may read only the
+/// one value of the array that it gets.
 pub trait FromCell<'a>: Sized + sealed::Sealed<'a> {
     /// Reads the value of `array` at `index`.
     ///
@@ -259,7 +259,8 @@ mod sealed {
     use arrow::datatypes::DataType;
 
     pub trait Sealed<'a>: Sized {
-        /// Reads a value that is not null from its bytes; `None` if it takes an array to do it, or to say why not.
+        /// Reads a value that is not null from its bytes. `None` if only `from_cell` can read it, or say why it cannot
+        /// be read.
         #[inline]
         fn from_bytes(_data_type: &DataType, _bytes: &'a [u8]) -> Option<Self> {
             None

@@ -17,7 +17,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<File> {
     })
 }
 
-/// A file that is not what it should be.
+/// The error of a file that is not what it should be.
 pub(super) fn invalid(
     path: &Path,
     what: &str,
@@ -27,7 +27,7 @@ pub(super) fn invalid(
     Error::new(ErrorCode::SourceInvalid, format!("`{}` {what}: {cause}", path.display())).with_source(cause)
 }
 
-/// Damaged files make a decoder fail, or panic; either is an error of the file.
+/// Runs a decoder. A damaged file makes it fail or panic; either is an error of the file.
 pub(super) fn contained<T, E: std::error::Error + Send + Sync + 'static>(
     path: &Path,
     what: &str,

@@ -26,7 +26,7 @@ pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<
     let Some((first_path, first_format)) = files.first() else {
         return Err(Error::new(ErrorCode::InvalidArgument, "no files are named"));
     };
-    // Every file is looked into before the first row is read: what does not fit is said early.
+    // Opens every file before reading the first row, so that files that do not fit are reported early.
     let mut schema = without_metadata(&open_one(first_path, first_format, table)?.schema);
     for (path, format) in &files[1..] {
         let other = without_metadata(&open_one(path, format, Some(&schema))?.schema);
@@ -45,7 +45,7 @@ pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<
     Ok(OpenInput { schema, batches: Box::new(batches) })
 }
 
-/// Every file, or why it cannot be read, without its rows.
+/// Every file, or why it cannot be read. Reads no rows.
 pub(super) fn look(patterns: &[Pattern]) -> Vec<Result<InputFile>> {
     let look_at_all = |pattern: &Pattern| match list(&pattern.text) {
         Ok(paths) => paths.into_iter().map(|path| look_at(path, pattern.format.as_ref())).collect(),
@@ -68,7 +68,7 @@ fn look_at(path: PathBuf, format: Option<&Format>) -> Result<InputFile> {
     Ok(InputFile { path, bytes: found.len(), schema: schema.as_ref().map(without_metadata) })
 }
 
-/// The fields of `schema`, nullable where they are in it or in `other`.
+/// The fields of `schema`, each nullable if it is so in `schema` or in `other`.
 fn nullable_in_either(schema: &SchemaRef, other: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let nullable = other.field_with_name(field.name()).is_ok_and(Field::is_nullable);
@@ -77,7 +77,7 @@ fn nullable_in_either(schema: &SchemaRef, other: &SchemaRef) -> SchemaRef {
     Schema::new(fields.collect::<Vec<_>>()).into()
 }
 
-/// `known` are the types of columns for formats that do not say them.
+/// Opens a file. `known` has the types of columns, for formats that do not declare them.
 fn open_one(path: &Path, format: &Format, known: Option<&SchemaRef>) -> Result<OpenInput> {
     match format {
         #[cfg(feature = "parquet")]
@@ -111,7 +111,7 @@ fn format_by_ending(path: &Path) -> Result<Format> {
     }
 }
 
-/// Files that a path or pattern names, by name.
+/// Files that a path or pattern names, in the order of their names.
 ///
 /// # Errors
 /// [`ErrorCode::SourceNotFound`] if there is none.
@@ -138,7 +138,7 @@ fn list(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Files of one table differ in nullability and order of columns at will; names and types must agree.
+/// Whether files can be of one table: names and types of columns must agree, nullability and order may differ.
 fn same_columns(a: &SchemaRef, b: &SchemaRef) -> bool {
     a.fields().len() == b.fields().len()
         && a.fields().iter().all(|field| {

@@ -37,7 +37,7 @@ enum Kind {
 struct Pattern {
     /// A path, or a pattern with `*`, `?`, `**` and `[…]`.
     text: String,
-    /// By the ending of each file unless told.
+    /// `None`: each file has the format that its ending names.
     format: Option<Format>,
 }
 
@@ -46,7 +46,7 @@ struct Pattern {
 enum Format {
     #[cfg(feature = "parquet")]
     Parquet,
-    /// With the types of its columns, where they are told.
+    /// With the types of its columns, if the caller gives them.
     #[cfg(feature = "csv")]
     Csv(Option<SchemaRef>),
     Arrow,
@@ -60,8 +60,8 @@ pub struct InputFile {
     pub path: PathBuf,
     /// How long it is.
     pub bytes: u64,
-    /// Its columns, where its format declares them or the caller told them: Parquet and Arrow IPC do, CSV says its types
-    /// only with its rows.
+    /// Its columns, if its format declares them, as Parquet and Arrow IPC do, or the caller gave them. The types of a
+    /// CSV file follow only from its rows.
     pub schema: Option<SchemaRef>,
 }
 
@@ -72,18 +72,18 @@ pub(crate) struct OpenInput {
 }
 
 impl Input {
-    /// One or more Parquet files of equal columns: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
+    /// One or more Parquet files with the same columns: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
     /// order of their names. Columns are as the files declare them.
     #[cfg(feature = "parquet")]
     pub fn parquet(pattern: impl Into<String>) -> Self {
         Self::pattern(pattern.into(), Some(Format::Parquet))
     }
 
-    /// One or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
-    /// order of their names. Columns go by the names in the header. Their types are those of the table that the rows
-    /// are added to; for a new table they are inferred from all lines of the first file, so it is read twice. A field of
-    /// nothing is null, and `""` is an empty text. A field that its column cannot hold exactly fails the load with its
-    /// line; `docs/types.md` says what each type holds.
+    /// One or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the order
+    /// of their names. The header names the columns. Their types are those of the table that the rows are added to; for
+    /// a new table they are inferred from all lines of the first file, so it is read twice. An empty field is null, and
+    /// `""` is an empty text. A field that its column cannot hold exactly fails the load with its line; `docs/types.md`
+    /// says what each type holds.
     #[cfg(feature = "csv")]
     pub fn csv(pattern: impl Into<String>) -> Self {
         Self::pattern(pattern.into(), Some(Format::Csv(None)))
@@ -95,8 +95,8 @@ impl Input {
         Self::pattern(pattern.into(), Some(Format::Csv(Some(schema))))
     }
 
-    /// One or more Arrow IPC files or streams, uncompressed, of equal columns: a path, or a pattern with `*`, `?`, `**`
-    /// and `[…]`, read in the order of their names.
+    /// One or more Arrow IPC files or streams, uncompressed, with the same columns: a path, or a pattern with `*`, `?`,
+    /// `**` and `[…]`, read in the order of their names.
     pub fn arrow(pattern: impl Into<String>) -> Self {
         Self::pattern(pattern.into(), Some(Format::Arrow))
     }
@@ -108,12 +108,13 @@ impl Input {
         Self::of(Kind::Files(patterns.collect()))
     }
 
-    /// Looks at the files without reading their rows: each file, or why it cannot be read, in the order in which they are
-    /// read. Says what keeps a load from starting before there is one. Nothing for batches in memory.
+    /// Looks at the files without reading their rows. Returns each file, or why it cannot be read, in the order in
+    /// which a load would read them: what keeps a load from starting shows before the load. Empty for batches in
+    /// memory.
     ///
     /// # Errors
-    /// Of each file or pattern for itself: [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`] for a file that is
-    /// damaged or of another format, [`ErrorCode::InvalidArgument`] for a pattern that is none or an unknown ending.
+    /// For each file or pattern separately: [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`] for a file that
+    /// is damaged or of another format, [`ErrorCode::InvalidArgument`] for an invalid pattern or an unknown ending.
     pub fn look(&self) -> Vec<Result<InputFile>> {
         match &self.kind {
             Kind::Files(patterns) => files::look(patterns),
@@ -144,7 +145,7 @@ impl Input {
         Self::of(Kind::Batches(schema, Box::new(batches.into_iter().map(Ok))))
     }
 
-    /// Batches that may fail to come.
+    /// Batches, any of which may be an error instead.
     #[cfg(feature = "sidecar")]
     pub(crate) fn fallible(
         schema: SchemaRef,
@@ -164,8 +165,8 @@ impl Input {
         Self::of(Kind::Batches(schema, Box::new(batches)))
     }
 
-    /// Opens the files, if there are any, and finds out their columns. Files that do not say what types their columns
-    /// have take them from `table`.
+    /// Opens the files, if there are any, and finds out their columns. Files whose format does not declare the types of
+    /// columns take them from `table`.
     ///
     /// # Errors
     /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`], [`ErrorCode::InvalidArgument`].

@@ -104,17 +104,17 @@ pub(crate) fn bytes_at(array: &dyn Array, index: usize) -> Result<&[u8]> {
     }
 }
 
-/// An array of another type than is wanted.
+/// The error of an array that does not have the type that is wanted.
 #[cold]
 pub(crate) fn mismatch(array: &dyn Array, wanted: &str) -> Error {
     Error::new(ErrorCode::TypeMismatch, format!("{} cannot be read as {wanted}", array.data_type()))
 }
 
-/// A time of day that is none.
+/// The error of microseconds that are not a time of day.
 #[cold]
 fn no_time(microseconds: i64) -> Error {
     Error::new(
         ErrorCode::TypeMismatch,
-        format!("{microseconds} microseconds since midnight are no time of a day; use `to_batch`"),
+        format!("{microseconds} microseconds since midnight are not a time of day; use `to_batch`"),
     )
 }

@@ -102,7 +102,7 @@ codes! {
     PermissionDenied = 116 => Request;
     /// The table's write policy does not allow the change.
     WriteNotAllowed = 117 => Request;
-    /// The request, or its answer, is larger than a limit that does not depend on what else goes on: ask for less at a time.
+    /// The request or its answer exceeds a limit that does not depend on other work: ask for less at a time.
     TooLarge = 118 => Request;
     /// An input file or upstream object does not exist.
     SourceNotFound = 200 => Source;
@@ -120,10 +120,10 @@ codes! {
     DiskFull = 400 => Retry;
     /// The query needs more memory than it may use.
     MemoryLimit = 401 => Retry;
-    /// The owner lost commits that this reader had seen, in a crash, or may lose them because its disk failed; said once,
-    /// the next call reads what there is now.
+    /// A crash of the owner lost commits that this reader had seen, or the owner may lose them because its disk failed.
+    /// Reported once; the next call reads what there is now.
     WentBack = 402 => Retry;
-    /// As many are there as may be: of what a connection holds or waits for, of connections, of uploads, of tables, or of
+    /// As many exist as are allowed: of what one connection holds or waits for, or of connections, uploads, tables or
     /// positions of sources. The same call succeeds when some of them are gone.
     TooMany = 403 => Retry;
     /// The deadline of the call passed before its answer came.
@@ -132,8 +132,8 @@ codes! {
     Unavailable = 405 => Retry;
     /// The query was cancelled before its answer was complete.
     Cancelled = 406 => Retry;
-    /// The log does not reach back to the version whose changes are asked for, and never will again: read the table anew, and
-    /// ask for the changes since the version of that answer.
+    /// The log does not reach back to the version whose changes are asked for, and never will again: read the table
+    /// anew, and ask for the changes since the version of that answer.
     HistoryGone = 407 => Request;
     /// Bytes on disk do not match their checksum.
     Corrupt = 500 => Report;
@@ -260,7 +260,7 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
     let limit = (len / 3).max(1);
     known
         .into_iter()
-        // Names of very different length need not be compared, which takes the product of both.
+        // Skips names of very different length: a comparison takes time by the product of both lengths.
         .filter(|name| name.chars().count().abs_diff(len) <= limit)
         .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= limit)
@@ -268,12 +268,13 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
         .map(|(_, name)| name)
 }
 
-/// Names of more bytes are not compared with others.
+/// Names of more bytes are not compared with other names.
 const COMPARED_LEN_MAX: usize = 256;
 
 /// "; did you mean `x`?", or nothing.
 pub(crate) fn suggestion<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    // Comparing takes time by the product of the lengths, and a name that somebody sends may be as long as a message.
+    // A comparison takes time by the product of both lengths, and a name that a client sends may be as long as a
+    // message.
     if unknown.len() > COMPARED_LEN_MAX {
         return String::new();
     }

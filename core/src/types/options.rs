@@ -7,10 +7,10 @@ use super::error::{Error, ErrorCode, Result};
 
 /// When a commit survives a crash of the machine.
 ///
-/// The death of the process loses nothing in any setting: the log is written before a commit is visible. Whatever is lost,
-/// a commit is there whole or not at all, with its rows in all tables and its
-/// [source positions](crate::Transaction::source_position), and none is there without all before it. Readers that saw what
-/// is lost are told once ([`WentBack`](ErrorCode::WentBack)); the version's incarnation is another after every crash.
+/// The death of the process loses nothing in any setting: the log is written before a commit is visible. Whatever is
+/// lost, a commit survives whole or not at all, with its rows in all tables and its
+/// [source positions](crate::Transaction::source_position), and only with all commits before it. Readers that saw a
+/// lost commit get one error ([`WentBack`](ErrorCode::WentBack)). The version's incarnation changes after every crash.
 ///
 /// | | killed process | crash of the machine | failed write or sync |
 /// | --- | --- | --- | --- |
@@ -18,22 +18,23 @@ use super::error::{Error, ErrorCode, Result};
 /// | `Always` | nothing is lost | nothing that was acknowledged | the commit that was being made is in doubt |
 /// | `Never` | nothing is lost | the commits since the last sync | as a crash |
 ///
-/// After a failed write or sync of the log the cache takes no more writes ([`Poisoned`](ErrorCode::Poisoned)), reads on, and
-/// must be opened again. A full disk is no such failure: space is reserved first, and the commit is refused
-/// ([`DiskFull`](ErrorCode::DiskFull)). [`Cache::sync`](crate::Cache::sync) makes everything so far durable in every setting.
-/// `docs/durability.md` has the rest.
+/// After a failed write or sync of the log the cache takes no more writes ([`Poisoned`](ErrorCode::Poisoned)). Reads go
+/// on; to write, open the cache again. A full disk is not such a failure: space is reserved first, and the commit is
+/// refused ([`DiskFull`](ErrorCode::DiskFull)). [`Cache::sync`](crate::Cache::sync) makes everything so far durable in
+/// every setting. `docs/durability.md` has the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The log is synced in the background at this interval: a crash of the machine loses the commits since the last sync
-    /// that was done, which are those of about one interval. Commits do not wait for the disk.
+    /// The log is synced in the background at this interval: a crash of the machine loses the commits since the last
+    /// complete sync, which is about one interval ago. Commits do not wait for the disk.
     Interval(Duration),
-    /// A commit is visible only after it is on disk: a crash of the machine loses nothing that was acknowledged or that
-    /// anybody has seen. Each commit costs a sync.
+    /// A commit is visible only after it is on disk: a crash of the machine loses nothing that was acknowledged or
+    /// seen. Each commit costs a sync.
     Always,
     /// The log is synced when its rows are moved into segments, by [`Cache::sync`](crate::Cache::sync) and
-    /// [`Cache::compact`](crate::Cache::compact), and when the cache is closed: a crash of the machine loses the commits since then that the operating system had not written by
-    /// itself. For what is loaded once, or again in any case.
+    /// [`Cache::compact`](crate::Cache::compact), and when the cache is closed: a crash of the machine loses the
+    /// commits since then that the operating system had not written by itself. For data that is loaded once, or would
+    /// be loaded again in any case.
     Never,
 }
 
@@ -90,7 +91,7 @@ impl CacheOptions {
     }
 
     /// Bytes that all running queries may use together for hash tables, sorts and the like; 1 GiB unless told
-    /// otherwise. Sorts, joins and aggregations that reach it go to disk; what cannot fails with
+    /// otherwise. Sorts, joins and aggregations that reach it go to disk; operations that cannot do so fail with
     /// [`MemoryLimit`](ErrorCode::MemoryLimit). Mapped pages do not count.
     #[must_use]
     pub fn query_memory(mut self, bytes: usize) -> Self {
@@ -106,31 +107,32 @@ impl CacheOptions {
         self
     }
 
-    /// Bytes of the log, and of files that it names and the tables do not need any more, that are kept for
-    /// [`Table::changes`](crate::Table::changes) beyond what recovery needs; 0 unless told otherwise. Without any, changes
-    /// reach back to between one and two times the log that is kept for recovery.
+    /// Bytes that are kept for [`Table::changes`](crate::Table::changes) beyond what recovery needs: of the log, and of
+    /// files that the log names and the tables no longer need; 0 unless told otherwise. With 0, changes reach back over
+    /// between one and two times the log that is kept for recovery.
     #[must_use]
     pub fn history(mut self, bytes: u64) -> Self {
         self.history = bytes;
         self
     }
 
-    /// Bytes that the cache's files may take, those included that recovery, readers or history still need; as much as the
-    /// disk has unless told otherwise. Not counted are manifests, and the indexes of rows in the log, which are made anew at
-    /// every opening. A commit of rows beyond it is refused with [`DiskFull`](ErrorCode::DiskFull) and changes nothing; deletes,
-    /// `truncate` and `drop_table` are not. While a large load is written it may take more for its temporary files, and a table
-    /// that is replaced needs room for both. Large commits to several tables at the same time do not know of each other.
+    /// Bytes that the cache's files may take, including those that only recovery, readers or history still need; the
+    /// whole disk unless told otherwise. Manifests are not counted, nor are the indexes of rows in the log, which every
+    /// opening makes anew. A commit that adds rows beyond the limit is refused with [`DiskFull`](ErrorCode::DiskFull)
+    /// and changes nothing; deletes, `truncate` and `drop_table` are not refused. A large load may exceed the limit
+    /// with its temporary files, and replacing a table needs room for its old and its new rows. Large commits to
+    /// several tables at the same time do not take each other into account.
     #[must_use]
     pub fn disk_limit(mut self, bytes: u64) -> Self {
         self.disk_limit = bytes;
         self
     }
 
-    /// Bytes of segments a second that the thread which moves rows in the background may write; 64 MiB unless told otherwise.
-    /// It reads about as many, mostly from memory, and is one thread. Less leaves more of the disk and of a processor
-    /// to others while rows are moved; more moves them sooner, and reads are a little faster when they are. Whoever waits for
-    /// moves is not held up by it: [`Cache::compact`](crate::Cache::compact), closing, and commits that come faster, for which the limit does not
-    /// hold once half of the log is full.
+    /// Bytes of segments a second that the thread for moving rows in the background may write; 64 MiB unless told
+    /// otherwise. This one thread reads about as many, mostly from memory. Less leaves more of the disk and of a
+    /// processor to others while rows are moved; more moves rows sooner, after which reads are a little faster. The
+    /// limit does not hold while somebody waits for moves: [`Cache::compact`](crate::Cache::compact) and closing the
+    /// cache. Nor does it hold for commits that come faster than it, once half of the log is full.
     #[must_use]
     pub fn compaction_throughput(mut self, bytes_per_second: u64) -> Self {
         self.compaction_throughput = bytes_per_second;

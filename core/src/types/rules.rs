@@ -10,12 +10,12 @@ pub enum WritePolicy {
     /// Everybody who may write, in every way.
     #[default]
     Anyone,
-    /// Rows are added and none is changed: [`Table::append`](crate::Table::append) alone is allowed. They may age out all the
-    /// same ([`TableDefinition::retain`](crate::TableDefinition::retain)).
+    /// Rows are added and none is changed: only [`Table::append`](crate::Table::append) is allowed. Rows may still age
+    /// out ([`TableDefinition::retain`](crate::TableDefinition::retain)).
     AppendOnly,
     /// A source of this name feeds the table, in transactions that say how far it was read
     /// ([`Transaction::source_position`](crate::Transaction::source_position)). Others may only
-    /// [invalidate](crate::Table::invalidate) rows: what they write would be lost when the source tells of the row again.
+    /// [invalidate](crate::Table::invalidate) rows: what they write would be lost when the source sends the row again.
     Source(String),
 }
 
@@ -33,14 +33,14 @@ impl fmt::Display for WritePolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// The column of times or dates that tells how old a row is; a null never grows old.
+    /// The column of times or dates that says how old a row is; a row with a null there never grows too old.
     pub column: String,
     /// Older rows are removed.
     pub age: Duration,
 }
 
 impl Retention {
-    /// Rows stay until the time in a column is so long ago, which is 584 years at most.
+    /// Rows stay until the time in `column` is `age` ago. An age of more than 584 years counts as 584 years.
     pub fn new(column: impl Into<String>, age: Duration) -> Self {
         Self { column: column.into(), age: age.min(Duration::from_nanos(u64::MAX)) }
     }
@@ -52,14 +52,15 @@ impl fmt::Display for Retention {
     }
 }
 
-/// The rules of a table: what its [definition](crate::TableDefinition) asks for, and what a [table](crate::TableInfo) has.
+/// The rules of a table: what its [definition](crate::TableDefinition) asks for, and what a [table](crate::TableInfo)
+/// has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableRules {
     /// Columns of the primary key, in order; empty without one.
     pub primary_key: Vec<String>,
-    /// Columns that every segment is sorted by, ascending, nulls last. In a definition, empty stands for the primary key; in
-    /// a table, empty means that rows stand as they came.
+    /// Columns that every segment is sorted by, ascending, nulls last. In a definition, empty stands for the primary
+    /// key; in a table, empty means that rows stand as they came.
     pub sort_by: Vec<String>,
     /// Who may change the rows.
     pub write_policy: WritePolicy,

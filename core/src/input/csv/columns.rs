@@ -31,11 +31,11 @@ const SHOWN_LEN: usize = 80;
 #[derive(Debug)]
 pub(super) struct Converter {
     field: FieldRef,
-    /// That of its type.
+    /// The time zone of its type.
     zone: Option<Tz>,
 }
 
-/// Why a field is no value of its column.
+/// Why a field is not a value of its column.
 struct Refused {
     row: usize,
     why: Cow<'static, str>,
@@ -83,7 +83,7 @@ impl Converter {
                 Some(Field::Text(text)) => {
                     format!("column `{name}` of type {data_type} cannot hold `{}`: {why}", shown(text))
                 }
-                _ => format!("column `{name}` of type {data_type} holds nothing: {why}"),
+                _ => format!("column `{name}` of type {data_type} cannot hold an empty field: {why}"),
             };
             at_line(path, column.line(row), &message)
         })
@@ -122,7 +122,7 @@ impl Converter {
             T::Timestamp(TimeUnit::Microsecond, _) => self.timestamps::<TimestampMicrosecondType>(column),
             T::Timestamp(TimeUnit::Nanosecond, _) => self.timestamps::<TimestampNanosecondType>(column),
             T::Utf8 => self.texts(column),
-            // Text and bytes of every length are those of the other layouts too.
+            // The other layouts hold the same text and bytes.
             T::LargeUtf8 | T::Utf8View => self.cast(&self.texts(column)?),
             T::Binary => self.bytes(column),
             T::LargeBinary | T::BinaryView => self.cast(&self.bytes(column)?),
@@ -131,8 +131,8 @@ impl Converter {
         }
     }
 
-    /// Puts the values of a column's fields, or nulls, where `put` wants them. Without text there is no value but an empty
-    /// text, so for all other types an empty field is null whether it was quoted or not.
+    /// Calls `put` with the text of each field, or with `None` for a null. Only text and bytes can be empty, so for all
+    /// other types an empty field is null, quoted or not.
     #[inline]
     fn each<'a>(
         &self,

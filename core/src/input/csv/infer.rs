@@ -1,7 +1,7 @@
 //! The types of columns that only their texts tell of.
 //!
-//! A type is inferred only if it holds every text of its column as what it is; anything else is a column of text. What is
-//! lost is how a number was written (`1.50`), and digits of decimals beyond those of a float.
+//! A type is inferred only if it holds the value of every text of its column; otherwise the column is one of text. What
+//! is lost is how a number was written (`1.50`), and digits of decimals beyond those of a float.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use super::records::{Column, Field, RecordReader, Records};
 use super::values::{self, TimeParts};
 use crate::types::error::Result;
 
-/// Records that are looked at together.
+/// Records that are read together.
 const BATCH_ROWS: usize = 16 << 10;
 /// Whole numbers up to here are floats too.
 const FLOAT_INTEGER_MAX: u64 = 1 << 53;
-/// The time zone of a column of moments, in whichever zones they were written.
+/// The time zone of a column of moments, whatever zones they were written in.
 const MOMENTS_ZONE: &str = "UTC";
 /// Days before and after 1970 that nanoseconds reach.
 const NANOSECOND_DAYS: u32 = 106_750;
@@ -44,7 +44,7 @@ pub(super) fn infer(path: &Path) -> Result<SchemaRef> {
     Ok(Schema::new(fields.collect::<Vec<_>>()).into())
 }
 
-/// What the texts of a column were.
+/// Which kinds of texts a column has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
     text: bool,
@@ -54,10 +54,11 @@ struct Seen {
     long_integer: bool,
     float: bool,
     date: bool,
-    /// A date and time without a time zone, and with one.
+    /// A date and time without a time zone.
     local: bool,
+    /// A date and time with a time zone.
     moment: bool,
-    /// Of the dates and times.
+    /// The most digits of a fraction of a second.
     fraction_digits: usize,
     /// A date or time that nanoseconds do not reach.
     far: bool,
@@ -71,7 +72,7 @@ impl Seen {
             }
             match field {
                 Field::Text(text) if !text.is_empty() => self.look_at_text(text),
-                // An empty text is one only among texts.
+                // An empty text does not make a column one of text.
                 Field::Text(_) | Field::Null => {}
             }
         }
@@ -130,7 +131,7 @@ impl Seen {
 
     fn look_at_integer(&mut self, text: &str) -> bool {
         match Int64Type::parse(text) {
-            // The only one whose sign a whole number does not keep.
+            // `-0`, whose sign only a float keeps.
             Some(0) if text.len() > 1 => self.float = true,
             Some(number) if number.unsigned_abs() > FLOAT_INTEGER_MAX => self.long_integer = true,
             Some(_) => self.integer = true,
@@ -149,7 +150,7 @@ impl Seen {
         let TimeParts { fraction, zone, .. } = TimeParts::of(text);
         let read_in = if zone.is_empty() { None } else { values::UTC.as_ref() };
         let is_held = |unit| values::timestamp(unit, read_in, text).is_ok();
-        // As text, `2020-01-31 100000` is as likely another thing.
+        // Such a text as `2020-01-31 100000` may just as well be something else.
         let is_known = text.as_bytes().get(13) == Some(&b':');
         let is_near = is_known && is_held(TimeUnit::Nanosecond);
         let is_far = !is_near && is_known && is_held(TimeUnit::Microsecond);
@@ -178,7 +179,7 @@ impl Seen {
             (false, true, false) if !self.float => DataType::Int64,
             (false, true, false) if !self.long_integer => DataType::Float64,
             (false, false, true) if !self.local && !self.moment => DataType::Date32,
-            // A time that is a moment and one that is a moment only somewhere are not of one type.
+            // A time with a time zone is a moment, one without is not: they do not share a type.
             (false, false, true) if self.moment && (self.local || self.date) => DataType::Utf8,
             (false, false, true) if self.far && unit == TimeUnit::Nanosecond => DataType::Utf8,
             (false, false, true) => DataType::Timestamp(unit, self.moment.then(|| MOMENTS_ZONE.into())),

@@ -1,6 +1,7 @@
 //! CSV files with a header line.
 //!
-//! A field becomes a value of its column that is the same, or the file is refused with the line, the column and the field.
+//! Each field becomes exactly the same value of its column, or the file is refused with the line, the column and the
+//! field.
 
 mod columns;
 mod infer;
@@ -23,11 +24,11 @@ const BATCH_ROWS: usize = 16 << 10;
 
 const NOT_CSV: &str = "is not a CSV file with a header line";
 
-/// Opens a file; without `types` they are inferred from all of it.
+/// Opens a file. Without `types`, the types of its columns are inferred from all of it.
 ///
 /// # Errors
-/// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`]; [`ErrorCode::UnsupportedType`] for `types` that CSV cannot
-/// hold.
+/// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`]; [`ErrorCode::UnsupportedType`] for `types` that CSV
+/// cannot hold.
 pub(super) fn open(path: &Path, types: Option<&SchemaRef>) -> Result<OpenInput> {
     let mut reader = RecordReader::open(path)?;
     let header = reader.header()?;
@@ -60,7 +61,7 @@ fn in_order_of_header(path: &Path, header: &[String], schema: &SchemaRef) -> Res
     }
 }
 
-/// Something that is wrong in a line of a file.
+/// The error of something that is wrong in a line of a file.
 fn at_line(path: &Path, line: u64, what: &str) -> Error {
     Error::new(ErrorCode::SourceInvalid, format!("`{}`, line {line}: {what}", path.display()))
 }
@@ -69,7 +70,7 @@ fn at_line(path: &Path, line: u64, what: &str) -> Error {
 struct CsvBatches {
     path: PathBuf,
     schema: SchemaRef,
-    /// `None` once there are no more, or one was wrong.
+    /// `None` after the last row or an error.
     reader: Option<RecordReader>,
     records: Records,
     converters: Vec<Converter>,

@@ -1,4 +1,5 @@
-//! The records of a CSV file: the texts of their fields, which of the empty ones were quoted, and the lines they begin in.
+//! The records of a CSV file: the texts of their fields, which of the empty ones were quoted, and the lines they begin
+//! in.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,17 +15,17 @@ use crate::types::error::Result;
 const CHUNK_LEN: usize = 256 << 10;
 /// A batch of records is complete when its texts have so many bytes.
 const BATCH_LEN: usize = 16 << 20;
-/// Bytes of one record at most.
+/// The most bytes of one record.
 const RECORD_LEN_MAX: usize = 1 << 30;
 /// What some programs write before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// Room for texts that is made at a time.
+/// The least free room for texts when a field is read.
 const ROOM: usize = 4 << 10;
 
 /// Reads a file record by record.
 ///
-/// Lines end with `\n`, `\r\n` or `\r`. Empty lines between records are left out; where records have a single field, each
-/// is a record whose field is null, as there is no other way to write it.
+/// Lines end with `\n`, `\r\n` or `\r`. Empty lines between records are skipped. But if records have a single field, an
+/// empty line is a record whose field is null, because there is no other way to write it.
 pub(super) struct RecordReader {
     path: PathBuf,
     file: File,
@@ -43,14 +44,14 @@ pub(super) struct RecordReader {
 /// Records of equal length, one after another.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// Fields of a record; of the first one, however many there are, if it is `None`.
+    /// Fields of each record. `None`: the first record may have any number.
     columns: Option<usize>,
-    /// The texts of all fields; the last bytes are room for more.
+    /// The texts of all fields; the bytes from `len` on are room for more.
     texts: Vec<u8>,
     len: usize,
     /// Where the text of each field ends.
     ends: Vec<usize>,
-    /// Numbers of the fields that are empty and quoted, in their order.
+    /// Numbers of the fields that are empty and quoted, ascending.
     quoted: Vec<usize>,
     /// The line in which each record begins.
     lines: Vec<u64>,
@@ -119,7 +120,7 @@ impl RecordReader {
         Ok(names.collect())
     }
 
-    /// Reads at most `rows_max` records in the place of those that `records` holds. Whether there are any.
+    /// Replaces what `records` holds by the next records, at most `rows_max`. Returns whether there are any.
     ///
     /// # Errors
     /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
@@ -170,7 +171,7 @@ impl RecordReader {
         }
     }
 
-    /// Reads a field of a record that begins at `line`; whether it is the last one.
+    /// Reads a field of a record that begins at `line`. Returns whether it is the record's last field.
     fn read_field(&mut self, records: &mut Records, line: u64, first_byte: usize) -> Result<bool> {
         let field_start = records.len;
         let mut has_quote = false;
@@ -179,7 +180,8 @@ impl RecordReader {
             if records.texts.len() - records.len < ROOM {
                 records.texts.resize(2 * records.texts.len() + ROOM, 0);
             }
-            // The last line may have no end; behind it, only a quoted value would go on.
+            // The last line may lack its end, which is added here. Only a quoted value that never ends goes on behind
+            // it.
             let input = if is_at_end { b"\n" } else { &self.chunk[self.start..self.end] };
             let (result, read, written) = self.parser.read_field(input, &mut records.texts[records.len..]);
             records.len += written;
@@ -262,7 +264,7 @@ impl Records {
         };
         let texts =
             std::str::from_utf8(&self.texts[..self.len]).map_err(|error| wrong(error.valid_up_to()))?;
-        // Two fields that are each no text can be one together.
+        // Two fields that are not UTF-8 by themselves can be so together.
         if let Some(end) = self.ends.iter().find(|end| !texts.is_char_boundary(**end)) {
             return Err(wrong(end.saturating_sub(1)));
         }

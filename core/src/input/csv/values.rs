@@ -1,6 +1,6 @@
 //! Texts as values: a text that a type cannot hold exactly is none of its values.
 //!
-//! Arrow's parsers do the work where they are exact, and what they would drop is looked for beside them.
+//! Arrow's parsers do the work where they are exact. Checks beside them refuse what they would drop.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use arrow::array::types::{
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime, string_to_time_nanoseconds};
 use arrow::datatypes::{TimeUnit, i256};
 
-/// A value, or why the text is none.
+/// A value, or why the text is not one.
 pub(super) type Parsed<T> = Result<T, Cow<'static, str>>;
 
 const DAY_SECONDS: i64 = 86_400;
@@ -21,10 +21,10 @@ const DAY_SECONDS: i64 = 86_400;
 const NANOSECONDS: i64 = 1_000_000_000;
 /// Bytes of a date as `2020-01-31`.
 const DATE_LEN: usize = 10;
-const LEAP_SECOND: &str = "it is in a leap second, which the type has not";
+const LEAP_SECOND: &str = "it is in a leap second, which the type cannot hold";
 const NOT_BYTES: &str = "it is not bytes of two hexadecimal digits each";
 
-/// The time zone whose times are those of a column without one.
+/// The time zone in which texts are read for a column without one.
 pub(super) static UTC: LazyLock<Option<Tz>> = LazyLock::new(|| "+00:00".parse().ok());
 
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
@@ -74,7 +74,7 @@ pub(super) fn float<T: Float>(text: &str) -> Parsed<T::Native> {
 
 /// A type of decimals.
 pub(super) trait Decimal: ArrowPrimitiveType {
-    /// Decimal digits and a sign before them; they are as many as the type can hold at most.
+    /// The number of these decimal digits, with a sign before them. They are at most as many as the type can hold.
     fn unscaled(digits: &str) -> Option<Self::Native>;
 }
 
@@ -102,7 +102,7 @@ impl Decimal for Decimal256Type {
     }
 }
 
-/// A decimal as `-12.50` or `1.25e3`. `digits` is room for its digits.
+/// A decimal such as `-12.50` or `1.25e3`. `digits` is a buffer for its digits.
 pub(super) fn decimal<T: Decimal>(
     text: &str,
     precision: u8,
@@ -117,7 +117,7 @@ pub(super) fn decimal<T: Decimal>(
         _ => (false, text),
     };
     let (number, exponent) = match number.find(['e', 'E']) {
-        // Exponents beyond that of any type are as good as any other number that no type holds.
+        // No type holds a number with a larger exponent, unless thousands of its digits make up for that.
         Some(at) => (&number[..at], number[at + 1..].parse::<i32>().map_err(|_| NONE)?.clamp(-9999, 9999)),
         None => (number, 0),
     };
@@ -157,7 +157,7 @@ pub(super) fn decimal<T: Decimal>(
     T::unscaled(digits).map_or_else(too_long, Ok)
 }
 
-/// Days, of a date or of its midnight.
+/// Days since 1970, from a date or from a date and time at midnight.
 pub(super) fn date32(text: &str) -> Parsed<i32> {
     if !has_time(text) {
         return Ok(Date32Type::parse(text).ok_or("it is not a date")?);
@@ -165,12 +165,12 @@ pub(super) fn date32(text: &str) -> Parsed<i32> {
     let seconds = timestamp(TimeUnit::Second, None, text)
         .map_err(|why| Cow::from(format!("{why}, and the type has no time of day")))?;
     if seconds.rem_euclid(DAY_SECONDS) != 0 {
-        return Err("it has a time of day, which the type has not".into());
+        return Err("it has a time of day, which the type cannot hold".into());
     }
     i32::try_from(seconds.div_euclid(DAY_SECONDS)).map_err(|_| "it is not a date".into())
 }
 
-/// Milliseconds, of a date or of a time at a date.
+/// Milliseconds since 1970, from a date or from a date and time.
 pub(super) fn date64(text: &str) -> Parsed<i64> {
     if !has_time(text) {
         return Ok(i64::from(Date32Type::parse(text).ok_or("it is not a date")?) * 1000 * DAY_SECONDS);
@@ -178,7 +178,7 @@ pub(super) fn date64(text: &str) -> Parsed<i64> {
     timestamp(TimeUnit::Millisecond, None, text)
 }
 
-/// Dates are shorter, or have a sign before their year.
+/// Whether a text is a date and time. Dates alone are shorter, or have a sign before their year.
 fn has_time(text: &str) -> bool {
     text.len() > DATE_LEN && text.starts_with(|ch: char| ch.is_ascii_digit())
 }
@@ -197,8 +197,8 @@ pub(super) fn time(unit: TimeUnit, text: &str) -> Parsed<i64> {
     Ok(nanoseconds / tick)
 }
 
-/// Ticks since 1970. In a column with a time zone, a text without one is a time there; in a column without one, a text
-/// with one is none of its values.
+/// Ticks since 1970. In a column with a time zone, a text without one is a time in that zone. In a column without a
+/// time zone, a text with one is refused.
 #[inline]
 pub(super) fn timestamp(unit: TimeUnit, zone: Option<&Tz>, text: &str) -> Parsed<i64> {
     let read = match (zone, &*UTC) {
@@ -273,7 +273,7 @@ fn per_second(unit: TimeUnit) -> i64 {
     }
 }
 
-/// Arrow's parsers read nine digits.
+/// Whether a fraction has digits beyond the nine that Arrow's parsers read.
 fn is_finer_than_nanoseconds(fraction: &str) -> bool {
     fraction.bytes().skip(9).any(|digit| digit != b'0')
 }

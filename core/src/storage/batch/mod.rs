@@ -11,12 +11,12 @@ use arrow::datatypes::DataType;
 use crate::storage::batch::row_lens::RowLens;
 use crate::types::error::{Error, Result};
 
-/// Rows that are copied together have about this many bytes at most, or are a single one. Arrow counts the bytes of a
-/// column of texts in 31 bits.
+/// Rows that are copied together have at most about this many bytes, unless it is a single row. Arrow counts the bytes
+/// of a column of texts in 31 bits.
 pub(crate) const BATCH_BYTES_TARGET: usize = 64 << 20;
 
-/// String views that refer only to bytes that they need: Arrow IPC writes all data buffers of a view array,
-/// also those of a small slice.
+/// The batch with string views that refer only to bytes that they need: Arrow IPC writes all data buffers of a view
+/// array, even for a small slice.
 pub(crate) fn compact_views(batch: &RecordBatch) -> Result<RecordBatch> {
     let is_view = |array: &ArrayRef| matches!(array.data_type(), DataType::Utf8View | DataType::BinaryView);
     if !batch.columns().iter().any(is_view) {
@@ -33,10 +33,10 @@ pub(crate) fn compact_views(batch: &RecordBatch) -> Result<RecordBatch> {
         .map_err(|error| Error::internal("cannot compact string views").with_source(error))
 }
 
-/// Bytes of the rows of a batch; of a slice, what it refers to and not what it shares.
+/// Bytes of the rows of a batch. Of buffers that a slice shares, only the bytes of its own rows count.
 pub(crate) fn batch_len(batch: &RecordBatch) -> usize {
     let lens = batch.columns().iter().map(|array| match array.data_type() {
-        // A slice of views tells nothing of the text that it refers to.
+        // The memory size of a slice of views does not show how much text its views refer to.
         DataType::Utf8View => array.as_string_view().total_buffer_bytes_used() + 16 * array.len(),
         DataType::BinaryView => array.as_binary_view().total_buffer_bytes_used() + 16 * array.len(),
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
@@ -73,7 +73,7 @@ impl Rebatch {
             let most = batch.num_rows().min(start + self.rows_max - self.rows);
             let fitting = lens.fitting(start..most, self.bytes_max.saturating_sub(self.bytes));
             if fitting > 0 || self.rows == 0 {
-                // The first row of a batch has a place whatever its size.
+                // A batch takes its first row whatever the size of that row.
                 let rows = fitting.max(1);
                 self.bytes += lens.len(start..start + rows);
                 self.rows += rows;
@@ -87,7 +87,7 @@ impl Rebatch {
         Ok(())
     }
 
-    /// Gives what is left.
+    /// Emits what is left.
     ///
     /// # Errors
     /// As [`push`](Self::push).

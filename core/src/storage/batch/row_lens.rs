@@ -12,14 +12,14 @@ use super::batch_len;
 /// Bytes of the rows of a batch, at least one each.
 #[derive(Clone, Debug)]
 pub(crate) enum RowLens {
-    /// All have so many.
+    /// All rows have so many.
     Same(usize),
-    /// Bytes of all rows before each, and of all together.
+    /// For each row, the bytes of all rows before it; last, the bytes of all rows.
     Sums(Vec<usize>),
 }
 
 impl RowLens {
-    /// Those of a batch.
+    /// The lengths of the rows of a batch.
     pub(crate) fn of(batch: &RecordBatch) -> Self {
         let mut lens = Self::Same(1);
         for column in batch.columns() {
@@ -66,7 +66,7 @@ impl RowLens {
         }
     }
 
-    /// Of lists, by the lengths of their elements.
+    /// The lengths of lists, by the lengths of their elements.
     fn of_lists<O: ArrowNativeType>(offsets: &OffsetBuffer<O>, elements: &dyn Array) -> Self {
         let elements = of_array(elements);
         Self::of_offsets(offsets, |elements_of| elements.len(elements_of))
@@ -78,7 +78,7 @@ impl RowLens {
     ) -> Self {
         let first = offsets.first().map_or(0, |offset| offset.as_usize());
         let sums = offsets.iter().enumerate().map(|(row, offset)| {
-            // What a null refers to is not copied, and counts all the same: it is seldom more than nothing.
+            // Bytes that a null refers to are not copied, but count all the same: there are seldom any.
             row * size_of::<O>() + len(first..offset.as_usize().max(first))
         });
         Self::Sums(sums.collect())
@@ -100,11 +100,11 @@ impl RowLens {
 #[cfg(feature = "sidecar")]
 pub(crate) fn rows_within(batch: &RecordBatch, bytes: usize) -> usize {
     let rows = batch.num_rows();
-    // Seldom are rows measured one by one.
+    // A batch that fits as a whole, as most do, needs no lengths of single rows.
     if batch_len(batch) <= bytes { rows } else { RowLens::of(batch).fitting(0..rows, bytes).max(rows.min(1)) }
 }
 
-/// Bytes of each value of a type, if all have as many.
+/// Bytes of each value of a type, if all have the same number.
 #[cfg(feature = "sidecar")]
 pub(crate) fn fixed_len(data_type: &DataType) -> Option<usize> {
     match data_type {
@@ -115,7 +115,7 @@ pub(crate) fn fixed_len(data_type: &DataType) -> Option<usize> {
     }
 }
 
-/// Bytes of one value; for text and bytes without making anything.
+/// Bytes of one value; for text and bytes, nothing is allocated.
 #[cfg(feature = "sidecar")]
 pub(crate) fn value_len(array: &dyn Array, index: usize) -> usize {
     let between = |from: usize, to: usize| to.saturating_sub(from) + size_of::<i64>();
@@ -174,7 +174,7 @@ fn of_array(array: &dyn Array) -> RowLens {
         T::FixedSizeBinary(width) => RowLens::Same(usize::try_from(*width).unwrap_or_default()),
         other => match other.primitive_width() {
             Some(width) => RowLens::Same(width),
-            // Types without texts, and those of which no table has a column.
+            // Types without texts, and types that no column of a table has.
             None => RowLens::Same(
                 array.to_data().get_slice_memory_size().unwrap_or_default() / array.len().max(1) + 1,
             ),
@@ -209,7 +209,7 @@ mod tests {
         (0..200).map(|row: usize| (!row.is_multiple_of(7)).then(|| "x".repeat(row * row % 1009))).collect()
     }
 
-    /// A row counts for what it has more than an empty one, wherever its batch was cut.
+    /// A row counts for what it has beyond an empty row, wherever its batch was cut.
     #[test]
     fn rows_are_measured_one_by_one() {
         let texts = texts();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[cfg(feature = "sidecar")]
-    /// One row of its own length, in the forms that tell their length each in another way.
+    /// Rows of these lengths as text, views and lists, each of which is measured in another way.
     fn arrays(lens: &[usize]) -> [(&'static str, ArrayRef); 3] {
         let texts: Vec<String> = lens.iter().map(|len| "x".repeat(*len)).collect();
         let mut lists = ListBuilder::new(StringBuilder::new());
@@ -291,7 +291,7 @@ mod tests {
                 assert!(rows >= 1 && rows <= rest.num_rows());
                 let len: usize = lens[start..start + rows].iter().sum();
                 assert!(rows == 1 || len <= 25_000, "{len} bytes in {rows} rows");
-                // Offsets and views are counted too; but for them, one more row would have been too much.
+                // Offsets and views count too. Apart from them, one more row would have been too much.
                 let more = lens.get(start + rows).copied().unwrap_or(usize::MAX / 2);
                 assert!(len + more + 40 * (rows + 2) > 25_000, "{len} bytes in {rows} rows at {start}");
                 start += rows;

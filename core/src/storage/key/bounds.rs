@@ -1,20 +1,21 @@
 //! The bounds of the keys of a segment, as its record says them.
 //!
-//! Records of a commit and manifests name many segments, so bounds are short however long the keys are: they say between
-//! what the keys lie, and not which keys there are.
+//! Records of commits and manifests name many segments, so bounds are short however long the keys are. They enclose the
+//! keys of a segment, and need not be keys themselves.
 
 use crate::storage::catalog::edit::SegmentRecord;
 
 /// A bound has at most this many bytes.
 const BOUND_LEN_MAX: usize = 256;
 
-/// A bound that is not above a key: the key, or how it begins.
+/// A bound that is not above a key: the key, or its beginning if it is long.
 pub(crate) fn lower(key: &[u8]) -> Vec<u8> {
     key[..key.len().min(BOUND_LEN_MAX)].to_vec()
 }
 
-/// A bound that is not below a key: the key, or the next after all that begin as it does. `None` if none is short: the key
-/// begins with nothing but FF, and so may any key above it, of whatever length.
+/// A bound that is not below a key: the key, or if it is long, bytes that are above all keys with the same beginning.
+/// `None` if there is no short bound: the key begins with nothing but FF, and so may keys above it, however long they
+/// are.
 pub(crate) fn upper(key: &[u8]) -> Option<Vec<u8>> {
     if key.len() <= BOUND_LEN_MAX {
         return Some(key.to_vec());

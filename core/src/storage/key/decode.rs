@@ -22,7 +22,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 /// The columns of keys that have parts of these types.
 ///
 /// # Errors
-/// [`ErrorCode::Corrupt`] if the bytes are no such keys.
+/// [`ErrorCode::Corrupt`] if the bytes are not keys of these types.
 pub(crate) fn decode_keys(keys: &KeyColumn, types: &[&DataType]) -> Result<Vec<ArrayRef>> {
     let mut rest: Vec<&[u8]> = keys.iter().map(|(key, _)| key).collect();
     let columns = types.iter().map(|data_type| column(&mut rest, data_type).ok_or_else(damaged));
@@ -127,7 +127,7 @@ fn take<const N: usize>(key: &mut &[u8]) -> Option<[u8; N]> {
     Some(*part)
 }
 
-/// Takes bytes of any number, whose zeros are escaped.
+/// Takes a part of any length, in which zeros are escaped.
 fn bytes(key: &mut &[u8]) -> Option<Vec<u8>> {
     let mut part = Vec::new();
     loop {

@@ -1,7 +1,7 @@
 //! The stable byte encoding of keys.
 //!
 //! An encoded key is the concatenation of its parts; comparing two encoded keys byte by byte gives the order
-//! of their columns, and equal keys have equal bytes. It is on disk (bounds of segments, hashes of the key
+//! of their columns, and equal keys have equal bytes. The encoding is on disk (bounds of segments, hashes of the key
 //! index), so it never changes within a format version. The parts:
 //!
 //! | column | bytes |
@@ -9,12 +9,12 @@
 //! | Boolean | one, 0 or 1 |
 //! | signed integers, dates, times, timestamps, durations, decimals | big-endian, sign bit flipped |
 //! | unsigned integers | big-endian |
-//! | floats | IEEE 754 totalOrder: big-endian bits, all flipped if negative, else the sign bit flipped |
+//! | floats | IEEE 754 totalOrder: big-endian bits, all flipped if negative, otherwise the sign bit flipped |
 //! | text, bytes | the bytes with 00 written as 00 FF, then 00 00 |
 //! | fixed-size binary | the bytes |
 //!
-//! Floats are therefore compared by their bits, unlike in SQL, where -0.0 = 0.0: here they are two keys, and a NaN
-//! equals the NaN of the same bits. A timestamp is compared by its number in the column's unit, whatever its time zone.
+//! So floats are compared by their bits. In SQL, -0.0 = 0.0; here they are two keys, and a NaN equals the NaN of the
+//! same bits. A timestamp is compared by its number in the column's unit, whatever its time zone.
 
 pub(crate) mod bounds;
 pub(crate) mod decode;
@@ -37,7 +37,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
 use crate::types::value::ValueRef;
 
-/// A row has an encoded key of at most so many bytes: the record of a commit that deletes it holds the key.
+/// The most bytes of a row's encoded key: the record of a commit that deletes the row holds the key.
 pub(crate) const KEY_LEN_MAX: usize = 4 << 20;
 
 /// An encoded key; short ones live on the stack.

@@ -20,19 +20,20 @@ use crate::storage::table::Context;
 use crate::storage::vfs::boot;
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// How often files may vanish under a reader because the owner moved on, before that is an error.
+/// How often a reader tries when files vanish under it because the owner moved on, before that is an error.
 const ATTEMPTS: usize = 10;
 
-/// How often to look for an owner of a directory that never had one, and for what took the place of one that was closed.
+/// How often a reader looks for an owner of a directory that never had one, and for another directory in its place once
+/// the owner has closed the cache.
 const LOOK_INTERVAL_MS: u64 = 1000;
 
 /// The newest state that a reader has followed the owner to.
 #[derive(Debug)]
 pub(crate) struct Follower {
     files: Files,
-    /// Not there before the directory had an owner that published one.
+    /// Empty until an owner of the directory has published a page.
     head: OnceLock<OpenHead>,
-    /// Whether the last owner closed the cache: what comes next may be another directory in the place of this one.
+    /// Whether the last owner closed the cache: another directory may take the place of this one next.
     is_closed: AtomicBool,
     /// When to look by path again: milliseconds since `opened_at`.
     next_look: AtomicU64,
@@ -42,7 +43,7 @@ pub(crate) struct Follower {
     state: ArcSwap<State>,
     /// Held by the thread that follows; the others wait for it, because they must not answer from an older state.
     position: Mutex<Position>,
-    /// What the next call fails with.
+    /// The error that the next call returns.
     untold: Mutex<Option<Error>>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct Follower {
 #[derive(Debug)]
 struct OpenHead {
     reader: HeadReader,
-    /// Its device and inode: another page by the same path is of another directory.
+    /// The page's device and inode: a page at the same path with others is of another directory.
     identity: Option<(u64, u64)>,
 }
 
@@ -59,7 +60,7 @@ struct OpenHead {
 struct Position {
     log: u64,
     end: usize,
-    /// The mapped file; not yet, if the directory has no log.
+    /// The mapped file; `None` before it is mapped, as in a directory without a log.
     region: Option<Region>,
     /// The owner that the log was read from.
     owner: Option<u64>,
@@ -95,7 +96,8 @@ impl Follower {
     ///
     /// # Errors
     /// [`ErrorCode::WentBack`] once if commits that this reader had seen are gone; [`ErrorCode::Closed`] if another
-    /// directory took the place of this one; [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if the newest state cannot be read.
+    /// directory took the place of this one; [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if the newest state cannot be
+    /// read.
     #[inline]
     pub(crate) fn newest(&self) -> Result<Guard<Arc<State>>> {
         match self.head.get() {
@@ -108,8 +110,8 @@ impl Follower {
         Ok(self.state.load())
     }
 
-    /// Fails if the directory was removed since, and another one is in its place; reads fail from then on. Asks the file
-    /// system.
+    /// Asks the file system, and fails if the directory was removed and another one is in its place. From then on reads
+    /// fail too.
     ///
     /// # Errors
     /// [`ErrorCode::Closed`].
@@ -131,11 +133,11 @@ impl Follower {
         }
     }
 
-    /// The next call of [`newest`](Self::newest) fails with what this one was told and has no use for.
+    /// Makes the next call of [`newest`](Self::newest) fail with `error`, which the current call cannot return.
     pub(crate) fn tell_next(&self, error: Error) {
         let _following = self.position.lock();
         *self.untold.lock() = Some(error);
-        // No counter of a head, so the next call looks.
+        // No head has this counter, so the next call follows.
         self.seen.store(u64::MAX, Ordering::Release);
     }
 
@@ -150,7 +152,7 @@ impl Follower {
         Some((reader.heartbeat(), reader.read().1.closed))
     }
 
-    /// A directory without an owner may get one, or be another one by then.
+    /// A directory without an owner may get one, and another directory may take its place.
     #[cold]
     fn look(&self) -> Result<()> {
         let now = u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -181,7 +183,7 @@ impl Follower {
             return Ok(());
         }
         if position.log != head.log {
-            // What is found by path from here on must be what the page means.
+            // Files found by path from here on must be those of the directory that the page is of.
             self.check_place()?;
         }
         let current = self.state.load_full();
@@ -223,8 +225,8 @@ impl Follower {
         }
     }
 
-    /// The state after the records between `position` and the published end; `None` if they cannot be read one after
-    /// another, and everything must be read anew.
+    /// The state after the records between `position` and the published end. `None` if they cannot be read one after
+    /// another: everything must then be read anew.
     fn replay(&self, current: &State, mut position: Position, head: &Head) -> Option<(State, Position)> {
         // Another owner made the indexes of tails anew.
         if head.version.incarnation != current.version.incarnation || position.owner != Some(head.owner) {
@@ -249,12 +251,13 @@ impl Follower {
                 // Its last record is the last of the commits before the next file.
                 false => self.files.vfs.map_log(&self.log_path(position.log)).ok()?.1,
             };
-            // Bytes that are not there, because somebody cut the file short, are an error here and no signal.
+            // If somebody cut the file short, the missing bytes are an error here and not a signal.
             region.populate_written(position.end, end.checked_sub(position.end)?).ok()?;
-            // SAFETY: the bytes up to `end` were populated just now, so the file has them; the owner published this end of its
-            // newest log, and older ones do not change.
+            // SAFETY: the bytes up to `end` were populated just now, so the file has them; the owner published this end
+            // of its newest log, and older ones do not change.
             let bytes = unsafe { region.first(end) };
-            // What the owner wrote to the log that it writes now, and named in it, is taken for what it is.
+            // The owner published what is in the log file that it writes now, so the bodies of records there are not
+            // verified.
             let read = if is_last { Record::published } else { Record::decode };
             while let Some(record) = read(bytes.get(position.end..)?) {
                 if record.kind == RecordKind::Commit {
@@ -296,7 +299,7 @@ fn open_head(files: &Files) -> Result<Option<OpenHead>> {
     loop {
         let identity = files.identity();
         let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
-        // Else another one may have come between.
+        // Otherwise another directory may have taken its place in between.
         if identity == files.identity() {
             let reader = words.and_then(|words| HeadReader::new(words, boot()));
             return Ok(reader.map(|reader| OpenHead { reader, identity }));
@@ -337,8 +340,8 @@ fn reload(files: &Files, known: Option<&State>, reader: Option<&HeadReader>) -> 
     }
 }
 
-/// With `all_segments`, a segment that cannot be mapped is an error, and so is a tail whose index is gone; else the one is
-/// missed by the reads that need it, and the other keeps the index that was made here.
+/// With `all_segments`, a segment that cannot be mapped is an error, and so is a tail whose index is gone. Otherwise
+/// only the reads that need such a segment fail, and such a tail keeps the index that this process made.
 fn try_reload(
     files: &Files,
     known: Option<&State>,
@@ -346,12 +349,14 @@ fn try_reload(
     all_segments: bool,
 ) -> Result<Reloaded> {
     let mut published = None;
-    // What the owner wrote and did not publish yet may still fail; what it publishes while the log is read is followed later.
+    // Commits that the owner wrote and has not published may still fail. Those that it publishes while this process
+    // reads the log are followed later.
     let until = || {
         published = reader.map(HeadReader::read);
         published.map(|(_, head)| head.version.sequence)
     };
-    // The owner may have removed the indexes of tails that ended meanwhile: all are made here first.
+    // The owner may have removed the indexes of tails that ended meanwhile, so this process first makes all of them
+    // itself.
     let Recovered { mut state, tail, damage, .. } = recovery::recover(files, until, Indexes::Private)?;
     let (seen, head) = published.map_or((0, None), |(counter, head)| (counter, Some(head)));
     if all_segments {

@@ -6,18 +6,18 @@
 //! | --- | --- |
 //! | 0 | magic |
 //! | 1 | format version |
-//! | 2 | counter: grows by one with every publication; its low bit names the slot that counts |
+//! | 2 | counter: grows by one with every publication; its low bit names the valid slot |
 //! | 3 | heartbeat: when the owner was last seen alive, nanoseconds since 1970 |
-//! | 4 | the boot of the machine that the page was written in: after another one the words are worth nothing |
+//! | 4 | the boot of the machine in which the page was written: after another boot the words mean nothing |
 //! | 8–15 | slot 0 |
 //! | 16–23 | slot 1 |
 //!
 //! A slot: incarnation, sequence, number of the log file, offset behind its last record, whether the owner closed the
 //! cache, and the owner's number, which is part of the names of the other files in `live/`.
 //!
-//! The owner fills the slot that does not count and then stores the counter, so an owner that is killed at any
-//! instruction leaves the page readable. A reader that finds the counter changed after reading a slot reads again.
-//! An owner publishes when it opens the cache and goes on counting where the one before it stopped.
+//! The owner fills the other slot and then stores the counter, so an owner that is killed at any instruction leaves the
+//! page readable. A reader that finds the counter changed after reading a slot reads again. An owner publishes when it
+//! opens the cache, and continues the count of the owner before it.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, SystemTime};
@@ -47,7 +47,7 @@ pub(crate) struct Head {
     pub(crate) log_end: u64,
     /// Whether the owner closed the cache since.
     pub(crate) closed: bool,
-    /// The owner's number: every owner of a directory has another.
+    /// The owner's number; it differs for every owner of a directory.
     pub(crate) owner: u64,
 }
 
@@ -72,8 +72,8 @@ pub(crate) struct HeadWriter {
 }
 
 impl HeadWriter {
-    /// The page in [`HEAD_WORDS`] words that only this process writes. A page that an earlier owner left goes on
-    /// counting, so that its readers follow. `boot` is that of the machine.
+    /// The page in [`HEAD_WORDS`] words that only this process writes. If an earlier owner left a page there, the count
+    /// goes on, so that the readers of that page follow. `boot` is the current boot of the machine.
     pub(crate) fn new(words: Words, boot: u64) -> Self {
         let is_page = words.load(MAGIC_WORD, Ordering::Relaxed) == MAGIC;
         let owner = if is_page { Self::slot(&words).owner.wrapping_add(1) } else { 1 };
@@ -103,7 +103,7 @@ impl HeadWriter {
         self.words.store(FORMAT_WORD, FORMAT_VERSION.into(), Ordering::Relaxed);
         // SYNC POINT: head published.
         self.words.store(COUNTER_WORD, counter, Ordering::Release);
-        // Only now: before an owner's first publication the page is worth what it was, nothing after another boot.
+        // Stored last: until this owner's first publication, readers must refuse a page of an earlier boot.
         self.words.store(BOOT_WORD, self.boot, Ordering::Release);
     }
 
@@ -120,7 +120,8 @@ pub(crate) struct HeadReader {
 }
 
 impl HeadReader {
-    /// The page in the words of a file; `None` if it is none of this format, or of an earlier `boot` of the machine.
+    /// The page in the words of a file; `None` if it is not a page of this format, or not of this `boot` of the
+    /// machine.
     pub(crate) fn new(words: Words, boot: u64) -> Option<Self> {
         let load = |word| words.load(word, Ordering::Acquire);
         let is_head = words.len() >= HEAD_WORDS

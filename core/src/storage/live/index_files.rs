@@ -9,9 +9,9 @@ use crate::types::error::{Error, Result};
 /// Where indexes of tails come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Indexes {
-    /// Memory of this process: it reads a log that nobody shows it the indexes of.
+    /// Memory of this process, which reads a log without an owner's indexes.
     Private,
-    /// Files that this process makes, by the owner's number.
+    /// Files that this process makes as the owner of this number.
     Owned(u64),
     /// Files of the owner of this number.
     Followed(u64),
@@ -23,11 +23,11 @@ impl Indexes {
         !matches!(self, Self::Followed(_))
     }
 
-    /// A new index.
+    /// A new index of a tail; for a follower, the owner's newest one.
     ///
     /// # Errors
     /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io); with `NotFound` as the cause if the
-    /// owner has none of this tail (any more).
+    /// owner does not have an index of this tail (any more).
     pub(crate) fn get(self, files: &Files, table: u64, since: u64, capacity: usize) -> Result<TailIndex> {
         match self {
             Self::Private => {
@@ -43,7 +43,7 @@ impl Indexes {
         }
     }
 
-    /// The largest index of a tail that there is.
+    /// The largest index of a tail that the owner has published.
     fn newest(files: &Files, owner: u64, table: u64, since: u64) -> Result<TailIndex> {
         let dir = files.live_dir();
         let names = files.vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
@@ -51,7 +51,7 @@ impl Indexes {
         let mut capacities: Vec<usize> =
             names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect();
         capacities.sort_unstable_by(|a, b| b.cmp(a));
-        // The largest may be in the making, while the one before it has everything that readers know of.
+        // The owner may still be filling the largest. The one before it then has everything that readers know of.
         for &capacity in &capacities {
             let path = files.tail_path(owner, table, since, capacity);
             let words = files.vfs.map_words(&path).map_err(|error| Error::io("map", &path, error))?;
@@ -64,7 +64,7 @@ impl Indexes {
         Err(Error::io("map", &path, std::io::ErrorKind::NotFound.into()))
     }
 
-    /// Removes the file of an index; who has mapped it reads on.
+    /// Removes the file of an index. Readers that have mapped it go on reading it.
     pub(crate) fn remove(self, files: &Files, table: u64, since: u64, capacity: usize) {
         if let Self::Owned(owner) = self {
             let path = files.tail_path(owner, table, since, capacity);

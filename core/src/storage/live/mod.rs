@@ -1,8 +1,8 @@
 //! What readers in other processes need to follow the owner without a message: files in `live/` that the owner maps
 //! for writing and readers map read-only.
 //!
-//! They hold 64-bit words, each an atomic, and are written so that an owner that is killed at any instruction leaves
-//! them readable. They are rebuilt at every open and never used for recovery: the log tells what was committed.
+//! The files hold 64-bit words, each an atomic. An owner that is killed at any instruction leaves them readable. Every
+//! open fills them anew, and recovery never uses them: what was committed is in the log.
 
 pub(crate) mod follower;
 mod head;

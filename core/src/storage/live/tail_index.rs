@@ -10,8 +10,8 @@
 //! | 4 *C* | deletions: segment; row and its batch; sequence of the commit; links to the next of both chains |
 //!
 //! A link is a number plus one; 0 ends a chain. Rows of one key hang on each other, newest first, and only the newest
-//! hangs in the chain of its hash. A row or deletion is filled before it is linked, and a reader at a sequence passes over
-//! what later commits linked; so it needs to know nothing of what is being written.
+//! hangs in the chain of its hash. A row or deletion is filled before it is linked. A reader at a sequence passes over
+//! what later commits linked, so it need not know what is being written.
 
 use std::sync::atomic::Ordering;
 
@@ -53,7 +53,7 @@ impl TailIndex {
         HEADER_WORDS + WORDS_A_ROW * capacity
     }
 
-    /// An empty index in words that are zero; the capacity is a power of two. Nobody takes it for one before it is
+    /// An empty index in words that are zero; the capacity is a power of two. Readers do not accept it before it is
     /// [published](Self::publish).
     pub(crate) fn create(words: Words, capacity: usize) -> Self {
         debug_assert!(capacity.is_power_of_two() && words.len() >= Self::words_for(capacity));
@@ -68,7 +68,7 @@ impl TailIndex {
         self.words.store(0, MAGIC, Ordering::Release);
     }
 
-    /// The index that its owner keeps in these words; `None` if they are none.
+    /// The index that its owner keeps in these words; `None` if they do not hold a published one.
     pub(crate) fn open(words: Words) -> Option<Self> {
         let load = |word| words.load(word, Ordering::Relaxed);
         // SYNC POINT: index published.
@@ -83,7 +83,7 @@ impl TailIndex {
         fits.then_some(Self { words, capacity })
     }
 
-    /// Rows, and as many deletions, that it can hold.
+    /// The number of rows that it can hold; it can hold as many deletions besides.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -98,13 +98,13 @@ impl TailIndex {
         self.words.store(REPLACED_WORD, 1, Ordering::Release);
     }
 
-    /// Deletions in it, those of a commit that is being made included.
+    /// The number of deletions in it, including those of a commit that is being made.
     pub(crate) fn deletions(&self) -> usize {
         let deletions = self.words.load(DELETIONS_WORD, Ordering::Acquire);
         usize::try_from(deletions).unwrap_or(usize::MAX).min(self.capacity)
     }
 
-    /// Takes over everything of a smaller index that has so many rows.
+    /// Copies everything of a smaller index, which has `rows` rows.
     pub(crate) fn copy_from(&self, smaller: &Self, rows: usize) {
         let deletions = smaller.deletions();
         for (count, from, to) in [
@@ -119,7 +119,7 @@ impl TailIndex {
                 );
             }
         }
-        // The newest rows of keys, found through the old chains, which know them.
+        // Only the newest row of each key hangs in a chain, and only the old chains know which rows these are.
         for chain in 0..smaller.capacity {
             let mut link = smaller.words.load(smaller.key_chain(chain), Ordering::Relaxed);
             while let Some(row) = smaller.row_of(link) {
@@ -137,7 +137,7 @@ impl TailIndex {
         self.words.store(DELETIONS_WORD, deletions as u64, Ordering::Release);
     }
 
-    /// The newest row at a sequence whose key `is_key`, given its number and that of its batch.
+    /// The newest row at a sequence for which `is_key` holds; `is_key` gets the numbers of a row and of its batch.
     ///
     /// # Errors
     /// Those of `is_key`.
@@ -150,7 +150,7 @@ impl TailIndex {
     ) -> Result<Option<FoundRow>> {
         let tag = tag(hash);
         let mut link = self.words.load(self.key_chain_of(tag), Ordering::Acquire);
-        // A chain that bends back to itself would be damage; it must not hold a reader for ever.
+        // Bounded: a damaged chain that leads back to itself must not hold a reader for ever.
         for _ in 0..=self.capacity {
             let Some(newest) = self.row_of(link) else { break };
             let next = self.words.load(self.row_word(newest) + 2, Ordering::Acquire);
@@ -175,7 +175,7 @@ impl TailIndex {
         self.words.prefetch(self.key_chain_of(tag(hash)));
     }
 
-    /// As [`prefetch_chain`](Self::prefetch_chain), which was done some time before: for the first row of the chain.
+    /// Asks the processor for the first row of a chain that [`prefetch_chain`](Self::prefetch_chain) asked for before.
     #[inline]
     pub(crate) fn prefetch_row(&self, hash: u64) {
         let link = self.words.load(self.key_chain_of(tag(hash)), Ordering::Relaxed);
@@ -213,8 +213,8 @@ impl TailIndex {
         }
     }
 
-    /// Adds a row, filled and linked; the row before it under the same key is deleted by the same commit unless it was
-    /// before. Returns whether such a row was there, live or not, and whether it was live.
+    /// Fills a row and links it. If the previous row of its key is live, the same commit deletes it. Returns whether
+    /// this tail had a row of the key, and whether it was live.
     ///
     /// # Errors
     /// Those of `is_key`; nothing was added.
@@ -228,7 +228,7 @@ impl TailIndex {
     ) -> Result<Before> {
         let tag = tag(hash);
         let chain = self.key_chain_of(tag);
-        // Where the link to the row before stands, whose low half stays.
+        // The word that links to the row that is looked at. If it is a word of another row, its low half stays.
         let (mut place, mut link) = (chain, self.words.load(chain, Ordering::Relaxed));
         let mut before = Before::None;
         let mut older = 0;
@@ -267,7 +267,7 @@ impl TailIndex {
         Ok(before)
     }
 
-    /// Deletes a row of the tail unless it is deleted already; returns whether it was there.
+    /// Deletes a row of the tail unless it is deleted already. Returns whether it was live.
     pub(crate) fn delete(&self, row: u32, sequence: u64) -> bool {
         let word = self.row_word(row as usize) + 1;
         let is_live = self.words.load(word, Ordering::Relaxed) == 0;
@@ -364,8 +364,8 @@ impl TailIndex {
         HEADER_WORDS + 2 * self.capacity + self.scatter(segment, batch)
     }
 
-    /// A chain for two numbers that are mostly small: multiplication by odd constants, the high bits of which depend on
-    /// all bits below.
+    /// Chooses a chain by two numbers that are mostly small. After multiplication by odd constants, the high bits
+    /// depend on all bits below them.
     fn scatter(&self, segment: u64, number: u32) -> usize {
         let mixed = (segment.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(number))
             .wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -387,14 +387,14 @@ impl TailIndex {
     }
 }
 
-/// What was under a key before.
+/// What a tail had under a key before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     /// Nothing in this tail.
     None,
     /// A row that was deleted.
     Deleted,
-    /// A row, which is deleted now.
+    /// A live row, which is deleted now.
     Live,
 }
 
@@ -447,11 +447,11 @@ mod tests {
         assert_eq!(found, Some(FoundRow { row: 0, batch: 0, deleted_at: 0 }));
     }
 
-    /// Whoever looks while a larger index is made finds everything in the one before it, or in the larger one.
+    /// A reader that looks while a larger index is made finds everything in the smaller one or in the larger one.
     #[test]
     fn an_index_that_is_copied_up_to_any_word_hides_nothing() {
         const SMALL: usize = 4;
-        // Two of the hashes differ in what chooses no chain, so that chains have several rows.
+        // Two of the hashes differ only in bits that do not choose a chain, so that a chain has several rows.
         let hashes: [u64; SMALL] = [1 << 32, 9 << 32, 2 << 32, 1 << 32 | 5];
         let file = |capacity: usize| {
             let file = tempfile::tempfile().unwrap();

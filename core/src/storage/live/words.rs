@@ -34,8 +34,8 @@ impl Words {
         Ok(Self { len: map.len() / 8, place: Backing::Owned(map) })
     }
 
-    /// The words of a file that another process may write. It is never truncated. All pages are mapped now: at the first
-    /// touch of each, lookups here and there would wait for the kernel again and again.
+    /// The words of a file that another process may write and never truncates. All pages are mapped now; otherwise the
+    /// first touch of each page would make a lookup wait for the kernel.
     pub(crate) fn map_foreign(file: &File) -> io::Result<Self> {
         // SAFETY: undefined behaviour follows if the bytes change while a reference to them is held. No reference to
         // bytes is ever made from this map: `word` makes references to atomics only.
@@ -64,7 +64,7 @@ impl Words {
         self.word(word).load(ordering)
     }
 
-    /// Sets a word; only of words that this process [may write](Self::is_writable).
+    /// Sets a word, if this process [may write](Self::is_writable) the words; otherwise panics.
     #[inline]
     pub(crate) fn store(&self, word: usize, value: u64, ordering: Ordering) {
         assert!(self.is_writable(), "the words belong to another process");
@@ -91,8 +91,8 @@ impl Words {
         };
         // A foreign map is read-only: `store` refuses it, and loads of a word are defined for read-only memory on the
         // platforms that we support.
-        // SAFETY: the map is page-aligned and so word-aligned, `word` is within it, and it stays mapped as long as `self`
-        // lives; every access by any process is an atomic access of a whole word.
+        // SAFETY: the map is page-aligned and so word-aligned, `word` is within it, and it stays mapped as long as
+        // `self` lives; every access by any process is an atomic access of a whole word.
         unsafe { AtomicU64::from_ptr(first.add(word)) }
     }
 }
@@ -109,7 +109,7 @@ pub(crate) mod stopping {
     use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    // Of one thread, because other tests run beside it.
+    // For one thread only, because other tests run at the same time.
     thread_local! {
         /// So many words may still be stored.
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
@@ -117,7 +117,8 @@ pub(crate) mod stopping {
 
     struct Stopped;
 
-    /// Does something that stores words of this thread, at most so many; `None`: it would have stored more, and was left there.
+    /// Runs `write` until this thread has stored `stores` words. `None` if it was stopped there, about to store one
+    /// more.
     pub(crate) fn stopped_after<T>(stores: usize, write: impl FnOnce() -> T) -> Option<T> {
         LEFT.set(Some(stores));
         let result = catch_unwind(AssertUnwindSafe(write));
@@ -133,7 +134,7 @@ pub(crate) mod stopping {
     pub(super) fn goes_on() -> bool {
         match LEFT.get() {
             None => true,
-            // Who was killed tidies nothing up.
+            // A killed process does not clean up, so destructors store nothing.
             Some(0) if std::thread::panicking() => false,
             Some(0) => resume_unwind(Box::new(Stopped)),
             Some(left) => {

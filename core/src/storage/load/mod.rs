@@ -21,7 +21,7 @@ use crate::storage::table::{TableShape, TableState};
 use crate::storage::tail::KeyColumn;
 use crate::types::error::{Error, Result};
 
-/// Where the pace is limited, the disk gets what is written in portions of so many bytes, and not all of a segment at its end.
+/// If the pace is limited, a segment is synced each time this many bytes were written, and not only at its end.
 const SYNC_BYTES: u64 = 8 << 20;
 
 /// What a load needs to know.
@@ -34,13 +34,13 @@ pub(crate) struct Load<'a> {
     pub(crate) next_segment: &'a AtomicU64,
     /// Bytes of rows that a sort keeps in memory.
     pub(crate) memory: usize,
-    /// What to do where a key comes more than once.
+    /// What to do if a key comes more than once.
     pub(crate) duplicates: Duplicates,
-    /// Who is told of the bytes that are written, and holds them.
+    /// What holds the load to a number of bytes a second, if anything does.
     pub(crate) pace: Option<&'a Pace>,
 }
 
-/// What a load does where a key comes more than once.
+/// What a load does if a key comes more than once.
 #[derive(Clone, Copy)]
 pub(crate) enum Duplicates {
     /// Refuses the rows.
@@ -75,7 +75,7 @@ impl NewSegments {
         self.segments.iter().map(|segment| segment.record().rows).sum()
     }
 
-    /// Refuses them if a key of theirs is in `table` at a sequence.
+    /// Fails if one of their keys is in `table` at a sequence.
     ///
     /// # Errors
     /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey); those of reading the keys.
@@ -104,7 +104,8 @@ impl NewSegments {
 
 impl Drop for NewSegments {
     fn drop(&mut self) {
-        // In the middle of a commit a record of the log may name them already. The next opening removes what nobody names.
+        // If the panic is in the middle of a commit, a record of the log may already name the files. The next opening
+        // removes those that nothing names.
         if std::thread::panicking() {
             return;
         }
@@ -123,12 +124,13 @@ impl Load<'_> {
     /// # Errors
     /// [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), [`NullKey`](crate::ErrorCode::NullKey),
     /// [`InvalidKey`](crate::ErrorCode::InvalidKey), [`DuplicateKey`](crate::ErrorCode::DuplicateKey),
-    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io), and what `batches` gives. Nothing stays on disk.
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io), and what `batches` gives. After an
+    /// error nothing stays on disk.
     pub(crate) fn run(&self, batches: &mut dyn Iterator<Item = Result<RecordBatch>>) -> Result<NewSegments> {
         let dir = self.files.table_dir(self.shape.id);
         let vfs = self.files.vfs.as_ref();
         vfs.create_dir_all(&dir).map_err(|error| Error::io("create", &dir, error))?;
-        // Taken, as rows of the same table may be moved meanwhile.
+        // Taken now, because rows of the same table may be moved meanwhile.
         let run = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let new = NewSegments { files: self.files.clone(), segments: Vec::new(), unfinished: None };
         let mut output = Output { load: self, run, writer: None, unsynced: 0, new };
@@ -146,7 +148,7 @@ impl Load<'_> {
                 last.finish(&mut |batch| output.write(&batch))?;
             }
             Some(key) => {
-                // Once by key, for the last of each, and once for the table's order.
+                // Sorted twice: by key, to find the last row of each key, and then in the table's order.
                 let mut again = (!self.shape.sort_by.is_empty())
                     .then(|| self.sorter(&scratch, "again", &self.shape.sort_by))
                     .transpose()?;
@@ -171,7 +173,7 @@ impl Load<'_> {
             None => self.sort(&scratch, &self.shape.sort_by, conformed, &mut |batch| output.write(&batch))?,
         }
         output.close_segment()?;
-        // The folder of the table, and the folder of tables, which may have gained it.
+        // The folder of the table, and the folder of tables, which may have a new entry.
         vfs.sync_dir(&dir).map_err(|error| Error::io("sync", &dir, error))?;
         if let Some(tables) = dir.parent() {
             vfs.sync_dir(tables).map_err(|error| Error::io("sync", tables, error))?;
@@ -245,7 +247,7 @@ struct Output<'a> {
     load: &'a Load<'a>,
     run: u64,
     writer: Option<(u64, SegmentWriter)>,
-    /// Bytes that the disk need not have yet.
+    /// Bytes written since the last sync.
     unsynced: u64,
     new: NewSegments,
 }
@@ -270,7 +272,7 @@ impl Output<'_> {
         };
         let before = writer.len();
         writer.write_batch(batch)?;
-        // Rows that are there already are moved whatever their keys are.
+        // Rows that the table has already are moved however long their keys are.
         if !matches!(self.load.duplicates, Duplicates::Unique) {
             self.load.shape.refuse_long_key(writer.longest_key())?;
         }

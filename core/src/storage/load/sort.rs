@@ -42,7 +42,7 @@ pub(crate) struct Sorter {
     runs: Vec<SpillFile>,
 }
 
-/// What a batch has at most; one of a single row may have more bytes.
+/// The most that a batch may have; a batch of a single row may have more bytes.
 #[derive(Clone, Copy)]
 struct Limits {
     rows: usize,
@@ -53,8 +53,8 @@ struct Limits {
 const BATCH: Limits = Limits { rows: BATCH_ROWS, bytes: BATCH_BYTES_TARGET };
 
 impl Sorter {
-    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir` that begin with
-    /// `name`.
+    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir` that begin
+    /// with `name`.
     pub(crate) fn new(
         vfs: Arc<dyn Vfs>,
         dir: PathBuf,
@@ -414,7 +414,7 @@ mod tests {
         }
     }
 
-    /// Neighbours in the order may all be long where rows are short on average.
+    /// Neighbours in the order may all be long even if rows are short on average.
     #[test]
     fn batches_are_bounded_by_the_bytes_of_their_rows() {
         let fields =

@@ -10,7 +10,7 @@ use arrow::array::{ArrayData, ArrayRef, BufferSpec, layout, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 
-/// What is told of one array beside its buffers.
+/// What describes one array beside its buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Node {
     /// Values.
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) data_buffers: usize,
 }
 
-/// Tells the parts of arrays one after another, in the depth-first order of Arrow IPC.
+/// Gives the parts of arrays one after another, in the depth-first order of Arrow IPC.
 pub(crate) trait Parts {
     /// The next array.
     fn node(&mut self, data_type: &DataType) -> Result<Node, String>;
@@ -37,15 +37,15 @@ pub(crate) trait Parts {
     fn buffer(&mut self) -> Result<Buffer, String>;
 }
 
-/// The array of a type that `parts` tells next. Its lengths are checked against its buffers; its contents are not
-/// looked at.
+/// The next array of `parts`, which is of this type. Its lengths are checked against its buffers; its contents are not
+/// read.
 ///
 /// # Errors
 /// A description of what does not fit.
 ///
 /// # Safety
-/// Before anyone reads a value, the contents of the buffers are those of a valid array of the type: offsets and views ascend
-/// within their buffers, texts are UTF-8, keys of dictionaries are within their values.
+/// Before anyone reads a value, the contents of the buffers are those of a valid array of the type: offsets and views
+/// ascend within their buffers, texts are UTF-8, keys of dictionaries are within their values.
 pub(crate) unsafe fn assemble(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayRef, String> {
     array_data(data_type, parts).map(make_array)
 }
@@ -134,10 +134,10 @@ fn array_data(data_type: &DataType, parts: &mut impl Parts) -> Result<ArrayData,
         _ if !can_assemble(data_type) => return Err(format!("{data_type} is not shared")),
         _ => {}
     }
-    // The contents (offsets in order and in bounds, UTF-8, views and dictionary keys in bounds) are vouched for by who
-    // tells the parts. For segments that is their writer, which encoded a valid array, and the checksums that are verified
-    // before a reader is given the array, unless the reader follows that writer. For answers it is the sidecar, which describes arrays of its own, in memory that
-    // only it can write.
+    // Whoever gives the parts vouches for the contents (offsets in order and in bounds, UTF-8, views and dictionary
+    // keys in bounds). For segments that is their writer, which encoded a valid array; a reader gets the array only
+    // after its checksums are verified, unless the reader follows that writer. For answers it is the sidecar, which
+    // describes arrays of its own, in memory that only it can write.
     // SAFETY: buffers of sufficient length and alignment, and children of its length, were checked above; the contents
     // are valid before anyone reads them, as `assemble` demands.
     Ok(unsafe { data.build_unchecked() })

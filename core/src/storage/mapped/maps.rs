@@ -1,6 +1,7 @@
 //! Which mapped bytes are those of which segment.
 //!
-//! An answer that holds rows of the cache unchanged is told by where its bytes stand in the files, and not sent.
+//! If an answer holds rows of the cache unchanged, the sidecar sends where their bytes stand in the files, and not the
+//! bytes.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    /// From now on the bytes of `region` are those of `file`, until [`remove`](Self::remove).
+    /// Registers the bytes of `region` as those of `file`, until [`remove`](Self::remove).
     pub(crate) fn insert(&self, region: &Region, file: FileId) {
         self.by_address.write().insert(region.address(), (region.len(), file));
     }
@@ -36,7 +37,8 @@ impl Maps {
         self.by_address.write().remove(&region.address());
     }
 
-    /// Where a buffer lies. The buffer keeps its bytes mapped, so that nothing else can be at its address.
+    /// The file that a buffer lies in, if any. The buffer keeps its bytes mapped, so nothing else can be at its
+    /// address.
     #[cfg(feature = "sidecar")]
     pub(crate) fn find(&self, buffer: &Buffer) -> Option<MappedFile> {
         let by_address = self.by_address.read();

@@ -38,10 +38,10 @@ impl Region {
     /// Maps `len` bytes of a file that may have fewer now.
     ///
     /// # Safety
-    /// No byte behind the end of the file is touched, by [`first`](Self::first) or otherwise, before the file has grown over
-    /// it, and the file never shrinks: a touch behind the end ends the process.
+    /// No byte behind the end of the file is touched, by [`first`](Self::first) or otherwise, before the file has grown
+    /// over it, and the file never shrinks: a touch behind the end ends the process.
     pub(crate) unsafe fn map_beyond(file: &File, len: usize) -> io::Result<Self> {
-        // SAFETY: as in `map`: bytes of a log are written once, before anyone is told of them, and a log never shrinks.
+        // SAFETY: as in `map`: bytes of a log are written once, before anyone learns of them, and a log never shrinks.
         let map = unsafe { MmapOptions::new().len(len).map(file) }?;
         Ok(Self { map: Arc::new(map) })
     }
@@ -54,7 +54,7 @@ impl Region {
     /// The first bytes.
     ///
     /// # Panics
-    /// If so many are not mapped.
+    /// If fewer bytes are mapped.
     ///
     /// # Safety
     /// The file has at least `len` bytes, and nobody writes them any more.
@@ -78,13 +78,13 @@ impl Region {
     /// Asks the kernel for `len` bytes at `offset` and waits for them, so that an unreadable disk is an error
     /// here and not a signal at the first touch.
     pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
-        // First, as it bounds what is read to this range; populating alone would read ahead by megabytes.
+        // First, because it limits the read to this range; populating alone would read ahead by megabytes.
         self.map.advise_range(Advice::WillNeed, offset, len)?;
         self.populate_written(offset, len)
     }
 
-    /// As [`populate`](Self::populate), of bytes that were written a moment ago: what is not in memory by chance is read with
-    /// more around it.
+    /// As [`populate`](Self::populate), for bytes that were just written and are nearly always in memory: if some are
+    /// not, the kernel reads them with more around them.
     pub(crate) fn populate_written(&self, offset: usize, len: usize) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         self.map.advise_range(Advice::PopulateRead, offset, len)?;
@@ -105,7 +105,7 @@ impl Region {
         self.lend(offset, len, Arc::new(Owner { _region: self.clone(), _lease: None }))
     }
 
-    /// As [`buffer`](Self::buffer); also keeps `lease` alive, which says until when the bytes stay what they are.
+    /// As [`buffer`](Self::buffer); also keeps `lease` alive: while it lives, the bytes do not change.
     #[cfg(feature = "sidecar")]
     pub(crate) fn leased_buffer(
         &self,
@@ -127,10 +127,11 @@ impl Region {
     }
 }
 
-/// Tells the processor that a byte will be read soon, if it knows such a hint. Reads nothing: any address is well.
+/// Tells the processor that a byte will be read soon, if it knows such a hint. Reads nothing, so any address is
+/// allowed.
 #[inline]
 pub(crate) fn prefetch(address: *const u8) {
-    // SAFETY: a hint for the caches is no access of memory, and has no effect that a program could see.
+    // SAFETY: a hint for the caches is not an access of memory, and has no effect that a program could see.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());

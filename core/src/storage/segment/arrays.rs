@@ -24,7 +24,7 @@ pub(crate) struct MappedColumn {
     pub(crate) array: ArrayRef,
     /// Its buffers, children's included, as indices of [`BatchPositions::buffers`].
     pub(crate) buffers: std::ops::Range<usize>,
-    /// Where a lookup will read.
+    /// Where a lookup will read, for prefetching.
     pub(super) place: CellPlace,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
             T::FixedSizeList(_, ..0) | T::FixedSizeBinary(..0) => {
                 Err("a width below zero is not storable".to_owned())
             }
-            // It would be another type when it is read again.
+            // The column would have another type when it is read again.
             T::Timestamp(_, Some(zone)) if zone.is_empty() => {
                 Err("a time zone without a name is not storable; name it, or leave it out".to_owned())
             }
@@ -69,7 +69,7 @@ pub(crate) fn check_storable(field: &Field) -> Result<(), String> {
 }
 
 fn check_decimal(precision: u8, scale: i8, most: u8) -> Result<(), String> {
-    // The width of a number bounds its scale too, to either side.
+    // The most digits also bound the scale, above and below zero.
     if precision == 0 || precision > most {
         return Err(format!("decimals have 1 to {most} digits here"));
     }
@@ -98,8 +98,9 @@ pub(crate) fn map_columns(
         .iter()
         .map(|field| {
             let start = parts.buffer;
-            // SAFETY: the bytes are those of an array that our writer wrote. Nobody reads a value before its page was compared
-            // with its checksum (`Segment` hands out no array before that), and the positions are from the checked directory.
+            // SAFETY: the bytes are those of an array that our writer wrote. Nobody reads a value before its page was
+            // compared with its checksum (`Segment` hands out no array before that), and the positions are from the
+            // checked directory.
             let array = unsafe { assemble(field.data_type(), &mut parts) }?;
             if array.len() as u64 != positions.rows {
                 return Err("a column has another length than its batch".to_owned());

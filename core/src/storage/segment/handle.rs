@@ -20,17 +20,17 @@ pub(crate) struct SegmentHandle {
     files: Files,
     is_fresh: bool,
     opened: OnceLock<Segment>,
-    /// What moves of rows found damaged in it.
+    /// The damage that a move of its rows met.
     met: OnceLock<String>,
     given_up: Option<GivenUp>,
 }
 
-/// Why rows of a segment are not read any more, as it was found out in this process.
+/// Why this process no longer reads rows of a segment.
 #[derive(Clone, Copy, Debug, Default)]
 struct GivenUp {
     /// Its file was not there, or could not be read.
     is_missing: bool,
-    /// It may be read at another time: the file is there.
+    /// It may be readable at another time: the file is there.
     may_pass: bool,
     /// Recovery marked rows of tails as deleted though this segment may not replace them.
     hides_tails: bool,
@@ -56,14 +56,15 @@ impl SegmentHandle {
         Self { record, shape, files, is_fresh, opened: OnceLock::new(), met: OnceLock::new(), given_up }
     }
 
-    /// The segment once nobody knows which of its rows are live, because `error` was met when that was looked up: every
-    /// read that needs it fails, in this version and in those that come. With `hides_tails` it stands for rows of tails too.
+    /// This segment, given up: `error` came up where its rows had to be looked up, so nobody knows which of them are
+    /// live. Every read that needs it fails, in this version and in later ones. With `hides_tails` it stands for rows
+    /// of tails too.
     pub(crate) fn give_up(&self, error: &Error, hides_tails: bool) -> Self {
         let may_pass = error.code() == ErrorCode::Io && !is_not_found(error);
         let damage = self.record.damage.clone().unwrap_or_else(|| {
             let first = if may_pass { "mend that and open the cache again, or " } else { "" };
             format!(
-                "{error}; which of the rows of this file were replaced is not known any more, so none of them is read: \
+                "{error}; nobody knows any more which rows of this file were replaced, so none of them is read: \
                  {first}replace table `{}`, or drop it",
                 self.shape.name
             )
@@ -82,7 +83,7 @@ impl SegmentHandle {
         Self::with(record, self.shape.clone(), self.files.clone(), false, Some(given_up))
     }
 
-    /// What is left in the place of a segment that was given up, when its rows stand somewhere else: the tails that it hides.
+    /// What is left of a segment that was given up once its rows are in other segments: it still hides tails.
     pub(crate) fn without_rows(&self) -> Self {
         let record = SegmentRecord { rows: 0, ..self.record.clone() };
         Self::with(record, self.shape.clone(), self.files.clone(), false, self.given_up)
@@ -93,7 +94,8 @@ impl SegmentHandle {
         self.record.damage.is_some()
     }
 
-    /// Whether it was given up for what may have passed when the cache is opened again. No manifest may say so.
+    /// Whether it was given up for a reason that may be gone when the cache is opened again. No manifest may record it
+    /// as given up.
     pub(crate) fn may_pass(&self) -> bool {
         self.given_up.is_some_and(|given_up| given_up.may_pass)
     }
@@ -103,7 +105,7 @@ impl SegmentHandle {
         self.given_up.is_some_and(|given_up| given_up.hides_tails)
     }
 
-    /// The error of a segment that was given up because its file was not there.
+    /// Fails if it was given up because its file was not there or could not be read.
     ///
     /// # Errors
     /// [`Io`](ErrorCode::Io).
@@ -116,12 +118,12 @@ impl SegmentHandle {
         }
     }
 
-    /// Remembers that moving its rows failed, and why: it is left where it is from then on.
+    /// Remembers why moving its rows failed. From then on they are left where they are.
     pub(crate) fn meet(&self, damage: String) {
         self.met.get_or_init(|| damage);
     }
 
-    /// What is known to be damaged in it.
+    /// The damage that is known in it.
     pub(crate) fn damage(&self) -> Option<&str> {
         self.record.damage.as_deref().or_else(|| self.met.get().map(String::as_str))
     }
@@ -179,7 +181,7 @@ impl SegmentHandle {
         }))
     }
 
-    /// Whether a key can be in it by its bounds.
+    /// Whether its bounds allow it to hold a key.
     #[inline]
     pub(crate) fn may_hold(&self, key: &[u8]) -> bool {
         self.record.may_hold(key)
@@ -188,7 +190,7 @@ impl SegmentHandle {
 
 impl Drop for SegmentHandle {
     fn drop(&mut self) {
-        // Whoever asks from now on may find the file removed.
+        // From now on the file may be removed, so no answer may refer to it.
         if let Some(segment) = self.opened.get() {
             self.files.maps.remove(segment.region());
         }

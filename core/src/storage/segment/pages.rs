@@ -7,10 +7,10 @@ use crate::storage::format::{PAGE_LEN, checksum};
 use crate::storage::mapped::region::Region;
 use crate::types::error::{Error, Result};
 
-/// Pages of so many bytes are asked for at once when a segment is opened that was just written.
+/// If a segment that was just written has at most so many bytes, opening it reads all its pages at once.
 const TRUSTED_LEN_MAX: usize = 64 << 20;
 
-/// The mapped bytes of a segment with a bit a page that says whether it was verified.
+/// The mapped bytes of a segment, with a bit for each page that says whether the page was verified.
 #[derive(Debug)]
 pub(crate) struct Pages {
     path: PathBuf,
@@ -45,8 +45,8 @@ impl Pages {
         self.unverified.load(Ordering::Relaxed)
     }
 
-    /// Takes all pages as verified: they were just written by a process that is still running. Does nothing if they cannot be
-    /// read, or are so many that reading them takes long.
+    /// Takes all pages as verified: they were just written by a process that is still running. Does nothing if they
+    /// cannot be read, or are so many that reading them takes long.
     pub(crate) fn trust(&self) {
         if self.covered <= TRUSTED_LEN_MAX && self.region.populate_written(0, self.covered).is_ok() {
             self.unverified.store(0, Ordering::Release);

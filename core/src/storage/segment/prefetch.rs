@@ -1,8 +1,8 @@
 //! Asks the processor early for what a lookup will read.
 //!
-//! A lookup reads a bucket of the key index, then the key and the other values of a row, which stand in as many places
-//! of the file, then the bytes of its texts. Each of these reads waits for main memory; asked for together, they wait
-//! once.
+//! A lookup reads a bucket of the key index, then the key and the other values of a row, each in another place of the
+//! file, then the bytes of its texts. Each of these reads waits for main memory; when the processor is asked for them
+//! together, the lookup waits once.
 
 use arrow::datatypes::DataType;
 
@@ -11,22 +11,22 @@ use super::key_index::{Bucket, home_bucket};
 use super::reader::Segment;
 use crate::storage::format::{BUCKET_LEN, u32_at, u64_at};
 
-/// Columns of a row that are asked for: processors keep track of about twelve reads at a time.
+/// Most columns of a row that are prefetched: processors keep track of about twelve reads at a time.
 const COLUMNS_MAX: usize = 8;
 
-/// Where a column's values stand in the file, as far as it takes to ask for one.
+/// Where a column's values stand in the file, as far as a prefetch must know.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CellPlace {
-    /// Of the values, or of the offsets of texts.
+    /// Offset of the values, or of the offsets of texts.
     values: usize,
-    /// Bytes of each; 0: they are not asked for.
+    /// Bytes of each of these; 0 if they are not prefetched.
     width: usize,
-    /// Of the bytes of texts, if it has any.
+    /// Offset of the bytes of texts, if the column has any.
     bytes: Option<usize>,
 }
 
 impl CellPlace {
-    /// Of a column with these buffers.
+    /// The places of a column with these buffers.
     pub(super) fn new(data_type: &DataType, buffers: &[Section]) -> Self {
         use DataType as T;
         let offset = |buffer: usize| buffers.get(buffer).and_then(|it| usize::try_from(it.offset).ok());
@@ -42,16 +42,16 @@ impl CellPlace {
 }
 
 impl Segment {
-    /// Asks for the part of the key index that a hash is looked up in first.
+    /// Asks for the bucket of the key index where the search for a hash starts.
     pub(crate) fn prefetch_bucket(&self, hash: u64) {
         if let Some(offset) = self.bucket_offset(hash) {
             self.region().prefetch(offset);
         }
     }
 
-    /// The rows that the first part of the key index has for a hash; none if not all of the file was verified.
+    /// The rows that the first bucket for a hash has for it; none unless the whole file was verified.
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        // What was not verified must not be looked at.
+        // Bytes that were not verified must not be read.
         let offset = if self.pages.unverified() > 0 { None } else { self.bucket_offset(hash) };
         let bucket = offset.and_then(|offset| self.region().as_slice().get(offset..offset + BUCKET_LEN));
         bucket.into_iter().flat_map(move |bytes| Bucket::new(bytes).rows(hash))
@@ -101,7 +101,7 @@ impl Segment {
         Some(usize::try_from(index.offset).ok()? + home_bucket(hash, buckets) * BUCKET_LEN)
     }
 
-    /// Of the first columns of a batch that was read before.
+    /// The places of the first columns of a batch; none if the batch was never read.
     #[inline]
     fn places(&self, batch: usize) -> impl Iterator<Item = CellPlace> + '_ {
         let columns = self.batches.get(batch).and_then(|columns| columns.get());

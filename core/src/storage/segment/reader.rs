@@ -94,7 +94,7 @@ impl Segment {
         Ok(Self { schema, key, pages, directory, starts, batches, zones: OnceLock::new() })
     }
 
-    /// Takes all pages for verified.
+    /// Takes all pages as verified, as far as `Pages::trust` does.
     pub(crate) fn trust(&self) {
         self.pages.trust();
     }
@@ -146,7 +146,7 @@ impl Segment {
                     return Ok(false);
                 }
                 Ok(_) => {}
-                // Another candidate may be the row; if none is, this one may have been.
+                // Another candidate may be the row. If none is, this one may have been it.
                 Err(error) => damage = damage.take().or(Some(error)),
             }
             Ok(true)
@@ -194,10 +194,10 @@ impl Segment {
         Ok(bytes)
     }
 
-    /// Batch and index within it of a row.
+    /// The batch of a row, and the row's index within it.
     #[inline]
     pub(crate) fn locate(&self, row: usize) -> (usize, usize) {
-        // Nearly always batches are full, so that the first guess holds.
+        // Batches are nearly always full, so the first guess is nearly always right.
         let guess = row / BATCH_ROWS;
         let start = |batch: usize| self.starts.get(batch).map_or(usize::MAX, |&start| to_usize(start.into()));
         let batch = if start(guess) <= row && row < start(guess + 1) {
@@ -208,8 +208,8 @@ impl Segment {
         (batch, row - start(batch))
     }
 
-    /// The array of a column in a batch, with the pages verified that hold the value at `index`. Only this value
-    /// may be read from it.
+    /// The array of a column in a batch, after the pages that hold the value at `index` were verified. The caller may
+    /// read only this value from it.
     #[inline]
     pub(crate) fn cell(&self, batch: usize, column: usize, index: usize) -> Result<&dyn Array> {
         let mapped = self.column(batch, column)?;
@@ -358,7 +358,7 @@ fn fixed_width(data_type: &DataType) -> Option<usize> {
     }
 }
 
-/// Numbers of a segment fit memory addresses: the file is mapped.
+/// The numbers of a segment fit into memory addresses, because its file is mapped.
 #[inline]
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

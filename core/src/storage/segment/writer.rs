@@ -26,13 +26,13 @@ use crate::types::error::{Error, Result};
 const ARROW_MAGIC: &[u8] = b"ARROW1";
 /// Continuation marker and a length of zero.
 const END_OF_STREAM: [u8; 8] = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
-/// Bytes are handed to the file in portions of so many, each at a multiple of it. File systems with large folios (ext4 and XFS of
-/// recent kernels) cache what is written so in pages of 2 MiB, and map them as such: random lookups then need a small
-/// part of the address translations.
+/// Bytes are written to the file in portions of this length, each at a multiple of it. File systems with large folios
+/// (ext4 and XFS of recent kernels) then cache and map the file in pages of 2 MiB, so random lookups need far fewer
+/// address translations.
 const WRITE_LEN: usize = 2 << 20;
 
-/// A segment file being written. Nothing refers to it before [`finish`](Self::finish) returned and the record
-/// that it returned was committed.
+/// A segment file being written. Nothing refers to it before the record that [`finish`](Self::finish) returns is
+/// committed.
 pub(crate) struct SegmentWriter {
     path: PathBuf,
     schema: SchemaRef,
@@ -103,10 +103,10 @@ impl SegmentWriter {
         self.sink.position()
     }
 
-    /// Writes a batch of the segment's schema, at least one row of it.
+    /// Writes a batch of the segment's schema, which has at least one row.
     ///
     /// # Errors
-    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io). The writer cannot be used on.
+    /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io). The writer cannot be used afterwards.
     pub(crate) fn write_batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = compact_views(batch)?;
         self.hash_keys(&batch)?;
@@ -133,15 +133,15 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Makes what was handed to the file durable, so that less is left to [`finish`](Self::finish).
+    /// Makes the portions written so far durable, so that less is left to [`finish`](Self::finish).
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorCode::Io). The writer cannot be used on.
+    /// [`Io`](crate::ErrorCode::Io). The writer cannot be used afterwards.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.write(|writer| writer.sink.file.sync())
     }
 
-    /// Writes the sections and the footer and makes the file durable; its directory entry is the caller's.
+    /// Writes the sections and the footer and makes the file durable; the caller makes its directory entry durable.
     /// Returns the record for the catalog and the hash of every row's key.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl SegmentWriter {
     }
 }
 
-/// The I/O error inside an Arrow error, so that a full disk is still seen as one.
+/// The I/O error inside an Arrow error, so that a full disk is still recognised.
 fn into_io(error: arrow::error::ArrowError) -> io::Error {
     match error {
         arrow::error::ArrowError::IoError(_, error) => error,
@@ -249,8 +249,8 @@ fn into_io(error: arrow::error::ArrowError) -> io::Error {
     }
 }
 
-/// Positions of the buffers of an encoded batch, relative to its body. The message was encoded a moment ago by
-/// Arrow in this process.
+/// Positions of the buffers of an encoded batch, relative to its body. Arrow has just encoded the message in this
+/// process.
 pub(crate) fn positions(message: &[u8]) -> Result<BatchPositions> {
     let wrong = || Error::internal("Arrow encoded a batch that it cannot read");
     let message = ipc::root_as_message(message).map_err(|error| wrong().with_source(error))?;
@@ -271,7 +271,7 @@ pub(crate) fn positions(message: &[u8]) -> Result<BatchPositions> {
     })
 }
 
-/// Writes to a file in large portions and sums up every page on the way.
+/// Writes to a file in large portions and computes the checksum of every page on the way.
 struct PageSink {
     file: Box<dyn VfsFile>,
     /// Bytes not written yet; it starts at a multiple of [`WRITE_LEN`] in the file.
@@ -320,7 +320,7 @@ impl PageSink {
 
 impl Write for PageSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // No more than fills a portion: who calls comes again with the rest.
+        // No more than fills a portion: the caller, `write_all`, calls again with the rest.
         let taken = bytes.len().min(WRITE_LEN - self.pending.len());
         self.pending.extend_from_slice(&bytes[..taken]);
         if self.pending.len() == WRITE_LEN {

@@ -19,7 +19,7 @@ use arrow::ipc::writer::StreamWriter;
 /// Longer text and bytes have no bounds: a zone map must stay small beside its data.
 const BOUND_LEN_MAX: usize = 256;
 
-/// Bounds and null counts of one column; one row a batch.
+/// Bounds and null counts of one column; one row for each batch.
 #[derive(Clone, Debug)]
 pub(crate) struct ColumnZones {
     /// Smallest values.
@@ -38,7 +38,7 @@ pub(crate) struct ZoneMaps {
 }
 
 impl ZoneMaps {
-    /// Zone maps of no batch.
+    /// Zone maps of a segment without batches.
     pub(crate) fn empty(schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| {
             let none = new_null_array(field.data_type(), 0);
@@ -60,7 +60,7 @@ impl ZoneMaps {
         Ok(())
     }
 
-    /// One row a batch and three columns a column, as an Arrow IPC stream.
+    /// One row for each batch and three columns for each column, as an Arrow IPC stream.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, ArrowError> {
         let mut fields = Vec::new();
         let mut arrays: Vec<ArrayRef> = Vec::new();

@@ -22,7 +22,7 @@ impl TableShape {
         Ok(batch)
     }
 
-    /// The error of what needs a primary key.
+    /// The error of a call that needs a primary key.
     pub(crate) fn no_primary_key(&self) -> Error {
         Error::new(
             ErrorCode::NoPrimaryKey,
@@ -30,7 +30,7 @@ impl TableShape {
         )
     }
 
-    /// The error of a key that comes twice; `cell` gives the array that holds a column of the row at `index`.
+    /// The error of a key that two rows have; `cell` returns the array that holds a column of the row at `index`.
     pub(crate) fn duplicate_key<'a>(
         &self,
         index: usize,
@@ -38,7 +38,7 @@ impl TableShape {
     ) -> Error {
         let values = self.primary_key.iter().map(|&column| {
             let cell = cell(column)?;
-            // Arrow shows no moment of a zone that it does not know.
+            // Arrow cannot show a timestamp whose time zone it does not know.
             let value = match array_value_to_string(cell, index) {
                 Ok(value) => value,
                 Err(_) => value_at(cell, index)?.to_string(),
@@ -59,7 +59,7 @@ impl TableShape {
         }
     }
 
-    /// Refuses an encoded key of so many bytes if that is too long for a row.
+    /// Refuses an encoded key of `len` bytes if that is more than a row's key may have.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidKey`].
@@ -70,8 +70,8 @@ impl TableShape {
         Err(Error::new(
             ErrorCode::InvalidKey,
             format!(
-                "a key of `{}` has {len} bytes and may have {KEY_LEN_MAX}; shorten it, or choose another key, such as a \
-                 checksum of the text",
+                "a key of `{}` has {len} bytes and may have at most {KEY_LEN_MAX}; shorten it, or choose another key, \
+                 such as a checksum of the text",
                 self.name
             ),
         ))
@@ -80,7 +80,7 @@ impl TableShape {
     fn refuse_null_keys(&self, batch: &RecordBatch, rows_before: u64) -> Result<()> {
         for &column in &self.primary_key {
             let name = self.schema.field(column).name();
-            // That it is there at all is checked with the other columns.
+            // `conform` reports a column that is missing.
             let Some(array) = batch.column_by_name(name) else { continue };
             if array.logical_null_count() > 0 {
                 let row = (0..array.len()).find(|&row| array.is_null(row)).unwrap_or_default();

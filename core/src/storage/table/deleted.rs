@@ -37,7 +37,7 @@ impl DeletedRows {
         self.count
     }
 
-    /// The rows that are not deleted, of a range of words: a bit for each of 64 rows, the first in the lowest.
+    /// The rows in a range of words that are not deleted: a bit for each of a word's 64 rows, the first in the lowest.
     pub(crate) fn others(&self, words: Range<usize>) -> Vec<u64> {
         words.map(|word| !self.bits.get(word).copied().unwrap_or_default()).collect()
     }
@@ -79,15 +79,15 @@ impl DeletedRecord {
         Self { segment, rows, bits }
     }
 
-    /// Adds the rows to those that are deleted already, if they are all within a segment of so many rows; returns how
-    /// many were not.
+    /// Adds these rows to `deleted` and returns how many of them are new. Fails at a row that is not within a segment
+    /// of `rows` rows.
     pub(crate) fn add_to(&self, deleted: &mut Arc<DeletedRows>, rows: u64) -> Result<u64, String> {
         let deleted = Arc::make_mut(deleted);
         let before = deleted.count;
         let mut add = |row: u32| {
             if u64::from(row) >= rows {
                 return Err(format!(
-                    "row {row} of segment {} is deleted, which has {rows} rows",
+                    "row {row} of segment {} is deleted, but the segment has {rows} rows",
                     self.segment
                 ));
             }

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use crate::types::error::{Error, Result};
 
-/// Whether values of a type tell how old a row is.
+/// Whether values of a type can say how old a row is.
 pub(crate) fn is_time(data_type: &DataType) -> bool {
     nanoseconds(data_type).is_some()
 }
@@ -27,7 +27,7 @@ fn nanoseconds(data_type: &DataType) -> Option<i128> {
     }
 }
 
-/// The smallest value of a column of this type that is not too old; `None` if its values are no times.
+/// The smallest value of a column of this type that is not too old; `None` if its values are not times.
 pub(crate) fn oldest(data_type: &DataType, now: SystemTime, age: Duration) -> Option<i64> {
     let step = nanoseconds(data_type)?;
     let now = match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -35,7 +35,7 @@ pub(crate) fn oldest(data_type: &DataType, now: SystemTime, age: Duration) -> Op
         Err(before) => -i128::try_from(before.duration().as_nanos()).ok()?,
     };
     let oldest = now - i128::try_from(age.as_nanos()).ok()?;
-    // Rounded up: what began before is too old.
+    // Rounded up: a step that began before the limit is too old.
     let steps = oldest.div_euclid(step) + i128::from(oldest.rem_euclid(step) > 0);
     Some(i64::try_from(steps).unwrap_or(i64::MIN))
 }

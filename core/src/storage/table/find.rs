@@ -67,8 +67,8 @@ impl Under {
 }
 
 impl TableState {
-    /// The row that carries an encoded key at a sequence, which is that of this state or a later one whose commit is
-    /// being made.
+    /// The row with an encoded key at a sequence: the sequence of this state, or of the commit that is being made on
+    /// it.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io).
@@ -77,14 +77,14 @@ impl TableState {
         self.find_hashed(key, key::hash(key), sequence)
     }
 
-    /// As [`find`](Self::find); the key's hash is known.
+    /// As [`find`](Self::find), for a caller that knows the key's hash.
     ///
     /// # Errors
     /// As [`find`](Self::find).
     #[inline]
     pub(crate) fn find_hashed(&self, key: &[u8], hash: u64, sequence: u64) -> Result<Option<Found<'_>>> {
         for tail in self.tails.iter().rev() {
-            // One that is deleted may have come back in a segment.
+            // A key whose row is deleted in a tail may have come back in a segment.
             if let Some((batch, row, deleted_at)) = tail.find(&self.shape.primary_key, hash, key, sequence)?
                 && (deleted_at == 0 || deleted_at > sequence)
             {
@@ -114,8 +114,8 @@ impl TableState {
         }
     }
 
-    /// The live row with a key in the segments that can be searched: a key has one at most, so the others matter only if there is
-    /// none. `failed` is told of these.
+    /// The live row with a key in the segments that can be searched. A key has at most one live row, so the segments
+    /// that cannot be searched matter only if no row is found. `failed` gets each of these, with its error.
     #[inline]
     fn search_segments(
         &self,
@@ -157,7 +157,7 @@ impl TableState {
     }
 
     /// As [`under`](Self::under), for a commit that is replayed: a segment that cannot be searched for one of the keys
-    /// [is given up](SegmentHandle::give_up), as nobody can tell any more which of its rows are live.
+    /// [is given up](SegmentHandle::give_up), because nobody can know any more which of its rows are live.
     ///
     /// # Errors
     /// [`Internal`](crate::ErrorCode::Internal).

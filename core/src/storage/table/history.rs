@@ -40,8 +40,8 @@ impl History {
     /// What was committed after `since`, up to a state.
     ///
     /// # Errors
-    /// [`ErrorCode::WentBack`] if `since` is of another cache or was lost; [`ErrorCode::HistoryGone`] if the log does not
-    /// reach back to it; [`ErrorCode::Corrupt`], [`ErrorCode::Io`].
+    /// [`ErrorCode::WentBack`] if `since` is of another cache or was lost; [`ErrorCode::HistoryGone`] if the log does
+    /// not reach back to it; [`ErrorCode::Corrupt`], [`ErrorCode::Io`].
     pub(crate) fn read(
         files: &Files,
         state: &State,
@@ -51,7 +51,7 @@ impl History {
         if state.includes(since) != Some(true) {
             return Err(Error::new(
                 ErrorCode::WentBack,
-                format!("version {since} is none of this cache, or was lost in a crash; read the table anew"),
+                format!("version {since} is not of this cache, or was lost in a crash; read the table anew"),
             ));
         }
         let mut reader =
@@ -62,7 +62,8 @@ impl History {
         Ok(Self { table: table.clone(), schema: schema(&table.shape.schema), changes: reader.changes })
     }
 
-    /// Columns of the changes: what happened, the commit's sequence, and the table's, all of which may be null.
+    /// Columns of the changes: what happened, the commit's sequence, and the table's columns, each of which may be
+    /// null.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -153,7 +154,7 @@ impl Reader<'_> {
         let names = vfs.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
         numbers.sort_unstable();
-        // The newest file that begins at or before it has what follows it; those before are not looked into.
+        // The newest file that begins at or before `since` has what follows `since`. Older files are not read.
         let begins = |&number: &u64| {
             let path = dir.join(log::file_name(number));
             LogFile::base_sequence_of(vfs, &path).is_some_and(|base| base <= since.sequence)
@@ -163,7 +164,7 @@ impl Reader<'_> {
         for &number in &numbers[first..] {
             match LogFile::read(vfs, &dir.join(log::file_name(number))) {
                 Ok(Some(file)) => logs.push(file),
-                // What is not there any more is noticed below.
+                // A file that is gone leaves a gap, which is noticed below.
                 Ok(None) => {}
                 Err(error) if error.code() == ErrorCode::Io => {}
                 Err(error) => return Err(error),
@@ -176,7 +177,7 @@ impl Reader<'_> {
             let limit = logs[position + 1..].iter().map(LogFile::base_sequence).min();
             self.file(file, limit.unwrap_or(u64::MAX).min(self.until)).map_err(|error| {
                 match error.code() {
-                    // A segment that was replaced since.
+                    // The segment was replaced since, and its file is gone.
                     ErrorCode::Io => gone().with_source(error),
                     _ => error,
                 }
@@ -212,7 +213,7 @@ impl Reader<'_> {
 
     fn edit(&mut self, edit: &Edit, sequence: u64, data: RecordData<'_>) -> Result<()> {
         match edit {
-            // Who followed another table of its name may hold rows of that one.
+            // Whoever reads the changes may still hold rows of an earlier table of this name.
             Edit::DefineTable(_) => self.changes.push((sequence, Happened::Truncated)),
             Edit::AddSegments { segments, .. } => {
                 for record in segments {
@@ -234,7 +235,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Maps a segment now: it may be removed before it is read.
+    /// Maps a segment now: its file may be removed before it is read.
     fn segment(&self, record: &SegmentRecord) -> Result<Arc<SegmentHandle>> {
         if let Some(held) =
             self.table.segments.iter().find(|held| held.id() == record.id && !held.is_given_up())
@@ -242,7 +243,8 @@ impl Reader<'_> {
             held.open()?;
             return Ok(held.clone());
         }
-        // Nobody else may be told where it lies: nothing keeps it from being removed.
+        // With maps of its own, so that no answer refers another process to the file: nothing keeps the file from being
+        // removed.
         let files = Files { maps: Arc::default(), ..self.files.clone() };
         let handle = SegmentHandle::new(record.clone(), self.table.shape.clone(), files);
         handle.open()?;

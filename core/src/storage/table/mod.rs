@@ -31,11 +31,12 @@ use crate::types::error::{Error, ErrorCode};
 /// A table at one version. Cloning shares everything.
 #[derive(Clone, Debug)]
 pub(crate) struct TableState {
-    /// What of it never changes.
+    /// The part of it that never changes.
     pub(crate) shape: Arc<TableShape>,
     /// Its segments, oldest first.
     pub(crate) segments: Arc<Segments>,
-    /// Rows of segments that are deleted, by segment; those that were deleted since are in the tails.
+    /// Deleted rows, by segment. Rows that the commits of the tails replaced or deleted are in the tails' indexes
+    /// instead.
     pub(crate) deleted: Arc<HashMap<u64, Arc<DeletedRows>>>,
     /// Its tails, oldest first.
     pub(crate) tails: Vec<TailView>,
@@ -64,24 +65,24 @@ impl TableState {
         segments + self.tails.iter().map(|tail| tail.bytes).sum::<u64>()
     }
 
-    /// Why its rows cannot be moved out of the log, if that was tried.
+    /// Why its rows could not be moved out of the log, if that was tried.
     pub(crate) fn stuck(&self) -> Option<&str> {
         self.tails.iter().find_map(TailView::stuck)
     }
 
-    /// Why nothing may be written down of it for good: a segment of it could not be read when it was needed, and may be the
-    /// next time.
+    /// Why its rows must stay where they are, if they must: a segment was given up because it could not be read, and
+    /// may be readable at the next opening.
     pub(crate) fn unsure(&self) -> Option<Error> {
         let segment = self.segments.iter().find(|segment| segment.may_pass())?;
         Some(Error::new(ErrorCode::Io, segment.damage().unwrap_or_default()))
     }
 
-    /// What is known to be damaged of it, or to keep its rows in the log.
+    /// The first damage that is known in its segments; otherwise why its rows stay in the log, if they are stuck there.
     pub(crate) fn damage(&self) -> Option<&str> {
         self.segments.iter().find_map(|segment| segment.damage()).or_else(|| self.stuck())
     }
 
-    /// Whether all its rows stand in segments, none of which has deleted rows.
+    /// Whether all its rows are in segments and no segment has deleted rows.
     pub(crate) fn is_plain(&self) -> bool {
         self.tails.is_empty() && self.deleted.is_empty()
     }

@@ -10,14 +10,14 @@ use crate::types::error::{Error, Result};
 
 /// Up to so many stretches of live rows are handed out as slices of their batch.
 const SLICES_MAX: usize = 16;
-/// Of more stretches so many rows are looked at together: their copy is read while the processor has it at hand, and its
-/// memory serves for the next one.
+/// If there are more stretches, this many rows are copied at a time: the copy is read while it is in the processor's
+/// caches, and its memory is reused for the next one.
 const PIECE_ROWS: usize = 8192;
-/// Up to so many stretches of a piece are slices, more are a copy.
+/// Up to so many stretches of a piece are handed out as slices, more as a copy.
 const PIECE_SLICES_MAX: usize = 2;
 
-/// Batches with the live rows of one: as they are where no row is deleted, as slices where few stretches are left, and
-/// else copied piece by piece, as they are asked for. Or the error that there is instead.
+/// Batches with the live rows of one batch: the batch itself if no row is deleted, slices of it if few stretches are
+/// left, otherwise copies, made piece by piece as they are asked for. Or a single error in their place.
 pub(crate) struct Pieces {
     ready: VecDeque<Result<RecordBatch>>,
     rest: Option<Rest>,
@@ -30,7 +30,7 @@ struct Rest {
 }
 
 impl Pieces {
-    /// The rows of `batch` for which `live` says so; `None`: all.
+    /// The rows of `batch` whose bits in `live` are set; without `live`, all rows.
     pub(super) fn of(batch: RecordBatch, live: Option<BooleanBuffer>) -> Self {
         let Some(live) = live else { return Self::from(vec![batch]) };
         match slices(&batch, &live, SLICES_MAX) {
@@ -100,7 +100,7 @@ mod tests {
         let rows = 3 * PIECE_ROWS + 77;
         let ids = Int64Array::from_iter_values(0..i64::try_from(rows).unwrap());
         let batch = RecordBatch::try_from_iter([("id", Arc::new(ids) as _)]).unwrap();
-        // From none to all of them, evenly and in one piece only.
+        // From all rows to none, with deletions spread evenly or in some pieces only.
         let patterns: [fn(usize) -> bool; 7] = [
             |_| true,
             |_| false,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::TableState;
 use crate::storage::segment::Segment;
 
-/// Keys that are asked for together.
+/// Keys that are prefetched together.
 pub(crate) const PREFETCHED_KEYS: usize = 16;
 
 /// What is done with the rows that are found.
@@ -13,7 +13,7 @@ pub(crate) const PREFETCHED_KEYS: usize = 16;
 pub(crate) enum Prefetch {
     /// Their keys are compared.
     Keys,
-    /// So they are, and their values are read.
+    /// Their keys are compared and their values are read.
     Values,
 }
 
@@ -25,7 +25,7 @@ impl TableState {
         for (key, hash) in keys {
             indexes().for_each(|index| index.prefetch_chain(*hash));
             for handle in self.segments.holding(key.as_ref()) {
-                // What cannot be opened is an error of the lookup.
+                // The lookup reports a segment that cannot be opened.
                 let Ok(segment) = handle.open() else { continue };
                 segment.prefetch_bucket(*hash);
                 segments.push((segment, handle.id(), *hash));

@@ -17,9 +17,9 @@ use crate::types::error::{Error, Result};
 
 /// Batches of a tail with fewer rows than this are handed out together, as one copy.
 const SMALL_BATCH_ROWS: usize = 4096;
-/// Batches are handed out together up to so many bytes.
+/// Small batches are handed out together up to this many bytes.
 const COPIED_BYTES_MAX: u64 = 16 << 20;
-/// Of batches with fewer rows than this each row is copied by itself.
+/// Batches with fewer rows than this, on average, are copied row by row.
 const GATHERED_ROWS: usize = 32;
 
 /// Rows that are read together.
@@ -59,7 +59,7 @@ impl TableState {
             .map(move |batch| Part::Segment { segment: segment.clone(), batch }))
     }
 
-    /// The parts of the tails. Those of small commits are joined and kept so, for whoever reads them again.
+    /// The parts of the tails. Batches of small commits are joined and stay so for later reads.
     ///
     /// # Errors
     /// [`Internal`](crate::ErrorCode::Internal).
@@ -78,7 +78,7 @@ impl TableState {
         Ok(parts)
     }
 
-    /// The parts of the tails, for who reads them once.
+    /// The parts of the tails, for a caller that reads them once; nothing is joined for later.
     ///
     /// # Errors
     /// [`Internal`](crate::ErrorCode::Internal).
@@ -225,7 +225,7 @@ impl TableState {
     }
 }
 
-/// Batches of a tail in parts of a size that is well to read, small ones together.
+/// Splits batches of a tail into parts that are large enough to read; small batches share a part.
 fn split(view: &TailView, batches: Range<usize>, mut part: impl FnMut(Range<usize>)) -> Result<()> {
     let (mut start, mut rows) = (batches.start, 0);
     for number in batches.clone() {

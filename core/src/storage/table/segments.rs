@@ -9,8 +9,8 @@ use crate::storage::segment::SegmentHandle;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segments {
     all: Vec<Arc<SegmentHandle>>,
-    /// Ends of stretches: neighbouring segments whose key ranges ascend without overlap. At most one segment of a stretch holds
-    /// a key.
+    /// Ends of stretches: neighbouring segments whose key ranges ascend without overlap. At most one segment of a
+    /// stretch holds a key.
     stretches: Vec<usize>,
 }
 
@@ -25,7 +25,7 @@ impl Segments {
         Self { all, stretches }
     }
 
-    /// The segments whose bounds have a key between them, newest first.
+    /// The segments whose bounds enclose a key, newest first.
     #[inline]
     pub(crate) fn holding<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = &'a Arc<SegmentHandle>> {
         (0..self.stretches.len()).rev().filter_map(move |number| {
@@ -39,7 +39,7 @@ impl Segments {
         })
     }
 
-    /// The handles, to put others of the same segments in their places.
+    /// The handles, so that other handles of the same segments can replace them.
     pub(crate) fn handles_mut(&mut self) -> impl Iterator<Item = &mut Arc<SegmentHandle>> {
         self.all.iter_mut()
     }

@@ -18,7 +18,7 @@ use crate::types::column::ColumnIndex;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::{Retention, TableRules, WritePolicy};
 
-/// What of a table never changes.
+/// The part of a table that never changes.
 #[derive(Debug)]
 pub(crate) struct TableShape {
     /// Its number.
@@ -27,9 +27,9 @@ pub(crate) struct TableShape {
     pub(crate) name: String,
     /// Its columns.
     pub(crate) schema: SchemaRef,
-    /// Columns of its primary key; none: no key.
+    /// Columns of its primary key; empty without one.
     pub(crate) primary_key: Vec<usize>,
-    /// Columns by which every segment is sorted; none: as they came.
+    /// Columns by which every segment is sorted; if empty, rows keep the order in which they came.
     pub(crate) sort_by: Vec<usize>,
     /// Its rules, with the names of those columns.
     pub(crate) rules: TableRules,
@@ -48,8 +48,8 @@ impl TableShape {
     /// A new table with the columns of `schema`, without a number yet.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidArgument`], [`ErrorCode::ColumnNotFound`] or [`ErrorCode::UnsupportedType`] if the rules do not
-    /// suit the columns.
+    /// [`ErrorCode::InvalidArgument`], [`ErrorCode::ColumnNotFound`] or [`ErrorCode::UnsupportedType`] if the rules do
+    /// not suit the columns.
     pub(crate) fn new(name: &str, schema: &SchemaRef, rules: TableRules) -> Result<Self> {
         let unsupported = |reason| Error::new(ErrorCode::UnsupportedType, reason);
         let schema: SchemaRef = Arc::new(Schema::new(schema.fields().clone()));
@@ -113,7 +113,7 @@ impl TableShape {
         Ok(Self { id: 0, name: name.to_owned(), schema, primary_key, sort_by, rules })
     }
 
-    /// Bytes of memory of its name and columns, about what a manifest has of it.
+    /// Bytes of memory that its name and columns take, about as many as in a manifest.
     pub(crate) fn definition_len(&self) -> usize {
         let fields: usize = self.schema.fields().iter().map(|field| field.size()).sum();
         self.name.len() + fields
@@ -122,7 +122,7 @@ impl TableShape {
     /// The table that a record defines.
     ///
     /// # Errors
-    /// [`ErrorCode::Corrupt`] if it defines none.
+    /// [`ErrorCode::Corrupt`] if the record does not define a table.
     pub(crate) fn from_record(record: &TableRecord) -> Result<Self> {
         let damaged = |what: String| {
             Error::new(ErrorCode::Corrupt, format!("definition of table `{}`: {what}", record.name))

@@ -13,7 +13,7 @@ use crate::storage::segment::SegmentHandle;
 use crate::storage::tail::{KeyColumn, TailView};
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// What a commit is applied with.
+/// What applying a commit needs to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     /// The directory.
@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
     pub(crate) log: u64,
     /// The commit's sequence.
     pub(crate) sequence: u64,
-    /// Whether a process that runs wrote the commit, and the segments that it adds, a moment ago.
+    /// Whether the commit and the segments that it adds were just written by a process that is still running.
     pub(crate) is_fresh: bool,
 }
 
@@ -38,8 +38,8 @@ impl TableState {
         self.tails.len().checked_sub(1).filter(|&last| self.tails[last].tail.log == log)
     }
 
-    /// Begins the tail of the commit's log file if there is none, with room for so many more rows and deletions of
-    /// segments' rows.
+    /// Begins the tail of the commit's log file if there is none. Either way, makes room for `rows` more rows and
+    /// `deletions` more deletions of segments' rows.
     ///
     /// # Errors
     /// [`DiskFull`](ErrorCode::DiskFull), [`Io`](ErrorCode::Io).
@@ -49,7 +49,8 @@ impl TableState {
         }
         let is_keyed = !self.shape.primary_key.is_empty();
         let index = is_keyed.then(|| {
-            // As much as the tail before had in the end: each larger index is another file for whoever follows.
+            // At least as much as the previous tail needed in the end: each larger index is one more file to map for
+            // followers.
             let before =
                 self.tails.last().and_then(|tail| Some(tail.rows.max(tail.index.as_ref()?.deletions())));
             let capacity = capacity_for(rows.max(deletions).max(before.unwrap_or_default()));
@@ -63,15 +64,15 @@ impl TableState {
         Ok(())
     }
 
-    /// The capacity that the tail of the commit's log file needs for so many more rows and deletions of segments' rows, if
-    /// there is one and its index has not got it.
+    /// The capacity that the index of the commit's tail needs for `rows` more rows and `deletions` more deletions of
+    /// segments' rows. `None` if the index has room for them, or there is no such tail.
     pub(crate) fn capacity_needed(
         &self,
         context: &Context<'_>,
         rows: usize,
         deletions: usize,
     ) -> Option<usize> {
-        // Who follows took the owner's before the commit, with room for it.
+        // A follower makes no room: it took the owner's index before the commit, and that has room for it.
         let number = self.current_tail(context.log).filter(|_| context.indexes.are_written())?;
         let tail = &self.tails[number];
         let index = tail.index.as_ref()?;
@@ -79,11 +80,11 @@ impl TableState {
         (needed > index.capacity()).then(|| capacity_for(needed))
     }
 
-    /// Makes room for so many more rows and deletions of segments' rows in the tail of the commit's log file, if there is
-    /// one; returns whether it has another index now.
+    /// Makes room in the commit's tail, if there is one, for `rows` more rows and `deletions` more deletions of
+    /// segments' rows. Returns whether the tail got a larger index.
     ///
     /// # Errors
-    /// As [`begin_tail`](Self::begin_tail); the tail is as before.
+    /// Those of [`begin_tail`](Self::begin_tail); the tail is unchanged.
     pub(crate) fn grow_tail(&mut self, context: &Context<'_>, rows: usize, deletions: usize) -> Result<bool> {
         let Some(capacity) = self.capacity_needed(context, rows, deletions) else { return Ok(false) };
         let table = self.id();
@@ -99,7 +100,7 @@ impl TableState {
         Ok(true)
     }
 
-    /// Takes the larger indexes that the owner has of its tails since.
+    /// Takes the larger index of each tail whose index the owner has replaced.
     ///
     /// # Errors
     /// [`Io`](ErrorCode::Io) if the owner has moved on.
@@ -114,8 +115,8 @@ impl TableState {
         Ok(())
     }
 
-    /// Adds rows to the tail that was begun for them. `under` says what stands under their keys, where the index is
-    /// written here; `replaced` is how many of them are live.
+    /// Adds rows to the tail that was begun for them. `keys` has their keys and what stands under each, if this process
+    /// writes the index. `replaced` is the number of live rows that they replace.
     ///
     /// # Errors
     /// [`Internal`](ErrorCode::Internal).
@@ -141,7 +142,7 @@ impl TableState {
         Ok(())
     }
 
-    /// Deletes the rows with some keys. `keys` says what stands under them, where the index is written here.
+    /// Deletes `deleted` rows. `keys` has their keys and what stands under each, if this process writes the index.
     ///
     /// # Errors
     /// [`Internal`](ErrorCode::Internal).
@@ -189,10 +190,10 @@ impl TableState {
         }
     }
 
-    /// Adds segments, in the place of `replaced` rows, of which those in segments are told.
+    /// Adds segments, whose rows replace `replaced` older ones. `deleted` names the older rows that are in segments.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorCode::Corrupt) if what is told does not fit.
+    /// [`Corrupt`](ErrorCode::Corrupt) if `replaced` or `deleted` does not fit the table.
     pub(crate) fn add_segments(
         &mut self,
         segments: Vec<Arc<SegmentHandle>>,
@@ -207,8 +208,9 @@ impl TableState {
         Ok(())
     }
 
-    /// Deletes the rows of tails whose keys are in segments that a replayed commit adds. Of use where indexes are written. A
-    /// segment that cannot be searched for one of them is given up, and hides them all: whoever looks for one of them meets it.
+    /// Deletes the rows of tails whose keys are in segments that a replayed commit adds; only a process that writes the
+    /// indexes needs it. A segment that cannot be searched for one of the keys is given up, and all rows of tails with
+    /// keys within its bounds are deleted: a lookup of such a key then reaches the segment and fails.
     ///
     /// # Errors
     /// [`Internal`](ErrorCode::Internal).
@@ -253,7 +255,7 @@ impl TableState {
     /// Removes every row.
     pub(crate) fn truncate(&mut self, context: &Context<'_>) {
         for tail in std::mem::take(&mut self.tails) {
-            // The commit may begin a tail of the same name again.
+            // The commit may begin a tail whose index has the same file name.
             if let Some(index) = &tail.index
                 && tail.tail.since == context.sequence
             {
@@ -265,10 +267,11 @@ impl TableState {
         self.rows = 0;
     }
 
-    /// Puts segments in the place of others and of tails.
+    /// Replaces the segments `dropped`, and the tails of log files up to `log`, by the segments `into`. `deleted` names
+    /// deleted rows of the segments that are there then.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorCode::Corrupt) if what is told does not fit.
+    /// [`Corrupt`](ErrorCode::Corrupt) if `deleted` does not fit the table.
     pub(crate) fn rewrite(
         &mut self,
         dropped: &[u64],
@@ -278,7 +281,7 @@ impl TableState {
     ) -> Result<()> {
         let dropped: HashSet<u64> = dropped.iter().copied().collect();
         let is_kept = |segment: &Arc<SegmentHandle>| !dropped.contains(&segment.id());
-        // The rows of a dropped segment stand in new ones. The tails that it hides are still there and must stay hidden.
+        // The rows of a dropped segment are in new ones. The tails that it hides are still there and must stay hidden.
         let hiding = |segment: &Arc<SegmentHandle>| {
             let stays = !is_kept(segment) && segment.hides_tails();
             stays.then(|| Arc::new(segment.without_rows()))
@@ -293,7 +296,7 @@ impl TableState {
         segments.extend(into);
         segments.extend(kept_after.into_iter().filter(is_kept));
         segments.extend(hiding);
-        // What the tails that end deleted of segments that stay.
+        // Rows of remaining segments that the ended tails have deleted.
         let map = Arc::make_mut(&mut self.deleted);
         map.retain(|segment, _| !dropped.contains(segment));
         let (ended, tails) =
