@@ -72,12 +72,12 @@ impl Session {
         if self.sharing.get().is_some() {
             return Err(twice());
         }
-        // Without memory, or a descriptor to hand it out, answers go through the socket.
+        // Without memory, or without a descriptor for it, answers go through the socket.
         let arena = if share.memory { self.arenas.take(self.uid) } else { None };
         let handed = arena.as_ref().map(|share| share.arena().descriptor().try_clone_to_owned());
         let arena = match handed {
             Some(Ok(handed)) => {
-                // Nobody else sets it.
+                // Nobody else sets it, so this cannot fail.
                 drop(descriptor.set(handed));
                 arena
             }

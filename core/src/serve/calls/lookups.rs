@@ -14,7 +14,7 @@ use crate::wire::layout::Description;
 use crate::wire::message::{KEYS_LEN_MAX, KEYS_MAX};
 use crate::wire::{Get, GetMany, RowsReply, decode, encode, rows};
 
-/// Bytes of the rows of one answer to many keys, but for a single row that has more.
+/// Most bytes of the rows in one answer to many keys; a single row may have more.
 const ROWS_LEN_MAX: usize = 16 << 20;
 
 impl Session {
