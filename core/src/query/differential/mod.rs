@@ -1,7 +1,8 @@
 //! Generated statements, answered by a cache and by plain DataFusion over the same rows.
 //!
-//! What the cache adds is what could be wrong: bounds that leave out batches, statistics, an order and uniqueness that
-//! it claims, lookups by key, rows in the log and deleted rows. Values and casts are those at which such things break.
+//! The cache's own parts are what could be wrong: bounds that leave out batches, statistics, the order and uniqueness
+//! that it claims, lookups by key, rows in the log and deleted rows. Values and casts are those at which such things
+//! break.
 
 mod oracle;
 mod rows;
@@ -15,7 +16,7 @@ use self::statements::Statement;
 use crate::test_random::Random;
 use crate::{Cache, CacheOptions, Input, TableDefinition};
 
-/// Statements of a run, unless the environment says otherwise.
+/// Default number of statements of a run; the environment may set another.
 const STATEMENTS: u64 = 1_000;
 /// Statements over the same rows.
 const STATEMENTS_PER_ROUND: u64 = 100;
@@ -25,14 +26,14 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// What became of the statements.
+/// The outcomes of the statements.
 #[derive(Debug, Default)]
 struct Counts {
     equal: u64,
     rows: usize,
-    /// Both say that the statement is wrong, or fails over these rows.
+    /// Both reject the statement, or fail over these rows.
     both_fail: u64,
-    /// The cache did not look at the row at which plain DataFusion fails.
+    /// The cache did not read the row at which plain DataFusion fails.
     only_oracle_fails: u64,
     failures: Vec<String>,
 }
@@ -58,7 +59,7 @@ fn generated_statements_are_answered_as_by_plain_datafusion() {
     assert!(counts.equal > statements / 3, "too few statements mean something: {counts:?}");
 }
 
-/// Two tables and statements over them.
+/// Runs statements over two tables.
 fn run(seed: u64, counts: &mut Counts) {
     let mut random = Random::of(seed);
     let dir = tempfile::tempdir().unwrap();
@@ -86,7 +87,7 @@ fn fill(random: &mut Random, cache: &Cache, name: &str, rows: usize) -> Rows {
     let first = model.batch(random, 0..share);
     model.append(&first);
     let is_keyed = random.percent(50);
-    // A float first, whose zeros are one value to SQL and two to the order of rows.
+    // Sometimes a float comes first: SQL takes its two zeros for one value, and the order of rows takes them for two.
     let sort_by = match random.below(3) {
         0 => vec!["c0".to_owned(), "c1".to_owned()],
         1 => vec![format!("c{}", random.below(columns))],
@@ -115,7 +116,7 @@ fn fill(random: &mut Random, cache: &Cache, name: &str, rows: usize) -> Rows {
 }
 
 fn compare(cache: &Cache, oracle: &Oracle, statement: &Statement, counts: &mut Counts) -> Result<(), String> {
-    // Arrow panics for some values, such as dates that overflow as timestamps, in a build that checks arithmetic.
+    // In a build that checks arithmetic, Arrow panics for some values, such as dates that overflow as timestamps.
     let expected = catch_unwind(AssertUnwindSafe(|| oracle.answer(&statement.text)));
     let expected = expected.unwrap_or_else(|_| Err("plain DataFusion panicked".to_owned()));
     let found = catch_unwind(AssertUnwindSafe(|| {

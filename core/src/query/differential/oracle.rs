@@ -39,7 +39,7 @@ impl Oracle {
     }
 }
 
-/// Columns and rows, so that they can be compared.
+/// Columns and rows in a form that can be compared.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) columns: Vec<(String, DataType)>,
@@ -49,7 +49,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(schema: &SchemaRef, batches: &[RecordBatch]) -> Self {
         let columns = schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone()));
-        // What a plan says of its columns may differ from what its batches have.
+        // Batches may have other columns than their plan announced.
         let schema = batches.first().map_or_else(|| schema.clone(), RecordBatch::schema);
         let all = concat_batches(&schema, batches).unwrap();
         let options = FormatOptions::new().with_display_error(true).with_null("NULL");
@@ -63,7 +63,7 @@ impl Answer {
                 return "null".to_owned();
             }
             let text = format!("{}", formatters[column].value(row));
-            // Which of the two zeros stands for both is left open.
+            // SQL leaves open which of the two zeros stands for both.
             if all.column(column).data_type().is_floating() && text == "-0.0" {
                 "0.0".to_owned()
             } else {
@@ -82,7 +82,7 @@ impl Answer {
         self
     }
 
-    /// Rows in an order that does not depend on who answered.
+    /// The rows, in an order that does not depend on who answered.
     pub(super) fn sorted(mut self) -> Self {
         self.rows.sort();
         self

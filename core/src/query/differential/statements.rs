@@ -8,17 +8,17 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::rows::{Rows, types, values};
 use crate::test_random::Random;
 
-/// A statement and what of its answer is compared.
+/// A statement, and which part of its answer is compared.
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// Without LIMIT and OFFSET.
+    /// The text without LIMIT and OFFSET.
     pub(super) text: String,
-    /// Rows of the answer that are wanted, where it has an order.
+    /// Offset and number of the rows that are wanted, if the answer has an order.
     pub(super) window: Option<(usize, usize)>,
 }
 
 impl Statement {
-    /// As it is given to the cache.
+    /// The text as the cache gets it.
     pub(super) fn limited(&self) -> String {
         match self.window {
             Some((offset, limit)) => format!("{} LIMIT {limit} OFFSET {offset}", self.text),
@@ -117,7 +117,7 @@ fn name(random: &mut Random, table: &Rows) -> String {
     table.column(random).name().clone()
 }
 
-/// One to three different columns, the first ones more often, by which tables are sorted.
+/// One to three different columns to sort by; the first ones, by which tables are sorted, come more often.
 fn some_names(random: &mut Random, table: &Rows) -> String {
     if random.percent(30) {
         return "c0, c1".to_owned();
@@ -148,8 +148,8 @@ fn condition(random: &mut Random, table: &Rows, qualifier: &str, depth: usize) -
         3 | 4 => {
             let mut list: Vec<String> =
                 (0..1 + random.below(4)).map(|_| literal(random, &data_type)).collect();
-            // Plain DataFusion searches lists by bits, and so finds one zero only. A value that is a float makes a list of
-            // floats of all.
+            // Plain DataFusion searches lists by bits, and so finds only one of the zeros. If one value is a float,
+            // all values of the list become floats.
             let floats = ["Float64", "Float32", "Float16"];
             let float = floats.into_iter().find(|float| list.iter().any(|value| value.contains(float)));
             let float =
@@ -185,7 +185,7 @@ fn operand(random: &mut Random, column: &str, data_type: &DataType) -> (String, 
     match random.below(10) {
         0..3 => (column.to_owned(), data_type.clone()),
         3 => {
-            // Its literals are numbers and texts, to which the planner casts as it thinks right.
+            // The literals are numbers and texts, which the planner casts as it sees fit.
             let target = random.pick(&SQL_TYPES);
             let cast = random.pick(&["CAST", "TRY_CAST"]);
             (format!("{cast}({column} AS {target})"), random.pick(&types()).clone())
