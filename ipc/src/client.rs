@@ -89,7 +89,7 @@ impl fmt::Display for CallError {
         match self {
             Self::NotSent(cause) => write!(f, "the connection is broken ({cause}); the request was not sent"),
             Self::Lost(cause) => write!(f, "the connection broke ({cause}) before the answer came"),
-            Self::Garbled(cause) => write!(f, "what came is no answer of a sidecar ({cause})"),
+            Self::Garbled(cause) => write!(f, "the other end does not answer as a sidecar does ({cause})"),
             Self::Timeout => f.write_str("the deadline passed before the answer came"),
             Self::Forked => f.write_str("a connection cannot be used after fork; connect again in the child"),
         }

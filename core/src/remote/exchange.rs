@@ -24,7 +24,11 @@ pub(super) fn tell(client: &Client, call: Call, request: &impl Serialize) {
 /// Sends a request. The inner error says that it is too long for a frame.
 pub(super) fn send(pending: &pillion_ipc::Call, call: Call, body: &[u8]) -> Result<Result<()>, CallError> {
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
-        let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
+        let message = format!(
+            "the request has {} bytes, and may have at most {}",
+            body.len(),
+            pillion_ipc::FRAME_BODY_MAX
+        );
         return Ok(Err(Error::new(ErrorCode::TooLarge, message)));
     }
     pending.send(call as u16, Flags::default(), body).map(Ok)
@@ -38,7 +42,7 @@ pub(super) fn receive(pending: &pillion_ipc::Call, deadline: Instant) -> Result<
         if body.len() + next.body.len() > MESSAGE_LEN_MAX {
             return Ok(Err(Error::new(
                 ErrorCode::TooLarge,
-                format!("an answer of more than {MESSAGE_LEN_MAX} bytes"),
+                format!("the answer has more than {MESSAGE_LEN_MAX} bytes"),
             )));
         }
         flags = next.flags;

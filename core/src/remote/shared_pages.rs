@@ -88,16 +88,20 @@ impl SharedPages {
 
 impl Memory for SharedPages {
     fn lease(&self, lease: Lease) -> Result<(Region, Arc<dyn Any + Send + Sync>)> {
-        let arena =
-            self.arena.as_ref().ok_or_else(|| Error::internal("an answer in memory that is not shared"))?;
+        let arena = self
+            .arena
+            .as_ref()
+            .ok_or_else(|| Error::internal("the sidecar sent an answer in memory that it does not share"))?;
         let guard = Arc::new(HeldLease { id: lease.id, returns: arena.returns.clone() });
         arena.populate(&lease)?;
         Ok((arena.region.clone(), guard))
     }
 
     fn file(&self, file: FileId) -> Result<Region> {
-        let files =
-            self.files.as_ref().ok_or_else(|| Error::internal("an answer in files that are not shared"))?;
+        let files = self
+            .files
+            .as_ref()
+            .ok_or_else(|| Error::internal("the sidecar sent an answer in files that it does not share"))?;
         files.map(file)
     }
 }
@@ -123,7 +127,7 @@ impl ArenaView {
     /// Maps the pages of a lease in: one call for many pages costs less than a fault for each.
     fn populate(&self, lease: &Lease) -> Result<()> {
         let Some(end) = lease.offset.checked_add(lease.len).filter(|end| *end <= self.region.len()) else {
-            return Err(Error::internal("an answer outside of the memory that is shared"));
+            return Err(Error::internal("the sidecar sent an answer outside of the memory that it shares"));
         };
         let before = self.populated.fetch_max(end, Ordering::Relaxed);
         if before < end {

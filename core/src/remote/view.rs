@@ -102,7 +102,7 @@ impl View {
         let mut body = Vec::with_capacity(LOOKUP_LEN);
         wire::encode_get_row(&mut body, self.snapshot(), table, key)?;
         let answer = self.send(Call::GetRow, &body)?;
-        let wrong = || Error::internal("the answer of the sidecar is no row of its table");
+        let wrong = || Error::internal("the answer of the sidecar is not a row of its table");
         let FoundRow { version, freshness, cells } = FoundRow::decode(&answer).ok_or_else(wrong)?;
         self.connection.saw(version);
         cells
@@ -141,7 +141,7 @@ impl View {
         let received = batch.as_ref().map_or(0, |batch| batch.num_rows());
         let answered = reply.found.len();
         if answered == 0 || answered > wanted || received != found {
-            return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
+            return Err(Error::internal("the sidecar answered another number of keys than it was asked for"));
         }
         let batch = batch.map(Arc::new);
         let mut next = 0;

@@ -23,7 +23,8 @@ const CHANGES_MAX: usize = 10_000;
 /// Those of the commit; [`ErrorCode::InvalidArgument`] for changes that cannot be decoded.
 pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMessage> {
     if commit.changes.len() > CHANGES_MAX {
-        let message = format!("{} changes in one commit; at most {CHANGES_MAX}", commit.changes.len());
+        let message =
+            format!("one commit has {} changes, and may have at most {CHANGES_MAX}", commit.changes.len());
         return Err(Error::new(ErrorCode::TooLarge, message));
     }
     let rows = |rows: &[ByteBuf]| {

@@ -285,7 +285,9 @@ impl Connection {
 
     /// Refuses a call because too many wait.
     fn refuse(&self, task: &Task) -> io::Result<()> {
-        let message = format!("{WAITING_MAX} calls of the connection wait already; wait for some of them");
+        let message = format!(
+            "at most {WAITING_MAX} calls of a connection may wait, with {WAITING_LEN} bytes; wait for some of them"
+        );
         let error = Error::new(ErrorCode::TooMany, message);
         self.send(&task.frame, self.session.refuse(task.number, &error))
     }

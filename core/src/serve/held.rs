@@ -103,7 +103,7 @@ impl Held {
         let held: usize = self.statements.values().map(|held| held.text_len).sum();
         if held + statement.text_len > STATEMENTS_LEN_MAX {
             let message = format!(
-                "the statements of the connection would have {} bytes of text; at most {STATEMENTS_LEN_MAX}: let go of some",
+                "the statements of the connection would have {} bytes of text, and may have at most {STATEMENTS_LEN_MAX}; drop some",
                 held + statement.text_len
             );
             return Err(Error::new(ErrorCode::TooMany, message));
@@ -255,7 +255,7 @@ fn check_room(held: usize, most: usize, what: &str) -> Result<()> {
     if held < most {
         return Ok(());
     }
-    let message = format!("the connection holds {most} {what}; let go of some");
+    let message = format!("the connection holds {most} {what}, as many as it may; drop some");
     Err(Error::new(ErrorCode::TooMany, message))
 }
 

@@ -233,7 +233,7 @@ impl Iterator for Received {
             Err(RecvTimeoutError::Timeout) if left < PATIENCE => Some(Err(self.took_too_long())),
             Err(_) => Some(Err(Error::new(
                 ErrorCode::SourceInvalid,
-                "the client went away, or is silent, before its last rows",
+                "the client went away, or stopped sending, before its last rows",
             ))),
         }
     }

@@ -89,7 +89,7 @@ pub(crate) fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
 
 /// Arrow panics on some malformed streams, and the other end of a socket may send any bytes.
 fn contained<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
-    let wrong = || Error::new(ErrorCode::InvalidArgument, "the bytes are no Arrow IPC stream");
+    let wrong = || Error::new(ErrorCode::InvalidArgument, "the bytes are not an Arrow IPC stream");
     catch_unwind(AssertUnwindSafe(decode)).map_err(|_| wrong())?.map_err(|error| wrong().with_source(error))
 }
 

@@ -89,7 +89,7 @@ fn what_is_no_sidecar_is_said_at_once() {
     let other = UnixListener::bind(&socket).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| other.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap());
-        refused(connect(&socket), ErrorCode::Unsupported, &["other.sock", "no answer of a sidecar"]);
+        refused(connect(&socket), ErrorCode::Unsupported, &["other.sock", "does not answer as a sidecar"]);
     });
 }
 

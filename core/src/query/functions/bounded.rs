@@ -94,11 +94,11 @@ impl Bounded {
 
     fn check_value(&self, cost: Cost) -> Result<()> {
         if cost.bytes > VALUE_MAX {
-            return Err(self.refused(cost.bytes, &format!("and a value has at most {VALUE_MAX}")));
+            return Err(self.refused(cost.bytes, &format!("and a value may have at most {VALUE_MAX}")));
         }
         if cost.steps > STEPS_MAX {
             let message = format!(
-                "`{}` would take {} steps, and takes at most {STEPS_MAX} for a batch of rows; compare shorter texts",
+                "`{}` would take {} steps, and may take at most {STEPS_MAX} for a batch of rows; compare shorter texts",
                 self.inner.name(),
                 cost.steps
             );

@@ -40,7 +40,8 @@ impl Session {
 
     fn greet(&self, hello: &Hello) -> Result<Vec<u8>> {
         if hello.protocol < version::FIRST {
-            let message = format!("{} speaks protocol {}, which is none", hello.client, hello.protocol);
+            let message =
+                format!("{} speaks protocol {}, which does not exist", hello.client, hello.protocol);
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         let _ = self.greeted.set(());
@@ -68,7 +69,7 @@ impl Session {
     }
 
     fn share_memory(&self, share: &Share, descriptor: &OnceCell<OwnedFd>) -> Result<Vec<u8>> {
-        let twice = || Error::new(ErrorCode::InvalidArgument, "a connection shares once");
+        let twice = || Error::new(ErrorCode::InvalidArgument, "a connection can share only once");
         if self.sharing.get().is_some() {
             return Err(twice());
         }

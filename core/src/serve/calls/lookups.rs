@@ -27,7 +27,10 @@ impl Session {
     pub(super) fn answer_get_many(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
         if body.len() > KEYS_LEN_MAX {
-            let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
+            let message = format!(
+                "the keys of one call have {} bytes, and may have at most {KEYS_LEN_MAX}",
+                body.len()
+            );
             return Err(Error::new(ErrorCode::TooLarge, message));
         }
         self.rows_of_keys(task, decode(body)?)
