@@ -103,7 +103,8 @@ impl Held {
         let held: usize = self.statements.values().map(|held| held.text_len).sum();
         if held + statement.text_len > STATEMENTS_LEN_MAX {
             let message = format!(
-                "the statements of the connection would have {} bytes of text, and may have at most {STATEMENTS_LEN_MAX}; drop some",
+                "the statements of the connection would have {} bytes of text, and may have at most \
+                 {STATEMENTS_LEN_MAX}; drop some",
                 held + statement.text_len
             );
             return Err(Error::new(ErrorCode::TooMany, message));
