@@ -36,7 +36,8 @@
 //!
 //! # Features
 //! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) and `sidecar` (serving a cache to other
-//! processes, and being served) are on by default. Without them the crate stores and finds rows and depends on none.
+//! processes, and being served) are on by default. Without them the crate stores and finds rows and needs none of
+//! their dependencies.
 
 mod answer;
 mod api;

@@ -33,11 +33,11 @@ impl Cache {
 
     /// Opens a cache directory for reading, whether or not another process owns it.
     ///
-    /// Takes no lock and writes nothing, so a read-only mount will do. Each call reads the newest commit of the
-    /// owner: finding that there is none costs one load of shared memory, following one costs its edits. What is
-    /// mapped stays readable when the owner replaces it, stops or dies; [`Status::owner`](crate::Status::owner) says when
-    /// it was last seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine crashed and lost
-    /// commits that this handle had seen, one call of this handle fails with
+    /// Takes no lock and writes nothing, so a read-only mount is enough. Each call reads the newest commit of the
+    /// owner: one load of shared memory finds out that there is no new one, and following a new one costs its edits.
+    /// Mapped data stays readable when the owner replaces it, stops or dies; [`Status::owner`](crate::Status::owner)
+    /// says when it was last seen. Writes are refused with [`ReadOnly`](ErrorCode::ReadOnly). If the owner's machine
+    /// crashed and lost commits that this handle had seen, one call of this handle fails with
     /// [`WentBack`](ErrorCode::WentBack).
     ///
     /// # Errors
@@ -47,36 +47,37 @@ impl Cache {
         CacheOptions::new().open_read_only(dir)
     }
 
-    /// Connects to a sidecar on a Unix socket with the default
-    /// [`ConnectOptions`]; waits for one that is still starting.
+    /// Connects to a sidecar on a Unix socket with the default [`ConnectOptions`]; waits for one that is still
+    /// starting.
     ///
-    /// A client that can read the sidecar's directory is [`Attached`](crate::Way::Attached): it maps the files and reads them
-    /// without a message, also while the sidecar is stopped, as [`open_read_only`](Self::open_read_only) does; writes
-    /// are sent to the sidecar and are there for the next read. Another one is [`Remote`](crate::Way::Remote): each call is a
-    /// message. A call has `deadline` as its limit, connecting included; one that only reads is repeated on a new
-    /// connection if the sidecar was restarted, a write whose answer was lost is
-    /// [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
+    /// A client that can read the sidecar's directory is [`Attached`](crate::Way::Attached): it maps the files and
+    /// reads them without a message, even while the sidecar is stopped, as [`open_read_only`](Self::open_read_only)
+    /// does. It sends writes to the sidecar, and its next read sees them. Any other client is
+    /// [`Remote`](crate::Way::Remote): each call is a message. A call takes at most `deadline`, connecting included.
+    /// If the sidecar was restarted, a call that only reads is repeated on a new connection; a write whose answer was
+    /// lost fails with [`OutcomeUnknown`](ErrorCode::OutcomeUnknown).
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers in time. At once
-    /// [`PermissionDenied`](ErrorCode::PermissionDenied) if this user may not open the socket, or the sidecar does not let
-    /// it in; [`InvalidArgument`](ErrorCode::InvalidArgument) if the path is no socket or too long;
-    /// [`Unsupported`](ErrorCode::Unsupported) if what answers speaks no protocol that this client does.
+    /// [`Unavailable`](ErrorCode::Unavailable) or [`Timeout`](ErrorCode::Timeout) if no sidecar answers in time. At
+    /// once [`PermissionDenied`](ErrorCode::PermissionDenied) if this user may not open the socket, or the sidecar
+    /// does not let them in; [`InvalidArgument`](ErrorCode::InvalidArgument) if the path is not a socket or is too
+    /// long; [`Unsupported`](ErrorCode::Unsupported) if what answers does not speak a protocol that this client
+    /// speaks.
     #[cfg(feature = "sidecar")]
     pub fn connect(socket: impl AsRef<Path>, deadline: std::time::Duration) -> Result<Self> {
         ConnectOptions::new().deadline(deadline).connect(socket)
     }
 
-    /// Opens the cache that a URL names, so that a program changes its way in by a setting:
+    /// Opens the cache that a URL names, so that a setting decides how a program reaches its cache:
     ///
     /// - `file:DIR` or a plain path is [`open`](Self::open), with `?mode=ro` [`open_read_only`](Self::open_read_only);
-    /// - `unix:SOCKET` is [`connect`](Self::connect), with `?attach=require` or `?attach=never`, `?dir=DIR` where this
-    ///   process sees the directory elsewhere than the sidecar, and `?deadline=SECONDS` for another limit than 60
-    ///   seconds; `&` joins several.
+    /// - `unix:SOCKET` is [`connect`](Self::connect), with `?attach=require` or `?attach=never`, `?dir=DIR` if this process
+    ///   sees the directory elsewhere than the sidecar does, and `?deadline=SECONDS` for another limit than 60 seconds; `&`
+    ///   joins several options.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown scheme or option; those of the call it stands
-    /// for.
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown scheme or option; those of the call that the
+    /// URL stands for.
     pub fn from_url(url: &str) -> Result<Self> {
         match Url::parse(url)? {
             Url::Directory { dir, read_only: false } => Self::open(dir),
@@ -86,8 +87,8 @@ impl Cache {
         }
     }
 
-    /// As [`from_url`](Self::from_url), for a program that only reads: a directory is opened read-only, so that it may
-    /// have an owner.
+    /// As [`from_url`](Self::from_url), for a program that only reads: opens a directory read-only, so another
+    /// process may own it.
     ///
     /// # Errors
     /// As [`from_url`](Self::from_url).
@@ -152,9 +153,9 @@ impl ConnectOptions {
     /// Connects to the sidecar on a Unix socket; see [`Cache::connect`].
     ///
     /// # Errors
-    /// Those of [`Cache::connect`]; of [`Attach::Require`] also [`Unsupported`](ErrorCode::Unsupported) if the sidecar
-    /// does not say where its directory is, and [`NotACache`](ErrorCode::NotACache) if it is not the one that this
-    /// process sees there.
+    /// Those of [`Cache::connect`]. With [`Attach::Require`] also [`Unsupported`](ErrorCode::Unsupported) if the
+    /// sidecar does not say where its directory is, and [`NotACache`](ErrorCode::NotACache) if this process sees
+    /// another directory there, or none.
     pub fn connect(self, socket: impl AsRef<Path>) -> Result<Cache> {
         self.attached.check()?;
         let (remote, place) = Remote::connect(
@@ -180,7 +181,7 @@ impl ConnectOptions {
             // The sidecar may be able to read what this process cannot.
             Err(error) => {
                 tracing::warn!(%error, "not attached");
-                // A connection that is for answers has shared memory for them.
+                // This connection has no shared memory for answers; one that is to answer gets some.
                 drop(remote);
                 let (remote, _) =
                     Remote::connect(socket.as_ref(), self.dir.as_deref(), false, self.deadline)?;

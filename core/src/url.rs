@@ -64,7 +64,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// The settings of a connection with an option of its URL.
+/// The connection settings with one more option of the URL.
 #[cfg(feature = "sidecar")]
 fn connect_option(options: ConnectOptions, option: &str) -> Result<ConnectOptions> {
     let unknown = || {

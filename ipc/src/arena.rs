@@ -1,8 +1,8 @@
 //! Memory that one end writes and the other reads: answers that need not go through the socket.
 //!
-//! The end that makes an arena writes it; whoever receives its descriptor can map it read-only and no more, because the
-//! file is sealed: it neither shrinks nor grows, and no new mapping of it can be written. So a reader needs not fear
-//! that memory vanishes under it, and the writer needs not believe a word of it.
+//! The end that makes an arena writes it. Whoever receives its descriptor can only map it read-only, because the file
+//! is sealed: it neither shrinks nor grows, and no new mapping of it can be writable. So a reader need not fear that
+//! memory vanishes under it, and the writer need not trust the reader.
 //!
 //! Space is leased: a range belongs to one answer until its reader gives it back. The lowest free range is given out
 //! first, because a page that was written before costs nothing and a new one costs microseconds.
@@ -20,7 +20,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 /// Alignment of every lease.
 pub const ARENA_ALIGNMENT: usize = 64;
 
-/// What keeps a reader safe: the memory that it maps stays as long as it is.
+/// The seal that keeps a reader safe: the memory that it maps never gets shorter.
 const READER_SEALS: SealFlags = SealFlags::SHRINK;
 
 /// Shared memory, as its writer sees it.
@@ -34,7 +34,7 @@ pub struct Arena {
 /// A range of an [`Arena`] that belongs to one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Its number, which is never given twice; from 1.
+    /// Its number, which is never used twice; from 1.
     pub id: u64,
     /// Where it begins; a multiple of [`ARENA_ALIGNMENT`].
     pub offset: usize,
@@ -48,7 +48,7 @@ struct Space {
     free: BTreeMap<usize, usize>,
     leased: HashMap<u64, Leased>,
     leased_len: usize,
-    /// Bytes from the start that have memory.
+    /// Bytes from the start that the system has given memory for.
     populated: usize,
     next_id: u64,
 }
@@ -57,11 +57,11 @@ struct Space {
 struct Leased {
     offset: usize,
     len: usize,
-    /// Whether its reader was told of it, and may give it back. Before, it is written.
+    /// Whether the reader was told of it, and may give it back. Until then the writer writes it.
     published: bool,
 }
 
-/// Memory is asked of the system in steps of so many bytes.
+/// The arena asks the system for memory in steps of this many bytes.
 const POPULATE_STEP: usize = 1 << 20;
 
 impl Arena {
@@ -72,7 +72,7 @@ impl Arena {
     pub fn create(len: usize) -> io::Result<Self> {
         let create = |flags| rustix::fs::memfd_create(c"pillion-arena", flags);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Kernels before 6.3 do not know the flag that says that nobody will execute it.
+        // Kernels before 6.3 do not know this flag, which says that nobody will execute the file.
         let file = create(flags | MemfdFlags::NOEXEC_SEAL).or_else(|_| create(flags))?;
         let len = len.next_multiple_of(ARENA_ALIGNMENT);
         rustix::fs::ftruncate(&file, len as u64)?;
@@ -98,14 +98,14 @@ impl Arena {
         self.space.lock().leased_len
     }
 
-    /// Leases `len` bytes to be written; `None` if no free range is as long, or the system has no memory for it.
+    /// Leases `len` bytes to be written; `None` if no free range is long enough, or the system has no memory for it.
     pub fn lease(&self, len: usize) -> Option<Lease> {
         let needed = len.max(1).checked_next_multiple_of(ARENA_ALIGNMENT)?;
         let mut space = self.space.lock();
         let (&offset, &free) = space.free.iter().find(|&(_, &free)| free >= needed)?;
         let end = offset + needed;
         if end > space.populated {
-            // Here, because a page that cannot be had when it is written is a signal.
+            // Here, where it can fail: a page that the system cannot provide during a write raises a signal.
             let populated = end.next_multiple_of(POPULATE_STEP).min(self.map.len());
             let wanted = populated - space.populated;
             self.map.advise_range(Advice::PopulateWrite, space.populated, wanted).ok()?;
@@ -136,9 +136,10 @@ impl Arena {
                 "not a range of a lease that can be written",
             ));
         }
-        // SAFETY: the lease lies within the map, and the range within the lease. The range is given to nobody else before
-        // the lease is given back, which takes publishing it, and who writes it has not done that. This process makes no
-        // reference to the map; the reader looks at a lease after it was told of it, which is after that.
+        // SAFETY: the lease lies within the map, and the range within the lease. Nobody else gets the range before
+        // the lease is given back; only a published lease can be given back, and the caller has not published this
+        // one yet. This process makes no reference to the map; the reader looks at a lease only after it was told of
+        // it, so after this write.
         unsafe {
             let target = self.map.as_mut_ptr().add(lease.offset + position);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
@@ -146,14 +147,14 @@ impl Arena {
         Ok(())
     }
 
-    /// The lease is written; its reader may be told of it and can give it back from now on.
+    /// Marks the lease as written; from now on its reader may be told of it and can give it back.
     pub fn publish(&self, lease: &Lease) {
         if let Some(held) = self.space.lock().leased.get_mut(&lease.id) {
             held.published = true;
         }
     }
 
-    /// Takes back a published lease; `false` if there is none of that number.
+    /// Takes back a published lease; `false` if there is none with that number.
     pub fn give_back(&self, id: u64) -> bool {
         let mut space = self.space.lock();
         if !space.leased.get(&id).is_some_and(|held| held.published) {
@@ -174,7 +175,7 @@ impl Arena {
     }
 }
 
-/// Checks that a received descriptor is memory that its maker cannot take away, so that it is safe to map.
+/// Checks that a received descriptor is memory that its maker cannot shrink, so that it is safe to map.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if it is not.

@@ -1,7 +1,8 @@
 //! Many calls of many threads over one connection.
 //!
-//! The thread that makes a call writes it and reads the answer itself: a thread of its own for reading would cost two
-//! wake-ups a call. Of several waiting threads one reads for all, and hands over when it has its answer.
+//! The thread that makes a call writes it and reads the answer itself: a separate thread for reading would cost two
+//! wake-ups per call. While several threads wait, one reads for all, and hands the reading over when it has its own
+//! answer.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::frame::{Flags, Frame, Head};
 use crate::halves::{FrameReader, FrameWriter, ReceiveError};
 
-/// A connection that several threads call over; cloning shares it.
+/// A connection over which several threads make calls; clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -31,7 +32,7 @@ struct Shared {
     writer: Mutex<FrameWriter>,
     inbox: Mutex<Inbox>,
     arrived: Condvar,
-    /// Whether no more requests can be sent. Answers may still come, unless the inbox says why not.
+    /// Whether no more requests can be sent. Answers may still come, unless the inbox says why they cannot.
     is_broken: AtomicBool,
 }
 
@@ -47,13 +48,13 @@ struct Inbox {
     next_request: u64,
     /// `None` while a thread reads from it.
     reader: Option<FrameReader>,
-    /// Calls under way: few, so that looking through them is quicker than hashing.
+    /// Calls under way: so few that a linear search is quicker than hashing.
     calls: Vec<Pending>,
-    /// Why no more answers will come; what calls under way fail with.
+    /// Why no more answers will come; calls under way fail with it.
     broken: Option<CallError>,
 }
 
-/// What came for a call and was not taken yet.
+/// Frames that came for a call and were not taken yet.
 #[derive(Debug)]
 struct Pending {
     request: u64,
@@ -75,7 +76,7 @@ pub enum CallError {
     NotSent(String),
     /// The request was sent and the connection broke before its answer came.
     Lost(String),
-    /// The request was sent, and the other end answered with something that is no frame.
+    /// The request was sent, and the other end answered with something that is not a frame.
     Garbled(String),
     /// The deadline passed before the answer came.
     Timeout,
@@ -88,7 +89,7 @@ impl fmt::Display for CallError {
         match self {
             Self::NotSent(cause) => write!(f, "the connection is broken ({cause}); the request was not sent"),
             Self::Lost(cause) => write!(f, "the connection broke ({cause}) before the answer came"),
-            Self::Garbled(cause) => write!(f, "what came is no answer of a sidecar ({cause})"),
+            Self::Garbled(cause) => write!(f, "the other end does not answer as a sidecar does ({cause})"),
             Self::Timeout => f.write_str("the deadline passed before the answer came"),
             Self::Forked => f.write_str("a connection cannot be used after fork; connect again in the child"),
         }
@@ -98,7 +99,7 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 impl Client {
-    /// Calls over `stream` from now on.
+    /// A client that makes its calls over `stream`.
     ///
     /// # Errors
     /// Those of duplicating the descriptor.
@@ -145,7 +146,7 @@ impl Client {
         pending.receive(deadline)
     }
 
-    /// Whether nothing more can be sent. Says nothing of forks; takes no lock.
+    /// Whether nothing more can be sent. Does not notice forks; takes no lock.
     pub fn is_broken(&self) -> bool {
         self.shared.is_broken.load(Ordering::Acquire)
     }
@@ -169,7 +170,7 @@ impl Call {
     /// Sends a frame of the request; blocks while the other end does not read.
     ///
     /// # Errors
-    /// [`CallError::NotSent`]: half a frame is none, and the other end does nothing with it.
+    /// [`CallError::NotSent`]: the other end ignores a frame that is cut short.
     pub fn send(&self, call: u16, flags: Flags, body: &[u8]) -> Result<(), CallError> {
         let shared = &self.shared;
         let mut writer = shared.writer.lock();
@@ -179,8 +180,8 @@ impl Call {
         writer.send(Head { call, flags, request: self.request }, body).map_err(|error| {
             let cause = error.to_string();
             if error.kind() == io::ErrorKind::BrokenPipe {
-                // The other end takes no more requests; those that it has it may still answer, as a server that stops does.
-                // Who reads finds out when it has done.
+                // The other end takes no more requests, but may still answer those that it has, as a stopping server
+                // does. The thread that reads notices when it has finished.
                 shared.is_broken.store(true, Ordering::Release);
             } else {
                 shared.break_off(&mut shared.inbox.lock(), CallError::Lost(cause.clone()));
@@ -206,7 +207,7 @@ impl Call {
                 return Err(error.clone());
             }
             let Some(mut reader) = inbox.reader.take() else {
-                // Another thread reads for all; it wakes everyone when it hands over.
+                // Another thread reads for all; it wakes everyone when it hands the reading over.
                 let timed_out = match deadline {
                     Some(deadline) => shared.arrived.wait_until(&mut inbox, deadline).timed_out(),
                     None => {
@@ -267,7 +268,7 @@ impl Call {
                     let is_garbage = matches!(error, ReceiveError::Frame(_));
                     let broken = if is_garbage { CallError::Garbled(cause) } else { CallError::Lost(cause) };
                     shared.break_off(&mut inbox, broken);
-                    // The other end must not go on holding what nobody will ask for.
+                    // The other end must not keep what nobody will ask for.
                     drop(reader.shut_down());
                     Ok(None)
                 }
@@ -310,12 +311,12 @@ mod tests {
 
     use super::*;
 
-    // Of one thread, because other tests run beside it.
+    // One per thread, because other tests run at the same time.
     thread_local! {
         static PANICS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Panics in the place of reading, on a thread that asked for it.
+    /// Panics instead of reading, on a thread that asked for it.
     pub(super) fn panic_if_planted() {
         assert!(!PANICS.get(), "planted");
     }

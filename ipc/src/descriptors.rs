@@ -8,11 +8,12 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// Room for control messages of one read: more descriptors than any peer of ours sends at a time. Aligned as they are.
+/// Room for the control messages of one read: for more descriptors than our peers ever send at a time. Aligned as
+/// control messages are.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
-/// Descriptors that may wait for the frames that announce them.
+/// Most descriptors that may wait for the frames that announce them.
 const WAITING_MAX: usize = 4;
 
 /// Sends bytes, the first of which carries a descriptor. Like `write`, it may send fewer than all.
@@ -22,8 +23,8 @@ pub(crate) fn send(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>
     Ok(sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::MSG_NOSIGNAL, None)?)
 }
 
-/// Receives bytes, and puts descriptors that came with them into `descriptors`. Without a place to put them, a peer
-/// that sends one breaks the protocol.
+/// Receives bytes, and puts descriptors that came with them into `descriptors`. If that is `None`, a peer that sends
+/// a descriptor breaks the protocol.
 pub(crate) fn receive(
     stream: &UnixStream,
     bytes: &mut [u8],
@@ -35,7 +36,7 @@ pub(crate) fn receive(
     let received = recvmsg::<()>(stream.as_raw_fd(), &mut parts, room, MsgFlags::MSG_CMSG_CLOEXEC)?;
     let is_cut = received.flags.contains(MsgFlags::MSG_CTRUNC);
     let Some(descriptors) = descriptors else {
-        // The kernel closed what there was no room for.
+        // The kernel closed the descriptors that had no room.
         return if is_cut { Err(unexpected()) } else { Ok(received.bytes) };
     };
     if is_cut {

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_LEN: usize = 16;
-/// Largest body; what is longer is sent in several frames.
+/// Largest body; a longer message takes several frames.
 pub const FRAME_BODY_MAX: usize = 16 << 20;
 
-/// What a frame is beside its body.
+/// Flags of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u16);
 
@@ -17,7 +17,7 @@ impl Flags {
     pub const MORE: Self = Self(1);
     /// The body is an error.
     pub const ERROR: Self = Self(2);
-    /// Nobody waits for an answer, and none is to be sent.
+    /// Nobody waits for an answer; the receiver must not send one.
     pub const QUIET: Self = Self(4);
     /// A descriptor travels with the frame.
     pub const DESCRIPTOR: Self = Self(8);
@@ -27,7 +27,7 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// The flags of a number; unknown ones are kept and mean nothing.
+    /// The flags of a number; unknown ones are kept and ignored.
     pub fn from_bits(bits: u16) -> Self {
         Self(bits)
     }
@@ -38,7 +38,7 @@ impl Flags {
     }
 }
 
-/// What a frame says before its body.
+/// Everything in a frame except its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// See [`Frame::call`].
@@ -50,7 +50,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The header of a frame with a body of so many bytes.
+    /// The header of a frame whose body has `body_len` bytes.
     ///
     /// # Errors
     /// [`FrameError::TooLong`] for more than [`FRAME_BODY_MAX`].
@@ -68,7 +68,7 @@ impl Head {
 /// On the socket, little-endian: length of the body 4 · call 2 · flags 2 · request 8 · body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Number of the call, as the protocol above assigns them.
+    /// Number of the call; the protocol above this crate assigns them.
     pub call: u16,
     /// See [`Flags`].
     pub flags: Flags,
@@ -79,7 +79,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What it says before its body.
+    /// Its header.
     pub fn head(&self) -> Head {
         Head { call: self.call, flags: self.flags, request: self.request }
     }
@@ -115,19 +115,19 @@ impl std::error::Error for FrameError {}
 
 /// Memory that a decoder keeps between frames.
 const KEPT_LEN: usize = 1 << 20;
-/// Room that a decoder has for bytes at least.
+/// Least room that a decoder has for new bytes.
 const SPACE_LEN: usize = 64 << 10;
 
-/// Takes bytes as they come and gives frames; does no I/O.
+/// Takes bytes as they come and returns frames; does no I/O.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
-    /// Bytes that came and were not given out.
+    /// Bytes that came and were not returned yet.
     pending: Range<usize>,
 }
 
 impl FrameDecoder {
-    /// Room for bytes from the socket; [`filled`](Self::filled) says how many came.
+    /// Room for bytes from the socket; the caller then tells [`filled`](Self::filled) how many came.
     pub fn space(&mut self) -> &mut [u8] {
         if self.pending.is_empty() {
             // A long frame must not cost its memory for ever.
@@ -139,7 +139,7 @@ impl FrameDecoder {
             }
             self.pending = 0..0;
         } else if self.buffer.len() - self.pending.end < SPACE_LEN {
-            // What was given out goes, so that at most one unfinished frame is kept.
+            // Drops the bytes that were returned already, so that the buffer holds at most one unfinished frame.
             self.buffer.copy_within(self.pending.clone(), 0);
             self.pending = 0..self.pending.len();
             if self.buffer.len() - self.pending.end < SPACE_LEN {
@@ -149,12 +149,12 @@ impl FrameDecoder {
         &mut self.buffer[self.pending.end..]
     }
 
-    /// So many bytes were put into the [`space`](Self::space).
+    /// The caller put `len` bytes into the [`space`](Self::space).
     pub fn filled(&mut self, len: usize) {
         self.pending.end = (self.pending.end + len).min(self.buffer.len());
     }
 
-    /// Takes bytes from elsewhere.
+    /// Takes bytes from elsewhere than the [`space`](Self::space).
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let space = self.space();
@@ -174,7 +174,7 @@ impl FrameDecoder {
         Ok(self.next_into(&mut frame)?.then_some(frame))
     }
 
-    /// Puts the next whole frame into the place of another, whose memory is used again; `false` if there is none.
+    /// Replaces `frame` by the next whole frame and reuses its memory; `false` if there is none.
     ///
     /// # Errors
     /// As [`next_frame`](Self::next_frame).
@@ -186,7 +186,7 @@ impl FrameDecoder {
         let body_len = usize::try_from(len).ok().filter(|len| *len <= FRAME_BODY_MAX);
         let body_len = body_len.ok_or_else(|| FrameError::TooLong(len.into()))?;
         let Some(body) = rest.get(..body_len) else {
-            // Room for all of it and for what may come behind it, so that it moves once at most.
+            // Room for the whole frame and for what may follow, so that the buffer moves at most once.
             let needed = FRAME_HEADER_LEN + body_len + SPACE_LEN;
             self.buffer.reserve_exact(needed.saturating_sub(self.buffer.len()));
             return Ok(false);
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// These bytes are spoken by released clients: they never change.
+    /// Released clients speak these bytes: they never change.
     #[test]
     fn the_header_never_changes() {
         let mut bytes = Vec::new();

@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-/// Groups asked for at first; a process with more is asked again.
+/// Groups asked for at first; if a process has more, the kernel is asked again.
 const GROUPS_LIKELY: usize = 64;
-/// The kernel lets a process have no more (`NGROUPS_MAX`).
+/// The kernel allows a process no more than this (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
 
 /// All supplementary groups that the peer had when it connected.

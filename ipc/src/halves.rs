@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::descriptors;
 use crate::frame::{Flags, Frame, FrameDecoder, FrameError, Head};
 
-/// Longer bodies are sent by a call of their own: copying them beside their header costs more.
+/// Longer bodies are written by a system call of their own: copying them behind their header costs more.
 const COPIED_LEN: usize = 32 << 10;
 
 /// The half that sends.
@@ -19,7 +19,7 @@ const COPIED_LEN: usize = 32 << 10;
 pub struct FrameWriter {
     stream: UnixStream,
     buffer: Vec<u8>,
-    /// Whether a frame was not sent whole: behind half of one nothing more can be sent.
+    /// Whether a frame was not sent whole: after half a frame nothing more can be sent.
     is_broken: bool,
 }
 
@@ -40,15 +40,16 @@ impl FrameWriter {
     /// Sends a frame; blocks while the other end does not read.
     ///
     /// # Errors
-    /// Those of the socket, after which nothing more is sent: the other end finds the connection's end in the middle of a
-    /// frame; [`io::ErrorKind::InvalidInput`] for a body that is too long, which leaves everything as it was.
+    /// Those of the socket, after which nothing more is sent: the other end finds that the connection ends within a
+    /// frame. [`io::ErrorKind::InvalidInput`] for a body that is too long; then nothing was sent, and the next frame
+    /// can be.
     pub fn send(&mut self, head: Head, body: &[u8]) -> io::Result<()> {
         let rest = self.fill(head, body)?;
         let sent = self.stream.write_all(&self.buffer).and_then(|()| self.stream.write_all(rest));
         self.break_on_error(sent)
     }
 
-    /// Sends a frame and a descriptor with it; its flags say so.
+    /// Sends a frame with a descriptor, and sets the flag for it.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -69,7 +70,7 @@ impl FrameWriter {
         sent
     }
 
-    /// Puts the header and a short body into the buffer; gives what is not in it.
+    /// Puts the header and a short body into the buffer; returns a long body, which is still to be written.
     fn fill<'a>(&mut self, head: Head, body: &'a [u8]) -> io::Result<&'a [u8]> {
         if self.is_broken {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "an earlier frame was not sent whole"));
@@ -90,9 +91,9 @@ pub struct FrameReader {
     stream: UnixStream,
     decoder: FrameDecoder,
     frame_time_max: Option<Duration>,
-    /// How long the socket waits, if that was told; changing it is a system call.
+    /// The timeout that was set on the socket, if one was; changing it is a system call.
     read_timeout: Option<Option<Duration>>,
-    /// Descriptors that came and were not taken; `None` if none may come.
+    /// Descriptors that came and were not taken yet; `None` if none may come.
     descriptors: Option<VecDeque<OwnedFd>>,
 }
 
@@ -104,7 +105,7 @@ pub enum ReceiveError {
     Closed,
     /// The deadline passed.
     Timeout,
-    /// The other end sent something that is no frame.
+    /// The other end sent something that is not a frame.
     Frame(FrameError),
     /// The socket failed.
     Io(io::Error),
@@ -143,17 +144,18 @@ impl FrameReader {
         self.stream.shutdown(Shutdown::Both)
     }
 
-    /// From now on frames may bring descriptors; before, one that does breaks the connection.
+    /// From now on frames may bring descriptors; before, a frame with one breaks the connection.
     pub fn take_descriptors(&mut self) {
         self.descriptors.get_or_insert_default();
     }
 
-    /// The descriptor that came with the frame that [`receive`](Self::receive) gave last.
+    /// The descriptor that came with the frame that [`receive`](Self::receive) returned last.
     pub fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptors.as_mut()?.pop_front()
     }
 
-    /// From now on a frame that was begun must be complete in this time; else [`receive`](Self::receive) times out.
+    /// From now on a frame must be complete this long after its first bytes; otherwise [`receive`](Self::receive)
+    /// times out.
     pub fn limit_frame_time(&mut self, limit: Duration) {
         self.frame_time_max = Some(limit);
     }
@@ -168,7 +170,7 @@ impl FrameReader {
         Ok(frame)
     }
 
-    /// As [`receive`](Self::receive), into the place of another frame, whose memory is used again.
+    /// As [`receive`](Self::receive), but replaces `frame` and reuses its memory.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).
@@ -196,7 +198,7 @@ impl FrameReader {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(read) => self.decoder.filled(read),
                 Err(error) => match error.kind() {
-                    // Whether the deadline has passed is looked at above.
+                    // The loop checks the deadline above.
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
                     io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                         return Err(ReceiveError::Closed);
@@ -208,8 +210,8 @@ impl FrameReader {
     }
 }
 
-/// Whether a socket that waits for `set` at a time serves who wants to wait for `wanted`: it must not wait longer, and not
-/// wake too often.
+/// Whether a socket with the timeout `set` will do for a wait of `wanted`: it must not wait longer, and not wake too
+/// often.
 fn suits(set: Option<Duration>, wanted: Option<Duration>) -> bool {
     match (set, wanted) {
         (None, None) => true,
@@ -229,7 +231,7 @@ mod tests {
         let mut writer = FrameWriter::new(near.try_clone().unwrap());
         let head = |request| Head { request, ..Head::default() };
         writer.send(head(1), &[1]).unwrap();
-        // Longer than what a socket takes while nobody reads.
+        // More than a socket takes while nobody reads.
         writer.send(head(2), &vec![2; 8 << 20]).unwrap_err();
         let error = writer.send(head(3), &[3]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);

@@ -1,10 +1,10 @@
 //! Transport between a Pillion sidecar and its clients: Unix sockets, frames with opaque bodies, credentials.
 //!
-//! It knows no table and interprets no body: what a call means is the business of the crate above. Everything blocks
-//! on the calling thread; there is no runtime in it.
+//! It knows no table and interprets no body: the crate above defines what a call means. Everything blocks on the
+//! calling thread; there is no runtime.
 //!
 //! - [`Frame`] and [`FrameDecoder`]: what goes over the socket, as a state machine without I/O.
-//! - [`Listener`] and [`connect`]: sockets with an owner, a mode and a stale predecessor.
+//! - [`Listener`] and [`connect`]: sockets with an owner and a mode, which replace a stale predecessor.
 //! - [`FrameReader`] and [`FrameWriter`]: the two halves of a connection.
 //! - [`Arena`]: shared memory for answers that need not go through the socket.
 //! - [`Client`]: many calls of many threads over one connection, each with a deadline.

@@ -5,7 +5,7 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Only who may take the place of a socket needs its lock.
+/// Only processes that may replace the socket need its lock.
 const LOCK_MODE: u32 = 0o600;
 
 /// Which file a path names.
@@ -29,7 +29,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes it, if nobody has it.
+    /// Takes the right, if nobody has it.
     pub(crate) fn take(socket: &Path) -> Result<Self, TryLockError> {
         let mut path = OsString::from(socket);
         path.push(".lock");
@@ -44,7 +44,7 @@ impl Lock {
                 .open(&path)
                 .map_err(TryLockError::Error)?;
             file.try_lock()?;
-            // Whoever held it before may have removed it meanwhile; then this is the lock of a path that is gone.
+            // The last holder may have removed the file meanwhile; then this is the lock of a path that is gone.
             let opened = FileId::of(&file.metadata().map_err(TryLockError::Error)?);
             if path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == opened) {
                 return Ok(Self { path, file });
@@ -55,9 +55,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still locked: who opened this file before finds that it is gone and makes another.
+        // While it is still locked: whoever opened this file before finds that it is gone and makes another.
         drop(std::fs::remove_file(&self.path));
-        // Not left to closing: a child between fork and exec has the same open file for a moment.
+        // Closing alone would not do: for a moment, a child between fork and exec has the same open file.
         drop(self.file.unlock());
     }
 }

@@ -8,7 +8,7 @@ use interprocess::os::unix::uds_local_socket as uds;
 
 use crate::groups::peer_groups;
 
-/// Who is at the other end of a socket, as the kernel tells.
+/// Who is at the other end of a socket, according to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCredentials {
     /// User.
@@ -23,7 +23,7 @@ impl PeerCredentials {
     /// Asks the kernel.
     ///
     /// # Errors
-    /// Those of the operating system; [`io::ErrorKind::Unsupported`] where it does not tell.
+    /// Those of the operating system; [`io::ErrorKind::Unsupported`] where it does not report the peer.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = uds::Stream::from(stream.try_clone()?).peer_creds()?;
         match (credentials.euid(), credentials.egid()) {

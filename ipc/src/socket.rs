@@ -18,17 +18,17 @@ use crate::lock::{FileId, Lock};
 
 /// Longest path of a socket, by `sockaddr_un` of Linux with its final zero.
 pub const SOCKET_PATH_MAX: usize = 107;
-/// Mode of a socket unless told otherwise: its owner and its group may connect.
+/// Default mode of a socket: its owner and its group may connect.
 pub const SOCKET_MODE: u32 = 0o660;
-/// Who may look for sockets in a folder made for them.
+/// Mode of a folder that is made for a socket: who may look for sockets in it.
 const DIR_MODE: u32 = 0o750;
 /// How long to wait between attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A socket that listens; its file is removed when this is dropped.
 ///
-/// Beside the socket lies a file of its name with `.lock` at the end, locked as long as the socket listens: of several
-/// processes that bind one path at a time exactly one succeeds.
+/// Beside the socket lies a file with its name and `.lock` at the end, which stays locked while the socket listens:
+/// if several processes bind one path at the same time, exactly one succeeds.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
@@ -47,7 +47,7 @@ pub enum BindError {
     PathTooLong(PathBuf),
     /// Another process listens on it.
     InUse(PathBuf),
-    /// Something that is no socket has its name.
+    /// Something that is not a socket has its name.
     NotASocket(PathBuf),
     /// The operating system refused.
     Io(PathBuf, io::Error),
@@ -81,7 +81,7 @@ impl std::error::Error for BindError {
 pub enum ConnectError {
     /// The path is longer than [`SOCKET_PATH_MAX`].
     PathTooLong(PathBuf),
-    /// Something that is no socket has its name.
+    /// Something that is not a socket has its name.
     NotASocket(PathBuf),
     /// The operating system refused, at the last attempt.
     Io(PathBuf, io::Error),
@@ -114,14 +114,14 @@ fn too_long(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 impl Listener {
-    /// Binds a socket with a mode such as [`SOCKET_MODE`]. Makes its folder if there is none; takes the place of a
-    /// socket that nobody listens on any more.
+    /// Binds a socket with a mode such as [`SOCKET_MODE`]. Makes its folder if there is none; replaces a socket that
+    /// nobody listens on any more.
     ///
     /// # Errors
     /// [`BindError`].
     pub fn bind(path: &Path, mode: u32) -> Result<Self, BindError> {
         let failed = |error| BindError::Io(path.to_owned(), error);
-        // Before anything is made beside somebody else's file.
+        // Before anything is made beside a file that belongs to somebody else.
         Self::check(path)?;
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
@@ -130,15 +130,16 @@ impl Listener {
             TryLockError::WouldBlock => BindError::InUse(path.to_owned()),
             TryLockError::Error(error) => failed(error),
         })?;
-        // From here on no other of us touches the path; what listens on it without the lock is another program.
+        // From here on no other process of ours touches the path; whatever listens on it without the lock is another
+        // program.
         Self::check(path)?;
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
         let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
-        // The mode is set before the path exists, so at no time may anybody else connect; the umask takes bits from it,
-        // which are added afterwards.
+        // The mode is set before the path exists, so nobody else may connect at any time. The umask clears bits of
+        // it, and `set_permissions` sets them again.
         let listener: uds::Listener = ListenerOptions::new()
             .name(name)
             .mode(mode)
@@ -151,7 +152,7 @@ impl Listener {
         Ok(Self { path: path.to_owned(), listener, bound, _lock: lock })
     }
 
-    /// Whether a socket could be bound there now, as far as that can be known without making anything.
+    /// Whether a socket could be bound there now, as far as this can be found out without making anything.
     ///
     /// # Errors
     /// [`BindError`].
@@ -170,7 +171,7 @@ impl Listener {
         }
         match try_connect(path) {
             Ok(_) => Err(BindError::InUse(path.to_owned())),
-            // Somebody listens who lets nobody in.
+            // Somebody listens, but accepts nobody.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
             // Nobody listens, or the socket is gone already.
             Err(error)
@@ -187,7 +188,7 @@ impl Listener {
         &self.path
     }
 
-    /// From now on clients are refused; a thread in [`accept`](Self::accept) comes back with an error.
+    /// From now on clients are refused; a thread in [`accept`](Self::accept) returns with an error.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -195,7 +196,7 @@ impl Listener {
         Ok(socket::shutdown(self.listener.as_raw_fd(), Shutdown::Both)?)
     }
 
-    /// Waits for a client. Running out of descriptors or memory is waited out, not reported.
+    /// Waits for a client. If descriptors or memory run out, waits until there are some again instead of failing.
     ///
     /// # Errors
     /// Any other error of the operating system.
@@ -214,23 +215,23 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Somebody may have put another socket there, which is not ours to remove. A socket that cannot be removed is
-        // stale, and the next to bind takes its place.
+        // stale, and the next process that binds replaces it.
         if self.path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == self.bound) {
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
-/// Descriptors and memory come back, so they are waited for.
+/// Whether descriptors or memory ran out: they come back, so it is worth waiting.
 fn is_short_of_means(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Connects to a socket; until `deadline` it waits for one that is not there yet, not listening yet, or not letting in
-/// more clients yet.
+/// Connects to a socket. Until `deadline` it waits for a socket that does not exist yet, does not listen yet, or has
+/// too many clients waiting.
 ///
 /// # Errors
-/// [`ConnectError`]; what can be waited for when the deadline has passed, all else at once.
+/// [`ConnectError`]; for causes that may pass, only after the deadline, and for all others at once.
 pub fn connect(path: &Path, deadline: Instant) -> Result<UnixStream, ConnectError> {
     if path.as_os_str().len() > SOCKET_PATH_MAX {
         return Err(ConnectError::PathTooLong(path.to_owned()));
@@ -249,8 +250,8 @@ pub fn connect(path: &Path, deadline: Instant) -> Result<UnixStream, ConnectErro
     }
 }
 
-/// Never blocks, also where more clients wait to be let in than the system allows: their number says nothing of whether
-/// the one that listens is alive. (The library that binds takes that state for a connection under way.)
+/// Never blocks, even where more clients wait to be accepted than the system allows: their number says nothing about
+/// whether the listener is alive. (The library that binds takes that state for a connection under way.)
 fn try_connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -265,7 +266,7 @@ fn can_be_waited_for(error: &io::Error) -> bool {
     matches!(error.kind(), K::NotFound | K::ConnectionRefused | K::WouldBlock | K::Interrupted)
 }
 
-/// Whether there is something else. What vanished may come back as a socket.
+/// Whether the path names something else. If it names nothing now, a socket may come back.
 fn is_no_socket(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.file_type().is_socket())
 }
@@ -291,7 +292,7 @@ mod tests {
         let path = dir.path().join("run/pillion.sock");
         let listener = Listener::bind(&path, SOCKET_MODE).unwrap();
         assert!(matches!(Listener::bind(&path, SOCKET_MODE), Err(BindError::InUse(_))));
-        // As a killed server leaves it: the file stays, nobody listens.
+        // A killed server leaves this behind: the file stays, and nobody listens.
         let stale = dir.path().join("stale");
         drop(UnixListener::bind(&stale).unwrap());
         assert!(connect(&stale, soon()).is_err());
@@ -323,7 +324,7 @@ mod tests {
         }
     }
 
-    /// A stale socket lies there, so each of them has to remove what another may just have bound.
+    /// A stale socket lies there, so each process has to remove what another may just have bound.
     #[test]
     fn of_many_that_bind_at_once_one_listens() {
         let dir = tempfile::tempdir().unwrap();

@@ -17,8 +17,8 @@ use crate::way::table_info::TableInfo;
 
 /// A table cache.
 ///
-/// A handle: cloning is cheap and all clones are the same cache, from any thread. The cache is closed with
-/// [`close`](Self::close), or when the last handle, [`Table`], [`Snapshot`] and answer is dropped.
+/// A handle: cloning is cheap, and all clones are the same cache, from any thread. [`close`](Self::close) closes the
+/// cache, and so does dropping the last handle, [`Table`], [`Snapshot`] and answer.
 ///
 /// ```
 /// use pillion::{Cache, TableDefinition};
@@ -47,15 +47,15 @@ impl Cache {
         self.backend.way()
     }
 
-    /// Calls that were sent to a sidecar by this handle and its clones, beside those that made the connection. Of an
-    /// embedded cache 0; of an attached one only its writes are sent.
+    /// Calls that this handle and its clones sent to a sidecar, not counting those that made the connection. An
+    /// embedded cache sends none; an attached one sends no lookups and no scans.
     pub fn messages_sent(&self) -> u64 {
         self.backend.messages_sent()
     }
 
     /// Defines a table and loads its first rows in one commit. If a table of that name exists with the same
-    /// primary key and sort order, it is returned as it is and the input is not touched: so a program can say what
-    /// it needs at every start.
+    /// [rules](crate::TableRules), it is returned unchanged and the input is not read: a program can declare its
+    /// tables at every start.
     ///
     /// Blocks until the rows are on disk; memory is bounded by [`CacheOptions::load_memory`](crate::CacheOptions::load_memory).
     ///
@@ -85,8 +85,8 @@ impl Cache {
         Transaction::new(self.backend.clone())
     }
 
-    /// Up to where a source told everything, as the last transaction with a
-    /// [`source_position`](Transaction::source_position) said; `None` if none did.
+    /// The position up to which the cache has everything from a source: the one that the last transaction with a
+    /// [`source_position`](Transaction::source_position) gave; `None` if none did.
     ///
     /// # Errors
     /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
@@ -104,7 +104,7 @@ impl Cache {
         Ok(Table::new(self.backend.clone(), self.backend.table(name)?))
     }
 
-    /// What there is to know of every table, by name.
+    /// Describes every table, in the order of their names.
     ///
     /// # Errors
     /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
@@ -155,10 +155,10 @@ impl Cache {
         self.backend.version()
     }
 
-    /// Moves all rows that stand in the log into sorted segments now, which the cache otherwise does in the background when
-    /// they are many, and removes rows that are too old for their tables
-    /// ([`TableDefinition::retain`](crate::TableDefinition::retain)). Which other rows there are does not change; versions
-    /// go on counting. Blocks until it is done, commits go on meanwhile.
+    /// Moves all rows from the log into sorted segments now; otherwise the cache does that in the background once
+    /// there are many. Also removes rows that are too old for their tables
+    /// ([`TableDefinition::retain`](crate::TableDefinition::retain)). All other rows stay, and versions go on
+    /// counting. Blocks until it is done; commits go on meanwhile.
     ///
     /// # Errors
     /// [`ReadOnly`](crate::ErrorCode::ReadOnly), [`DiskFull`](crate::ErrorCode::DiskFull), [`Poisoned`](crate::ErrorCode::Poisoned),
@@ -170,12 +170,13 @@ impl Cache {
     /// Makes every commit so far durable; blocks on the disk.
     ///
     /// # Errors
-    /// [`ReadOnly`](crate::ErrorCode::ReadOnly); [`Poisoned`](crate::ErrorCode::Poisoned) if the disk refuses, now or before.
+    /// [`ReadOnly`](crate::ErrorCode::ReadOnly); [`Poisoned`](crate::ErrorCode::Poisoned) if the disk fails, or
+    /// failed before.
     pub fn sync(&self) -> Result<()> {
         self.backend.sync()
     }
 
-    /// How the cache stands.
+    /// The state of the cache as a whole.
     ///
     /// # Errors
     /// [`WentBack`](crate::ErrorCode::WentBack), once, if commits that this handle saw are lost. Attached and remote caches also
@@ -186,8 +187,9 @@ impl Cache {
     }
 
     /// Makes everything durable and marks the directory as cleanly closed, so that versions go on counting at the
-    /// next opening. Other handles can read on; writes are refused, also those whose rows are still coming, when these have
-    /// come: until then nobody else can own the directory. Dropping the last handle does the same, but can only log an error.
+    /// next opening. Other handles can still read, and further writes are refused. A write whose rows are still being
+    /// read is refused once they are read; until then no other process can own the directory. Dropping the last
+    /// handle does the same, but can only log an error.
     ///
     /// # Errors
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).

@@ -46,29 +46,29 @@ impl ConnectOptions {
         }
     }
 
-    /// Whether to map the files of the cache; where possible unless told otherwise.
+    /// Whether to map the files of the cache; by default where possible.
     #[must_use]
     pub fn attach(mut self, attach: Attach) -> Self {
         self.attach = attach;
         self
     }
 
-    /// Where this process sees the directory of the sidecar, if that is not where the sidecar does, as in another
-    /// container. It is checked to be the same.
+    /// The sidecar's directory as this process sees it, if the sidecar sees it elsewhere, as from another container.
+    /// Connecting checks that both are the same directory.
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
     }
 
-    /// How long each call may take, connecting included; 60 s unless told otherwise.
+    /// How long each call may take, connecting included; 60 s by default.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Settings of the queries that an attached client runs itself: their memory, threads and spill directory.
+    /// Settings of the queries that an attached client runs itself: memory, threads and spill directory.
     #[must_use]
     pub fn attached(mut self, options: CacheOptions) -> Self {
         self.attached = options;

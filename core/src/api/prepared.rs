@@ -10,9 +10,9 @@ use crate::way::Statement;
 
 /// A query that was planned once, to be run many times.
 ///
-/// Cloning is cheap and it can be run from many threads at a time. Only what does not depend on the data is kept:
-/// every run reads the version that is then newest, `now()` is the time of the run, and a table that was dropped
-/// and defined anew is found again.
+/// Cloning is cheap, and many threads can run it at a time. It keeps only what does not depend on the data: every run
+/// reads the version that is then newest, `now()` is the time of the run, and a table that was dropped and defined
+/// again is found.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     statement: Arc<dyn Statement>,
@@ -31,9 +31,9 @@ impl Prepared {
     /// Runs it at the newest version.
     ///
     /// # Errors
-    /// [`InvalidParameter`](crate::ErrorCode::InvalidParameter); [`TableNotFound`](crate::ErrorCode::TableNotFound) or
-    /// [`InvalidSql`](crate::ErrorCode::InvalidSql) if its
-    /// tables have changed so that it can no longer be planned. Errors of the run come with the batches.
+    /// [`InvalidParameter`](crate::ErrorCode::InvalidParameter); [`TableNotFound`](crate::ErrorCode::TableNotFound)
+    /// or [`InvalidSql`](crate::ErrorCode::InvalidSql) if its tables have changed so that it can no longer be
+    /// planned. Errors of the run come with the batches.
     pub fn execute(&self, parameters: &[Value]) -> Result<Batches> {
         self.statement.execute(None, parameters)
     }

@@ -10,8 +10,8 @@ use crate::types::version::Version;
 use crate::way::Reader;
 use crate::way::table_info::TableInfo;
 
-/// One version of the cache, held for several reads: whatever is committed meanwhile, all of them see the same
-/// rows in all tables.
+/// One version of the cache, held for several reads: all of them see the same rows in all tables, whatever is
+/// committed meanwhile.
 ///
 /// Cloning is cheap. The disk space of rows that were replaced is reused only after the snapshots that see them
 /// are dropped.
@@ -42,7 +42,7 @@ impl Snapshot {
         Ok(TableSnapshot::new(self.reader.clone(), self.reader.table(name)?))
     }
 
-    /// What there is to know of every table, by name.
+    /// Describes every table, in the order of their names.
     ///
     /// # Errors
     /// Embedded and attached caches never fail here; remote ones fail with [`Closed`](crate::ErrorCode::Closed) after the

@@ -9,21 +9,21 @@ use crate::answer::batches::Batches;
 use crate::types::error::Result;
 use crate::types::version::Version;
 
-/// The longest pause between two looks for a new commit: what it adds to the age of a change at most.
+/// The longest pause between two looks for a new commit, and so the longest delay of a change.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The first pause; each later one is twice as long until there is a commit.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 
 /// Changes of a table as they are committed. Made by [`Table::subscribe`].
 ///
-/// What is told and what is not says [`Table::changes`]: rows of tables without a primary key become too old in silence.
+/// [`Table::changes`] says what is reported. In tables without a primary key, rows that become too old go unreported.
 ///
-/// Nothing is held in the cache or the sidecar between two calls: a subscription that is forgotten costs nothing, and one
-/// that sleeps too long is told with [`HistoryGone`](crate::ErrorCode::HistoryGone).
+/// Neither the cache nor the sidecar holds anything between two calls. So a forgotten subscription costs nothing, and
+/// one that sleeps too long gets [`HistoryGone`](crate::ErrorCode::HistoryGone).
 #[derive(Debug)]
 pub struct Subscription {
     table: Table,
-    /// Everything up to here was handed out.
+    /// All changes up to this version were handed out.
     version: Version,
     /// Changes that are being handed out.
     current: Option<Batches>,
@@ -39,12 +39,12 @@ impl Subscription {
         self.version
     }
 
-    /// The next changes, waited for at most this long; `None` if none were committed. Their columns are those of
-    /// [`Table::changes`].
+    /// The next changes; waits for them at most this long, and returns `None` if none were committed. Their columns
+    /// are those of [`Table::changes`].
     ///
     /// # Errors
     /// As [`Table::changes`]. The next call asks again for what follows [`version`](Self::version), so after an error
-    /// changes of commits that were handed out in part come again as a whole.
+    /// a commit that was handed out in part comes again as a whole.
     pub fn next(&mut self, patience: Duration) -> Result<Option<RecordBatch>> {
         let mut pauses = Pauses::new(patience);
         loop {
@@ -56,7 +56,7 @@ impl Subscription {
         }
     }
 
-    /// The next changes, if some were committed. Does not wait for any.
+    /// The next changes, if some were committed. Does not wait.
     ///
     /// # Errors
     /// As [`next`](Self::next).
@@ -71,7 +71,7 @@ impl Subscription {
         self.next_of_current()
     }
 
-    /// What is left of the changes that are being handed out.
+    /// The rest of the changes that are being handed out.
     fn next_of_current(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batches) = &mut self.current {
             match batches.next() {
@@ -91,16 +91,16 @@ impl Subscription {
     }
 }
 
-/// The pauses between looks for changes, until it has been waited long enough.
+/// The pauses between looks for changes, until the caller's patience is over.
 #[derive(Debug)]
 pub(crate) struct Pauses {
-    /// Never, if that is too far away to be told.
+    /// `None` if it is too far away for an `Instant`: then it never comes.
     deadline: Option<Instant>,
     pause: Duration,
 }
 
 impl Pauses {
-    /// Pauses of so much time together.
+    /// Pauses that together last as long as `patience`.
     pub(crate) fn new(patience: Duration) -> Self {
         Self { deadline: Instant::now().checked_add(patience), pause: PAUSE_MIN }
     }

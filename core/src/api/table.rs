@@ -19,8 +19,8 @@ use crate::way::{Backend, Reader};
 
 /// A table of a cache, at whatever version is newest when a call is made.
 ///
-/// A handle: cloning is cheap. It names the table that it was made for: if that is dropped, calls fail with
-/// [`TableNotFound`](crate::ErrorCode::TableNotFound), also if another table has its name now.
+/// A handle: cloning is cheap. It stands for the one table that it was made for: once that is dropped, calls fail
+/// with [`TableNotFound`](crate::ErrorCode::TableNotFound), even if another table has its name now.
 #[derive(Clone, Debug)]
 pub struct Table {
     backend: Arc<dyn Backend>,
@@ -44,7 +44,7 @@ impl Table {
         &self.schema
     }
 
-    /// What there is to know of it now.
+    /// Describes the table as it is now.
     ///
     /// # Errors
     /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped.
@@ -71,7 +71,7 @@ impl Table {
         self.backend.get_many(self.id, &mut keys.iter().map(|key| key as &dyn Key))
     }
 
-    /// All rows with all columns, segment by segment; each segment in the table's sort order.
+    /// All rows with all columns, segment by segment; within a segment in the table's sort order.
     ///
     /// # Errors
     /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped; errors of reading come with the batches.
@@ -91,12 +91,11 @@ impl Table {
     /// Adds rows in one commit and returns its version. Columns are matched by name and must have the table's
     /// types.
     ///
-    /// Up to about 2 MiB of rows are logged and nothing else is written; more are sorted into files first, in bounded
-    /// memory. Rows become visible together; how soon they survive a crash of the machine is
-    /// [`Durability`](crate::Durability).
+    /// Up to about 2 MiB of rows only go to the log; more are first sorted into files, in bounded memory. All rows
+    /// become visible together; [`Durability`](crate::Durability) says how soon they survive a crash of the machine.
     ///
     /// # Errors
-    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey) if a key comes twice or is there already;
+    /// [`DuplicateKey`](crate::ErrorCode::DuplicateKey) if two rows have the same key, or a row of the table has it;
     /// [`InvalidKey`](crate::ErrorCode::InvalidKey) if one has more than 4 MiB;
     /// [`NullKey`](crate::ErrorCode::NullKey), [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch), errors of the
     /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
@@ -105,19 +104,19 @@ impl Table {
         self.write(Change::Rows { table: self.id, mode: WriteMode::Append, rows: rows.into() })
     }
 
-    /// Adds rows in the place of those with the same primary keys, in one commit, and returns its version; of rows with
-    /// the same key the last counts.
+    /// Adds rows, replacing those with the same primary keys, in one commit, and returns its version. If several of
+    /// the new rows have the same key, the last one counts.
     ///
-    /// Up to about 2 MiB of rows are logged and nothing else is written: a commit costs what its own rows cost, however
-    /// large the table is. More are written into files first, as [`append`](Self::append) does.
+    /// Up to about 2 MiB of rows only go to the log: such a commit costs what its own rows cost, however large the
+    /// table is. More are first written into files, as [`append`](Self::append) does.
     ///
     /// # Errors
-    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey); as [`append`](Self::append), but for duplicate keys.
+    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey); those of [`append`](Self::append) except for duplicate keys.
     pub fn upsert(&self, rows: impl Into<Input>) -> Result<Version> {
         self.write(Change::Rows { table: self.id, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
-    /// Removes the row with a primary key, in one commit, and returns its version. That there is no such row is no error.
+    /// Removes the row with a primary key, in one commit, and returns its version. A missing row is not an error.
     ///
     /// # Errors
     /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey), [`InvalidKey`](crate::ErrorCode::InvalidKey),
@@ -136,9 +135,10 @@ impl Table {
         self.write(Change::Delete { table: self.id, keys })
     }
 
-    /// Takes the rows with some primary keys out of the cache, in one commit, and returns its version: they are wrong or no
-    /// longer wanted, and whoever feeds the table brings back what is right. As [`delete_many`](Self::delete_many), and
-    /// allowed where a [source](crate::WritePolicy::Source) feeds the table.
+    /// Removes the rows with some primary keys from the cache, in one commit, and returns its version, because they
+    /// are wrong or no longer wanted: whoever feeds the table will bring back the right ones. As
+    /// [`delete_many`](Self::delete_many), and also allowed where a [source](crate::WritePolicy::Source) feeds the
+    /// table.
     ///
     /// Until the rows come back, reads do not find them.
     ///
@@ -158,8 +158,8 @@ impl Table {
         self.write(Change::Truncate { table: self.id })
     }
 
-    /// Puts rows in the place of all rows in one commit and returns its version; readers see the old rows until
-    /// then. Needs room for both on disk, and for a third copy while the files before are kept for recovery.
+    /// Replaces all rows with new ones in one commit and returns its version; readers see the old rows until then.
+    /// Needs disk space for both, and for a third copy while the previous files are kept for recovery.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -167,34 +167,39 @@ impl Table {
         self.write(Change::Rows { table: self.id, mode: WriteMode::Replace, rows: rows.into() })
     }
 
-    /// What was committed to the table after a version, deletes of rows by key included, in the order of the commits, up to the newest
-    /// version, which is the [`version`](Batches::version) of the answer: ask for what follows that next time.
+    /// What commits changed in the table after a version, in their order, deletes of rows by key included. It ends at
+    /// the newest version, which is the [`version`](Batches::version) of the answer: pass that as `since` the next
+    /// time.
     ///
-    /// The first two columns are `_change` (text) and `_sequence` (UInt64, the commit's); behind them come the table's, all
-    /// of which may be null. `_change` is
-    /// - `upsert`: the row is there, in the place of the one with its key if there is one;
+    /// The first two columns are `_change` (text) and `_sequence` (UInt64, that of the commit). The table's own
+    /// columns follow, and each may be null. `_change` is
+    /// - `upsert`: the row is there, and replaces the one with its key if there was one;
     /// - `delete`: the row with this key is gone; only the columns of the key are set;
-    /// - `truncate`: all rows are gone; nothing is set. With it the changes begin, too, if the table was defined after
-    ///   `since`: what is held may be the rows of a table that had its name before and was dropped.
+    /// - `truncate`: all rows are gone; no column is set. If the table was defined after `since`, the changes begin with this:
+    ///   the reader may hold the rows of an earlier table of that name, which was dropped.
     ///
-    /// Whoever holds the rows of `since` and does this to them has the rows of the newest version, with one exception: rows of
-    /// a table **without a primary key** that go because they are [too old](crate::TableDefinition::retain) are never told,
-    /// as nothing names them. Leave out what is older by yourself
-    /// ([`TableRules::retention`](crate::TableRules::retention)), or read the table anew. With a primary key they are told as deletes.
+    /// Whoever holds the rows of `since` and applies these changes to them has the rows of the newest version, with
+    /// one exception: when rows of a table **without a primary key** are removed because they are [too
+    /// old](crate::TableDefinition::retain), no change reports them, as nothing names them. Leave out older rows
+    /// yourself ([`TableRules::retention`](crate::TableRules::retention)), or read the table anew. With a primary key
+    /// they are reported as deletes.
     ///
-    /// Within a commit, too, later rows come later. Rows of large loads are read from the cache's files as the answer is.
+    /// Within a commit, too, later rows come later. Rows of large loads are read from the cache's files while the
+    /// answer is read.
     ///
     /// # Errors
-    /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped: a new handle follows a table that has its name now.
-    /// [`HistoryGone`](crate::ErrorCode::HistoryGone) if the log does not reach back to `since` any more: read the table
-    /// anew ([`scan`](Self::scan) says its version), and see [`CacheOptions::history`](crate::CacheOptions::history).
-    /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash or is of another cache.
+    /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped: take a new handle to follow a table that
+    /// has its name now.
+    /// [`HistoryGone`](crate::ErrorCode::HistoryGone) if the log no longer reaches back to `since`: read the table
+    /// anew (the answer of [`scan`](Self::scan) has its version), and see
+    /// [`CacheOptions::history`](crate::CacheOptions::history).
+    /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash, or is of another cache.
     pub fn changes(&self, since: Version) -> Result<Batches> {
         self.backend.changes(self.id, since)
     }
 
-    /// Goes on asking for [`changes`](Self::changes): batches as they are committed, from those after `since` on. Rows that
-    /// become too old are told of tables with a primary key only.
+    /// Keeps asking for [`changes`](Self::changes), and hands out what was committed after `since`. Rows that become
+    /// too old are reported only for tables with a primary key.
     pub fn subscribe(&self, since: Version) -> Subscription {
         Subscription::new(self.clone(), since)
     }
@@ -226,7 +231,7 @@ impl TableSnapshot {
         Self { reader, info }
     }
 
-    /// What there is to know of it at this version.
+    /// Describes the table at this version.
     pub fn info(&self) -> &TableInfo {
         &self.info
     }

@@ -14,8 +14,8 @@ use crate::way::Backend;
 
 /// Changes that become visible together: readers see all of them or none.
 ///
-/// They are made in the order in which they were added, by [`commit`](Self::commit); until then nothing has happened, and
-/// dropping the transaction does nothing. Rows that are read from files or readers are read by the commit.
+/// [`commit`](Self::commit) makes the changes in the order in which they were added. Until then nothing has happened,
+/// and dropping the transaction does nothing. Rows that come from files or readers are read by the commit.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -60,13 +60,13 @@ impl Transaction {
         self.with(Change::Rows { table, mode: WriteMode::Append, rows: rows.into() })
     }
 
-    /// Adds rows to a table in the place of those with the same keys; see [`Table::upsert`].
+    /// Adds rows to a table, replacing those with the same keys; see [`Table::upsert`].
     pub fn upsert(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
         self.with(Change::Rows { table, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
-    /// Puts rows in the place of all rows of a table; see [`Table::replace`].
+    /// Replaces all rows of a table; see [`Table::replace`].
     pub fn replace(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
         self.with(Change::Rows { table, mode: WriteMode::Replace, rows: rows.into() })
@@ -88,27 +88,27 @@ impl Transaction {
         self.with(Change::Truncate { table })
     }
 
-    /// Says that the changes are all that a source told up to a position, so that whoever reads the source on knows where
-    /// ([`Cache::source_position`](crate::Cache::source_position)): rows and position are there together, or neither. An
-    /// empty position forgets the source.
+    /// Says that the changes are everything from a source up to a position, so that whoever goes on reading the
+    /// source knows from where ([`Cache::source_position`](crate::Cache::source_position)). Rows and position are
+    /// committed together. An empty position forgets the source.
     ///
-    /// Positions of 1,024 sources are remembered, with names of at most 1,024 bytes, of at most 16,384 bytes each: one more
-    /// source is refused with [`TooMany`](crate::ErrorCode::TooMany) before anything is written, and a longer name or
-    /// position with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
+    /// The cache remembers positions of 1,024 sources, each of at most 16,384 bytes, with names of at most 1,024
+    /// bytes. One more source is refused with [`TooMany`](crate::ErrorCode::TooMany) before anything is written, and
+    /// a longer name or position with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
     pub fn source_position(self, source: impl Into<String>, position: impl Into<Vec<u8>>) -> Self {
         self.with(Change::Position { source: source.into(), position: position.into() })
     }
 
-    /// Makes the changes in one commit and returns its version; without any, the newest version.
+    /// Makes the changes in one commit and returns its version; returns the newest version if there are no changes.
     ///
-    /// Blocks until all rows are read and logged. Rows that fit together into about 2 MiB are logged; more are written
-    /// into files first, as [`Table::append`] says. An upsert of so many must come before other changes of its table in
-    /// the transaction, and through a sidecar a transaction of several changes has at most 4 MiB of rows; what does not
-    /// fit is refused with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
+    /// Blocks until all rows are read and logged. Rows that together take about 2 MiB or less are logged; more are
+    /// first written into files, as [`Table::append`] says. An upsert of that many must come before other changes of
+    /// its table in the transaction, and through a sidecar a transaction of several changes has at most 4 MiB of
+    /// rows; anything beyond that is refused with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
     ///
     /// # Errors
-    /// Those of each change; none of them is then made. [`OutcomeUnknown`](crate::ErrorCode::OutcomeUnknown) if the disk
-    /// failed while the commit was written, or a sidecar did not answer.
+    /// Those of each change; then none of the changes is made. [`OutcomeUnknown`](crate::ErrorCode::OutcomeUnknown)
+    /// if the disk failed while the commit was written, or a sidecar did not answer.
     pub fn commit(self) -> Result<Version> {
         if self.changes.is_empty() {
             return self.backend.version();

@@ -11,7 +11,7 @@ thread_local! {
     static CURRENT: RefCell<Option<CallScope>> = const { RefCell::new(None) };
 }
 
-/// Calls that are given up together; cloning shares it.
+/// Calls that are given up together; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallScope {
     state: Arc<Mutex<ScopeState>>,
@@ -20,7 +20,7 @@ pub(crate) struct CallScope {
 #[derive(Default)]
 struct ScopeState {
     cancelled: bool,
-    /// Gives up the call under way.
+    /// Cancels the call under way.
     give_up: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -31,9 +31,9 @@ impl fmt::Debug for ScopeState {
 }
 
 impl CallScope {
-    /// Makes the calls of `work` calls of this scope.
+    /// Runs `work`; the calls that it makes belong to this scope.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        /// Also if `work` panics: the thread has other work after it.
+        /// Restores the thread's scope even if `work` panics: the thread has other work after it.
         struct Restore(Option<CallScope>);
 
         impl Drop for Restore {
@@ -52,7 +52,7 @@ impl CallScope {
         CURRENT.with_borrow(Clone::clone)
     }
 
-    /// A call begins that `give_up` gives up; `false` if its scope was given up before.
+    /// Begins a call that `give_up` can cancel. `false` if the scope was given up before.
     #[cfg(feature = "sidecar")]
     pub(crate) fn enter(&self, give_up: impl FnOnce() + Send + 'static) -> bool {
         let mut state = self.state.lock();
@@ -62,19 +62,19 @@ impl CallScope {
         !state.cancelled
     }
 
-    /// Whether it was given up.
+    /// Whether the scope was given up.
     #[cfg(feature = "sidecar")]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.state.lock().cancelled
     }
 
-    /// A call has its answer.
+    /// Ends a call: its answer has come.
     #[cfg(feature = "sidecar")]
     pub(crate) fn leave(&self) {
         self.state.lock().give_up = None;
     }
 
-    /// Gives up the call under way and all that would follow it.
+    /// Cancels the call under way and all that would follow it.
     pub(crate) fn cancel(&self) {
         let mut state = self.state.lock();
         state.cancelled = true;

@@ -1,6 +1,7 @@
 //! Threads for work that blocks, so that async code need not.
 //!
-//! They are started as needed and end when they are idle. No crate does this without an async runtime or a share of one.
+//! They start as needed and end when they are idle. No crate does this without bringing an async runtime or a part of
+//! one.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,7 +10,8 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use parking_lot::{Condvar, Mutex, const_mutex};
 
-/// Threads at most; further work waits. Each waits for a sidecar, so they are many for the processors there are.
+/// Most threads; further work waits. Each of them mostly waits for a sidecar, so there may be many more than
+/// processors.
 const THREADS_MAX: usize = 128;
 /// How long a thread waits for work before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
@@ -25,25 +27,25 @@ struct Pool {
 }
 
 struct PoolState {
-    /// A forked child has none of the threads.
+    /// A forked child has none of the threads, and does the work itself.
     process: u32,
     waiting: VecDeque<Work>,
     threads: usize,
     idle: usize,
 }
 
-/// Does work on a thread of the pool. If it panics, so does the future.
+/// Does work on a thread of the pool. If the work panics, so does the future.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, outcome) = oneshot::channel();
     POOL.submit(Box::new(move || {
         let outcome = catch_unwind(AssertUnwindSafe(work));
-        // Whoever dropped the future needs no outcome.
+        // If the future was dropped, nobody needs the outcome.
         drop(done.send(outcome));
     }));
     match outcome.await {
         Ok(Ok(value)) => value,
         Ok(Err(panic)) => resume_unwind(panic),
-        // The sender goes only with its work, which sends.
+        // Only the work drops the sender, and it sends first.
         Err(oneshot::Canceled) => futures::future::pending().await,
     }
 }

@@ -19,13 +19,13 @@ use futures::StreamExt;
 use super::error::external;
 use crate::types::error::{Error, ErrorCode};
 
-/// How often a window holds its rows: as they come, as one batch, and its own columns beside them.
+/// How many times a window takes the memory of its rows: as they come, as one batch, and for its own columns.
 const COPIES: usize = 3;
 
-/// Bytes of a row beside its columns: what the window adds to it.
+/// Bytes that the window adds to each row.
 const ROW_LEN: usize = 16;
 
-/// Counts the rows below every window that reads all of them before it gives the first.
+/// Puts a counter below every window that reads all its rows before it returns the first.
 #[derive(Debug)]
 pub(super) struct BufferedRows;
 
@@ -58,7 +58,7 @@ impl PhysicalOptimizerRule for BufferedRows {
     }
 }
 
-/// Gives the rows of its input on, and counts all of them until it is dropped.
+/// Passes the rows of its input on, and counts all of them until it is dropped.
 #[derive(Debug)]
 struct CountedExec {
     input: Arc<dyn ExecutionPlan>,

@@ -64,7 +64,7 @@ impl SchemaProvider for StateCatalog {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        // A name that is none of ours may be a function's.
+        // A name that is not a table of ours may be a function.
         Ok(self.state.table(name).ok().map(|table| Arc::new(CacheTable::new(table.shape.clone())) as _))
     }
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// Runs a part of a query; a panic in it is the query's error and nothing else.
+/// Runs a part of a query. A panic in it becomes the error of this query and harms nothing else.
 pub(super) fn contain<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
 }

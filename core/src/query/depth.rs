@@ -8,30 +8,31 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
-/// Depth of a statement, never less than that of its plan: the optimiser joins all conditions of a query into one, puts
-/// the expressions of a query in place of the columns of another, and a chain of queries or tables is a plan as deep
-/// as the chain is long. A named query is planned anew at each of its uses.
+/// Depth of a statement, never less than the depth of its plan. The optimiser joins all conditions of a query into
+/// one, and replaces the columns of a query by the expressions that they stand for. A chain of queries or tables
+/// becomes a plan as deep as the chain is long. A named query is planned anew at each of its uses.
 #[derive(Default)]
 pub(super) struct Depth<'a> {
-    /// Operators on the longest path through expressions, from query to query, with every AND and OR of a query.
+    /// Operators on the longest path through expressions, from query to query, plus every AND and OR of these
+    /// queries.
     pub(super) expressions: usize,
     /// Queries, tables, set operations and pipes.
     pub(super) steps: usize,
     /// Joins of tables.
     pub(super) joins: usize,
-    /// Queries inside expressions inside each other.
+    /// Deepest nesting of queries inside expressions.
     pub(super) subqueries: usize,
     /// Expressions, values and columns.
     pub(super) size: usize,
-    /// The second powers of the numbers of columns of queries, summed up.
+    /// The squares of the numbers of columns of all queries, summed up.
     pub(super) widths: usize,
-    /// Number of columns of a table of the cache.
+    /// Returns the number of columns of a table of the cache.
     columns: Option<&'a dyn Fn(&str) -> usize>,
     /// The queries that are being visited, outermost first.
     open: Vec<OpenQuery>,
-    /// Queries by the names that WITH gives them. A name that is given twice stands for the worst of both.
+    /// Queries by the names that WITH gives them. If a name is given twice, it stands for the worst of both.
     named: HashMap<String, Cost>,
-    /// Names of queries that are still to be visited, by their addresses.
+    /// Names of the named queries that are still to be visited, by their addresses.
     names: HashMap<*const Query, String>,
 }
 
@@ -49,16 +50,16 @@ struct Cost {
 
 #[derive(Debug, Default)]
 struct OpenQuery {
-    /// Columns of all that it reads, and those that `*` stands for and that are named.
+    /// Columns of everything that the query reads; then the number of `*` in its list, and of other items.
     readable: usize,
     wildcards: usize,
     named: usize,
-    /// Operators around what is being visited, and the most that were.
+    /// Operators around the expression that is being visited, and the most that were.
     around: usize,
     deepest: usize,
-    /// AND and OR.
+    /// AND and OR in the query.
     junctions: usize,
-    /// All of this query and of those that it reads; the depth is that of the deepest that it reads.
+    /// The cost of this query and of those that it reads. The depth is that of the deepest of those that it reads.
     cost: Cost,
 }
 
@@ -89,7 +90,7 @@ impl<'a> Depth<'a> {
         }
     }
 
-    /// Adds to the query that is being visited, and to what the text itself says, used or not.
+    /// Adds to the query that is being visited, and to the text as a whole, which counts even if nothing uses it.
     fn add(&mut self, steps: usize, joins: usize) {
         self.steps += steps;
         if let Some(query) = self.open.last_mut() {
@@ -144,7 +145,7 @@ impl Visitor for Depth<'_> {
         self.open.push(OpenQuery::default());
         let inside = self.open.iter().filter(|query| query.around > 0).count();
         self.subqueries = self.subqueries.max(inside);
-        // A union of many is as deep as it is long, and is not visited query by query.
+        // A union of many queries is as deep as it is long, and the visitor does not visit its parts one by one.
         let (mut unions, mut unseen) = (0, vec![query.body.as_ref()]);
         while let Some(body) = unseen.pop() {
             if let SetExpr::SetOperation { left, right, .. } = body {
@@ -166,7 +167,7 @@ impl Visitor for Depth<'_> {
             Some(name) => {
                 let held = self.named.entry(name).or_default();
                 *held = held.worst(cost);
-                // It is there, used or not.
+                // A named query is planned even if nothing uses it.
                 self.size = self.size.max(cost.size);
                 self.widths = self.widths.max(cost.widths);
             }
@@ -226,12 +227,12 @@ impl Visitor for Depth<'_> {
     }
 }
 
-/// How many operators on a path an expression stands for, and how many AND and OR.
+/// How many operators an expression adds to a path, and how many AND and OR to its query.
 fn weight(expr: &Expr) -> (usize, usize) {
     match expr {
         Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => (0, 1),
         Expr::Between { .. } => (1, 1),
-        // Branches may become conditions.
+        // The optimiser may turn branches into conditions.
         Expr::Case { conditions, .. } => (1 + conditions.len(), 0),
         Expr::CompoundFieldAccess { access_chain, .. } => (1 + access_chain.len(), 0),
         Expr::CompoundIdentifier(parts) => (parts.len(), 0),

@@ -48,9 +48,9 @@ pub(crate) struct Engine {
 }
 
 struct Inner {
-    /// What is the same for every query.
+    /// The settings and rules that every query has.
     base: SessionState,
-    /// The same with rules that look at each step, for statements that may become large.
+    /// The same with rules that are checked at each step, for statements that may become large.
     guarded: SessionState,
     threads: Arc<Threads>,
 }
@@ -68,7 +68,8 @@ impl Engine {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true)
             .with_target_partitions(options.query_threads);
-        // A lookup says how many rows it has at most; without this only exact numbers keep a plan on one thread.
+        // A lookup gives an upper bound of its rows. Without this setting, only an exact number keeps a plan on one
+        // thread.
         config.options_mut().execution.use_row_number_estimates_to_optimize_partitioning = true;
         let mut runtime =
             RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory)));
@@ -90,7 +91,7 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { base, guarded, threads }) })
     }
 
-    /// Whether two handles are of one engine.
+    /// Whether two handles are handles of the same engine.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
@@ -109,7 +110,7 @@ impl Engine {
         })
     }
 
-    /// Plans a query as far as it does not depend on data, parameters or time.
+    /// Plans a query as far as the plan does not depend on data, parameters or time.
     pub(crate) fn prepare(&self, state: &Arc<State>, text: &str) -> Result<PreparedPlan> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
@@ -123,7 +124,7 @@ impl Engine {
         })
     }
 
-    /// Starts a prepared query; it is planned anew if a table of it was dropped.
+    /// Starts a prepared query; plans it anew if one of its tables was dropped.
     pub(crate) fn execute(
         &self,
         state: &Arc<State>,
@@ -147,7 +148,7 @@ impl Engine {
         let session = self.session(state);
         let (mut plan, mut size) = prepared.plan.read().clone();
         let scans = scans(&plan)?;
-        // A table that is none of ours, as those of the information schema, is of the moment at which it was planned.
+        // A table that is not ours, such as one of the information schema, shows the moment at which it was planned.
         if !scans.iter().all(|table| table.is_some_and(|table| state.tables.contains_key(&table))) {
             let (statement, _) = parse(&session, state, &prepared.text)?;
             (plan, size) = self::plan(&session, state, &prepared.text, statement)?;
@@ -190,8 +191,8 @@ impl Engine {
         };
         let physical = match plan_with(&session) {
             Ok(physical) => physical,
-            // The planner computes with bounds, and what it computes may overflow though no row does: an error counts only
-            // if it comes without bounds too.
+            // The planner computes with bounds, and such a computation may overflow although that of no row does. So
+            // an error counts only if planning without bounds fails too.
             Err(error) if watch::is_over() => return Err(error),
             Err(_) => {
                 tell_no_bounds(&mut session, state);
@@ -215,7 +216,7 @@ impl Engine {
     }
 }
 
-/// Scans tell the planner nothing of the bounds of their columns from now on.
+/// From now on scans do not report the bounds of their columns to the planner.
 fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
     let execution = ExecutionState { state: state.clone(), tells_bounds: false };
     session.config_mut().set_extension(Arc::new(execution));
@@ -237,7 +238,7 @@ fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
     session
 }
 
-/// A query that was planned as far as it does not depend on data, parameters or time.
+/// A query that was planned as far as the plan does not depend on data, parameters or time.
 #[derive(Debug)]
 pub(crate) struct PreparedPlan {
     text: String,
@@ -288,7 +289,7 @@ fn plan(
     Ok((plan, size))
 }
 
-/// The error for the first table of a statement that there is not, which names the nearest that there is.
+/// The error for the first table of a statement that does not exist; it names the nearest existing one.
 fn unknown_table(session: &SessionState, state: &State, text: &str) -> Option<Error> {
     let dialect = session.config_options().sql_parser.dialect;
     let statement = session.sql_to_statement(text, &dialect).ok()?;
@@ -298,7 +299,7 @@ fn unknown_table(session: &SessionState, state: &State, text: &str) -> Option<Er
     ours.find_map(|reference| state.table(reference.table()).err())
 }
 
-/// Types of the parameters $1, $2, … as far as the plan tells.
+/// Types of the parameters $1, $2, … as far as they follow from the plan.
 fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
     let named = plan.get_parameter_types().map_err(planning)?;
     let mut types = vec![None; named.len()];
@@ -332,7 +333,7 @@ fn bind(plan: LogicalPlan, parameters: &[Value]) -> Result<LogicalPlan> {
     plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(planning)
 }
 
-/// What a plan reads: the numbers of tables, `None` for what is none of the cache's tables.
+/// The numbers of the tables that a plan reads; `None` for each table that is not one of the cache.
 fn scans(plan: &LogicalPlan) -> Result<Vec<Option<u64>>> {
     let mut scans = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {

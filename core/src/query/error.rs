@@ -17,12 +17,12 @@ pub(super) fn running(error: DataFusionError) -> Error {
     convert(error, ErrorCode::Execution)
 }
 
-/// An error of ours on its way through DataFusion.
+/// Wraps an error of ours, to pass it through DataFusion.
 pub(super) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// `fallback` stands for what DataFusion calls an error of planning or of execution.
+/// `fallback` is the code for DataFusion's own errors of planning or execution.
 fn convert(error: DataFusionError, fallback: ErrorCode) -> Error {
     use DataFusionError as D;
     match error {
@@ -48,7 +48,7 @@ fn convert(error: DataFusionError, fallback: ErrorCode) -> Error {
     }
 }
 
-/// An error that several parts of a plan were told of.
+/// Converts an error that several parts of a plan share.
 fn convert_shared(error: &DataFusionError, fallback: ErrorCode) -> Error {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {

@@ -37,7 +37,7 @@ pub(super) fn guarded(session: SessionState) -> SessionState {
         .build()
 }
 
-/// A rule that is not begun when planning may not go on.
+/// A rule that does not begin when planning may not go on.
 #[derive(Debug)]
 struct Guard<R: ?Sized>(Arc<R>);
 
@@ -69,7 +69,7 @@ impl OptimizerRule for Guard<dyn OptimizerRule + Send + Sync> {
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
         watch::check()?;
-        // What a rule moves down it finds again in the next node.
+        // If a rule moves something down, it finds that again in the next node.
         Size::default().add_node(&plan)?;
         self.0.rewrite(plan, config)
     }

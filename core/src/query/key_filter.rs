@@ -7,11 +7,11 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use crate::storage::TableShape;
 use crate::storage::key::{self, KeyBytes};
 
-/// More keys than this are left to a scan.
+/// A filter with more keys than this is left to a scan.
 const KEYS_MAX: usize = 1000;
 
-/// The encoded keys, each once, that `filters` allow, all of which must hold: `column = value` or
-/// `column IN (values)` for every key column. `None` if they do not name keys, or name what cannot be one.
+/// The encoded keys, each once, that satisfy all `filters`. These must have `column = value` or `column IN (values)`
+/// for every key column; `None` if they do not, or if a value cannot be a key.
 pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyBytes>> {
     if shape.primary_key.is_empty() {
         return None;
@@ -19,7 +19,7 @@ pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyB
     let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
     for &column in &shape.primary_key {
         let field = shape.schema.field(column);
-        // Equality of floats is SQL's business: a key is compared by its bits.
+        // SQL decides when floats are equal, whereas a key is compared by its bits.
         if field.data_type().is_floating() {
             return None;
         }
@@ -59,7 +59,7 @@ fn encode(alternatives: &[Vec<&ScalarValue>]) -> Option<Vec<KeyBytes>> {
     Some(keys)
 }
 
-/// The values that a filter allows for a column, if that is all that it says.
+/// The values that a filter allows for a column, if it says nothing else.
 fn values_of<'a>(filter: &'a Expr, column: &str) -> Option<Vec<&'a ScalarValue>> {
     let is_column = |expr: &Expr| matches!(expr, Expr::Column(found) if found.name == column);
     match filter {

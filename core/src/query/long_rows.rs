@@ -1,7 +1,7 @@
 //! Keeps filters above lookups from making batches that no column of texts can hold.
 //!
-//! A filter of DataFusion puts the rows that it lets through into batches of a number of rows, however long they are, and fails
-//! where a column of them has more than 2 GiB.
+//! A filter of DataFusion collects the rows that pass into batches of a fixed number of rows, however long these are,
+//! and fails if a column of such a batch has more than 2 GiB.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::physical_plan::filter::FilterExec;
 
 use super::lookup::PointExec;
 
-/// Filters make batches of at most this many bytes.
+/// Most bytes of a batch of a filter.
 const BYTES_MAX: usize = 1 << 30;
 
 /// Makes the batches of a filter as small as its longest row demands.
@@ -54,7 +54,7 @@ impl PhysicalOptimizerRule for LongRows {
     }
 }
 
-/// Bytes of the longest row of the lookup from which all rows of a plan come.
+/// Bytes of the longest row, if all rows of a plan come from one lookup.
 fn longest_row(plan: &Arc<dyn ExecutionPlan>, bytes_max: usize) -> Result<Option<usize>> {
     if let Some(lookup) = plan.downcast_ref::<PointExec>() {
         return lookup.longest_row(bytes_max).map(Some);

@@ -22,7 +22,7 @@ use super::scan::{project, properties};
 use crate::storage::key::KeyBytes;
 use crate::storage::{TableState, batch_len};
 
-/// Rows are copied into one batch up to so many bytes. A column of texts counts its bytes in 31 bits.
+/// Rows are copied into one batch until it has this many bytes. A column of texts counts its bytes in 31 bits.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Reads rows by their keys through the key index.
@@ -32,7 +32,7 @@ pub(super) struct PointExec {
     sequence: u64,
     projection: Vec<usize>,
     keys: Vec<KeyBytes>,
-    /// The rows, each a batch of its own that is mapped where it can be; looked up once.
+    /// The rows, looked up once. Each is a batch of its own, in mapped memory where possible.
     found: OnceLock<Vec<RecordBatch>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -51,7 +51,7 @@ impl PointExec {
         Ok(Self { table, sequence, projection, keys, found: OnceLock::new(), properties, metrics })
     }
 
-    /// Bytes of the longest row. Looks the rows up if they may be too many to be one batch, and is 0 otherwise.
+    /// Bytes of the longest row; 0, without a lookup, if all rows certainly fit into one batch.
     pub(super) fn longest_row(&self, bytes_max: usize) -> Result<usize> {
         if self.keys.len() == 1 || self.table.bytes() <= bytes_max as u64 {
             return Ok(0);
@@ -127,7 +127,7 @@ impl ExecutionPlan for PointExec {
     }
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        // A key may be absent. That there are few rows keeps DataFusion from spreading them over threads.
+        // A key may be absent, so this is an upper bound. Few rows keep DataFusion from spreading them over threads.
         let rows = Precision::Inexact(self.keys.len());
         Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }

@@ -1,15 +1,16 @@
 //! What of a filter bounds can answer.
 //!
-//! Zone maps know the smallest and the largest value of a column. They say something about an expression over the column
-//! only if the expression never falls where the column rises. DataFusion asks bounds through any cast between two types
-//! that are not text, and through a negation that overflows; a timestamp cast to a time of day, or an integer cast to a
-//! boolean, then loses rows. So an expression has to be proven here before it is asked.
+//! Zone maps know the smallest and the largest value of a column. They say something about an expression over the
+//! column only if the expression never falls where the column rises. DataFusion takes bounds through any cast between
+//! two types that are not text, and through a negation that overflows. For a timestamp cast to a time of day, or an
+//! integer cast to a boolean, that loses rows. So this file must prove an expression monotone before bounds are used
+//! for it.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::expr::{Between, InList, Like};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TryCast, and, binary_expr, or};
 
-/// A condition that holds wherever `filter` holds, made of nothing but what bounds can answer; `None` if there is none.
+/// A condition that holds wherever `filter` holds, and that bounds can answer; `None` if there is none.
 pub(super) fn weaken(filter: &Expr, schema: &Schema) -> Option<Expr> {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
@@ -28,7 +29,7 @@ pub(super) fn weaken(filter: &Expr, schema: &Schema) -> Option<Expr> {
                 _ => return None,
             };
             if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) {
-                // These find nulls too, and a cast may make some of which bounds know nothing.
+                // These operators find nulls too, and a cast may make nulls that bounds do not know.
                 column_type(value, schema)?;
             } else if !is_comparison(op) {
                 return None;
@@ -68,7 +69,7 @@ fn is_comparison(op: Operator) -> bool {
     matches!(op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
 }
 
-/// Whether `value` rises with a column and is of the type of `literal`.
+/// Whether `value` rises with a column and has the type of `literal`.
 fn comparable(value: &Expr, literal: &Expr, schema: &Schema) -> Option<()> {
     let Expr::Literal(literal, _) = literal else { return None };
     (rising_type(value, schema)? == &literal.data_type()).then_some(())
@@ -90,7 +91,7 @@ fn rising_type<'a>(expr: &'a Expr, schema: &'a Schema) -> Option<&'a DataType> {
     }
 }
 
-/// Whether zone maps hold bounds of the type, in the order in which SQL compares its values.
+/// Whether zone maps hold bounds of a type, and in the order in which SQL compares its values.
 fn is_ordered_by_bounds(data_type: &DataType) -> bool {
     use DataType as T;
     let is_bytes = matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView);
@@ -102,8 +103,8 @@ fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// Whether a cast keeps the order of all values: where one value is not above another, neither is what it becomes. A value
-/// that cannot be cast is an error or null, for bounds as for rows, and both leave nothing out.
+/// Whether a cast keeps the order of all values: if one value is not above another, neither is its result. A value
+/// that cannot be cast gives an error or null, for bounds as for rows; both leave nothing out.
 fn is_rising(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     let is_decimal = |data_type: &T| matches!(data_type, T::Decimal128(..) | T::Decimal256(..));
@@ -114,11 +115,11 @@ fn is_rising(from: &DataType, to: &DataType) -> bool {
         (T::Decimal128(_, from), T::Decimal128(_, to) | T::Decimal256(_, to))
         | (T::Decimal256(_, from), T::Decimal256(_, to)) => from <= to,
         (from, to) if is_text(from) => is_text(to),
-        // Days become their midnights, in whatever unit; in a zone they may not.
+        // A day becomes its midnight, in whatever unit; in a time zone that may break the order.
         (T::Date32, T::Date64 | T::Timestamp(_, None)) => true,
-        // The moment is the same, and a coarser unit rounds all in one direction or towards zero.
+        // The moment stays the same. A coarser unit rounds all values down, or all towards zero.
         (T::Timestamp(_, from), T::Timestamp(_, to)) => from.is_some() == to.is_some(),
-        // A zone may set its clocks back over midnight.
+        // In a time zone, clocks may be set back over midnight.
         (T::Timestamp(_, None), T::Date32) => true,
         _ => false,
     }

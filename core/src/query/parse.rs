@@ -19,13 +19,13 @@ use super::tokens::Tokens;
 use crate::storage::State;
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// Columns of what is none of the cache's tables: functions and the information schema.
+/// Assumed columns of anything that is not a table of the cache: functions and the information schema.
 const FEW_COLUMNS: usize = 20;
 
-/// Parses a statement; says how much stack everything takes that is done with it.
+/// Parses a statement, and says how much stack any further work on it takes.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidSql`] for what cannot be parsed and for what is beyond a limit.
+/// [`ErrorCode::InvalidSql`] for a text that cannot be parsed or is beyond a limit.
 pub(super) fn parse(session: &SessionState, state: &State, text: &str) -> Result<(Statement, Stack)> {
     refuse_beyond(TEXT_MAX, text.len(), "bytes of text")?;
     let options = &session.config_options().sql_parser;
@@ -38,7 +38,7 @@ pub(super) fn parse(session: &SessionState, state: &State, text: &str) -> Result
     refuse_beyond(NESTING_MAX, counted.nesting, "levels of brackets")?;
     refuse_beyond(ARRAYS_MAX, counted.arrays, "levels of square brackets")?;
     let needed = counted.nesting * STACK_PER_BRACKET + counted.operators * STACK_PER_OPERATOR;
-    // What is refused is dropped here too, on the same stack.
+    // A refused statement is dropped here too, on the same stack.
     let parsed = contain(|| {
         Stack::of(needed).run(|| {
             let parser = DFParserBuilder::new(tokens)
@@ -91,7 +91,7 @@ pub(super) fn parse(session: &SessionState, state: &State, text: &str) -> Result
     parsed?
 }
 
-/// Number of columns of a table; of what is none of the cache's tables, few.
+/// Number of columns of a table; few for anything that is not a table of the cache.
 fn columns_of(state: &State, table: &str) -> usize {
     state.table(table).map_or(FEW_COLUMNS, |table| table.shape.schema.fields().len())
 }

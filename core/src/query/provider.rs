@@ -18,16 +18,16 @@ use super::scan::{PartRef, ScanExec};
 use super::sorted::{SortedBounds, is_ordered};
 use crate::storage::{Part, State, TableShape, TableState};
 
-/// What every scan of one execution shares: an extension of the session's configuration.
+/// What all scans of one execution share: an extension of the session's configuration.
 #[derive(Debug)]
 pub(super) struct ExecutionState {
     /// The state that is read.
     pub(super) state: Arc<State>,
-    /// Whether scans tell the planner the bounds of their columns.
+    /// Whether scans report the bounds of their columns to the planner.
     pub(super) tells_bounds: bool,
 }
 
-/// A table by its number. Which rows it has is decided when a plan is executed, so that a plan can be kept.
+/// A table by its number. Its rows are looked up when a plan is executed, so that a plan can be kept.
 #[derive(Debug)]
 pub(super) struct CacheTable {
     shape: Arc<TableShape>,
@@ -36,7 +36,7 @@ pub(super) struct CacheTable {
 
 impl CacheTable {
     pub(super) fn new(shape: Arc<TableShape>) -> Self {
-        // A key is unique by its bits, which is more than SQL takes for different.
+        // A key is unique by its bits, but SQL takes some different bits for equal.
         let is_unique = !shape.primary_key.is_empty()
             && shape.primary_key.iter().all(|&column| is_ordered(shape.schema.field(column).data_type()));
         let key = is_unique.then(|| Constraint::PrimaryKey(shape.primary_key.clone()));
@@ -73,8 +73,9 @@ impl TableProvider for CacheTable {
         TableType::Base
     }
 
-    /// Every filter is of use, for keys or zone maps, and every one is applied again above: what DataFusion hands to
-    /// [`scan`](Self::scan) may be rewritten after this was asked, so that nothing may be promised for it.
+    /// Every filter is useful, for keys or zone maps, and DataFusion applies every one again above the scan. It may
+    /// rewrite filters after it called this and before it calls [`scan`](Self::scan), so nothing may be promised for
+    /// them.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
@@ -112,7 +113,7 @@ impl TableProvider for CacheTable {
             total += 1;
             batches.push(PartRef { part, rows: 0..len });
         }
-        // Of parts with deleted rows it is not known how many are left.
+        // How many rows a part with deleted rows has left is not known.
         if let (Some(limit), true) = (limit, filters.is_empty() && table.is_plain()) {
             let mut rows = 0;
             batches.retain(|batch| {

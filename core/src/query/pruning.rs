@@ -17,8 +17,8 @@ use crate::storage::{Segment, ZoneMaps};
 
 /// The filters of a scan in the form that zone maps can answer.
 ///
-/// Bounds decide only what need not be read. So whatever fails while they are asked leaves nothing out, and no query fails
-/// for it: a bound may be the value of a row that is gone, and it is the rows that are left whose values count.
+/// Bounds only decide what need not be read. So if they cannot be used, nothing is left out, and the query does not
+/// fail: a bound may be the value of a row that was deleted, and only the values of remaining rows count.
 pub(super) struct Pruning {
     predicate: Option<Arc<PruningPredicate>>,
 }

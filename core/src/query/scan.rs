@@ -25,14 +25,14 @@ use super::sorted::is_ordered;
 use crate::storage::{ORDER, Part, TableState};
 use crate::types::version::Version;
 
-/// Rows of a part of a table, deleted ones included.
+/// Rows of a part of a table, including deleted ones.
 #[derive(Clone, Debug)]
 pub(super) struct PartRef {
     pub(super) part: Part,
     pub(super) rows: Range<usize>,
 }
 
-/// Reads parts of a table, as they are mapped where no rows are deleted.
+/// Reads parts of a table; where no rows are deleted, without copying.
 #[derive(Debug)]
 pub(super) struct ScanExec {
     version: Version,
@@ -61,7 +61,8 @@ impl ScanExec {
             let order = table.shape.sort_by.iter().map_while(|column| {
                 let position = projection.iter().position(|projected| projected == column)?;
                 let field = table.shape.schema.field(*column);
-                // Rows of both zeros are in order by their bits, and so the next column is in no order among them.
+                // Rows with the two zeros are sorted by bits, so among rows that SQL takes for equal the next column
+                // has no order.
                 is_ordered(field.data_type())
                     .then(|| PhysicalSortExpr::new(Arc::new(Column::new(field.name(), position)), ORDER))
             });
@@ -76,7 +77,7 @@ impl ScanExec {
         Ok(Self { version, table, projection, partitions, total_batches, tells_bounds, properties, metrics })
     }
 
-    /// The same scan, which tells the planner how many rows it has and nothing of its columns.
+    /// The same scan, but it reports only its number of rows to the planner, and nothing about its columns.
     pub(super) fn without_bounds(self) -> Self {
         Self { tells_bounds: false, ..self }
     }
@@ -152,7 +153,7 @@ impl ExecutionPlan for ScanExec {
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
     }
 
-    /// What cannot be read is not known, and nobody's error: only the rows themselves must be readable.
+    /// What cannot be read is reported as unknown, and is not an error: only the rows themselves must be readable.
     fn statistics_from_inputs(
         &self,
         _: &[Arc<Statistics>],
@@ -212,7 +213,7 @@ struct Bounds {
     min: Option<ScalarValue>,
     max: Option<ScalarValue>,
     unknown: bool,
-    /// Whether they are of more rows than are read.
+    /// Whether the bounds may cover more rows than are read.
     inexact: bool,
 }
 
@@ -221,7 +222,7 @@ impl Bounds {
         if all_null {
             return;
         }
-        // Which of the zeros, and of the NaN, is the smallest or largest is not the same for bounds as for SQL.
+        // Bounds and SQL disagree on which zero, or which NaN, is the smallest or largest.
         self.inexact |= [&min, &max].into_iter().any(is_unsure);
         if min.is_null() || max.is_null() {
             self.unknown = true;
@@ -253,7 +254,7 @@ fn is_unsure(bound: &ScalarValue) -> bool {
         ScalarValue::Float16(Some(value)) => value.is_nan() || f32::from(*value) == 0.0,
         ScalarValue::Float32(Some(value)) => value.is_nan() || *value == 0.0,
         ScalarValue::Float64(Some(value)) => value.is_nan() || *value == 0.0,
-        // One month is above forty days in bounds.
+        // Bounds order one month above forty days.
         bound => matches!(bound.data_type(), DataType::Interval(_)),
     }
 }
@@ -277,7 +278,8 @@ fn is_one_run(table: &TableState) -> bool {
     runs.all(|run| Some(run) == first)
 }
 
-/// Contiguous shares of about equal numbers of rows, so that every share keeps the order; at least one.
+/// Splits batches into contiguous shares of about equal numbers of rows, so that each share keeps the order; at least
+/// one.
 fn distribute(batches: Vec<PartRef>, partitions: usize) -> Vec<Vec<PartRef>> {
     let rows: usize = batches.iter().map(|batch| batch.rows.len()).sum();
     let share = rows.div_ceil(partitions.max(1)).max(1);
@@ -302,7 +304,7 @@ fn count(rows: &Count, batch: &Result<RecordBatch>) {
     }
 }
 
-/// A batch in slices that stay in cache; nothing is copied.
+/// Slices of a batch that are small enough for the processor's cache; nothing is copied.
 fn slices(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
     let starts = (0..batch.num_rows()).step_by(rows.max(1));
     starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()

@@ -1,8 +1,8 @@
 //! How large a plan may become.
 //!
-//! DataFusion moves conditions below the expressions that they are about, and puts each expression in the place of its
-//! column: a condition on `x`, where `x` is `y + y` of a query that reads another such query, doubles at each. So before a
-//! plan is rewritten it is computed how large its conditions become.
+//! DataFusion moves conditions below the expressions that they refer to, and replaces each column by its expression.
+//! If `x` is `y + y` in a query that reads another such query, a condition on `x` doubles at each of them. So before
+//! a plan is rewritten, this file computes how large its conditions can become.
 
 use std::collections::HashMap;
 
@@ -17,20 +17,20 @@ use super::watch;
 use crate::types::error::{Error, ErrorCode};
 use crate::types::value::Value;
 
-/// Most operators, columns and functions of a plan, with each condition as large as it may become.
+/// Most operators, columns and functions of a plan, with each condition at its largest possible size.
 const OPERATORS_MAX: u64 = 200_000;
-/// Most of them and values of lists together.
+/// Most operators, columns, functions and values of lists together.
 const VALUES_MAX: u64 = 1_000_000;
-/// Plans up to this size are rewritten without a look at each step: they cannot become large.
+/// Plans up to this size are rewritten without checks at each step: they cannot become large.
 const SMALL: u64 = 2_000;
-/// Texts from this length on count as long.
+/// Texts of at least this length count as long.
 const LONG_TEXT: usize = 4 << 10;
-/// Bytes of long texts in a batch of rows.
+/// Most bytes of long texts in a batch of rows.
 const REPEATED_MAX: usize = 32 << 20;
-/// Columns of a query up to which one of them is found by looking at each.
+/// In queries with no more columns than this, a column is found by looking at each.
 const FEW_COLUMNS: usize = 32;
 
-/// What is known of a plan before it is rewritten.
+/// What is known about a plan before it is rewritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     operators: u64,
@@ -44,10 +44,10 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// The size of a plan, as large as it may become.
+    /// The size of a plan at its largest.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidSql`] for a plan that may become too large, and for a type that is.
+    /// [`ErrorCode::InvalidSql`] for a plan that may become too large, or that has a type that is too large.
     pub(super) fn of(plan: &LogicalPlan) -> Result<Self> {
         let mut size = Self::default();
         size.visit(plan, 1)?;
@@ -55,12 +55,12 @@ impl Size {
         Ok(size)
     }
 
-    /// Whether it cannot become large, and keeps no rows that are not counted.
+    /// Whether the plan cannot become large and keeps no rows that are not counted.
     pub(super) fn is_plain(&self) -> bool {
         self.operators.max(self.values) <= SMALL && !self.keeps_rows
     }
 
-    /// Rows of a batch, if long texts would take too much in one of `most`.
+    /// Rows per batch, if long texts would take too much memory in batches of `most` rows.
     pub(super) fn batch_rows(&self, parameters: &[Value], most: usize) -> Option<usize> {
         let long = parameters.iter().map(|value| match value {
             Value::Str(text) if text.len() >= LONG_TEXT => text.len(),
@@ -72,7 +72,7 @@ impl Size {
         (rows < most).then_some(rows)
     }
 
-    /// Adds the expressions of a plan as they stand.
+    /// Adds the expressions of a plan as they are.
     pub(super) fn add_whole(&mut self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_with_subqueries(|node| {
             self.add_node(node)?;
@@ -81,7 +81,7 @@ impl Size {
         Ok(())
     }
 
-    /// Adds the expressions of a node as they stand.
+    /// Adds the expressions of a node as they are.
     pub(super) fn add_node(&mut self, node: &LogicalPlan) -> Result<()> {
         self.operators += 1;
         node.apply_expressions(|expr| {
@@ -93,7 +93,7 @@ impl Size {
         self.check()
     }
 
-    /// Adds so many operators.
+    /// Adds operators.
     pub(super) fn add(&mut self, operators: u64) -> Result<()> {
         self.count(true, operators);
         self.check()
@@ -119,7 +119,7 @@ impl Size {
         Err(watch::refuse(Error::new(ErrorCode::InvalidSql, message)))
     }
 
-    /// `outer` is the largest of the expressions of the queries around.
+    /// `outer` is the size of the largest expression of the surrounding queries.
     fn visit(&mut self, plan: &LogicalPlan, outer: u64) -> Result<Columns> {
         let columns = match plan {
             LogicalPlan::Projection(node) => {
@@ -141,7 +141,7 @@ impl Size {
                 both.sizes.extend(right.sizes);
                 both.tables = both.tables.saturating_add(right.tables);
                 let schema = node.left.schema().join(node.right.schema());
-                // Of a join that gives one side only the names of both may be the same.
+                // A join that returns only one side may have the same names on both sides.
                 let names = schema.as_ref().map_or_else(|_| Names::Unknown, Names::new);
                 for expr in node.on.iter().flat_map(|(left, right)| [left, right]).chain(&node.filter) {
                     self.condition(expr, &both, &names, outer)?;
@@ -169,7 +169,7 @@ impl Size {
                 for expr in &node.aggr_expr {
                     self.expression(expr, &input, &names, outer)?;
                 }
-                // What an aggregate gives is a column of its own.
+                // An aggregate's value is a new column, so it counts as small.
                 Columns { sizes, tables: input.tables }
             }
             LogicalPlan::Union(node) => {
@@ -205,7 +205,7 @@ impl Size {
         Ok(columns.of_width(plan.schema().fields().len()))
     }
 
-    /// A node that adds columns of its own at most.
+    /// Visits a node that passes columns on, and at most adds some of its own.
     fn visit_other(&mut self, plan: &LogicalPlan, outer: u64) -> Result<Columns> {
         let mut all = Columns { sizes: Vec::new(), tables: 0 };
         for input in plan.inputs() {
@@ -225,7 +225,7 @@ impl Size {
         Ok(all)
     }
 
-    /// A condition may be asked of each table below.
+    /// The optimiser may copy a condition to each table below.
     fn condition(&mut self, expr: &Expr, input: &Columns, names: &Names<'_>, outer: u64) -> Result<()> {
         let before = *self;
         let whole = self.expression(expr, input, names, outer)?;
@@ -235,7 +235,7 @@ impl Size {
         self.add(operators.saturating_mul(input.tables.saturating_sub(1)).saturating_add(whole))
     }
 
-    /// Counts an expression as it stands, and gives its size with the expressions of its columns in their places.
+    /// Counts an expression as it is; returns its size with its columns replaced by their expressions.
     fn expression(&mut self, expr: &Expr, input: &Columns, names: &Names<'_>, outer: u64) -> Result<u64> {
         let (mut whole, mut largest) = (0_u64, None);
         let mut largest = || *largest.get_or_insert_with(|| input.largest().max(outer));
@@ -276,7 +276,7 @@ impl Size {
     }
 }
 
-/// How large the expressions are that stand for the columns of a query.
+/// The sizes of the expressions that the columns of a query stand for.
 struct Columns {
     sizes: Vec<u64>,
     /// Tables that the query reads.
@@ -316,7 +316,7 @@ impl<'a> Names<'a> {
         if is_unique { Self::Many(names) } else { Self::Unknown }
     }
 
-    /// `None` stands for any column.
+    /// The position of a column; `None` if it may be any column.
     fn find(&self, column: &Column) -> Option<usize> {
         match self {
             Self::Few(schema) => schema.maybe_index_of_column(column),
@@ -326,7 +326,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Bytes of a text that is long.
+/// Bytes of a text if it is long, otherwise 0.
 fn long_text(value: &ScalarValue) -> usize {
     let len = match value {
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => text.len(),

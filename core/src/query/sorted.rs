@@ -13,13 +13,13 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use super::error::external;
 use crate::storage::{ORDER, Segment, TableShape};
 
-/// What the filters of a scan say about the first of the columns by which every segment is sorted.
+/// What the filters of a scan say about the leading columns of the order by which every segment is sorted.
 #[derive(Debug)]
 pub(super) struct SortedBounds {
     columns: Vec<ColumnBounds>,
 }
 
-/// Bounds of a column, all of which hold.
+/// Bounds of a column; rows must satisfy all of them.
 #[derive(Debug)]
 struct ColumnBounds {
     column: usize,
@@ -28,9 +28,9 @@ struct ColumnBounds {
 
 #[derive(Debug)]
 struct Bound {
-    /// Rows before are out of bounds if this is a lower bound, and others if it is an upper one.
+    /// A lower bound excludes the rows before it, an upper bound the rows after it.
     is_lower: bool,
-    /// Whether a row with this value is within.
+    /// Whether a row with exactly this value is within.
     inclusive: bool,
     /// One value of the column's type.
     value: ArrayRef,
@@ -57,7 +57,7 @@ impl SortedBounds {
                 break;
             }
             columns.push(ColumnBounds { column, bounds });
-            // Only rows of one value are sorted by the next column.
+            // The next column is sorted only among rows with one value of this column.
             if !found.one_value {
                 break;
             }
@@ -65,7 +65,8 @@ impl SortedBounds {
         Self { columns }
     }
 
-    /// The rows of a batch that may be within all bounds, and perhaps some more: all rows, if bounds cannot be asked.
+    /// The rows of a batch that may be within all bounds, and perhaps some more; all rows if bounds cannot be
+    /// evaluated.
     pub(super) fn rows(&self, segment: &Segment, batch: usize) -> Range<usize> {
         self.find(segment, batch).unwrap_or_else(|_| 0..segment.batch_rows(batch))
     }
@@ -74,11 +75,11 @@ impl SortedBounds {
         let mut rows = 0..segment.batch_rows(batch);
         for ColumnBounds { column, bounds } in &self.columns {
             for bound in bounds {
-                // Only where its pages are verified may a value be read, and that is done row by row below.
+                // Values may be read only from verified pages, and the search below verifies them row by row.
                 let Some(first) = rows.clone().next() else { return Ok(rows) };
                 let array = segment.cell(batch, *column, first).map_err(external)?;
                 let compare = make_comparator(array, bound.value.as_ref(), ORDER)?;
-                // Rows of which this holds come before all others.
+                // Rows for which this holds come before all others.
                 let is_before = |row: usize| -> Result<bool> {
                     segment.cell(batch, *column, row).map_err(external)?;
                     Ok(match compare(row, 0) {
@@ -95,10 +96,10 @@ impl SortedBounds {
     }
 }
 
-/// The first row of which `is_before` does not hold.
+/// The first row for which `is_before` does not hold.
 fn partition_point(rows: Range<usize>, is_before: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let (mut low, mut high) = (rows.start, rows.end);
-    // Most batches of a wide range lie within it as a whole.
+    // Most batches of a wide range lie entirely within it.
     if rows.is_empty() || !is_before(low)? {
         return Ok(low);
     }
@@ -116,9 +117,9 @@ fn partition_point(rows: Range<usize>, is_before: impl Fn(usize) -> Result<bool>
     Ok(low)
 }
 
-/// Whether rows are stored in the order in which SQL compares values of this type, and equal values are equal bits: numbers
-/// by their value, text and bytes bytewise. Floats are not, as SQL takes the two zeros for one value; of intervals and nested
-/// types it is not sure.
+/// Whether rows are stored in the order in which SQL compares values of this type, and equal values have equal bits:
+/// numbers by their value, text and bytes bytewise. Floats are excluded, as SQL takes the two zeros for one value.
+/// For intervals and nested types this is not certain, so they are excluded too.
 pub(super) fn is_ordered(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
@@ -148,7 +149,7 @@ struct FoundLimits<'a> {
     name: &'a str,
     data_type: &'a DataType,
     limits: Vec<Limit>,
-    /// Whether no more than one stored value is within the limits.
+    /// Whether at most one stored value is within the limits.
     one_value: bool,
 }
 

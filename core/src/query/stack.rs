@@ -10,12 +10,12 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// For a statement that takes this much beyond what every statement takes.
+    /// The stack for a statement that takes this much more than every statement takes.
     pub(super) fn of(bytes: usize) -> Self {
         Self { bytes: BASE_STACK + bytes }
     }
 
-    /// Runs `work` where it has that much: here, or else on a stack made for it.
+    /// Runs `work` with that much stack: here if there is enough, otherwise on a stack made for it.
     pub(super) fn run<T>(self, work: impl FnOnce() -> T) -> T {
         stacker::maybe_grow(self.bytes, self.bytes + BASE_STACK, work)
     }

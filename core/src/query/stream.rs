@@ -18,13 +18,13 @@ use super::threads::Threads;
 use crate::answer::batches::{BatchSource, CancelHook};
 use crate::types::error::Result;
 
-/// Batches that wait for an async consumer.
+/// Most batches that wait for an async consumer.
 const QUEUE_LEN: usize = 2;
 
-/// A running query. Work of the plan's last stage is done by whoever asks; the other stages run on the cache's
-/// threads. Dropping it stops them.
+/// A running query. The consumer's thread does the work of the plan's last stage; the other stages run on the cache's
+/// threads. Dropping this stops them.
 pub(super) struct QuerySource {
-    /// Taken when it is handed on.
+    /// `None` once it was handed on.
     stream: Option<Abortable<SendableRecordBatchStream>>,
     abort: AbortHandle,
     threads: Arc<Threads>,
@@ -57,7 +57,7 @@ impl BatchSource for QuerySource {
     #[cfg(feature = "sidecar")]
     fn next_batch_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
-        // Made where it is polled: it needs the clock of the threads.
+        // Made inside `drive`: the timer needs the runtime of the threads.
         let in_time = async { tokio::time::timeout_at(deadline.into(), stream.next()).await };
         Poll::Ready(match drive(&self.threads, self.stack, in_time) {
             Ok(Ok(next)) => next.map(|batch| batch.map_err(running)),
@@ -81,7 +81,7 @@ impl BatchSource for QuerySource {
         let task = handle.spawn(async move {
             while let Some(batch) = stream.next().await {
                 let failed = batch.is_err();
-                // An error ends the answer, and so does a consumer that dropped its end.
+                // An error ends the answer, and so does a consumer that went away.
                 if sender.send(batch.map_err(running)).await.is_err() || failed {
                     return;
                 }
@@ -101,17 +101,18 @@ impl BatchSource for QuerySource {
     }
 }
 
-/// Does the work of a query's last stage right here, so that a lookup is answered without waking another thread, and
-/// waits for the other stages.
+/// Does the work of a query's last stage on this thread, so that a lookup is answered without waking another thread,
+/// and waits for the other stages.
 fn drive<F: Future>(threads: &Threads, stack: Stack, work: F) -> Result<F::Output> {
     let handle = threads.handle()?;
     contain(|| {
         stack.run(|| {
             if tokio::runtime::Handle::try_current().is_err() {
-                // Here work that finds rows without end has a budget, and is asked now and then whether it was cancelled.
+                // Here the runtime gives long work a budget, so that it notices now and then whether it was
+                // cancelled.
                 return handle.block_on(work);
             }
-            // In async code a second runtime refuses to block.
+            // Within async code a second runtime refuses to block.
             let _entered = handle.enter();
             pollster::block_on(work)
         })

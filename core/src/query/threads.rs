@@ -11,7 +11,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 
 /// The threads that queries run on, started by the first query.
 pub(super) struct Threads {
-    /// A forked child has none of them, and finds locks that nobody will give up.
+    /// A forked child has none of the threads, and may find locks that nobody will release.
     process: u32,
     count: usize,
     runtime: OnceLock<tokio::runtime::Runtime>,
@@ -19,7 +19,7 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// As many threads, which are not started yet.
+    /// `count` threads, which are not started yet.
     pub(super) fn new(count: usize) -> Self {
         Self { process: std::process::id(), count, runtime: OnceLock::new(), starting: Mutex::new(()) }
     }
@@ -52,16 +52,16 @@ impl Drop for Threads {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         if self.check_process().is_err() {
-            // Its threads are the parent's, and would be waited for.
+            // The threads are the parent's: dropping the runtime would wait for them for ever.
             let _leaked = ManuallyDrop::new(runtime);
         } else {
-            // The last handle may be dropped by async code, where waiting is not allowed.
+            // Async code may drop the last handle, and must not wait.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Threads of the cache are named after it.
+/// Starts the threads; their names show that they are the cache's.
 fn start_threads(count: usize) -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(count)

@@ -3,14 +3,14 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-/// Bounds on the tree that the parser makes: it has to be parsed, and dropped if it is refused, before its depth is
-/// known.
+/// Bounds on the tree that the parser makes. The depth of the tree is known only once it is parsed, and parsing it,
+/// or dropping it if it is refused, takes stack already.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// Tokens that may deepen the tree: neither values nor names nor what separates them.
+    /// Tokens that may deepen the tree: all except values, names and separators.
     pub(super) operators: usize,
-    /// How deep the parser may recurse: brackets that are open at once, and what the parser's own limit does not
-    /// count, which is keywords in a row, EXPLAIN, and types of types.
+    /// How deep the parser may recurse: open brackets, and what the parser's own limit does not count, which is
+    /// keywords in a row, EXPLAIN, and types of types.
     pub(super) nesting: usize,
     /// Square brackets that are open at once.
     pub(super) arrays: usize,
@@ -31,7 +31,7 @@ impl Tokens {
                 Token::LParen | Token::LBracket | Token::LBrace => {
                     open += 1;
                     most_open = most_open.max(open);
-                    // What is subscripted may be subscripted again.
+                    // A subscripted value may be subscripted again.
                     operators += usize::from(*token == Token::LBracket);
                     arrays += usize::from(*token == Token::LBracket);
                     most_arrays = most_arrays.max(arrays);
@@ -47,7 +47,7 @@ impl Tokens {
                 }
                 Token::Comma | Token::Period | Token::Placeholder(_) => {}
                 Token::Number(..) | Token::SingleQuotedString(_) => {}
-                // The sign of a number in a list.
+                // This is the sign of a number in a list.
                 Token::Minus | Token::Plus if matches!(previous, Token::LParen | Token::Comma) => {}
                 Token::Lt if is_type(previous) => uncounted += 1,
                 _ => operators += 1,
@@ -67,7 +67,7 @@ fn keyword(token: &Token) -> Option<Keyword> {
     }
 }
 
-/// Whether `<` behind this token opens the parameters of a type.
+/// Whether a `<` after this token opens the parameters of a type.
 fn is_type(previous: &Token) -> bool {
     matches!(keyword(previous), Some(Keyword::ARRAY | Keyword::STRUCT | Keyword::MAP))
 }

@@ -10,7 +10,7 @@ use crate::storage::key::rescale;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 
-/// The scalar of a parameter; of the type that the plan expects, where it expects one.
+/// The scalar of a parameter, with the type that the plan expects if it expects one.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidParameter`].
@@ -21,7 +21,7 @@ pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType
     if &scalar.data_type() == expected {
         return Ok(scalar);
     }
-    // A moment is a moment in whatever zone the column shows it.
+    // A moment stays the same in whatever time zone the column shows it.
     if let (Value::Timestamp { value, unit }, DataType::Timestamp(wanted, zone)) = (value, expected)
         && let Ok(value) = rescale(*value, *unit, *wanted)
     {
@@ -40,10 +40,10 @@ pub(super) fn parameter(number: usize, value: &Value, expected: Option<&DataType
     if is_exact { Ok(cast) } else { Err(wrong()) }
 }
 
-/// A decimal whose scale Arrow can have, of the same value; other values as they are.
+/// The same decimal with a scale that Arrow can have; other values unchanged.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidParameter`] if it has too many digits for that.
+/// [`ErrorCode::InvalidParameter`] if the decimal has too many digits for that.
 fn within_scale(number: usize, value: &Value) -> Result<Cow<'_, Value>> {
     let &Value::Decimal { unscaled, scale } = value else { return Ok(Cow::Borrowed(value)) };
     let most = DECIMAL128_MAX_SCALE;

@@ -1,7 +1,7 @@
 //! What the planning of one statement may take: time, and bytes of values that it makes of constants.
 //!
-//! DataFusion's rules and functions are called without a word of who called them. So what is planned on a thread is
-//! known by the thread.
+//! DataFusion's rules and functions do not learn which query calls them. So the state of the planning belongs to the
+//! thread.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use super::error::external;
 use crate::answer::batches::Canceller;
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// Longest that a statement is planned. What is planned is so small that a tenth of it is much.
+/// Longest time for planning a statement. The limits keep statements so small that a tenth of it is much.
 const TIME_MAX: Duration = Duration::from_secs(60);
-/// Most bytes of one value that planning makes of constants: a larger one is made when the statement runs.
+/// Most bytes of one value that planning computes from constants; a larger one is computed when the statement runs.
 const CONSTANT_MAX: u64 = 4 << 10;
-/// Most bytes of all values that planning makes of constants.
+/// Most bytes of all values that planning computes from constants.
 const CONSTANTS_MAX: u64 = 1 << 20;
 
 thread_local! {
-    /// What this thread plans now.
+    /// The planning that this thread does now.
     static CURRENT: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
@@ -31,17 +31,17 @@ struct Watch {
     canceller: Option<Canceller>,
     /// Bytes of values made so far.
     constants: u64,
-    /// Why it was given up: DataFusion may take an error of a rule for no concern of the statement.
+    /// Why planning was refused: DataFusion may ignore the error of a rule.
     refused: Option<(ErrorCode, String)>,
 }
 
-/// Plans on this thread, until it is time or the [canceller](Canceller::current) of this thread says so.
+/// Plans on this thread, until the time is over or the [canceller](Canceller::current) of this thread is cancelled.
 pub(super) fn planning<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     watched(Watch::new(Canceller::current(), Instant::now() + TIME_MAX), work)
 }
 
 fn watched<T>(watch: Watch, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    /// Also if `work` panics: the thread has other work after it.
+    /// Restores the thread's watch even if `work` panics: the thread has other work after it.
     struct Restore(Option<Watch>);
 
     impl Drop for Restore {
@@ -69,7 +69,7 @@ pub(super) fn check() -> Result<(), DataFusionError> {
     checked.map_err(refuse)
 }
 
-/// Gives planning up for this error, whatever DataFusion makes of it.
+/// Ends planning with this error, whatever DataFusion makes of it.
 pub(super) fn refuse(error: Error) -> DataFusionError {
     CURRENT.with_borrow_mut(|current| {
         if let Some(watch) = current {
@@ -79,12 +79,12 @@ pub(super) fn refuse(error: Error) -> DataFusionError {
     external(error)
 }
 
-/// Whether planning on this thread was given up.
+/// Whether planning on this thread was refused.
 pub(super) fn is_over() -> bool {
     CURRENT.with_borrow(|current| current.as_ref().is_some_and(|watch| watch.refused.is_some()))
 }
 
-/// Whether a value of constants may be made now: always when the statement runs.
+/// Whether a value may be computed from constants now; always while the statement runs.
 pub(super) fn may_make(bytes: u64) -> bool {
     CURRENT.with_borrow_mut(|current| {
         let Some(watch) = current else { return true };
@@ -128,7 +128,7 @@ mod tests {
         let outcome: Result<()> = watched(Watch::new(Some(canceller.clone()), later()), || {
             check().unwrap();
             canceller.cancel();
-            // What a rule says is not always heard.
+            // DataFusion does not always heed the error of a rule.
             check().unwrap_err();
             Ok(())
         });

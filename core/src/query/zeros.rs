@@ -1,9 +1,10 @@
 //! Keeps plans right where DataFusion orders the two zeros in two ways.
 //!
-//! A sort of DataFusion 55 puts -0.0 before 0.0, as the totalOrder of IEEE 754 does. Its comparisons take both for one
-//! number. A sort that keeps only its first rows (TopK) uses both: it compares rows with the last one that it keeps, and so
-//! drops rows that belong before it. An aggregation that keeps only its first groups does the same, and panics for
-//! NaN. `docs/design/0009-zeros-in-topk.md` has examples; a test tells when DataFusion is right by itself.
+//! A sort of DataFusion 55 puts -0.0 before 0.0, as the totalOrder of IEEE 754 does, whereas its comparisons take
+//! both for one number. A sort that keeps only its first rows (TopK) uses both: it compares rows with the last one
+//! that it keeps, and so drops rows that belong before it. An aggregation that keeps only its first groups does the
+//! same, and panics for NaN. `docs/design/0009-zeros-in-topk.md` has examples; a test here fails once DataFusion is
+//! right by itself.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -29,7 +30,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
-/// DataFusion's rules of logical plans, with [`OneZero`] where literals are known and conditions are not compared yet.
+/// DataFusion's rules for logical plans, and [`OneZero`] where literals are computed already and conditions are not
+/// compared yet.
 pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     let simplify = rules.iter().position(|rule| rule.name() == SimplifyExpressions::new().name());
@@ -37,8 +39,8 @@ pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// Conditions on -0.0 become conditions on 0.0, which are the same to a comparison: to DataFusion's statistics two values
-/// that differ cannot both be equal to a column, and so nothing would be.
+/// Turns conditions on -0.0 into conditions on 0.0, which mean the same to a comparison. DataFusion's statistics
+/// would otherwise find two different values that a column must both equal, and conclude that no row does.
 #[derive(Debug)]
 struct OneZero;
 
@@ -52,7 +54,7 @@ impl OptimizerRule for OneZero {
     }
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        // Nearly always there is none, and names need not be made.
+        // Plans nearly always have no zeros; then names need not be saved.
         let mut has_zeros = false;
         plan.apply_expressions(|expr| {
             has_zeros = expr.exists(|expr| Ok(other_zero(expr).is_some()))?;
@@ -74,7 +76,7 @@ fn positive_zeros(mut expr: Expr) -> Transformed<Expr> {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
             [left, right].into_iter().filter_map(|side| positive_zero(side)).count() > 0
         }
-        // A list is searched by bits: either zero stands for both.
+        // A list is searched by bits, so it gets both zeros if it has one.
         Expr::InList(InList { list, .. }) => {
             let zeros: Vec<Expr> = list.iter().filter_map(other_zero).collect();
             let missing: Vec<Expr> = zeros.into_iter().filter(|zero| !list.contains(zero)).collect();
@@ -90,7 +92,7 @@ fn positive_zeros(mut expr: Expr) -> Transformed<Expr> {
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
-/// The zero that is equal to a literal and has another sign.
+/// The zero with the other sign, if the literal is a zero.
 fn other_zero(expr: &Expr) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else { return None };
     let zero = match value {
@@ -102,15 +104,15 @@ fn other_zero(expr: &Expr) -> Option<Expr> {
     Some(Expr::Literal(zero, metadata.clone()))
 }
 
-/// Turns a literal that is -0.0; `None` if it is not.
+/// Turns a literal -0.0 into 0.0; `None` if it is not -0.0.
 fn positive_zero(expr: &mut Expr) -> Option<()> {
     let Expr::Literal(value, _) = expr else { return None };
     let turned = normalize_float_zero_scalar(value.clone());
-    // Equality of scalars goes by bits.
+    // Scalars are compared by their bits.
     (turned != *value).then(|| *value = turned)
 }
 
-/// The last rule of all: what sorts require of each other is checked before.
+/// Runs after all other rules, which check that the orders that sorts provide and require match.
 #[derive(Debug)]
 pub(super) struct OneOrderOfZeros;
 
@@ -132,7 +134,7 @@ impl PhysicalOptimizerRule for OneOrderOfZeros {
     }
 }
 
-/// A sort for its first rows, by the bits of floats: all that it does then has one order.
+/// A sort that keeps its first rows, with floats sorted by their bits, so that everything it does has one order.
 fn sorted_by_bits(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(sort) = plan.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_some()) else {
         return Ok(None);
@@ -154,22 +156,22 @@ fn sorted_by_bits(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Execut
     Ok(Some(Arc::new(sorted)))
 }
 
-/// An aggregation for its first groups that has floats, without that limit. The sort above it has the limit too.
+/// An aggregation with floats that keeps its first groups, without that limit. The sort above it has the limit too.
 fn of_all_groups(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let aggregate = plan.downcast_ref::<AggregateExec>()?;
-    // Without a direction any groups will do.
+    // Without a direction, any groups will do.
     aggregate.limit_options()?.descending()?;
     let has_floats = aggregate.schema().fields().iter().any(|field| field.data_type().is_floating());
     has_floats.then(|| Arc::new(aggregate.with_new_limit_options(None)) as _)
 }
 
-/// The bits of a float as an integer that is as much above others as the float is by totalOrder.
+/// The bits of a float as an integer; the integers have the totalOrder of the floats.
 #[derive(Debug, Eq)]
 struct TotalOrder {
     arg: Arc<dyn PhysicalExpr>,
 }
 
-// By hand, as the derived ones do not compile for `Arc<dyn …>`.
+// Written by hand, as the derived ones do not compile for `Arc<dyn …>`.
 impl PartialEq for TotalOrder {
     fn eq(&self, other: &Self) -> bool {
         self.arg.eq(&other.arg)
@@ -204,7 +206,7 @@ impl PhysicalExpr for TotalOrder {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let floats = self.arg.evaluate(batch)?.into_array(batch.num_rows())?;
-        // Of negative numbers all other bits are turned too, as their order is the reverse.
+        // For negative numbers all other bits are flipped too, as their order is reversed.
         let bits: ArrayRef = match floats.data_type() {
             DataType::Float16 => {
                 Arc::new(floats.as_primitive::<Float16Type>().unary::<_, Int16Type>(|value| {
@@ -295,7 +297,7 @@ mod tests {
         }
     }
 
-    /// Fails when DataFusion's own TopK has learnt to tell the zeros apart: this file can go then.
+    /// Fails once DataFusion's own TopK handles the zeros: then this file can go.
     #[test]
     fn datafusion_alone_still_takes_the_wrong_rows() {
         let floats: Vec<f64> = (0..8000).map(|row| if row % 2 == 0 { 0.0 } else { -0.0 }).collect();

@@ -28,20 +28,20 @@ pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &Curs
         ready: VecDeque::new(),
         last: reply.first.last,
     };
-    // Now, not when it is asked for: the answer is in memory that was lent.
+    // Now, and not when the caller asks for it: the rows are in memory that the sidecar lent.
     source.ready = source.read(&reply.first)?;
     Ok(Batches::new(schema, info, Box::new(source)))
 }
 
-/// The rest of an answer; dropping it tells the sidecar that nobody needs it.
+/// The rest of an answer; dropping it tells the sidecar that nobody needs more.
 struct RemoteSource {
     connection: Arc<Connection>,
     link: Link,
-    /// What the sidecar holds for it; 0: nothing.
+    /// The number of the cursor that the sidecar holds; 0 if it holds none.
     id: u64,
     schema: SchemaRef,
     ready: VecDeque<RecordBatch>,
-    /// Whether nothing comes behind what is ready.
+    /// Whether nothing follows the batches in `ready`.
     last: bool,
 }
 
@@ -95,7 +95,7 @@ impl BatchSource for RemoteSource {
     }
 
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        // What is here already is given at once; asking for more blocks, so it is done elsewhere.
+        // Batches that are here already are returned at once; fetching more blocks, so a thread of the pool does it.
         Box::pin(futures::stream::unfold(Some(self), |source| async move {
             let mut source = source?;
             if source.ready.is_empty() && !source.last {
@@ -118,7 +118,7 @@ impl BatchSource for RemoteSource {
     }
 }
 
-/// Ends the query of a portion that nobody waits for any more.
+/// Dropped before it is disarmed, ends the query: nobody waits for the portion any more.
 struct GiveUp {
     cancel: Option<CancelHook>,
 }

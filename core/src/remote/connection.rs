@@ -20,39 +20,41 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 use crate::wire::{Call, HelloReply, Return, Seen, decode, encode};
 
-/// How long to wait for a sidecar at least.
+/// Shortest time to wait for a sidecar.
 pub(super) const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
-/// Uploads of one client at a time; a sidecar takes no more of a connection.
+/// Uploads of one client at a time; a sidecar takes no more per connection.
 const UPLOADS_MAX: usize = 8;
-/// Commits of one message that are under way at a time: some calls are left for others.
+/// One-message commits under way at a time: a sidecar answers more calls at a time, and other calls need some of
+/// them.
 const COMMITS_MAX: usize = 16;
 
-/// How often sending a request is tried at most. One did not go out because its sidecar had just ended; the next may end too.
+/// How often to try sending a request at most. A request cannot be sent if its sidecar has just ended, and the next
+/// sidecar may end too.
 const NOT_SENT_MAX: usize = 10;
 
 /// Whether a call whose answer was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// It only reads.
+    /// The call only reads, so it may be made once more.
     Once,
-    /// It may have taken effect.
+    /// The call may have taken effect, so it must not be made again.
     Never,
 }
 
 /// A connection to a sidecar.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// A forked child must not use it, and not wait for its locks.
+    /// A forked child must neither use the connection nor wait for its locks.
     process: u32,
     place: Address,
     /// How long a call may take, connecting included.
     deadline: Duration,
-    /// Read without a lock: most calls find it standing.
+    /// Loaded without a lock, as most calls find the connection unbroken.
     current: ArcSwap<Link>,
-    /// Held by who makes it anew.
+    /// Held by the thread that connects again.
     connecting: Mutex<()>,
-    /// The newest version that an answer was of: a later connection must not be to less.
+    /// The newest version of any answer: a later connection must not serve an older state unnoticed.
     seen: Mutex<Option<Version>>,
     uploads: Semaphore,
     commits: Semaphore,
@@ -65,13 +67,13 @@ pub(super) struct Connection {
 pub(super) struct Address {
     /// Its socket.
     pub(super) socket: PathBuf,
-    /// Where this process sees the sidecar's directory, if that is elsewhere than where the sidecar does.
+    /// The sidecar's directory as this process sees it, if the sidecar sees it elsewhere.
     pub(super) dir: Option<PathBuf>,
-    /// Whether this process maps the directory where it finds it, and so has no use for answers in shared memory.
+    /// Whether this process maps the directory if it finds it, and so has no use for answers in shared memory.
     pub(super) attach: bool,
 }
 
-/// One connection of those that were made one after another.
+/// One of the connections that follow each other when one breaks.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     client: Client,
@@ -79,7 +81,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// What is shared over it.
+    /// The memory and files that are shared over it.
     pub(super) fn shared(&self) -> &SharedPages {
         &self.shared
     }
@@ -109,7 +111,7 @@ impl Connection {
         Ok((connection, reply))
     }
 
-    /// An answer was of this version.
+    /// Remembers the version of an answer.
     pub(super) fn saw(&self, version: Version) {
         let mut seen = self.seen.lock();
         if seen.is_none_or(|seen| version.includes(seen) != Some(false)) {
@@ -117,12 +119,12 @@ impl Connection {
         }
     }
 
-    /// Waits until this process has few uploads under way; more of them would be refused.
+    /// Waits until this process has fewer uploads under way; the sidecar would refuse one more.
     pub(super) fn permit_upload(&self) -> Result<Permit<'_>> {
         self.permit(&self.uploads)
     }
 
-    /// As [`permit_upload`](Self::permit_upload), for commits of one message.
+    /// As [`permit_upload`](Self::permit_upload), for one-message commits.
     pub(super) fn permit_commit(&self) -> Result<Permit<'_>> {
         self.permit(&self.commits)
     }
@@ -133,7 +135,7 @@ impl Connection {
         writes.acquire(after(self.deadline)).ok_or_else(timeout)
     }
 
-    /// The connection that the next call is made on, unless it breaks.
+    /// The connection for the next call, unless it breaks.
     pub(super) fn link(&self) -> Guard<Arc<Link>> {
         self.current.load()
     }
@@ -143,7 +145,7 @@ impl Connection {
         self.current.load().shared.has_files()
     }
 
-    /// Calls made so far, those that made the connection not counted.
+    /// Calls made so far, not counting those that made the connection.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -158,7 +160,7 @@ impl Connection {
         self.call_on(call, request, repeat).map(|(reply, _)| reply)
     }
 
-    /// As [`call`](Self::call), and says which connection answered.
+    /// As [`call`](Self::call); also returns the connection that answered.
     pub(super) fn call_on<T: DeserializeOwned>(
         &self,
         call: Call,
@@ -171,7 +173,7 @@ impl Connection {
         Ok((decode(&answer)?, Link::clone(&link)))
     }
 
-    /// Sends the body of a request; on another connection if the one there was broke.
+    /// Sends the body of a request; connects again if the connection broke.
     pub(super) fn send_on(
         &self,
         call: Call,
@@ -188,7 +190,7 @@ impl Connection {
             attempts += 1;
             match self.exchange(&link, call, body, deadline) {
                 Ok(answer) => return Ok((answer?, link)),
-                // The sidecar was restarted again meanwhile; it knows nothing of the request.
+                // The sidecar was restarted again meanwhile and knows nothing of the request.
                 Err(CallError::NotSent(_)) if attempts < NOT_SENT_MAX && Instant::now() < deadline => {}
                 Err(CallError::Lost(_)) if repeat == Repeat::Once && attempts < 2 => {}
                 Err(error) => return Err(self.lost(&error, repeat)),
@@ -196,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// Makes a call on a certain connection, for what only that one holds.
+    /// Makes a call on one connection, for what only that one holds.
     pub(super) fn call_held<T: DeserializeOwned>(
         &self,
         link: &Link,
@@ -208,7 +210,7 @@ impl Connection {
         decode(&self.send_held(link, call, &encode(request)?, deadline, repeat)?)
     }
 
-    /// Sends the body of a request on a certain connection.
+    /// Sends the body of a request on one connection.
     pub(super) fn send_held(
         &self,
         link: &Link,
@@ -227,12 +229,12 @@ impl Connection {
         self.exchange(link, call, body, deadline).map_err(|error| self.lost(&error, repeat))?
     }
 
-    /// When a call that begins now has to be answered.
+    /// The deadline of a call that begins now.
     pub(super) fn deadline(&self) -> Instant {
         after(self.deadline)
     }
 
-    /// Sends a call that is not answered, if the connection still stands.
+    /// Sends a call that gets no answer, if the connection is not broken.
     pub(super) fn tell(&self, link: &Link, call: Call, request: &impl Serialize) {
         if !link.client.is_broken() {
             self.sent.fetch_add(1, Ordering::Relaxed);
@@ -256,7 +258,7 @@ impl Connection {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// The connection, made anew if it is still broken.
+    /// The connection; connects again if it is still broken.
     #[cold]
     fn connect_again(&self, deadline: Instant) -> Result<Guard<Arc<Link>>> {
         self.check_process()?;
@@ -273,7 +275,7 @@ impl Connection {
             let patience = deadline.max(Instant::now() + PATIENCE_MIN);
             let (client, shared, reply) = greet(&self.place, seen, patience, self.deadline)?;
             if reply.seen == Some(Seen::Unknown) {
-                // Its tables have the same numbers and are others.
+                // Its tables have the same numbers, but are others.
                 let socket = self.place.socket.display();
                 let message =
                     format!("the sidecar on {socket} serves another cache than before; connect again");
@@ -307,7 +309,7 @@ impl Connection {
         body: &[u8],
         deadline: Instant,
     ) -> Result<Result<Vec<u8>>, CallError> {
-        // First: it fails in a forked child, where locks may be held for ever.
+        // This comes first: it fails in a forked child, where locks may be held for ever.
         let pending = link.client.begin()?;
         let leases = link.shared.take_returns();
         if !leases.is_empty() {
@@ -325,7 +327,8 @@ impl Connection {
         let answer = send(&pending, call, body).and_then(|sent| match sent {
             Err(error) => Ok(Err(error)),
             Ok(()) => {
-                // Given up between its begin and its sending: the sidecar did not know what to cancel.
+                // The caller gave up between `begin` and `send`, when the sidecar did not yet know the request to
+                // cancel.
                 if scope.as_ref().is_some_and(CallScope::is_cancelled) {
                     cancel(&link.client, pending.request());
                 }
@@ -341,7 +344,7 @@ impl Connection {
         answer
     }
 
-    /// What a call without an answer means to its caller: of a write, nobody knows whether it took effect.
+    /// What a call without an answer means to its caller: nobody knows whether a write took effect.
     fn lost(&self, error: &CallError, repeat: Repeat) -> Error {
         let socket = self.place.socket.display();
         let code = match (error, repeat) {
@@ -355,7 +358,7 @@ impl Connection {
     }
 }
 
-/// When a time from now has passed; a time too long to be told is a year.
+/// This long from now; in a year, if that is too far away for an `Instant`.
 fn after(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))

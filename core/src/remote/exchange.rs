@@ -8,22 +8,27 @@ use serde::Serialize;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::wire::{Call, Cancel, ErrorMessage, MESSAGE_LEN_MAX, decode, encode};
 
-/// Nobody waits for the answer to a request: what it gives would never be let go of.
+/// Tells the sidecar that nobody waits for the answer to a request; otherwise it would hold for ever what the answer
+/// gives.
 pub(super) fn cancel(client: &Client, request: u64) {
     tell(client, Call::Cancel, &Cancel { request });
 }
 
-/// Sends a call that is not answered. What the sidecar holds for a connection that breaks, it lets go of by itself.
+/// Sends a call that gets no answer. If the connection breaks, the sidecar releases by itself what it holds for it.
 pub(super) fn tell(client: &Client, call: Call, request: &impl Serialize) {
     if let (Ok(body), Ok(pending)) = (encode(request), client.begin()) {
         drop(pending.send(call as u16, Flags::QUIET, &body));
     }
 }
 
-/// Sends a request; an error of its own if it is too long to be one.
+/// Sends a request. The inner error says that it is too long for a frame.
 pub(super) fn send(pending: &pillion_ipc::Call, call: Call, body: &[u8]) -> Result<Result<()>, CallError> {
     if body.len() > pillion_ipc::FRAME_BODY_MAX {
-        let message = format!("a request of {} bytes; at most {}", body.len(), pillion_ipc::FRAME_BODY_MAX);
+        let message = format!(
+            "the request has {} bytes, and may have at most {}",
+            body.len(),
+            pillion_ipc::FRAME_BODY_MAX
+        );
         return Ok(Err(Error::new(ErrorCode::TooLarge, message)));
     }
     pending.send(call as u16, Flags::default(), body).map(Ok)
@@ -37,7 +42,7 @@ pub(super) fn receive(pending: &pillion_ipc::Call, deadline: Instant) -> Result<
         if body.len() + next.body.len() > MESSAGE_LEN_MAX {
             return Ok(Err(Error::new(
                 ErrorCode::TooLarge,
-                format!("an answer of more than {MESSAGE_LEN_MAX} bytes"),
+                format!("the answer has more than {MESSAGE_LEN_MAX} bytes"),
             )));
         }
         flags = next.flags;

@@ -14,14 +14,14 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 use crate::wire::{Call, Hello, HelloReply, Share, ShareReply, decode, encode, version};
 
-/// How long to wait before a sidecar is greeted again that went before it answered.
+/// How long to wait before greeting again, if a sidecar went away before it answered.
 const GREETING_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection that can be used, what is shared over it, and what the sidecar said of itself.
 type Greeting = (Client, SharedPages, HelloReply);
 
-/// Connects, agrees on a version of the protocol, and shares what can be shared. A sidecar that goes before it has answered
-/// is waited for as one that is not there yet: another one comes in its place.
+/// Connects, agrees on a version of the protocol, and shares what can be shared. If a sidecar goes away before it has
+/// answered, waits for the next one, as for a sidecar that has not started yet.
 pub(super) fn greet(
     place: &Address,
     seen: Option<Version>,
@@ -69,7 +69,7 @@ fn not_connected(error: ConnectError) -> Error {
 enum Ungreeted {
     /// There was no answer.
     Unanswered(CallError),
-    /// The answer was no, or none that this client can do anything with.
+    /// The sidecar refused, or its answer is of no use to this client.
     Refused(Error),
 }
 

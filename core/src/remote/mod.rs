@@ -41,9 +41,9 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Connects to a sidecar, waiting for one that is still starting. Also says where this process finds the sidecar's
-    /// directory, if it does: at `dir`, or where the sidecar says. `attach`: the directory will be mapped, and this way
-    /// in is for writing only.
+    /// Connects to a sidecar, waiting for one that is still starting. Also returns where this process finds the
+    /// sidecar's directory, if it does: at `dir`, or where the sidecar says. `attach`: the caller will map the
+    /// directory, and use this connection for writing only.
     pub(crate) fn connect(
         socket: &Path,
         dir: Option<&Path>,
@@ -59,7 +59,7 @@ impl Remote {
         Ok((Self { connection, newest, told_dir }, found))
     }
 
-    /// Where the directory should be, if the sidecar lets its clients attach.
+    /// Where the sidecar says its directory is, if it lets its clients attach.
     pub(crate) fn told_dir(&self) -> Option<&Path> {
         self.told_dir.as_deref()
     }

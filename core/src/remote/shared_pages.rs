@@ -19,10 +19,11 @@ use crate::storage::{FileId, Files, Region};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::wire::{DirIdentity, Memory};
 
-/// How often to look for mapped files that the sidecar removed: their disk space is not free before they are let go.
+/// How often to look for mapped files that the sidecar removed: their disk space becomes free only when they are
+/// unmapped.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tables of which the columns are remembered; then they are learned anew.
+/// Tables whose columns are remembered; when there are more, all are forgotten and asked for again.
 const TABLES_KNOWN_MAX: usize = 1024;
 
 /// Memory and files of a sidecar that this process can read.
@@ -30,8 +31,8 @@ const TABLES_KNOWN_MAX: usize = 1024;
 pub(super) struct SharedPages {
     arena: Option<ArenaView>,
     files: Option<FilesView>,
-    /// Columns of the tables that were asked for: answers to lookups do not repeat them.
-    /// Read without a lock, which a forked child could find held for ever.
+    /// Columns of the tables that this process asked for: answers to lookups do not repeat them. Read without a lock,
+    /// which a forked child could find held for ever.
     tables: ArcSwap<HashMap<u64, Columns>>,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct SharedPages {
 #[derive(Clone, Debug)]
 struct Columns {
     schema: SchemaRef,
-    /// If rows of the table can be sent as cells.
+    /// `None` if rows of the table cannot be sent as cells.
     cells: Option<Arc<CellColumns>>,
 }
 
@@ -58,7 +59,8 @@ impl SharedPages {
         self.tables.load().get(&table).map(|columns| columns.schema.clone())
     }
 
-    /// How rows of a table can be sent as cells, if its columns are known; `Some(None)`: not at all.
+    /// How rows of a table are sent as cells. `None` if its columns are not known, `Some(None)` if its rows cannot be
+    /// sent so.
     pub(super) fn cells(&self, table: u64) -> Option<Option<Arc<CellColumns>>> {
         self.tables.load().get(&table).map(|columns| columns.cells.clone())
     }
@@ -70,7 +72,7 @@ impl SharedPages {
         }
         let learned = Columns { schema: schema.clone(), cells: CellColumns::of(schema).map(Arc::new) };
         self.tables.rcu(|tables| {
-            // Those that are needed again are asked for again.
+            // Tables that are needed again are asked for again.
             let is_full = tables.len() >= TABLES_KNOWN_MAX;
             let mut tables = if is_full { HashMap::new() } else { HashMap::clone(tables) };
             tables.insert(table, learned.clone());
@@ -78,7 +80,7 @@ impl SharedPages {
         });
     }
 
-    /// Leases that are not needed any more and of which the sidecar was not told yet.
+    /// Leases that are not needed any more and that the sidecar was not told of yet.
     pub(super) fn take_returns(&self) -> Vec<u64> {
         self.arena.as_ref().map(|arena| std::mem::take(&mut *arena.returns.lock())).unwrap_or_default()
     }
@@ -86,16 +88,20 @@ impl SharedPages {
 
 impl Memory for SharedPages {
     fn lease(&self, lease: Lease) -> Result<(Region, Arc<dyn Any + Send + Sync>)> {
-        let arena =
-            self.arena.as_ref().ok_or_else(|| Error::internal("an answer in memory that is not shared"))?;
+        let arena = self
+            .arena
+            .as_ref()
+            .ok_or_else(|| Error::internal("the sidecar sent an answer in memory that it does not share"))?;
         let guard = Arc::new(HeldLease { id: lease.id, returns: arena.returns.clone() });
         arena.populate(&lease)?;
         Ok((arena.region.clone(), guard))
     }
 
     fn file(&self, file: FileId) -> Result<Region> {
-        let files =
-            self.files.as_ref().ok_or_else(|| Error::internal("an answer in files that are not shared"))?;
+        let files = self
+            .files
+            .as_ref()
+            .ok_or_else(|| Error::internal("the sidecar sent an answer in files that it does not share"))?;
         files.map(file)
     }
 }
@@ -104,13 +110,13 @@ impl Memory for SharedPages {
 #[derive(Debug)]
 pub(super) struct ArenaView {
     region: Region,
-    /// Bytes from the start whose pages this process has.
+    /// Bytes from the start whose pages this process has mapped in.
     populated: AtomicUsize,
     returns: Arc<Mutex<Vec<u64>>>,
 }
 
 impl ArenaView {
-    /// Maps memory that came from the sidecar. The seals say that it cannot be taken away.
+    /// Maps memory that came from the sidecar. Its seals keep the sidecar from taking it away.
     pub(super) fn map(memory: &File) -> Result<Self> {
         let region = Region::map(memory).map_err(|error| {
             Error::new(ErrorCode::Io, "cannot map the sidecar's memory").with_source(error)
@@ -118,10 +124,10 @@ impl ArenaView {
         Ok(Self { region, populated: AtomicUsize::new(0), returns: Arc::default() })
     }
 
-    /// One call for many pages costs less than a fault for each.
+    /// Maps the pages of a lease in: one call for many pages costs less than a fault for each.
     fn populate(&self, lease: &Lease) -> Result<()> {
         let Some(end) = lease.offset.checked_add(lease.len).filter(|end| *end <= self.region.len()) else {
-            return Err(Error::internal("an answer outside of the memory that is shared"));
+            return Err(Error::internal("the sidecar sent an answer outside of the memory that it shares"));
         };
         let before = self.populated.fetch_max(end, Ordering::Relaxed);
         if before < end {
@@ -159,10 +165,10 @@ struct Mapped {
 }
 
 impl FilesView {
-    /// The directory at `dir`, if it is the one that the sidecar means.
+    /// The directory at `dir`, if the sidecar means the same one.
     pub(super) fn find(dir: &Path, identity: DirIdentity) -> Option<Self> {
         let files = Files::below(dir).ok()?;
-        // Opened, not only looked at: it must be readable.
+        // Opening the file also shows that it is readable.
         File::open(files.head_path()).ok()?;
         let (device, inode) = files.identity()?;
         (DirIdentity { device, inode } == identity).then(|| Self {

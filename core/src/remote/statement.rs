@@ -13,7 +13,7 @@ use crate::types::value::Value;
 use crate::way::{Reader, Statement};
 use crate::wire::{Call, Execute, Next, Prepare, PrepareReply};
 
-/// A query that the sidecar planned for this client; planned again after the connection broke.
+/// A query that the sidecar planned for this client; planned again after its connection broke.
 #[derive(Debug)]
 pub(super) struct RemoteStatement {
     connection: Arc<Connection>,
@@ -74,10 +74,11 @@ impl Statement for RemoteStatement {
             };
             let reply = self.connection.call_held(&held.link, Call::Execute, &request, Repeat::Once);
             match reply {
-                // The connection that planned it broke; a snapshot went with it.
+                // The connection that planned the query broke. A snapshot was lost with it; the newest version can
+                // still be read.
                 Err(error) if error.code() == ErrorCode::Unavailable && view.is_none() && attempts < 3 => {
                     let mut newest = self.held.lock();
-                    // Another thread may have been faster.
+                    // Another thread may have planned it again already.
                     if newest.is(&held) {
                         *newest = prepare(&self.connection, &self.text)?;
                     }

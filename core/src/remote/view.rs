@@ -23,16 +23,16 @@ use crate::wire::{
     WireValue,
 };
 
-/// Bytes of most lookups.
+/// Bytes of most lookups: room that is reserved for one.
 const LOOKUP_LEN: usize = 64;
-/// Keys of one request of `get_many`; longer lists are asked for in parts, of one snapshot.
+/// Keys of one request of `get_many`; a longer list takes several requests at one snapshot.
 const KEYS_PER_CALL: usize = 10_000;
-/// Their bytes; the rest is for the names of the message.
+/// Bytes of the keys of one request; the rest is for the names in the message.
 const KEYS_LEN_PER_CALL: usize = wire::KEYS_LEN_MAX - 1024;
-/// Bytes that a key takes beside its parts at most.
+/// Most bytes that a key takes beside its parts.
 const KEY_LEN: usize = 5;
 
-/// One version of it, or the newest at each call.
+/// A version of the cache, or at each call the newest.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) connection: Arc<Connection>,
@@ -64,7 +64,7 @@ impl View {
         self.snapshot.as_ref().map(|held| held.id)
     }
 
-    /// Asks for something of this version; of a held one only on the connection that holds it.
+    /// Asks for something of this version; if it is held, only on the connection that holds it.
     fn ask<T: DeserializeOwned>(&self, call: Call, request: &impl Serialize) -> Result<(T, Link)> {
         match &self.snapshot {
             None => self.connection.call_on(call, request, Repeat::Once),
@@ -87,7 +87,7 @@ impl View {
         }
     }
 
-    /// How rows of a table can be sent as cells; the first time for the price of a call.
+    /// How rows of a table are sent as cells; costs a call the first time.
     fn cells(&self, table: u64) -> Result<Option<Arc<CellColumns>>> {
         let known = || self.connection.link().shared().cells(table);
         if let Some(cells) = known() {
@@ -97,12 +97,12 @@ impl View {
         Ok(known().flatten())
     }
 
-    /// A lookup of a row whose columns are known and have cells.
+    /// Looks up a row whose columns are known and have cells.
     fn get_row(&self, table: u64, columns: &Arc<CellColumns>, key: &dyn Key) -> Result<Option<Row>> {
         let mut body = Vec::with_capacity(LOOKUP_LEN);
         wire::encode_get_row(&mut body, self.snapshot(), table, key)?;
         let answer = self.send(Call::GetRow, &body)?;
-        let wrong = || Error::internal("the answer of the sidecar is no row of its table");
+        let wrong = || Error::internal("the answer of the sidecar is not a row of its table");
         let FoundRow { version, freshness, cells } = FoundRow::decode(&answer).ok_or_else(wrong)?;
         self.connection.saw(version);
         cells
@@ -113,9 +113,9 @@ impl View {
             .transpose()
     }
 
-    /// Asks for the rows of keys, and tells of how many of them the answer is.
+    /// Asks for the rows of keys; returns how many of the keys were answered, which are the first ones.
     fn get_some(&self, table: u64, keys: &mut Vec<wire::Key>, rows: &mut Vec<Option<Row>>) -> Result<usize> {
-        // Before there is an answer: what it leases is given back by whoever reads it.
+        // Before the request: once there is an answer, it must be read, as reading it gives back what it leases.
         let schema = self.schema(table)?;
         let snapshot = self.snapshot();
         let wanted = keys.len();
@@ -141,7 +141,7 @@ impl View {
         let received = batch.as_ref().map_or(0, |batch| batch.num_rows());
         let answered = reply.found.len();
         if answered == 0 || answered > wanted || received != found {
-            return Err(Error::internal("the sidecar answered another number of keys than were asked for"));
+            return Err(Error::internal("the sidecar answered another number of keys than it was asked for"));
         }
         let batch = batch.map(Arc::new);
         let mut next = 0;
@@ -155,7 +155,7 @@ impl View {
 }
 
 impl View {
-    /// The columns of a table, which never change; the first time for the price of a call.
+    /// The columns of a table, which never change; costs a call the first time.
     pub(super) fn schema(&self, table: u64) -> Result<SchemaRef> {
         match self.connection.link().shared().schema(table) {
             Some(schema) => Ok(schema),
@@ -164,7 +164,7 @@ impl View {
     }
 }
 
-/// What it means for a snapshot that its connection broke.
+/// What a broken connection means for a snapshot that it held.
 fn snapshot_lost(error: Error) -> Error {
     match error.code() {
         ErrorCode::Unavailable => {
@@ -175,7 +175,7 @@ fn snapshot_lost(error: Error) -> Error {
     }
 }
 
-/// What is told of a table; its columns are remembered.
+/// The information on a table; remembers its columns.
 fn learn(info: InfoMessage, link: &Link) -> Result<TableInfo> {
     let info = info.into_info()?;
     link.shared().learn_schema(info.id, &info.schema);
@@ -226,7 +226,8 @@ impl Reader for View {
             while !part.is_empty() {
                 let answered = view.get_some(table, &mut part, &mut rows)?;
                 if answered < part.len() && view.snapshot.is_none() {
-                    // The answer would be too long. It is the first one, and all are asked for again.
+                    // The answer was cut, as it would be too long. It is the first one, so all keys are asked for
+                    // again at one version.
                     view = view.held()?;
                     rows.clear();
                 } else {
@@ -252,7 +253,7 @@ impl Reader for View {
 }
 
 impl View {
-    /// This version, or the newest, held for several requests.
+    /// This version held, or the newest one, so that several requests see the same.
     fn held(&self) -> Result<Self> {
         if self.snapshot.is_some() { Ok(self.clone()) } else { self.pinned() }
     }
@@ -265,7 +266,7 @@ impl View {
     }
 }
 
-/// Keys as they are asked for at a time: few enough, and not too long.
+/// Splits keys into requests, each with few enough keys and bytes.
 fn portions(keys: Vec<wire::Key>) -> Vec<Vec<wire::Key>> {
     let mut portions: Vec<Vec<wire::Key>> = Vec::new();
     let mut len = 0;

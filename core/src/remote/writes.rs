@@ -20,13 +20,13 @@ use crate::wire::{
     WriteKind,
 };
 
-/// Rows are sent in portions of at most this many bytes, but for a single one that has more.
+/// Rows are sent in portions of at most this many bytes; a single row may have more.
 const PORTION_LEN: usize = 4 << 20;
-/// Bytes of a portion as it is sent, in a frame with the rest of its message.
+/// Most bytes of an encoded portion: it shares a frame with the rest of its message.
 const PORTION_LEN_MAX: usize = pillion_ipc::FRAME_BODY_MAX - 1024;
 
-/// Sends the rows of `input` and waits for their commit. `table` is the schema of the table that they go to, if there is
-/// one already.
+/// Sends the rows of `input` and waits for their commit. `table` is the schema of the table that they go to, if it
+/// exists.
 pub(super) fn upload<T: DeserializeOwned>(
     connection: &Connection,
     kind: WriteKind,
@@ -58,10 +58,10 @@ pub(super) fn upload<T: DeserializeOwned>(
     connection.call_held(&link, Call::Finish, &Next { id }, Repeat::Never)
 }
 
-/// Rows as they are sent, the first of which is the one behind `before` others.
+/// Encodes rows to be sent; `before` rows were sent before them.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidArgument`] if they do not fit into a frame: then it is one row.
+/// [`ErrorCode::InvalidArgument`] if they do not fit into a frame; then `portion` is a single row.
 fn encode_portion(portion: &RecordBatch, before: u64) -> Result<Vec<u8>> {
     let bytes = wire::encode_batch(portion)?;
     if bytes.len() <= PORTION_LEN_MAX {
@@ -76,7 +76,7 @@ fn encode_portion(portion: &RecordBatch, before: u64) -> Result<Vec<u8>> {
     Err(Error::new(ErrorCode::InvalidArgument, message))
 }
 
-/// An upload under way. The sidecar must not wait for rows that will not come, whatever became of them.
+/// An upload under way. Dropping it tells the sidecar not to wait for more rows.
 struct Upload<'a> {
     connection: &'a Connection,
     link: &'a Link,
@@ -98,7 +98,7 @@ impl Drop for Upload<'_> {
     }
 }
 
-/// Sends changes and waits for their commit. `schema` gives the columns of a table.
+/// Sends changes and waits for their commit. `schema` returns the columns of a table.
 ///
 /// # Errors
 /// Those of the commit; [`ErrorCode::InvalidArgument`] for several changes that do not fit into one message.
@@ -162,11 +162,11 @@ fn wire_keys(keys: &[Vec<Value>]) -> Vec<Vec<WireValue>> {
     keys.iter().map(|key| key.iter().map(|part| part.borrow().into()).collect()).collect()
 }
 
-/// Rows that were read to be sent.
+/// Rows that were read in order to send them.
 enum Gathered {
-    /// All of them, in a batch at least, and their bytes.
+    /// All rows, in at least one batch, and their bytes.
     All(Vec<RecordBatch>, usize),
-    /// The first of them did not fit: all, to be read from the start.
+    /// The first rows were already too many: all rows, to be read from the start.
     Part(Input),
 }
 
@@ -183,7 +183,8 @@ fn gather(rows: Input, schema: &SchemaRef, room: usize) -> Result<Gathered> {
             return Ok(Gathered::Part(Input::fallible(input.schema, all)));
         }
     }
-    // Each batch for itself would bring its schema with it. Of those that do not fit the sidecar says what is wrong.
+    // As separate batches, each would bring its schema along. If they do not fit together, the sidecar says what is
+    // wrong.
     let all = concat_batches(&input.schema, &batches).map_or(batches, |all| vec![all]);
     Ok(Gathered::All(all, len))
 }

@@ -2,7 +2,7 @@
 
 use pillion_ipc::PeerCredentials;
 
-/// Users and groups that are let in; everyone if neither list names anybody.
+/// Users and groups that are let in; if both lists are empty, everyone is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Access {
     pub(super) uids: Vec<u32>,
@@ -10,8 +10,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Whether the process at the other end is let in. Asks by user and by all of its groups, never by process: a
-    /// process number can be given to somebody else between the question and the answer.
+    /// Whether to let in the process at the other end. Decides by its user and all of its groups, never by the
+    /// process: its number may belong to another process by the time it is looked up.
     pub(super) fn lets_in(&self, peer: &PeerCredentials) -> bool {
         let everyone = self.uids.is_empty() && self.gids.is_empty();
         everyone || self.uids.contains(&peer.uid) || self.gids.iter().any(|gid| peer.has_group(*gid))

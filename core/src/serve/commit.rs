@@ -14,16 +14,17 @@ use crate::wire::encoding::values;
 use crate::wire::message::{ChangeMessage, Commit, Key, VersionMessage};
 use crate::wire::rows::decode_batch;
 
-/// A commit has at most so many changes.
+/// Most changes of one commit.
 const CHANGES_MAX: usize = 10_000;
 
 /// Makes the changes.
 ///
 /// # Errors
-/// Those of the commit; [`ErrorCode::InvalidArgument`] for messages that are none.
+/// Those of the commit; [`ErrorCode::InvalidArgument`] for changes that cannot be decoded.
 pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMessage> {
     if commit.changes.len() > CHANGES_MAX {
-        let message = format!("{} changes in one commit; at most {CHANGES_MAX}", commit.changes.len());
+        let message =
+            format!("one commit has {} changes, and may have at most {CHANGES_MAX}", commit.changes.len());
         return Err(Error::new(ErrorCode::TooLarge, message));
     }
     let rows = |rows: &[ByteBuf]| {
@@ -50,7 +51,7 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
             ChangeMessage::Position { source, position } => Change::Position { source, position },
         })
     });
-    // A clock that is ahead of ours must not make the rows fresher than they are.
+    // A client's clock that is ahead must not make the rows fresher than they are.
     let as_of = freshness_at(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
     let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
     Ok(VersionMessage { version })

@@ -19,25 +19,25 @@ use super::session::{Answer, Session};
 use super::state::ServerState;
 use crate::types::error::{Error, ErrorCode};
 
-/// Calls of one connection that are worked on at a time, in each lane; further ones wait.
+/// Calls of one connection that run at a time, per lane; further ones wait.
 const CALLS_MAX: [usize; LANES] = [24, 16];
-/// Calls that wait in each lane, and the bytes of their requests; one more is refused.
+/// Most calls that wait per lane, and most bytes of their requests; one more is refused.
 const WAITING_MAX: usize = 256;
 const WAITING_LEN: usize = 32 << 20;
 
 /// Memory that a thread keeps from one lookup to the next.
 const KEPT_LEN: usize = 1 << 20;
 
-/// Kinds of calls that do not wait for each other: uploads make progress whatever is asked meanwhile.
+/// Kinds of calls that do not wait for each other: uploads make progress whatever else is asked.
 const LANES: usize = 2;
 
 /// Answers the calls of one connection of a user until it ends.
 ///
-/// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers another one it
-/// hands the reading over, so that a call never waits for the hop to another thread and never holds up the next. There
-/// is one thread more than there are calls worked on, so somebody always reads.
+/// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers a slow one, it
+/// hands the reading over to another thread. So a call never waits for a switch of threads, and never delays the next
+/// one. There is one thread more than there are calls running, so somebody always reads.
 pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) -> io::Result<()> {
-    // A client that does not read is let go, so that it holds up neither the server nor its end.
+    // A client that does not read is disconnected, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
     reader.limit_frame_time(shared.options.handshake_timeout);
@@ -62,18 +62,18 @@ pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) ->
     outcome
 }
 
-/// One connection, for the threads that answer its calls.
+/// One connection, as the threads that answer its calls share it.
 struct Connection {
     shared: Arc<ServerState>,
     session: Session,
-    /// When the client must have said hello.
+    /// Until when the client must have said hello.
     greeted_by: Option<Instant>,
     writer: Mutex<FrameWriter>,
     turns: Mutex<Turns>,
     handed_over: Condvar,
 }
 
-/// Who reads next, and what is worked on.
+/// Who reads next, and which calls run or wait.
 #[derive(Default)]
 struct Turns {
     /// `None` while a thread reads.
@@ -85,7 +85,7 @@ struct Turns {
     ended: bool,
 }
 
-/// A request, and the number by which the session knows it.
+/// A request, and the session's number for it.
 struct Task {
     number: u64,
     frame: Frame,
@@ -99,18 +99,18 @@ struct Lane {
     waiting_len: usize,
 }
 
-/// What becomes of a call that was read.
+/// What happens to a call that was read.
 enum Placed {
     /// The thread that read it answers it; another one reads.
     Here(Task),
-    /// It waits.
+    /// It waits for a running call of its lane to end.
     Later,
-    /// There are too many.
+    /// Too many calls wait already; it is refused.
     Refused(Task),
 }
 
 impl Connection {
-    /// Reads and answers by turns until the connection ends.
+    /// Reads and answers in turns until the connection ends.
     fn take_turns(self: &Arc<Self>) -> io::Result<()> {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
         let outcome = worked.unwrap_or_else(|_| {
@@ -157,7 +157,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Finds out who answers a call.
+    /// Decides who answers a call.
     fn place(&self, lane: usize, task: Task) -> Placed {
         let mut turns = self.turns.lock();
         let place = &mut turns.lanes[lane];
@@ -174,7 +174,7 @@ impl Connection {
         Placed::Later
     }
 
-    /// A call of a lane was answered: the next one that waits there.
+    /// After a call of a lane was answered: the next one that waits there.
     fn next_waiting(&self, lane: usize) -> Option<Task> {
         let mut turns = self.turns.lock();
         let place = &mut turns.lanes[lane];
@@ -186,7 +186,7 @@ impl Connection {
         next
     }
 
-    /// The reader, once nobody else reads; `None` if the connection has ended.
+    /// The reader, once no other thread reads; `None` if the connection has ended.
     fn wait_for_turn(&self) -> Option<FrameReader> {
         let mut turns = self.turns.lock();
         loop {
@@ -221,13 +221,13 @@ impl Connection {
         };
         match std::thread::Builder::new().name("pillion-call".to_owned()).spawn(helper) {
             Ok(helper) => turns.helpers.push(helper),
-            // This thread reads on when it has answered.
+            // This thread goes on reading when it has answered.
             Err(error) => tracing::warn!(%error, "no thread for further calls of a connection; they wait"),
         }
     }
 
-    /// Lets all its threads go, also the one that reads. Calls under way are of no use to anyone, unless it is the server
-    /// that ends.
+    /// Lets all threads of the connection end, the reading one too. Nobody can use the answers of running calls any
+    /// more, unless the connection ends because the server stops.
     fn end(&self) {
         let mut turns = self.turns.lock();
         turns.ended = true;
@@ -243,7 +243,7 @@ impl Connection {
             self.session.refuse(task.number, &unanswered);
         }
         if self.shared.stopping.load(Ordering::SeqCst) {
-            // Nobody will send the rest of them, and calls under way may wait for the tables that they hold.
+            // Nobody will send the rest of the uploads, and running calls may wait for the tables that these hold.
             self.session.abandon_uploads();
         } else {
             self.session.end();
@@ -256,9 +256,9 @@ impl Connection {
         reader.receive_into(frame, deadline).map_err(io::Error::other)
     }
 
-    /// Answers a lookup in memory that is used for all of them.
+    /// Answers a lookup into a buffer that is reused for every lookup.
     fn look_up(&self, frame: &Frame, found: &mut Vec<u8>) -> io::Result<()> {
-        // One that was long must not cost its memory for ever.
+        // One long answer must not keep its memory for ever.
         if found.capacity() > KEPT_LEN {
             *found = Vec::new();
         }
@@ -283,9 +283,11 @@ impl Connection {
         self.send(&task.frame, answer)
     }
 
-    /// Answers that there are too many calls.
+    /// Refuses a call because too many wait.
     fn refuse(&self, task: &Task) -> io::Result<()> {
-        let message = format!("{WAITING_MAX} calls of the connection wait already; wait for some of them");
+        let message = format!(
+            "at most {WAITING_MAX} calls of a connection may wait, with {WAITING_LEN} bytes; wait for some of them"
+        );
         let error = Error::new(ErrorCode::TooMany, message);
         self.send(&task.frame, self.session.refuse(task.number, &error))
     }
@@ -303,7 +305,7 @@ impl Connection {
                 None => writer.send(head(flags), &body),
             };
         }
-        // Long answers go in parts.
+        // A long answer is sent in several frames.
         let parts = body.len().div_ceil(FRAME_BODY_MAX);
         for (number, part) in body.chunks(FRAME_BODY_MAX).enumerate() {
             let more = if number + 1 < parts { Flags::MORE.bits() } else { 0 };
@@ -317,7 +319,7 @@ fn panicked() -> Error {
     Error::internal("the call panicked; others are not affected")
 }
 
-/// The place of a call's lane; `None` if it is answered at once by the thread that reads.
+/// The index of a call's lane; `None` if the reading thread answers it at once.
 fn place_of(frame: &Frame) -> Option<usize> {
     match lane_of(frame) {
         calls::Lane::Quick => None,

@@ -15,31 +15,32 @@ use crate::wire::layout::Description;
 use crate::wire::message::NextReply;
 use crate::wire::rows::encode_batch;
 
-/// Rows are sent in portions of at most this many bytes, but for a single one that has more.
+/// Rows are sent in portions of at most this many bytes; a single row may have more.
 const PORTION_LEN: usize = 4 << 20;
-/// A portion of layouts is sent when so many bytes were copied for it.
+/// A portion of layouts is sent once this many bytes were copied for it.
 const GATHER_LEN: usize = 1 << 20;
-/// Or when so much time has passed, or would pass until there are more: the client works on the first rows meanwhile.
+/// Or once this much time has passed, or would pass before more rows come: the client works on the first rows
+/// meanwhile.
 const GATHER_TIME: Duration = Duration::from_millis(2);
-/// Or when it has so many batches.
+/// Or once it has this many batches.
 const GATHER_BATCHES: usize = 4096;
 
 /// The rest of an answer.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batches: Batches,
-    /// The version that is read: its files stay as long as the client may have to open them.
+    /// The version that is read: holding it keeps its files for as long as the client may have to open them.
     _pin: Option<Arc<dyn Reader>>,
-    /// A batch of which a part was sent.
+    /// The rest of a batch whose first rows were sent.
     pending: Option<RecordBatch>,
-    /// What the last batch failed with: what came before it is sent first.
+    /// The error that ended the batches: rows that came before it are sent first.
     failed: Option<Error>,
     ended: bool,
-    /// Whether the client was told of files.
+    /// Whether an answer to the client named files.
     names_files: bool,
 }
 
-/// What is sent of an answer at a time.
+/// A part of an answer, as it is sent.
 #[derive(Debug)]
 pub(super) struct Portion {
     pub(super) reply: NextReply,
@@ -56,17 +57,17 @@ impl Cursor {
         &self.batches
     }
 
-    /// Whether the client needs nothing of it any more: all was sent, and no files have to stay.
+    /// Whether the client needs nothing of it any more: everything was sent, and no files have to stay.
     pub(super) fn is_done(&self) -> bool {
         self.is_sent() && !self.names_files
     }
 
-    /// Whether nothing follows.
+    /// Whether no more portions follow.
     fn is_sent(&self) -> bool {
         self.ended && self.failed.is_none()
     }
 
-    /// The first portion; no rows if there is an error, which comes next.
+    /// The first portion; it has no rows if there is an error, which is then the next answer.
     pub(super) fn first(&mut self, sharing: Option<&Sharing>) -> Result<Portion> {
         match self.next(sharing) {
             Ok(first) => Ok(first),
@@ -137,7 +138,7 @@ impl Cursor {
         Ok(Portion { reply, lease: described.lease })
     }
 
-    /// The next batch, or what is left of the last one.
+    /// The next batch, or the rest of the last one.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         if self.ended || self.pending.is_some() {
             return Ok(self.pending.take());
@@ -146,7 +147,7 @@ impl Cursor {
         self.came(next)
     }
 
-    /// As [`next_batch`](Self::next_batch), if it comes until then.
+    /// As [`next_batch`](Self::next_batch), if it comes by `until`.
     fn next_batch_until(&mut self, until: Instant) -> Poll<Result<Option<RecordBatch>>> {
         if self.ended || self.pending.is_some() {
             return Poll::Ready(Ok(self.pending.take()));
@@ -160,7 +161,7 @@ impl Cursor {
         next.transpose()
     }
 
-    /// What is sent at a time of a batch that is copied; the rest is the next batch.
+    /// As much of a batch as one portion may copy; the rest is the next batch.
     fn part(&mut self, batch: &RecordBatch) -> RecordBatch {
         let rows = rows_within(batch, PORTION_LEN);
         if rows < batch.num_rows() {

@@ -31,20 +31,20 @@ use crate::wire::rows::{decode_schema, encode_batch, encode_schema};
 use crate::wire::value::WireValue;
 use crate::wire::{ChangeMessage, Commit, Source, decode, encode};
 
-/// Calls of one input.
+/// Most calls of one input.
 const CALLS_MAX: usize = 64;
-/// Memory of the one connection.
+/// Bytes of shared memory of the one connection.
 const ARENA_LEN: usize = 1 << 20;
-/// Uploads of a client.
+/// Most uploads of a client.
 const UPLOADS: usize = 8;
 
-/// The fuzzer aborts in the panic hook; with this one, only panics that leave the code under test count.
+/// The fuzzer aborts in the panic hook. With this hook only panics count that leave the code under test.
 fn contained_panics_are_allowed() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
 }
 
-/// What comes over a socket: the frames are the same however the bytes are cut.
+/// Bytes as they come over a socket: the frames are the same however the bytes are cut.
 pub fn frames(bytes: &[u8]) {
     let Some((&cut, bytes)) = bytes.split_first() else { return };
     let whole = decode_frames([bytes].into_iter());
@@ -73,7 +73,7 @@ fn decode_frames<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool
     (frames, false)
 }
 
-/// The calls of a client: bytes choose which and with what, most of them well-formed.
+/// The calls of a client: the input chooses which calls and with what, most of them well-formed.
 pub fn session(bytes: &[u8]) {
     contained_panics_are_allowed();
     let Some(owned) = Owned::take() else { return };
@@ -103,7 +103,7 @@ struct Owned {
     _dir: tempfile::TempDir,
 }
 
-/// One that nobody wrote to: every input finds the same, and making one takes long.
+/// A cache that no input wrote to: every input finds the same, and making one takes long.
 static UNCHANGED: Mutex<Option<Owned>> = Mutex::new(None);
 
 impl Owned {
@@ -128,7 +128,7 @@ impl Owned {
 /// One connection, without a socket.
 struct Client {
     session: Session,
-    /// Given and not known to be over.
+    /// Uploads that were begun and may still be under way.
     uploads: Vec<u64>,
     request: u64,
 }
@@ -136,13 +136,13 @@ struct Client {
 impl Client {
     fn step(&mut self, kind: u8, input: &mut Input<'_>) {
         let (call, mut body) = message(kind, input);
-        // Now and then a byte of a good message is another.
+        // Now and then a byte of a good message is changed.
         if kind & 0x80 != 0 && !body.is_empty() {
             let position = usize::from(input.next()) % body.len();
             body[position] ^= input.next();
         }
         if call == Call::Begin as u16 {
-            // A second upload to a table waits for the first, by design and for long.
+            // A second upload to a table waits for the first, by design and for long; so abandon the others.
             for id in std::mem::take(&mut self.uploads) {
                 let abandon = encode(&Next { id }).unwrap_or_default();
                 self.answer(Call::Abandon as u16, abandon);
@@ -167,7 +167,7 @@ impl Client {
     }
 
     fn answer(&mut self, call: u16, body: Vec<u8>) -> Answer {
-        // Some numbers are used twice.
+        // Some request numbers are used twice.
         self.request += u64::from(call % 3 > 0);
         let frame = Frame { call, flags: Flags::default(), request: self.request, body };
         let answer = self.session.answer(self.session.begin(&frame), &frame);
@@ -180,7 +180,7 @@ impl Client {
     }
 }
 
-/// The bytes that choose.
+/// The bytes of the input, which make all choices.
 struct Input<'a> {
     bytes: &'a [u8],
 }
@@ -196,7 +196,7 @@ impl Input<'_> {
         self.byte().unwrap_or_default()
     }
 
-    /// A number as a client could hold it, which is small, or any.
+    /// A number as a client could hold it, which is small; or any number.
     fn id(&mut self) -> u64 {
         match self.next() {
             255 => u64::MAX,
@@ -240,7 +240,7 @@ impl Input<'_> {
         }
     }
 
-    /// Rows that a table may have, or bytes that are none.
+    /// Rows that a table may have, or bytes that are not rows.
     fn rows(&mut self) -> Vec<u8> {
         let start = i64::from(self.next());
         match self.next() % 8 {
@@ -369,15 +369,16 @@ fn rows(ids: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(Schema::empty())))
 }
 
-/// Rows of no table.
+/// Rows that fit no table.
 fn other_rows() -> RecordBatch {
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
     let columns = [("lists", Arc::new(lists) as ArrayRef)];
     RecordBatch::try_from_iter(columns).unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(Schema::empty())))
 }
 
-/// A layout as a sidecar could send it: its first byte chooses the columns. Whatever the numbers say, no buffer is
-/// outside of the memory that there is. What stands in it is trusted, so it is touched and not interpreted.
+/// A layout as a sidecar could send it; the first byte chooses the columns. Whatever its numbers say, no buffer lies
+/// outside of the memory that there is. The client trusts the contents of buffers, so this reads them and interprets
+/// nothing.
 pub fn layout(bytes: &[u8]) {
     contained_panics_are_allowed();
     let Some((&columns, bytes)) = bytes.split_first() else { return };
@@ -425,7 +426,7 @@ fn touch(data: &ArrayData) {
     data.child_data().iter().for_each(touch);
 }
 
-/// Memory of a sidecar, and a file of it: the one region is both.
+/// Memory of a sidecar and a file of its cache; one region serves as both.
 struct OneRegion {
     region: Region,
     guard: Arc<dyn Any + Send + Sync>,

@@ -1,7 +1,7 @@
 //! What a connection holds for its client, and for which request it was given.
 //!
-//! A client that stops waiting for an answer never learns the numbers in it. So what an answer gives is remembered with
-//! the number of its request for a while, and taken back if the request is cancelled.
+//! A client that stops waiting for an answer never learns the numbers in it. So what an answer gives is remembered
+//! for a while under the number of its request, and released if the request is cancelled.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::answer::batches::Canceller;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::way::{Reader, Statement};
 
-/// Snapshots, cursors and statements that one connection may hold, of each.
+/// Most snapshots, most cursors and most statements of one connection.
 const HELD_MAX: usize = 256;
-/// Bytes of text of the statements that one connection may hold: what was planned takes a multiple.
+/// Most bytes of text of the statements of one connection: their plans take a multiple of that.
 const STATEMENTS_LEN_MAX: usize = 4 << 20;
-/// Uploads under way that one connection may hold: each sorts in memory of its own.
+/// Most uploads under way of one connection: each sorts in memory of its own.
 const UPLOADS_MAX: usize = 8;
 /// Answers whose gifts are remembered.
 const GIVEN_MAX: usize = 256;
@@ -37,7 +37,7 @@ pub(super) struct HeldStatement {
     pub(super) text_len: usize,
 }
 
-/// An upload under way; empty once it is complete.
+/// An upload under way; `None` once it is complete.
 pub(super) type HeldUpload = Arc<Mutex<Option<Upload>>>;
 
 /// What a connection holds.
@@ -49,15 +49,15 @@ pub(super) struct Held {
     pub(super) cursors: HashMap<u64, Arc<HeldCursor>>,
     pub(super) uploads: HashMap<u64, HeldUpload>,
     reserved_uploads: usize,
-    /// Whether the client sends no more.
+    /// Whether the client will send no more.
     is_abandoning: bool,
-    /// By numbers of our own: a client may give one number to many requests.
+    /// By numbers of our own: a client may use one number for many requests.
     running: HashMap<u64, Running>,
     next_task: u64,
     given: VecDeque<(u64, Vec<Gift>)>,
 }
 
-/// A request that is worked on, or waits for it.
+/// A request that is being answered, or waits for it.
 #[derive(Default)]
 struct Running {
     request: u64,
@@ -68,18 +68,18 @@ struct Running {
     gifts: Vec<Gift>,
 }
 
-/// Something that an answer tells its client the number of.
+/// Something that is held for a client, which learns its number from an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gift {
     Snapshot(u64),
     Statement(u64),
     Cursor(u64),
     Upload(u64),
-    /// Leased memory, which is not held here.
+    /// Leased memory; the arena holds it.
     Lease(u64),
 }
 
-/// What was let go of, to be dropped when nothing is locked.
+/// What was released; dropped once nothing is locked.
 #[derive(Default)]
 pub(super) struct Released {
     snapshots: Vec<Arc<dyn Reader>>,
@@ -103,7 +103,8 @@ impl Held {
         let held: usize = self.statements.values().map(|held| held.text_len).sum();
         if held + statement.text_len > STATEMENTS_LEN_MAX {
             let message = format!(
-                "the statements of the connection would have {} bytes of text; at most {STATEMENTS_LEN_MAX}: let go of some",
+                "the statements of the connection would have {} bytes of text, and may have at most \
+                 {STATEMENTS_LEN_MAX}; drop some",
                 held + statement.text_len
             );
             return Err(Error::new(ErrorCode::TooMany, message));
@@ -122,14 +123,14 @@ impl Held {
         Ok(id)
     }
 
-    /// Makes room for an upload before it begins: to begin it may take long.
+    /// Reserves room for an upload before it begins, as beginning it may take long.
     pub(super) fn reserve_upload(&mut self) -> Result<()> {
         check_room(self.uploads.len() + self.reserved_uploads, UPLOADS_MAX, "uploads")?;
         self.reserved_uploads += 1;
         Ok(())
     }
 
-    /// Holds an upload that there was room made for, or gives the room free.
+    /// Holds an upload in its reserved room; releases the room if the upload failed to begin.
     pub(super) fn hold_upload(&mut self, task: u64, upload: Result<HeldUpload>) -> Result<u64> {
         self.reserved_uploads -= 1;
         let upload = upload?;
@@ -145,22 +146,22 @@ impl Held {
         Ok(self.next_id)
     }
 
-    /// Remembers what the answer to a request gives.
+    /// Remembers a gift of the answer to a request.
     pub(super) fn give(&mut self, task: u64, gift: Gift) {
         if let Some(running) = self.running.get_mut(&task) {
             running.gifts.push(gift);
         }
     }
 
-    /// A request is worked on from now; gives the number by which all others here know it. `uploads`: it belongs to an
-    /// upload that was begun.
+    /// Work on a request begins. Returns the number by which all other methods here know it. `uploads`: it belongs to
+    /// an upload that was begun.
     pub(super) fn begin(&mut self, request: u64, uploads: bool) -> u64 {
         self.next_task += 1;
         self.running.insert(self.next_task, Running { request, uploads, ..Running::default() });
         self.next_task
     }
 
-    /// What ends the work on a request, if it is cancelled from now on; ended at once if it was before.
+    /// Cancelling the request will cancel `canceller`; if it was cancelled before, does so at once.
     pub(super) fn can_cancel(&mut self, task: u64, canceller: &Canceller) {
         let Some(running) = self.running.get_mut(&task) else { return };
         if running.is_cancelled {
@@ -169,7 +170,8 @@ impl Held {
         running.canceller = Some(canceller.clone());
     }
 
-    /// The answer to a request is ready. If it is an error, or the request was cancelled, nobody learns what it gave.
+    /// The answer to a request is ready. If it is an error, or the request was cancelled, its gifts are released, as
+    /// nobody learns of them.
     pub(super) fn end(&mut self, task: u64, is_error: bool) -> Released {
         let Some(running) = self.running.remove(&task) else { return Released::default() };
         let mut released = Released::default();
@@ -185,7 +187,8 @@ impl Held {
         released
     }
 
-    /// The client sends no more: lets go of its uploads, at once or when the last call of one has been answered.
+    /// The client sends no more: releases its uploads, at once or when the last running call of an upload has been
+    /// answered.
     pub(super) fn abandon_uploads(&mut self) -> Released {
         self.is_abandoning = true;
         Released { uploads: self.take_abandoned(), ..Released::default() }
@@ -198,7 +201,7 @@ impl Held {
         self.uploads.drain().map(|(_, held)| held).collect()
     }
 
-    /// Nobody waits for the answer to a request.
+    /// Nobody waits for the answer to a request: cancels it, and releases its gifts.
     pub(super) fn cancel(&mut self, request: u64) -> Released {
         self.running.values_mut().filter(|running| running.request == request).for_each(Running::cancel);
         let mut gifts = Vec::new();
@@ -212,7 +215,7 @@ impl Held {
         self.release(&gifts)
     }
 
-    /// The client is gone: ends all queries and lets go of everything.
+    /// The client is gone: ends all queries and releases everything.
     pub(super) fn clear(&mut self) -> Released {
         self.running.values_mut().for_each(Running::cancel);
         let mut released = Released::default();
@@ -253,7 +256,7 @@ fn check_room(held: usize, most: usize, what: &str) -> Result<()> {
     if held < most {
         return Ok(());
     }
-    let message = format!("the connection holds {most} {what}; let go of some");
+    let message = format!("the connection holds {most} {what}, as many as it may; drop some");
     Err(Error::new(ErrorCode::TooMany, message))
 }
 
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn what_a_cancelled_request_gave_is_taken_back_whenever_it_is_cancelled() {
         let mut held = Held::default();
-        // After the answer.
+        // The request is cancelled after its answer.
         let task = held.begin(1, false);
         held.hold_statement(task, nothing(0)).unwrap();
         held.give(task, Gift::Lease(7));
@@ -296,7 +299,7 @@ mod tests {
         assert_eq!(held.cancel(1).leases, [7]);
         assert!(held.statements.is_empty());
         assert!(held.cancel(1).leases.is_empty(), "once");
-        // Before it.
+        // Before its answer.
         let task = held.begin(2, false);
         assert!(held.cancel(2).leases.is_empty());
         held.hold_statement(task, nothing(0)).unwrap();

@@ -13,7 +13,7 @@ use crate::wire::message::{Empty, ErrorMessage, Hello, Pin};
 use crate::wire::{Call, Source, decode, encode, version};
 use crate::{Cache, TableDefinition};
 
-/// A server whose threads panic at a place.
+/// A server that panics at one place.
 struct Served {
     server: Server,
     socket: PathBuf,
@@ -44,9 +44,9 @@ fn greet(client: &Client) {
     assert_eq!(call(client, Call::Hello, &encode(&hello).unwrap()).flags, Flags::default());
 }
 
-/// Nothing more comes from the other end.
+/// Checks that nothing more comes from the other end.
 fn is_closed(mut stream: &UnixStream) {
-    // A reset says so too.
+    // A reset also means closed.
     assert_eq!(stream.read(&mut [0; 16]).unwrap_or_default(), 0);
 }
 
@@ -80,7 +80,7 @@ fn a_panic_where_requests_are_read_ends_that_connection_only() {
     let client = Client::new(first.try_clone().unwrap()).unwrap();
     assert!(client.call(Call::Hello as u16, &[], None).is_err());
     is_closed(&first);
-    // Nobody is left behind who waits to read, and what it held is free again.
+    // No thread still waits to read, and everything that the connection held is released.
     drop(first);
     assert!(Client::new(second.try_clone().unwrap()).unwrap().call(Call::Hello as u16, &[], None).is_err());
     assert_eq!(served.server.failure(), None);
@@ -99,7 +99,7 @@ fn a_panic_where_a_connection_is_begun_costs_that_connection() {
 
 #[test]
 fn panics_while_clients_are_refused_keep_no_place() {
-    // More than there are places for.
+    // More clients than there are places.
     let served = serve(PanicPlace::Refusal, |options| options.connections_max(0));
     for _ in 0..40 {
         is_closed(&served.connect());

@@ -9,18 +9,18 @@ use super::state::ServerState;
 pub(super) enum PanicPlace {
     /// Where connections are accepted.
     Accept,
-    /// Where one that was accepted is begun.
+    /// Where an accepted connection is begun.
     Begin,
     /// Where a client is told that it is not let in.
     Refusal,
-    /// Where a request was read and nobody answers it yet.
+    /// Where a request was read and no thread answers it yet.
     Request,
     /// Where some requests are answered.
     #[cfg(test)]
     Answer,
 }
 
-/// Panics if that is planted in a server.
+/// Panics if a test planted that in the server; never outside tests.
 #[cfg(not(test))]
 #[inline]
 pub(super) const fn panic_at(_shared: &ServerState, _place: PanicPlace) {}
@@ -32,12 +32,12 @@ pub(super) fn panic_at(shared: &ServerState, place: PanicPlace) {
     assert!(!is_planted, "planted: {place:?}");
 }
 
-/// Panics in an answer if that is planted in a server, and the call is one of those that panic.
+/// Panics in an answer if a test planted that in the server, for the calls that it names; never outside tests.
 #[cfg(not(test))]
 #[inline]
 pub(super) const fn panic_in_answer(_shared: &ServerState, _call: u16) {}
 
-/// Panics in an answer to one of three calls, if the socket is named after it.
+/// Panics in the answer to one of three calls, if the socket is named after this place.
 #[cfg(test)]
 pub(super) fn panic_in_answer(shared: &ServerState, call: u16) {
     use crate::wire::message::Call;
@@ -46,12 +46,12 @@ pub(super) fn panic_in_answer(shared: &ServerState, call: u16) {
     }
 }
 
-/// Panics over rows of an upload if that is planted in them.
+/// Panics over rows of an upload if a test planted that in them; never outside tests.
 #[cfg(not(test))]
 #[inline]
 pub(super) const fn panic_over(_rows: &RecordBatch) {}
 
-/// Panics over rows that have a column named after it.
+/// Panics over rows with a column named `panic`.
 #[cfg(test)]
 pub(super) fn panic_over(rows: &RecordBatch) {
     assert!(rows.column_by_name("panic").is_none(), "planted: rows");

@@ -16,18 +16,18 @@ pub(super) struct Quota {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// Only of users that have something.
+    /// Only users that have something.
     users: HashMap<u32, usize>,
 }
 
-/// Which limit would be passed.
+/// The limit that a request would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exceeded {
     OfAll,
     OfOne,
 }
 
-/// What a user has; given back when it is dropped.
+/// What a user took; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Portion {
     quota: Arc<Quota>,
@@ -40,7 +40,7 @@ impl Quota {
         Self { of_all, of_one, taken: Mutex::default() }
     }
 
-    /// Gives a user some of it.
+    /// Gives a user some of the amount.
     pub(super) fn take(self: &Arc<Self>, uid: u32, amount: usize) -> Result<Portion, Exceeded> {
         let mut taken = self.taken.lock();
         let of_one = taken.users.get(&uid).copied().unwrap_or_default();

@@ -25,9 +25,9 @@ use crate::way::Backend;
 use crate::wire::encode;
 use crate::wire::message::ErrorMessage;
 
-/// Clients that are being told at a time that they are not let in; further ones are not told.
+/// Clients at a time that are being told that they are refused; further ones are not told.
 const REFUSALS_MAX: usize = 16;
-/// How long a client that is not let in may take to say hello; then it is not told.
+/// How long a refused client may take to say hello; after that it is not told.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A socket that serves a cache to other processes, made by [`Cache::serve`](crate::Cache::serve). It stops when it is
@@ -36,7 +36,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Server {
     path: PathBuf,
     shared: Arc<ServerState>,
-    /// Until it stops.
+    /// `None` once the server stops.
     listener: Option<Arc<Listener>>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -83,7 +83,7 @@ impl Server {
                         "the thread that accepts connections panicked; no more clients are let in"
                     );
                     shared.failure.get_or_init(|| "the thread that accepts connections panicked".to_owned());
-                    // Clients that come are told at once, instead of waiting for somebody to let them in.
+                    // Clients that come now get an error at once, instead of waiting for somebody to accept them.
                     drop(listener.refuse());
                 }
             })?
@@ -101,19 +101,19 @@ impl Server {
         self.shared.connected.taken()
     }
 
-    /// Clients that were not let in so far, by user or group.
+    /// Clients that were refused so far because of their user and groups.
     pub fn denied(&self) -> u64 {
         self.shared.denied.load(Ordering::Relaxed)
     }
 
-    /// Why no more clients are let in, if the thread that does it ended by a defect; those that are connected are served.
-    /// Serve the cache anew, or end the process, so that it is started again.
+    /// Why the server accepts no more clients, if a defect ended the thread that does it; connected clients are still
+    /// served. Serve the cache anew, or end the process so that it is restarted.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.get().cloned()
     }
 
-    /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until then. The
-    /// cache stays open.
+    /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until that is done.
+    /// The cache stays open.
     pub fn stop(mut self) {
         self.shut_down();
     }
@@ -123,15 +123,15 @@ impl Server {
         self.shared.stopping.store(true, Ordering::SeqCst);
         let listener = self.listener.take();
         match listener.as_ref().map_or(Ok(()), |listener| listener.refuse()) {
-            // A panic of it was told before.
+            // If the thread panicked, `failure` says so already.
             Ok(()) => drop(acceptor.join()),
-            // It is not waited for: nothing wakes it but another client.
+            // Not joined: only another client could wake the thread.
             Err(error) => tracing::error!(%error, "the thread that accepts connections could not be woken"),
         }
-        // Takes the socket away, so that clients that come now wait for the next server.
+        // Removes the socket, so that clients that come now wait for the next server.
         drop(listener);
         for (_, stream) in self.shared.streams.lock().drain(..) {
-            // What a client sends from now on is not read; answers under way are still sent.
+            // From now on nobody reads what the client sends; answers under way are still sent.
             drop(stream.shutdown(Shutdown::Read));
         }
         let threads = std::mem::take(&mut *self.shared.threads.lock());
@@ -207,7 +207,7 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     let forget = move |shared: &ServerState| shared.streams.lock().retain(|(other, _)| *other != number);
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
-        // Whatever happens in it, the connection is forgotten afterwards.
+        // Whatever happens in the connection, it is forgotten afterwards.
         match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(number, %error, "connection ended"),
@@ -221,8 +221,8 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     Ok(())
 }
 
-/// Answers the first call of a connection with an error, so that the client knows why it ends. What clients that are not
-/// let in can take up is bounded: a few threads, each for a short time.
+/// Answers the first call of a connection with an error, so that the client knows why it ends. Refused clients can
+/// take up only a few threads, each for a short time.
 fn refuse(shared: &Arc<ServerState>, stream: UnixStream, error: Error) -> io::Result<()> {
     if shared.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
         shared.refusals.fetch_sub(1, Ordering::Relaxed);
@@ -240,7 +240,7 @@ fn refuse(shared: &Arc<ServerState>, stream: UnixStream, error: Error) -> io::Re
     Ok(())
 }
 
-/// One of the places of those that are told that they are not let in; free again whatever happens.
+/// One of the places for clients that are being refused; released whatever happens.
 struct RefusalPlace(Arc<ServerState>);
 
 impl Drop for RefusalPlace {

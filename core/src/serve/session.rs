@@ -16,10 +16,10 @@ use crate::way::{Backend, Reader};
 use crate::wire::cells::{GetRow, encode_found};
 use crate::wire::{Call, ErrorMessage, encode, version};
 
-/// One connection's side of a cache. Its calls may come from several threads.
+/// The cache as one connection sees it, and what it holds there. Its calls may come from several threads.
 pub(super) struct Session {
     pub(super) backend: Arc<dyn Backend>,
-    /// Whether clients are told where the directory is.
+    /// Whether to tell clients where the directory is.
     pub(super) attach: bool,
     pub(super) arenas: Arc<ArenaPool>,
     pub(super) uploads: Arc<UploadLimits>,
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) held: Mutex<Held>,
 }
 
-/// A held version, if one is needed.
+/// A held version, if the answer needs one.
 pub(super) type Pinned = Option<Arc<dyn Reader>>;
 
 /// The answer to a request, as it is sent.
@@ -41,7 +41,7 @@ pub(super) struct Answer {
 }
 
 impl Session {
-    /// A connection of a user.
+    /// The session of a new connection of a user.
     pub(super) fn new(
         backend: Arc<dyn Backend>,
         attach: bool,
@@ -61,7 +61,7 @@ impl Session {
         }
     }
 
-    /// Whether a call is a [lookup of a row](Self::get_row) that is answered.
+    /// Whether a frame is a [lookup of a row](Self::get_row) that wants an answer.
     pub(super) fn is_lookup(frame: &Frame) -> bool {
         frame.call == Call::GetRow as u16 && frame.flags == Flags::default()
     }
@@ -71,14 +71,14 @@ impl Session {
         self.greeted.get().is_some()
     }
 
-    /// A request has come: from now on it can be cancelled. Gives the number with which it is answered.
+    /// A request has come: from now on it can be cancelled. Returns the number to answer it with.
     pub(super) fn begin(&self, frame: &Frame) -> u64 {
         use Call as C;
         let completes = matches!(Call::from_number(frame.call), Some(C::Write | C::Finish));
         self.held.lock().begin(frame.request, completes)
     }
 
-    /// The answer to a request that was begun.
+    /// Answers a begun request.
     pub(super) fn answer(&self, task: u64, frame: &Frame) -> Answer {
         let descriptor = OnceCell::new();
         let outcome = self.dispatch(task, frame, &descriptor);
@@ -90,19 +90,19 @@ impl Session {
         }
     }
 
-    /// The answer to a request that was begun and will not be worked on any further.
+    /// Answers a begun request with an error, instead of working on it.
     pub(super) fn refuse(&self, task: u64, error: &Error) -> Answer {
         let released = self.held.lock().end(task, true);
         self.give_back(&released.leases);
         Answer::error(error)
     }
 
-    /// The client sends no more: uploads are let go of, once no call is under way that may complete one.
+    /// The client sends no more: releases its uploads, once no call is under way that may complete one.
     pub(super) fn abandon_uploads(&self) {
         let _released = self.held.lock().abandon_uploads();
     }
 
-    /// The client is gone: ends its queries and lets go of what it held.
+    /// The client is gone: ends its queries and releases what it held.
     pub(super) fn end(&self) {
         let released = self.held.lock().clear();
         self.give_back(&released.leases);
@@ -111,7 +111,7 @@ impl Session {
     pub(super) fn give_back(&self, leases: &[u64]) {
         if let Some(arena) = self.sharing.get().and_then(Sharing::arena) {
             for &lease in leases {
-                // One that was given back before is no concern of others.
+                // A lease that was given back before is ignored: this concerns only its own client.
                 arena.give_back(lease);
             }
         }
@@ -141,7 +141,7 @@ impl Session {
         find(&self.held.lock().snapshots, id, "snapshot")
     }
 
-    /// Appends the answer to a lookup. It gives nothing, so it need not be begun or cancelled.
+    /// Appends the answer to a lookup. It holds nothing for the client, so it need not be begun or cancelled.
     pub(super) fn get_row(&self, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
         self.check_greeted()?;
         let request = GetRow::decode(body)?;

@@ -38,12 +38,14 @@ pub(super) struct ArenaPool {
 }
 
 impl ArenaPool {
-    /// Arenas of `arena_len` bytes each, of which all users have `of_all` bytes together and each `of_one` at most.
+    /// Arenas of `arena_len` bytes each; all users together have at most `of_all` bytes of them, and each user
+    /// `of_one`.
     pub(super) fn new(arena_len: usize, of_all: usize, of_one: usize) -> Self {
         Self { arena_len, quota: Arc::new(Quota::new(of_all, of_one)) }
     }
 
-    /// An arena for a user, if there is memory for one more; without one, answers go through the socket.
+    /// An arena for a user; `None` if the limits leave none, or there is no memory. Then answers go through the
+    /// socket.
     pub(super) fn take(&self, uid: u32) -> Option<ArenaShare> {
         if self.arena_len == 0 {
             return None;
@@ -69,7 +71,7 @@ impl ArenaPool {
 #[derive(Debug)]
 pub(super) struct ArenaShare {
     arena: Arena,
-    // After the memory that it stands for.
+    // Dropped after the memory that it stands for.
     _portion: Portion,
 }
 

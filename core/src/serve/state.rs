@@ -21,10 +21,10 @@ pub(super) struct ServerState {
     pub(super) stopping: AtomicBool,
     pub(super) connected: Arc<Quota>,
     pub(super) denied: AtomicU64,
-    /// Why no more clients are let in.
+    /// Why the server accepts no more clients.
     pub(super) failure: OnceLock<String>,
     pub(super) refusals: AtomicUsize,
-    /// To wake the threads that wait for requests.
+    /// The sockets, by number; shutting them down wakes the threads that wait for requests.
     pub(super) streams: Mutex<Vec<(u64, UnixStream)>>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -36,7 +36,7 @@ impl std::fmt::Debug for ServerState {
 }
 
 impl ServerState {
-    /// Keeps a thread to be waited for at the end.
+    /// Keeps a thread, to be joined at the end.
     pub(super) fn keep(&self, thread: JoinHandle<()>) {
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());

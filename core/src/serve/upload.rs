@@ -20,10 +20,10 @@ use crate::wire::message::{InfoMessage, VersionMessage, WriteKind};
 
 /// How long a load waits for the next rows.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Batches that wait for the load.
+/// Batches that may wait for the load.
 const QUEUE_LEN: usize = 2;
 
-/// What the uploads of all connections may take.
+/// Limits on the uploads of all connections.
 #[derive(Debug)]
 pub(super) struct UploadLimits {
     quota: Arc<Quota>,
@@ -32,12 +32,12 @@ pub(super) struct UploadLimits {
 }
 
 impl UploadLimits {
-    /// Of uploads under way, all users have `of_all` together and each `of_one` at most.
+    /// At most `of_all` uploads under way of all users together, and `of_one` of each user.
     pub(super) fn new(of_all: usize, of_one: usize, timeout: Duration) -> Self {
         Self { quota: Arc::new(Quota::new(of_all, of_one)), timeout }
     }
 
-    /// The place of one upload of a user.
+    /// A place for one upload of a user.
     fn take(&self, uid: u32) -> Result<Portion> {
         self.quota.take(uid, 1).map_err(|limit| {
             let whose = match limit {
@@ -52,7 +52,7 @@ impl UploadLimits {
     }
 }
 
-/// What a finished upload made.
+/// The outcome of a finished upload.
 #[derive(Debug)]
 pub(super) enum Written {
     Table(Box<InfoMessage>),
@@ -71,12 +71,12 @@ pub(super) struct Upload {
 #[derive(Debug)]
 enum Load {
     Running(JoinHandle<Result<Written>>),
-    /// It had no use for rows.
+    /// The load ended without reading rows.
     Done(Box<Written>),
 }
 
 impl Upload {
-    /// Begins one of a user.
+    /// Begins an upload of a user.
     pub(super) fn begin(
         backend: Arc<dyn Backend>,
         (uid, limits): (u32, &UploadLimits),
@@ -103,7 +103,7 @@ impl Upload {
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
         let mut upload = Self { sender: Some(sender), load: Some(Load::Running(load)), _portion: portion };
-        // A load that is refused for what it is, is refused before a row of it is sent.
+        // If the load refuses the upload as such, it does so before the client sends a row.
         match asked.recv() {
             Ok(()) => Ok(upload),
             Err(_) => match upload.join() {
@@ -124,7 +124,7 @@ impl Upload {
     pub(super) fn write(&mut self, batch: RecordBatch) -> Result<()> {
         match self.sender.as_ref().map(|sender| sender.send(Some(batch))) {
             Some(Ok(())) => Ok(()),
-            // The load ended: either it failed, or it had no use for rows.
+            // The load ended: either it failed, or it needed no rows.
             _ => match self.join() {
                 Some(Err(error)) => Err(error),
                 Some(Ok(written)) => {
@@ -144,7 +144,7 @@ impl Upload {
     /// That of the load.
     pub(super) fn finish(mut self) -> Result<Written> {
         if let Some(sender) = self.sender.take() {
-            // Fails if the load ended before, whose outcome follows.
+            // Fails if the load has ended already; its outcome follows.
             drop(sender.send(None));
         }
         self.join().unwrap_or_else(|| Err(Error::internal("the upload had ended")))
@@ -178,13 +178,13 @@ impl Drop for Upload {
     }
 }
 
-/// The batches of an upload; an error if it ends without its last.
+/// The batches of an upload, as the load reads them; an error if the upload ends without its last rows.
 struct Received {
     receiver: Receiver<Option<RecordBatch>>,
-    /// Told when the first batch is asked for.
+    /// Told when the load asks for the first batch.
     ask: Option<SyncSender<()>>,
     ended: bool,
-    /// How long the upload may take, and until when.
+    /// How long the upload may take, for the message.
     timeout: Duration,
     deadline: Option<Instant>,
 }
@@ -213,12 +213,12 @@ impl Iterator for Received {
             return None;
         }
         if let Some(ask) = self.ask.take() {
-            // Fails if the client is gone, which the receiver tells next.
+            // Fails if the client is gone, which the receiver reports next.
             let _ = ask.send(());
         }
         let left =
             self.deadline.map_or(PATIENCE, |deadline| deadline.saturating_duration_since(Instant::now()));
-        // Also where rows wait already: one that goes on for ever is never without some.
+        // Even if rows are waiting: an upload that goes on for ever always has some.
         if left.is_zero() {
             self.ended = true;
             return Some(Err(self.took_too_long()));
@@ -233,7 +233,7 @@ impl Iterator for Received {
             Err(RecvTimeoutError::Timeout) if left < PATIENCE => Some(Err(self.took_too_long())),
             Err(_) => Some(Err(Error::new(
                 ErrorCode::SourceInvalid,
-                "the client went away, or is silent, before its last rows",
+                "the client went away, or stopped sending, before its last rows",
             ))),
         }
     }
@@ -252,7 +252,7 @@ mod tests {
         RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(ids))]).unwrap()
     }
 
-    /// A cache with a table of one row, and what an upload to it begins with.
+    /// A cache with a table of one row, and an upload to it that was begun.
     fn begun(limits: &UploadLimits) -> (tempfile::TempDir, Cache, u64, Result<Upload>) {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
@@ -267,7 +267,7 @@ mod tests {
         Upload::begin(cache.backend.clone(), (7, limits), kind, rows(0..0).schema(), SystemTime::now())
     }
 
-    /// Rows are there whenever the load asks for some, and it ends all the same.
+    /// Rows are there whenever the load asks for some, and yet the upload ends.
     #[test]
     fn an_upload_that_never_ends_is_ended_by_its_time() {
         let (sender, receiver) = sync_channel(QUEUE_LEN);
@@ -290,7 +290,7 @@ mod tests {
         let limits = UploadLimits::new(1, 1, Duration::ZERO);
         let (_dir, cache, table, upload) = begun(&limits);
         let mut upload = upload.unwrap();
-        // Either is told.
+        // Either call may report it.
         let outcome = upload.write(rows(1..2)).and_then(|()| upload.finish().map(drop));
         assert_eq!(outcome.unwrap_err().code(), ErrorCode::Timeout);
         assert_eq!(cache.table("t").unwrap().info().unwrap().rows, 1);

@@ -20,12 +20,12 @@ use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 
-/// How long the files may take to show what the sidecar committed; it writes them before it answers.
+/// How long the files may take to show what the sidecar committed. The sidecar writes them before it answers.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
-/// How often to look.
+/// How long to wait between two looks at the files.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(1);
 
-/// A directory of another process.
+/// A directory that another process owns.
 #[derive(Debug)]
 pub(crate) struct Attached {
     files: Files,
@@ -49,24 +49,24 @@ impl Attached {
         })
     }
 
-    /// The same, with a sidecar that writes.
+    /// The same, with a sidecar that makes the writes.
     #[cfg(feature = "sidecar")]
     pub(crate) fn with_writer(mut self, sidecar: Arc<dyn Backend>) -> Self {
         self.writer = Some(sidecar);
         self
     }
 
-    /// Who writes to this directory.
+    /// The sidecar that writes to this directory.
     ///
     /// # Errors
-    /// [`ErrorCode::ReadOnly`] if nobody does for this process; [`ErrorCode::Closed`] if another directory took its place.
+    /// [`ErrorCode::ReadOnly`] if there is none; [`ErrorCode::Closed`] if another directory is in its place now.
     fn writer(&self) -> Result<&dyn Backend> {
         let sidecar = self.sidecar()?;
         self.local.source().check_place()?;
         Ok(sidecar)
     }
 
-    /// The other end of the socket.
+    /// The sidecar at the other end of the socket.
     ///
     /// # Errors
     /// [`ErrorCode::ReadOnly`] if there is none.
@@ -78,10 +78,11 @@ impl Attached {
         Err(self.read_only())
     }
 
-    /// A version that the sidecar committed for this process, once this process reads it.
+    /// Waits until this process reads a version that the sidecar committed for it.
     ///
     /// # Errors
-    /// [`ErrorCode::OutcomeUnknown`] if the files tell otherwise, or cannot be read: the sidecar said that it is there.
+    /// [`ErrorCode::OutcomeUnknown`] if the files do not show the version or cannot be read, though the sidecar
+    /// reported it.
     fn follow(&self, written: Version) -> Result<Version> {
         let unknown = |what: &str| {
             let message =
@@ -99,7 +100,7 @@ impl Attached {
                 Ok(_) => std::thread::sleep(FOLLOW_PAUSE),
             }
         };
-        // It is of what was read before, and says nothing of the write.
+        // The error concerns what was read before, and not this write: the next read gets it.
         if let Some(error) = went_back {
             self.local.source().tell_next(error);
         }
@@ -118,7 +119,7 @@ impl Reader for Attached {
     delegate_reads!(local);
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        // What this build cannot do, the sidecar can.
+        // Without a query engine in this build, the sidecar runs the query.
         #[cfg(all(feature = "sidecar", not(feature = "sql")))]
         if let Some(writer) = &self.writer {
             return writer.sql(text, parameters);
@@ -209,7 +210,7 @@ impl Backend for Attached {
 
     fn status(&self) -> Result<Status> {
         let follower = self.local.source();
-        // What can be told of a cache must be told even if its newest state cannot be read.
+        // The status must be available even if the newest state of the cache cannot be read.
         if let Err(error) = follower.check_place().and_then(|()| follower.newest().map(drop)) {
             tracing::warn!(%error, "the newest commits of the cache cannot be followed");
             if error.code() == ErrorCode::WentBack {

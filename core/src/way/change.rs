@@ -7,7 +7,7 @@ use crate::types::value::Value;
 /// One change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Rows come: see [`Table::append`](crate::Table::append), [`Table::upsert`](crate::Table::upsert) and
+    /// Adds rows: see [`Table::append`](crate::Table::append), [`Table::upsert`](crate::Table::upsert) and
     /// [`Table::replace`](crate::Table::replace).
     Rows { table: u64, mode: WriteMode, rows: Input },
     /// See [`Table::delete_many`](crate::Table::delete_many).

@@ -43,40 +43,41 @@ impl TableDefinition {
         Self::new(Input::files(patterns))
     }
 
-    /// The columns that identify a row. Together they must be unique and none of them null, whatever the schema
-    /// declares; loading checks it. Without a primary key there are no lookups by key.
+    /// The columns that identify a row. Together they must be unique, and none of them may be null, whatever the
+    /// schema declares; loading checks both. Without a primary key there are no lookups by key.
     #[must_use]
     pub fn primary_key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.rules.primary_key = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The columns by which rows are stored, ascending, nulls last; the primary key unless told otherwise. Ranges
-    /// of the first of them are read without touching other rows, so choose what queries filter by most.
+    /// The columns by which rows are stored, ascending, nulls last; by default the primary key. Ranges of the first
+    /// of them are read without touching other rows, so choose what queries filter by most.
     #[must_use]
     pub fn sort_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.rules.sort_by = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// All rules at once, in the place of those given before.
+    /// All rules at once, replacing those given before.
     #[must_use]
     pub fn rules(mut self, rules: TableRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Who may change the rows; anyone unless told otherwise. The first rows come in any case.
+    /// Who may change the rows; anyone by default. The first rows are loaded in any case.
     #[must_use]
     pub fn write_policy(mut self, policy: WritePolicy) -> Self {
         self.rules.write_policy = policy;
         self
     }
 
-    /// Removes rows when the time in a column, of timestamps or dates, is longer ago than `age`; timestamps without a zone are in
-    /// UTC, a date begins at midnight UTC. They go in the background, about every ten seconds when nothing else is moved, or
-    /// when [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read.
-    /// Subscribers are told of them as of deletes, but not in tables without a primary key, where nothing names a row.
+    /// Removes rows once the time in a column is longer ago than `age`. The column has timestamps or dates:
+    /// timestamps without a zone are in UTC, and a date begins at midnight UTC. The cache removes such rows in the
+    /// background, about every ten seconds unless it is moving other rows, and when
+    /// [`Cache::compact`](crate::Cache::compact) is called, in commits of their own; until then they are read.
+    /// Subscribers see them as deletes, but not in tables without a primary key, where nothing names a row.
     #[must_use]
     pub fn retain(mut self, column: impl Into<String>, age: Duration) -> Self {
         self.rules.retention = Some(Retention::new(column, age));

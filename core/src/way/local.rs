@@ -41,7 +41,7 @@ impl Newest for Follower {
     }
 }
 
-/// A state that stays the newest: a held version.
+/// A held version: this state stays the newest.
 impl Newest for Arc<State> {
     fn newest(&self) -> Result<Guard<Arc<State>>> {
         Ok(Guard::from_inner(self.clone()))
@@ -77,7 +77,7 @@ impl<S: Newest> Local<S> {
         Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
     }
 
-    /// What was committed to a table after a version.
+    /// What commits changed in a table after a version.
     pub(crate) fn changes(&self, files: &Files, table: u64, since: Version) -> Result<Batches> {
         let state = self.source.newest()?;
         let table = table_of(&state, table)?;
@@ -88,7 +88,7 @@ impl<S: Newest> Local<S> {
         Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))).holding(held))
     }
 
-    /// What a source told up to last.
+    /// The last position of a source.
     pub(crate) fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         Ok(self.source.newest()?.positions.get(source).map(|position| position.to_vec()))
     }
@@ -166,7 +166,7 @@ use crate::query::{Engine, PreparedPlan};
 #[cfg(not(feature = "sql"))]
 use without_sql::{Engine, PreparedPlan};
 
-/// What stands in the place of the query engine in a build without one.
+/// Takes the place of the query engine in a build without one.
 #[cfg(not(feature = "sql"))]
 mod without_sql {
     use super::*;
@@ -291,7 +291,7 @@ fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
     };
     let answer = schema.clone();
     let (table_state, sequence) = (table.clone(), state.version.sequence);
-    // Segments are opened one after another, as they are reached.
+    // Opens each segment when the answer reaches it.
     let segments = (0..table.segments.len()).flat_map({
         let table = table.clone();
         move |number| match TableState::segment_parts(&table.segments[number]) {
@@ -307,14 +307,14 @@ fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
     Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
 }
 
-/// What there is to know of every table, by name.
+/// The information on every table, in the order of their names.
 pub(crate) fn tables(state: &State) -> Vec<TableInfo> {
     let mut tables: Vec<_> = state.tables.values().map(|table| info(state, table)).collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
     tables
 }
 
-/// What there is to know of a table.
+/// The information on a table.
 pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
     let shape = &table.shape;
     TableInfo {

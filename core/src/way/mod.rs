@@ -28,7 +28,7 @@ use crate::types::version::Version;
 
 /// Reads of one version, or of the newest at each call.
 pub(crate) trait Reader: Any + Debug + Send + Sync {
-    /// The version that the next call reads at least.
+    /// The oldest version that the next call may read.
     fn version(&self) -> Result<Version>;
 
     /// All tables, by name.
@@ -53,19 +53,19 @@ pub(crate) trait Reader: Any + Debug + Send + Sync {
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches>;
 }
 
-/// Writes, each in one commit.
+/// Writes; each makes one commit.
 pub(crate) trait Writer {
-    /// Defines and loads a table, or finds it defined alike.
+    /// Defines a table and loads it; if it is already defined alike, leaves it as it is.
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo>;
 
     /// Removes a table.
     fn drop_table(&self, name: &str) -> Result<Version>;
 
-    /// Makes changes in one commit; what is read for them is as fresh as the moment `as_of`.
+    /// Makes changes in one commit; `as_of` is the moment as of which their input is fresh.
     fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version>;
 }
 
-/// What is done to a cache that changes no row.
+/// Changes to a cache that leave its rows as they are.
 pub(crate) trait Upkeep {
     /// Moves rows out of the log.
     fn compact(&self) -> Result<()>;
@@ -80,13 +80,14 @@ pub(crate) trait Upkeep {
 /// What only serving a cache to other processes needs.
 #[cfg(feature = "sidecar")]
 pub(crate) trait Served {
-    /// The mapped files, if this process decides how long they stay: then answers may name them.
+    /// The mapped files, if this process decides how long they stay; only then may answers name them.
     fn maps(&self) -> Option<Arc<Maps>>;
 
-    /// Device and inode of the directory, by which another process finds out whether it sees the same one.
+    /// Device and inode of the directory's head file, by which another process finds out whether it sees the same
+    /// directory.
     fn identity(&self) -> Option<(u64, u64)>;
 
-    /// Whether everything of a version is there; `None` if it is of another cache.
+    /// Whether this cache has everything of a version; `None` if the version is of another cache.
     fn includes(&self, version: Version) -> Result<Option<bool>>;
 }
 
@@ -94,9 +95,9 @@ pub(crate) trait Served {
 #[cfg(not(feature = "sidecar"))]
 pub(crate) trait Served {}
 
-/// A way in: what the handles of a cache are made of.
+/// A way in: what the handles of a cache use.
 pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
-    /// Which one.
+    /// Which way in this is.
     fn way(&self) -> Way;
 
     /// Messages sent to a sidecar so far.
@@ -108,13 +109,13 @@ pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
     /// Plans a query once.
     fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>>;
 
-    /// What was committed to a table after a version.
+    /// What commits changed in a table after a version.
     fn changes(&self, table: u64, since: Version) -> Result<Batches>;
 
-    /// What a source told up to last.
+    /// The last position of a source.
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>>;
 
-    /// How it stands.
+    /// The state of the cache as a whole.
     fn status(&self) -> Result<Status>;
 }
 
@@ -127,7 +128,7 @@ pub(crate) trait Statement: Debug + Send + Sync {
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;
 }
 
-/// The reads of a way in that has them from one of its fields; all but queries.
+/// The reads, except queries, of a way in that delegates them to one of its fields.
 macro_rules! delegate_reads {
     ($field:ident) => {
         fn version(&self) -> $crate::types::error::Result<$crate::types::version::Version> {

@@ -11,7 +11,8 @@ use crate::types::version::Version;
 pub enum Way {
     /// The cache runs in this process, which owns the directory.
     Embedded,
-    /// Another process owns the directory, or nobody; this one maps its files read-only and sends no message.
+    /// Another process owns the directory, or nobody does. This one maps its files read-only and reads them without a
+    /// message; a sidecar, if it connected to one, makes its writes.
     Attached,
     /// A sidecar answers every call over its socket.
     Remote,
@@ -27,7 +28,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// How a cache stands.
+/// The state of a cache as a whole.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -39,12 +40,12 @@ pub struct Status {
     pub version: Version,
     /// Its tables, by name.
     pub tables: Vec<TableInfo>,
-    /// What was found damaged when it was opened, and left out.
+    /// What was found damaged when the cache was opened, and was left out.
     pub damage: Option<String>,
-    /// What went wrong with the disk, if a write failed since: the cache takes no more of them, and its owner must open it
-    /// again. Attached handles are not told; the sidecar is asked for it with a remote one.
+    /// What went wrong with the disk, if a write has failed: the cache takes no more writes, and its owner must open
+    /// it again. Always `None` for an attached cache; a remote one asks its sidecar.
     pub poisoned: Option<String>,
-    /// The owner, if that is another process that was ever seen.
+    /// The last sign of life of the owner, if that is another process and was ever seen.
     pub owner: Option<OwnerSeen>,
 }
 

@@ -6,7 +6,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::TableRules;
 use crate::types::version::{Freshness, Version};
 
-/// What there is to know of a table at one version.
+/// A description of a table at one version.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TableInfo {
@@ -23,20 +23,20 @@ pub struct TableInfo {
     pub bytes: u64,
     /// Files that hold its rows.
     pub segments: usize,
-    /// Rows that stand in the log and in no such file yet, those included that others took the place of since.
+    /// Rows in the log that are in no such file yet, including those that were replaced since.
     pub logged_rows: u64,
-    /// What of it was found damaged when the cache was opened or rows were moved, or why its rows stay in the log; `None`: nothing
-    /// so far. Reads that need what is damaged fail with [`ErrorCode::Corrupt`] or [`ErrorCode::Io`]; replace the table from its
-    /// source, or drop it.
+    /// What was found damaged in the table when the cache was opened or rows were moved, or why its rows stay in the
+    /// log; `None` if nothing was so far. Reads that need a damaged part fail with [`ErrorCode::Corrupt`] or
+    /// [`ErrorCode::Io`]; replace the table from its source, or drop it.
     pub damage: Option<String>,
-    /// How fresh it is; `None` if nothing was ever loaded.
+    /// How fresh its rows are; `None` if nothing was ever loaded.
     pub freshness: Option<Freshness>,
-    /// The version of the cache that all of this is of.
+    /// The version of the cache that this describes.
     pub version: Version,
 }
 
 impl TableInfo {
-    /// Whether the table is what a definition asks for.
+    /// Whether the table has the rules of a definition.
     ///
     /// # Errors
     /// [`ErrorCode::TableExists`], saying what differs.

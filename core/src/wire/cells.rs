@@ -1,6 +1,6 @@
 //! The hottest call in fixed layouts: a key, and the cells of the row that it finds.
 //!
-//! `docs/protocol.md` describes both. Nothing is allocated for a key, and nothing but the message itself for a row.
+//! `docs/protocol.md` describes both. Reading a key allocates nothing, and a row only its message.
 
 use arrow::datatypes::TimeUnit;
 
@@ -27,7 +27,7 @@ mod kind {
     pub(super) const TIMESTAMP: u8 = 10;
 }
 
-/// Stands for no moment.
+/// Stands for the lack of a moment.
 const NEVER: i64 = i64::MIN;
 /// Bytes of an answer before its cells.
 const ANSWER_HEAD_LEN: usize = 25;
@@ -59,7 +59,7 @@ impl<'a> GetRow<'a> {
     /// The lookup in the body of a frame.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidArgument`]; a key that is none fails when it is [written](Key::write_to).
+    /// [`ErrorCode::InvalidArgument`]; a malformed key fails only when it is [written](Key::write_to).
     pub(crate) fn decode(body: &'a [u8]) -> Result<Self> {
         let mut rest = body;
         let (Some(snapshot), Some(table)) = (take(&mut rest), take(&mut rest)) else { return Err(wrong()) };
@@ -114,7 +114,7 @@ impl KeyParts for EncodeParts<'_> {
     }
 }
 
-/// The parts are read where they lie.
+/// The parts are read in place.
 impl Key for GetRow<'_> {
     fn write_to(&self, parts: &mut dyn KeyParts) -> Result<()> {
         let mut rest = self.key;
@@ -171,7 +171,7 @@ fn wrong() -> Error {
     Error::new(ErrorCode::InvalidArgument, "the body is not the message of its call")
 }
 
-/// Appends the answer to a lookup; `version` is asked for if no row was found.
+/// Appends the answer to a lookup; calls `version` if no row was found.
 ///
 /// # Errors
 /// [`ErrorCode::Unsupported`] for a row with columns that have no cells; those of reading the row, and of `version`.
@@ -203,7 +203,7 @@ pub(crate) struct FoundRow {
 }
 
 impl FoundRow {
-    /// The answer in the body of a frame; `None` if it is none.
+    /// The answer in the body of a frame; `None` if it is malformed.
     pub(crate) fn decode(body: &[u8]) -> Option<Self> {
         let mut rest = body;
         let incarnation = u64::from_le_bytes(take(&mut rest)?);
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!((request.snapshot, request.table), (Some(7), 9));
         assert_eq!(parts_of(&body).unwrap(), every_kind());
         for len in 0..body.len() {
-            // A cut key is none, or has fewer parts.
+            // A cut key is malformed, or has fewer parts.
             assert!(
                 parts_of(&body[..len]).is_ok_and(|parts| parts.len() < 11) || parts_of(&body[..len]).is_err()
             );

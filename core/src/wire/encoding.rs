@@ -7,7 +7,8 @@ use super::value::WireValue;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 
-/// How deep the values of a message may be nested. Its own fields are nested less; what is skipped costs stack too.
+/// Deepest nesting of the values of a message. Its own fields nest less, but unknown fields are skipped, and that
+/// takes stack too.
 const DEPTH_MAX: usize = 64;
 
 /// A message as the body of a frame.

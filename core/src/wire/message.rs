@@ -18,9 +18,10 @@ use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
 pub(crate) const KEYS_MAX: usize = 100_000;
-/// Bytes of a message with many keys: read, they take several times as much.
+/// Most bytes of a message with many keys: read, they take several times as much.
 pub(crate) const KEYS_LEN_MAX: usize = 4 << 20;
-/// Rows of a commit beyond this many bytes are sent batch by batch, as an upload.
+/// Most bytes of rows in one commit message. A single change with more is uploaded batch by batch; several changes with
+/// more are refused.
 pub(crate) const COMMIT_LEN_MAX: usize = 4 << 20;
 
 macro_rules! calls {
@@ -37,7 +38,7 @@ macro_rules! calls {
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The call of a number, if this version knows it.
+            /// The call with a number, if this version knows it.
             pub(crate) fn from_number(number: u16) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$name),)+
@@ -95,7 +96,8 @@ calls! {
     Status = 22;
     /// [`Next`] → [`Empty`]: an upload will not be completed.
     Abandon = 23;
-    /// [`Share`] → [`ShareReply`] and the descriptor of the memory: answers need not go through the socket.
+    /// [`Share`] → [`ShareReply`] and the descriptor of the memory, through which answers can go instead of the
+    /// socket.
     Share = 24;
     /// [`Return`] → [`Empty`]: leased memory is not needed any more.
     Return = 25;
@@ -127,7 +129,7 @@ pub(crate) struct Hello {
     pub(crate) seen: Option<Version>,
 }
 
-/// Who answers, the version that both will speak, and the cache directory if clients may read it.
+/// Who answers, the version of the protocol that both will speak, and the cache directory if clients may read it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HelloReply {
     pub(crate) protocol: u32,
@@ -138,7 +140,7 @@ pub(crate) struct HelloReply {
     /// The newest version.
     #[serde(default)]
     pub(crate) version: Option<Version>,
-    /// What the sidecar knows of the version that the client saw; `None` if it named none.
+    /// What the sidecar knows of the version that the client saw; `None` if the client named none.
     #[serde(default)]
     pub(crate) seen: Option<Seen>,
 }
@@ -146,30 +148,30 @@ pub(crate) struct HelloReply {
 /// What a sidecar knows of a version that its client saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Seen {
-    /// Everything of it is there.
+    /// Everything of that version is there.
     Included,
-    /// It was lost in a crash.
+    /// The version was lost in a crash.
     Lost,
-    /// It is of another cache, or of long ago.
+    /// The version is of another cache, or of long ago.
     Unknown,
 }
 
-/// Tells whether two processes see the same directory: device and inode of its `live/head`.
+/// Lets two processes find out whether they see the same directory: device and inode of its `live/head`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DirIdentity {
     pub(crate) device: u64,
     pub(crate) inode: u64,
 }
 
-/// How a client can be answered: `layouts` instead of Arrow IPC streams, with their bytes in leased `memory` or in
-/// `files` that it can open below the directory.
+/// How the client can take answers: as `layouts` instead of Arrow IPC streams, with their bytes in leased `memory` or
+/// in `files` that it can open below the directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Share {
     pub(crate) memory: bool,
     pub(crate) files: bool,
 }
 
-/// Bytes of the memory whose descriptor comes with this; 0: there is none.
+/// Bytes of the memory whose descriptor comes with this; 0 if there is none.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ShareReply {
     pub(crate) memory: u64,
@@ -187,7 +189,7 @@ pub(crate) struct Cancel {
     pub(crate) request: u64,
 }
 
-/// A snapshot by its number; none: the newest version.
+/// A snapshot by its number; `None` stands for the newest version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Pin {
     pub(crate) snapshot: Option<u64>,
@@ -223,15 +225,16 @@ pub(crate) struct Get {
 pub(crate) struct GetMany {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
-    /// No more than one above the most that are answered: the others are not kept.
+    /// More keys than one call may ask for are cut to one more than that: the rest is not kept.
     #[serde(deserialize_with = "some_keys")]
     pub(crate) keys: Vec<Key>,
-    /// Whether the answer may be of the first keys alone, if their rows are long.
+    /// Whether the answer may stop after some of the keys, if their rows are long.
     #[serde(default)]
     pub(crate) partial: bool,
 }
 
-/// An empty key is one byte, and takes twenty times as much when it is read.
+/// An empty key is one byte in the message and takes twenty times as much memory, so keys beyond the limit are not
+/// kept.
 fn some_keys<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Key>, D::Error> {
     struct Keys;
 
@@ -267,7 +270,7 @@ pub(crate) struct RowsReply {
     /// One batch as an Arrow IPC stream.
     #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
-    /// Or any number of batches as a layout, for clients that asked for it.
+    /// Or any number of batches as a layout, for clients that asked for layouts.
     #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layout: Vec<u8>,
 }
@@ -280,7 +283,7 @@ pub(crate) struct Scan {
     pub(crate) columns: Option<Vec<String>>,
 }
 
-/// What was committed to a table after a version.
+/// What commits changed in a table after a version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Changes {
     pub(crate) table: u64,
@@ -316,7 +319,7 @@ pub(crate) struct Execute {
     pub(crate) parameters: Vec<WireValue>,
 }
 
-/// An answer that is fetched batch by batch; the first comes with it.
+/// An answer that the client fetches portion by portion; the first portion comes with this.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CursorReply {
     pub(crate) id: u64,
@@ -333,13 +336,13 @@ pub(crate) struct Next {
     pub(crate) id: u64,
 }
 
-/// The next rows of a cursor; `last`: there are no more behind them.
+/// The next rows of a cursor; `last`: no more follow.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NextReply {
     /// One batch as an Arrow IPC stream.
     #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
-    /// Or any number of batches as a layout, for clients that asked for it.
+    /// Or any number of batches as a layout, for clients that asked for layouts.
     #[serde(with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layout: Vec<u8>,
     pub(crate) last: bool,
@@ -354,16 +357,16 @@ pub(crate) enum WriteKind {
         #[serde(flatten)]
         rules: RulesMessage,
     },
-    /// More rows of a table.
+    /// Additional rows for a table.
     Append { table: u64 },
-    /// Other rows of a table.
+    /// All rows of a table, replacing the present ones.
     Replace { table: u64 },
-    /// Rows of a table in the place of those with the same keys.
+    /// Rows that replace those of a table with the same keys.
     Upsert { table: u64 },
 }
 
 impl WriteKind {
-    /// Rows that come.
+    /// An upload of rows in a mode.
     pub(crate) fn rows(table: u64, mode: WriteMode) -> Self {
         match mode {
             WriteMode::Append => Self::Append { table },
@@ -373,7 +376,7 @@ impl WriteKind {
     }
 }
 
-/// The begin of an upload.
+/// The beginning of an upload.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) kind: WriteKind,
@@ -398,7 +401,7 @@ pub(crate) struct VersionMessage {
     pub(crate) version: Version,
 }
 
-/// What there is to know of a table.
+/// A description of a table.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InfoMessage {
     pub(crate) id: u64,
@@ -452,7 +455,7 @@ impl InfoMessage {
     }
 }
 
-/// The rules of a table; its fields stand among those of the message that has it.
+/// The rules of a table; the message that contains them has their fields among its own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RulesMessage {
     primary_key: Vec<String>,
@@ -509,7 +512,7 @@ impl From<RulesMessage> for TableRules {
     }
 }
 
-/// How a cache stands.
+/// The state of a cache as a whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReply {
     pub(crate) dir: String,
@@ -527,22 +530,22 @@ pub(crate) struct Commit {
     pub(crate) changes: Vec<ChangeMessage>,
 }
 
-/// A change; rows are batches, each as an Arrow IPC stream, at least one.
+/// A change. Rows are batches, each as an Arrow IPC stream; there is at least one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ChangeMessage {
-    /// More rows.
+    /// Adds rows.
     Append { table: u64, rows: Vec<ByteBuf> },
-    /// Rows in the place of those with the same keys.
+    /// Rows that replace those with the same keys.
     Upsert { table: u64, rows: Vec<ByteBuf> },
-    /// Rows in the place of all rows.
+    /// Rows that replace all rows.
     Replace { table: u64, rows: Vec<ByteBuf> },
-    /// The rows with some keys are gone.
+    /// Removes the rows with some keys.
     Delete { table: u64, keys: Vec<Key> },
-    /// The rows with some keys are gone from the cache, not from their source.
+    /// Removes the rows with some keys from the cache; their source keeps them.
     Invalidate { table: u64, keys: Vec<Key> },
-    /// All rows are gone.
+    /// Removes all rows.
     Truncate { table: u64 },
-    /// A source told everything up to a position.
+    /// The changes are everything from a source up to a position.
     Position {
         source: String,
         #[serde(with = "serde_bytes")]
@@ -551,7 +554,7 @@ pub(crate) enum ChangeMessage {
 }
 
 impl ChangeMessage {
-    /// Rows that come.
+    /// Rows in a mode.
     pub(crate) fn rows(table: u64, mode: WriteMode, rows: Vec<ByteBuf>) -> Self {
         match mode {
             WriteMode::Append => Self::Append { table, rows },
@@ -567,7 +570,7 @@ pub(crate) struct Source {
     pub(crate) source: String,
 }
 
-/// Up to where a source told everything.
+/// The position up to which the cache has everything from a source.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PositionReply {
     pub(crate) position: Option<ByteBuf>,
@@ -601,7 +604,7 @@ mod tests {
     use super::*;
     use crate::types::error::ErrorKind;
 
-    /// The protocol is what its document says: nobody changes one without the other.
+    /// The protocol is what its document says: nobody changes one without changing the other.
     #[test]
     fn the_document_lists_every_call_and_every_error() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");

@@ -1,9 +1,9 @@
 //! What clients and sidecars say to each other: calls, messages and their encoding.
 //!
-//! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that a
-//! later version can add fields; batches of rows inside them are Arrow IPC streams. The lookup of a row is in bytes of a
-//! fixed layout: it is over before an encoding with names is read. `docs/protocol.md` describes all of
-//! it for those who write a client.
+//! A message is the body of one frame, or of several if it is long. Bodies are MessagePack with field names, so that
+//! a later version can add fields; batches of rows inside them are Arrow IPC streams. The lookup of a row has a fixed
+//! binary layout instead: reading names would take longer than the lookup itself. `docs/protocol.md` describes all of
+//! it for authors of clients.
 
 pub(crate) mod cells;
 pub(crate) mod encoding;
@@ -26,11 +26,11 @@ pub(crate) use self::value::WireValue;
 
 /// Versions of the protocol, each named for what it added.
 pub(crate) mod version {
-    /// The first: everything that is not named below.
+    /// The first version: everything that no later version adds.
     pub(crate) const FIRST: u32 = 1;
-    /// The newest that this code speaks.
+    /// The newest version that this code speaks.
     pub(crate) const NEWEST: u32 = FIRST;
 }
 
-/// Longest message; longer answers come in parts through a cursor.
+/// Longest message; longer answers come in portions through a cursor.
 pub(crate) const MESSAGE_LEN_MAX: usize = 1 << 30;

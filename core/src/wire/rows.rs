@@ -30,8 +30,8 @@ pub(crate) fn encode_batch(batch: &RecordBatch) -> Result<Vec<u8>> {
     encode().map_err(|error| Error::internal("cannot encode rows").with_source(error))
 }
 
-/// Checks the lengths that a stream claims before anyone makes room for them: Arrow reserves what it is told, and a
-/// process that cannot have so much memory ends.
+/// Checks the lengths that a stream claims before anyone reserves memory for them: Arrow reserves what it is told to,
+/// and a process that cannot get that much memory aborts.
 fn check_lengths(bytes: &[u8]) -> Result<(), ArrowError> {
     let wrong = |what: &str| ArrowError::IpcError(what.to_owned());
     let number = |bytes: &[u8]| bytes.first_chunk().map(|four| i32::from_le_bytes(*four));
@@ -63,7 +63,7 @@ fn check_lengths(bytes: &[u8]) -> Result<(), ArrowError> {
 /// The schema of a stream.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidArgument`] for bytes that are no stream.
+/// [`ErrorCode::InvalidArgument`] for bytes that are not a stream.
 pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
     contained(|| {
         check_lengths(bytes)?;
@@ -74,7 +74,7 @@ pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
 /// The one batch of a stream; no rows for a stream without batches.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidArgument`] for bytes that are no stream of one batch.
+/// [`ErrorCode::InvalidArgument`] for bytes that are not a stream of one batch.
 pub(crate) fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
     contained(|| {
         check_lengths(bytes)?;
@@ -89,7 +89,7 @@ pub(crate) fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
 
 /// Arrow panics on some malformed streams, and the other end of a socket may send any bytes.
 fn contained<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
-    let wrong = || Error::new(ErrorCode::InvalidArgument, "the bytes are no Arrow IPC stream");
+    let wrong = || Error::new(ErrorCode::InvalidArgument, "the bytes are not an Arrow IPC stream");
     catch_unwind(AssertUnwindSafe(decode)).map_err(|_| wrong())?.map_err(|error| wrong().with_source(error))
 }
 
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(decode_schema(&encode_schema(&batch().schema()).unwrap()).unwrap(), batch().schema());
     }
 
-    /// A process that asks for a terabyte because it was told to is one that ends.
+    /// A process that asks for a terabyte because a stream claims that much would abort.
     #[test]
     fn lengths_are_not_believed() {
         let bytes = encode_batch(&batch()).unwrap();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::value::{Value, ValueRef};
 
-/// A value as it is sent: by the name of its kind.
+/// A value as it is sent: under the name of its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireValue {
@@ -20,7 +20,7 @@ pub(crate) enum WireValue {
     Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     Date(i32),
     Time(i64),
-    /// Value and ticks of its unit in a second.
+    /// The value, and how many ticks of its unit a second has.
     Timestamp(i64, u64),
 }
 
@@ -43,18 +43,18 @@ impl From<ValueRef<'_>> for WireValue {
 }
 
 impl WireValue {
-    /// Bytes that it takes in a message at most.
+    /// Most bytes that it takes in a message.
     pub(crate) fn len_max(&self) -> usize {
         let text = match self {
             Self::Str(text) => text.len(),
             Self::Bytes(bytes) | Self::Decimal(bytes, _) => bytes.len(),
             _ => 0,
         };
-        // The names of kinds and two numbers of nine bytes fit.
+        // Leaves room for the name of the kind and two numbers of nine bytes.
         32 + text
     }
 
-    /// The value; `None` if a part of it is none that a client of ours sends.
+    /// The value; `None` if it has a part that none of our clients sends.
     pub(crate) fn into_value(self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -74,7 +74,7 @@ impl WireValue {
     }
 }
 
-/// Ticks of a unit in a second.
+/// How many ticks of a unit a second has.
 pub(super) fn ticks(unit: TimeUnit) -> u64 {
     match unit {
         TimeUnit::Second => 1,
@@ -84,7 +84,7 @@ pub(super) fn ticks(unit: TimeUnit) -> u64 {
     }
 }
 
-/// The unit of so many ticks in a second, if there is one.
+/// The unit that has this many ticks in a second, if there is one.
 pub(super) fn unit_of(ticks: u64) -> Option<TimeUnit> {
     [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
         .into_iter()

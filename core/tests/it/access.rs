@@ -29,7 +29,7 @@ impl Served {
 
 fn me() -> (u32, u32) {
     use std::os::unix::fs::MetadataExt;
-    // A file of this process has its user and its group.
+    // A file that this process makes has its user and its group.
     let found = tempfile::tempdir().unwrap().path().metadata().unwrap();
     (found.uid(), found.gid())
 }
@@ -70,7 +70,7 @@ fn one_connection_too_many_is_told_so() {
     first.version().unwrap();
 }
 
-/// How many connections there can be, and what the one after them is told.
+/// How many clients can connect, and the error that the next one gets.
 fn most(served: &Served) -> (usize, String) {
     let mut clients = Vec::new();
     loop {
@@ -104,7 +104,7 @@ fn one_user_does_not_get_all_connections() {
     assert_eq!(most(&served).0, 3, "those that went left their places");
 }
 
-/// Clients that are refused and say nothing hold up neither others nor the end.
+/// Refused clients that say nothing hold up neither others nor the end of the server.
 #[test]
 fn silent_clients_that_are_refused_hold_nothing_up() {
     let (uid, _) = me();
@@ -119,7 +119,7 @@ fn silent_clients_that_are_refused_hold_nothing_up() {
     drop(silent);
 }
 
-/// The server does not need its path to end.
+/// To stop, the server does not need its path.
 #[test]
 fn a_server_whose_socket_was_removed_stops() {
     let served = Served::new(|options| options);

@@ -23,7 +23,7 @@ impl Served {
         served
     }
 
-    /// Serves a directory from now on.
+    /// Serves the directory of this name from now on.
     fn go_on(&mut self, name: &str, attach: bool) {
         let owner = Cache::open(self.path(name)).unwrap();
         self.server = Some(owner.serve(ServerOptions::new(self.socket()).attach(attach)).unwrap());
@@ -135,7 +135,7 @@ fn the_directory_may_be_mounted_elsewhere_and_must_be_the_same() {
     assert_eq!(Cache::from_url(&url).unwrap().way(), Way::Attached);
 }
 
-/// The numbers of its tables mean other tables.
+/// In another cache, the numbers of the tables mean other tables.
 #[test]
 fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
     for (attach, name, was_killed) in [
@@ -156,7 +156,7 @@ fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
             std::fs::remove_dir_all(served.path(name)).unwrap();
         }
         if was_killed {
-            // Another incarnation follows its first.
+            // The next owner begins another incarnation, as after a crash.
             let living = Cache::open(served.path("living")).unwrap();
             files::copy(&served.path("living"), &served.path(name));
             living.close().unwrap();
@@ -176,7 +176,7 @@ fn a_sidecar_that_comes_back_with_another_cache_is_not_written_to() {
     }
 }
 
-/// Its files are those that were mapped, its pages are not: nobody would see what is committed from then on.
+/// The restored files are those that were mapped, but their pages are not: a reader would miss all later commits.
 #[test]
 fn a_directory_that_was_restored_in_its_place_is_not_read_as_if_it_were_the_old_one() {
     let mut served = Served::start();
@@ -185,13 +185,13 @@ fn a_directory_that_was_restored_in_its_place_is_not_read_as_if_it_were_the_old_
     served.stop();
     assert_ids(&table, 0..10);
     std::fs::rename(served.path("cache"), served.path("before")).unwrap();
-    // While there is none, what is mapped is what there is.
+    // While there is no directory, the mapped files are all there is.
     assert_ids(&table, 0..10);
     files::copy(&served.path("before"), &served.path("cache"));
     served.go_on("cache", true);
     let writer = served.connect(Attach::Never).unwrap();
     writer.table("t").unwrap().append(numbered([10])).unwrap();
-    // Nobody writes through it, and it needs no write to find out.
+    // Nobody writes through this handle; it finds out without a write.
     let told = || table.get(3).is_err_and(|error| error.code() == ErrorCode::Closed);
     eventually(told, || format!("{:?}", table.get(3)));
     refused(table.append(numbered([11])), ErrorCode::Closed, &["another cache", "connect again"]);
@@ -199,7 +199,7 @@ fn a_directory_that_was_restored_in_its_place_is_not_read_as_if_it_were_the_old_
     assert_ids(&served.connect(Attach::Require).unwrap().table("t").unwrap(), 0..=10);
 }
 
-/// Loads of one table wait for each other, and hold up nothing else of their connection.
+/// Loads of one table wait for each other, and hold up nothing else on their connection.
 #[test]
 fn many_loads_at_once_over_one_connection() {
     let served = Served::start();

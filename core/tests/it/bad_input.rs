@@ -38,7 +38,7 @@ impl Fixture {
         fs::read_dir(self.cache_dir().join("tables")).unwrap().count()
     }
 
-    /// Defines a table `new`, whose failure must not panic and must leave nothing.
+    /// Defines a table `new`. If that fails, it must not have panicked, and must leave nothing.
     fn load(&self, definition: TableDefinition) -> Result<RecordBatch, Error> {
         let before = files::segments(&self.cache_dir());
         let folders = self.folders();
@@ -63,7 +63,7 @@ impl Fixture {
         loaded
     }
 
-    /// The old table serves and takes rows, and all is well after opening again.
+    /// The old table can be read and written, also after the cache is opened again.
     fn finish(self) {
         assert_ids(&self.cache.table("old").unwrap(), 0..100);
         self.cache.table("old").unwrap().append(crate::support::numbered([100])).unwrap();
@@ -76,7 +76,7 @@ impl Fixture {
     }
 }
 
-/// What came of loading files that were damaged.
+/// The outcomes of loading damaged files.
 #[derive(Debug, Default)]
 struct Outcomes {
     refused: usize,
@@ -85,8 +85,8 @@ struct Outcomes {
 }
 
 impl Outcomes {
-    /// Parquet files as these carry no checksums, so damage within values can give other values; what it must not
-    /// give is a panic, an error that blames the cache, or columns that are not whole.
+    /// These Parquet files carry no checksums, so damage within values may give other values. It must never give a
+    /// panic, an error that blames the cache, or incomplete columns.
     #[track_caller]
     fn add(&mut self, loaded: Result<RecordBatch, Error>, whole: &RecordBatch, what: &str) {
         match loaded {
@@ -115,7 +115,7 @@ fn rows(cache: &Cache, path: &Path) -> RecordBatch {
     rows
 }
 
-/// Loads a Parquet file with one bit flipped, for each of some bits.
+/// Loads a Parquet file several times, each time with one of the given bits flipped.
 fn flip_bits(name: &str, bits: impl FnOnce(u64, &mut Random) -> Vec<u64>) -> Outcomes {
     let fixture = Fixture::new();
     let bytes = fs::read(data(name)).unwrap();
@@ -145,7 +145,7 @@ fn a_small_parquet_file_with_any_byte_damaged() {
 #[test]
 fn a_parquet_file_with_pages_and_footer_damaged() {
     let outcomes = flip_bits("planes.parquet", |bits, random| {
-        // The footer is in the last kilobyte and a half.
+        // The footer lies in the last kilobyte and a half.
         let footer = 1_500 * 8;
         let pages = (0..40).map(|_| random.below(bits - footer)).collect::<Vec<_>>();
         let footer = (0..40).map(|_| bits - 1 - random.below(footer)).collect();
@@ -177,7 +177,7 @@ fn a_damaged_file_among_good_ones() {
     files::write(&fixture.input("2.parquet"), &bytes[..bytes.len() / 2]);
     let pattern = format!("{}/?.parquet", fixture.dir.path().display());
     refused(fixture.load(TableDefinition::parquet(&pattern)), ErrorCode::SourceInvalid, &["2.parquet"]);
-    // A file of other columns.
+    // A file with other columns.
     fs::copy(data("airports.parquet"), fixture.input("2.parquet")).unwrap();
     refused(
         fixture.load(TableDefinition::parquet(&pattern)),
@@ -206,7 +206,7 @@ fn files_that_are_missing_or_of_another_kind() {
     }
     let error = fixture.load(TableDefinition::parquet(fixture.dir.path().display().to_string())).unwrap_err();
     assert!(matches!(error.code(), ErrorCode::SourceInvalid | ErrorCode::SourceNotFound), "{error:?}");
-    // Writes to a table that is there meet the same errors.
+    // Writes to an existing table meet the same errors.
     let old = fixture.cache.table("old").unwrap();
     refused(old.append(Input::parquet(&missing)), ErrorCode::SourceNotFound, &[&missing]);
     refused(old.replace(Input::parquet(path("text"))), ErrorCode::SourceInvalid, &["text"]);
@@ -233,7 +233,7 @@ fn csv_files_that_are_not_tables() {
         let code = load(text).map_err(|error| error.code());
         assert_eq!(code, Err(ErrorCode::SourceInvalid), "{}", String::from_utf8_lossy(text));
     }
-    // A line that is wrong only after many good ones.
+    // A line that is wrong, after many good ones.
     let mut late = String::from("id,name\n");
     (0..40_000).for_each(|id| late.push_str(&format!("{id},x\n")));
     late.push_str("40000,x,y\n");
@@ -268,7 +268,7 @@ fn a_csv_file_without_rows() {
     fixture.finish();
 }
 
-/// Each file for itself, in the order in which it would be read, and no rows.
+/// Each file by itself, in the order in which it would be read, and no rows.
 #[test]
 fn files_are_looked_at_before_they_are_read() {
     let dir = tempfile::tempdir().unwrap();

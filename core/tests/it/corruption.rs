@@ -64,7 +64,7 @@ impl Fixture {
         self.segment.file_name().unwrap().to_str().unwrap()
     }
 
-    /// Reads everything in every way and returns the errors; fails at a wrong row, a panic, or an error that is not
+    /// Reads everything in every way and returns the errors. Fails at a wrong row, a panic, or an error that is not
     /// about the file.
     fn read(&self, cache: &Cache, what: &str) -> Vec<Error> {
         assert_ids(&cache.table("other").unwrap(), 0..100);
@@ -113,7 +113,7 @@ fn offset_of(error: &Error) -> Option<u64> {
     error.message().split("at byte ").nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Queries and what they count: from zone maps, from the index, and from rows.
+/// Queries and what they should count: by zone maps, by the index, and by rows.
 #[cfg(feature = "sql")]
 fn queries() -> [(&'static str, i64); 5] {
     [
@@ -150,7 +150,7 @@ fn any_bit_flipped_is_found_or_harmless() {
         let bit = if round % 2 == 0 { random.below(bits) } else { bits - 1 - random.below(bits / 8) };
         let what = format!("bit {bit} of {bits} flipped");
         files::flip(&fixture.segment, bit);
-        // A reader opens without writing; an owner does what it does at every opening.
+        // A reader opens without writing; an owner recovers, as at every opening.
         let cache = if round % 4 == 0 {
             Cache::open(fixture.dir.path())
         } else {
@@ -175,7 +175,7 @@ fn any_bit_flipped_is_found_or_harmless() {
 #[test]
 fn a_damaged_page_spares_the_others() {
     let fixture = Fixture::new();
-    // The first page holds the first column's first values.
+    // The first page holds the first values of the first column.
     let bit = PAGE_LEN / 4 * 8;
     files::flip(&fixture.segment, bit);
     let cache = Cache::open(fixture.dir.path()).unwrap();
@@ -197,7 +197,7 @@ fn a_damaged_table_is_replaced() {
     let table = cache.table("mixed").unwrap();
     assert!(!fixture.read(&cache, "the first page is damaged").is_empty());
     let version = cache.version().unwrap();
-    // The duplicate check meets the damage; the table stays as it was.
+    // The check for duplicates meets the damage; the table stays as it was.
     let rows = fixture.rows.slice(5, 1);
     let error = table.append(rows).unwrap_err();
     assert!(matches!(error.code(), ErrorCode::Corrupt | ErrorCode::DuplicateKey), "{error:?}");
@@ -209,7 +209,7 @@ fn a_damaged_table_is_replaced() {
     assert!(fixture.read(&Cache::open(fixture.dir.path()).unwrap(), "replaced and opened again").is_empty());
 }
 
-/// Opening looks up which rows the commits in the log replaced.
+/// Opening the cache looks up which rows the commits in the log replaced.
 #[test]
 fn a_damaged_key_index_does_not_keep_the_cache_from_opening() {
     let fixture = Fixture::new();
@@ -259,8 +259,8 @@ fn a_damaged_table_is_dropped() {
     assert_eq!(table.scan().unwrap().concat().unwrap(), fixture.rows);
 }
 
-/// Fails unless every read of the table fails with the file's name, by an owner and by a reader, and the other table
-/// goes on.
+/// Fails unless every read of the table fails with the name of the file, for an owner and for a reader, and the other
+/// table is unaffected.
 fn assert_unreadable(dir: &Path, name: &str, what: &str) {
     for opened in [Cache::open_read_only(dir), Cache::open(dir)] {
         let cache = opened.unwrap_or_else(|error| panic!("{what}: opening failed: {error:?}"));

@@ -1,6 +1,6 @@
 //! Short statements that would take all memory, all stack or all time: an answer or an error, and others go on.
 //!
-//! They run in a process of their own whose memory is limited, so that one that takes too much ends it.
+//! They run in a process of their own, whose memory is limited: a statement that takes too much ends that process.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::support::{define, files};
 
 /// Memory of the queries of the child.
 const QUERY_MEMORY: usize = 64 << 20;
-/// Memory that a statement may take: the stacks of threads and what the allocator keeps count in it.
+/// Memory that a statement may take. The stacks of threads and the memory that the allocator keeps count, too.
 const SPACE: u64 = 4 << 30;
 /// Rows of the table `t`.
 const ROWS: i64 = 10_000;
@@ -40,13 +40,13 @@ fn runs_statements() {
     }
 }
 
-/// Others are not affected.
+/// Checks that other queries are not affected.
 fn answers(cache: &Cache) {
     let rows = cache.sql("SELECT id FROM t WHERE id < $1", &[Value::from(5)]).and_then(Batches::concat);
     assert_eq!(rows.unwrap().num_rows(), 5);
 }
 
-/// Lets the process grow only so far beyond what it has.
+/// Limits how much more memory the process may take than it has now.
 fn limit_space() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmData:")?.strip_suffix("kB"));
@@ -55,7 +55,7 @@ fn limit_space() {
     rustix::process::setrlimit(rustix::process::Resource::Data, limit).unwrap();
 }
 
-/// How it ended. Batches are dropped as they come.
+/// How an answer ended. Its batches are dropped as they come.
 fn outcome(answer: pillion::Result<Batches>) -> String {
     let rows = answer.and_then(|mut batches| {
         batches.try_fold(0, |rows, batch| batch.map(|batch| rows + batch.num_rows()))
@@ -68,7 +68,7 @@ fn refusal(error: &Error) -> String {
     format!("{:?}", error.code())
 }
 
-/// The same on the threads of a sidecar, with another connection that is answered.
+/// The same on the threads of a sidecar, which must answer another connection too.
 #[cfg(feature = "sidecar")]
 fn runs_remotely(cache: &Cache, dir: &Path, text: &str) {
     let socket = dir.join("pillion.sock");
@@ -82,7 +82,7 @@ fn runs_remotely(cache: &Cache, dir: &Path, text: &str) {
     drop(server);
 }
 
-/// Runs each statement in every way in a child of its own; it must end alike in all.
+/// Runs each statement in every way, in a child of its own; it must end alike in all.
 #[track_caller]
 fn assert_outcomes(cases: &[(&str, String, &str)]) {
     let only = std::env::var("PILLION_TEST_STATEMENT").ok();
@@ -312,7 +312,7 @@ impl Choices for Random {
     }
 }
 
-/// One child runs several statements; `PILLION_STATEMENTS` asks for more than the few that every run of the tests has.
+/// One child runs several statements. `PILLION_STATEMENTS` asks for more than the few of an ordinary run.
 #[test]
 fn statements_that_grow_at_random_never_end_the_process() {
     let count = std::env::var("PILLION_STATEMENTS").map_or(8, |count| count.parse().unwrap());

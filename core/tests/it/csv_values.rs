@@ -24,7 +24,7 @@ fn load(text: impl AsRef<[u8]>, schema: Option<Schema>) -> Result<RecordBatch> {
     cache.define_table("t", TableDefinition::new(input))?.scan()?.concat()
 }
 
-/// Loads one column; the rows before it make lines of the file and numbers of rows differ.
+/// Loads one column. Rows before its values make the lines of the file differ from the numbers of rows.
 fn load_column(data_type: &DataType, values: &[&str]) -> Result<ArrayRef> {
     let mut text = "note,v\n\"two\nlines\",\n\n".to_owned();
     values.iter().for_each(|value| text += &format!("\"a\n,b\",{value}\n"));
@@ -34,7 +34,7 @@ fn load_column(data_type: &DataType, values: &[&str]) -> Result<ArrayRef> {
     Ok(rows.column(1).slice(1, values.len()))
 }
 
-/// Values that are no text.
+/// How many values have no text, and so are null.
 fn nulls(values: &[&str]) -> usize {
     values.iter().filter(|value| matches!(**value, "" | "\"\"")).count()
 }
@@ -97,7 +97,7 @@ fn a_value_that_its_column_cannot_hold_is_an_error_with_line_column_and_value() 
     for (data_type, values) in cases {
         for value in *values {
             let value = if value.contains(',') { format!("\"{value}\"") } else { (*value).to_owned() };
-            // The third record begins in the fifth line, and its value stands in the sixth.
+            // The third record begins in the fifth line, and its value is in the sixth.
             let shown = format!("`{}`", value.trim_matches('"'));
             let told = ["rows.csv", "line 6", "column `v`", &data_type.to_string(), &shown];
             refused(load_column(data_type, &[&value]), ErrorCode::SourceInvalid, &told);
@@ -109,7 +109,7 @@ fn a_value_that_its_column_cannot_hold_is_an_error_with_line_column_and_value() 
 fn a_value_that_its_column_holds_is_that_value() {
     use DataType as T;
     use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
-    // What is loaded, and how Arrow writes what is stored.
+    // What is loaded, and how Arrow writes the stored value.
     let cases: &[(DataType, &[(&str, &str)])] = &[
         (T::Null, &[("", ""), ("\"\"", "")]),
         (T::Boolean, &[("true", "true"), ("FALSE", "false"), ("\"True\"", "true"), ("\"\"", "")]),
@@ -323,7 +323,7 @@ fn nothing_is_null_and_quoted_nothing_is_an_empty_text() {
     let column = |index: usize| rows.column(index).as_string::<i32>().iter().collect::<Vec<_>>();
     assert_eq!(column(0), [None, Some(""), Some("x"), Some("")]);
     assert_eq!(column(1), [Some(""), None, Some(""), Some("")]);
-    // A record that is one null is an empty line.
+    // A record of a single null is an empty line.
     let rows = load("\u{feff}a\r\n\r\n\"\"\r\nx\r\n\r\n\r\n\"\r\n\"\r\n", None).unwrap();
     let column: Vec<_> = rows.column(0).as_string::<i32>().iter().collect();
     assert_eq!(rows.schema().field(0).name(), "a");
@@ -346,14 +346,14 @@ fn what_is_no_record_is_an_error_with_its_line() {
     wrong(b"a,b\n1,2\n3,\"4\n5,6\n", &["line 3", "quoted", "no end"]);
     wrong(b"a,b\n1,2\n3,\"4\"\"", &["line 3", "no end"]);
     wrong(b"a,b\n1,2\nx,\xFF\n", &["line 3", "column `b`", "UTF-8"]);
-    // Two halves of a letter are no letter because they stand beside each other.
+    // Two halves of a letter are not a letter, although they are beside each other in the batch.
     wrong(b"a,b\n1,2\n\xC3,\xA9\n", &["line 3", "column `a`", "UTF-8"]);
     wrong(b"\xEF\xBB\xBF", &["empty"]);
     wrong(b"\n\n", &["empty"]);
 }
 
-/// Texts of every kind that a delimiter, a quote or an end of a line could break, with nulls, in files of one column and
-/// of several and of many reads, in each of the ways in which they may be written.
+/// Texts of all kinds that a delimiter, a quote or a line end could break, with nulls, in files of one and of several
+/// columns, of many reads, written in each of the ways that CSV allows.
 #[test]
 fn random_texts_come_back_as_they_were_written() {
     let mut random = Random::new(4);
@@ -398,7 +398,7 @@ fn random_text(random: &mut Random) -> Option<String> {
     Some((0..parts).map(|_| PARTS[usize::try_from(random.below(12)).unwrap()]).collect())
 }
 
-/// Quoted where it must be, and sometimes where it need not.
+/// A field in quotes where it must be, and sometimes where it need not be.
 fn written(field: Option<&str>, random: &mut Random) -> String {
     let Some(text) = field else { return String::new() };
     let must = text.is_empty() || text.contains([',', '"', '\n', '\r', '\u{feff}']);

@@ -12,12 +12,12 @@ use crate::support::{assert_ids, define, files, ids_of, name_of, numbered, refus
 #[derive(Clone, Copy, Debug)]
 struct Record {
     offset: usize,
-    /// Header and body, without the padding behind.
+    /// Header and body, without the padding after them.
     len: usize,
     sequence: u64,
 }
 
-/// The records of a log file, by the description of the format.
+/// The records of a log file, according to the description of the format.
 fn records(path: &Path) -> Vec<Record> {
     const HEADER: usize = 64;
     let bytes = fs::read(path).unwrap();
@@ -32,7 +32,7 @@ fn records(path: &Path) -> Vec<Record> {
     records
 }
 
-/// Copies of the directory of an owner that is still at work: what a crash would leave. The table has a row for each
+/// Copies of the directory of an owner that is still at work, as a crash would leave it. The table has one row per
 /// commit from 0 on, and the last `LAST` commits are in the newest log file.
 struct Crashed {
     dir: tempfile::TempDir,
@@ -67,7 +67,7 @@ impl Crashed {
     }
 }
 
-/// Fails unless a directory opens with the rows before `end`, in a new incarnation, and takes rows.
+/// Fails unless a directory opens with the rows before `end`, in a new incarnation, and takes new rows.
 #[track_caller]
 fn assert_prefix(dir: &Path, end: i64, crashed: Version, what: &str) -> Option<String> {
     let reader = Cache::open_read_only(dir).unwrap_or_else(|error| panic!("{what}: {error:?}"));
@@ -153,7 +153,7 @@ fn a_damaged_record_takes_those_behind_it_and_says_so() {
     }
 }
 
-/// A cache that was closed cleanly with two manifests, and its rows.
+/// A cache that was closed cleanly with two manifests, and its version.
 fn two_manifests() -> (tempfile::TempDir, Version) {
     let dir = tempfile::tempdir().unwrap();
     let mut version = Version::default();
@@ -239,7 +239,7 @@ fn files_that_nobody_names_are_removed_at_opening() {
     files::assert_no_temporary_files(dir.path());
 }
 
-/// Rows of a table that was dropped in a commit that a crash lost come back with it.
+/// A crash lost the commit that dropped a table: the rows of the table come back with it.
 #[test]
 fn a_lost_drop_brings_the_table_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Every page of every file of a small cache with two tables is damaged, one at a time, and the cache is opened, read, written,
 //! compacted and closed. The table that the page is not of never notices. The other one gives right rows or an error.
 //!
-//! A sample of the pages in every run; `PILLION_DAMAGED_PAGES=all` takes all of them, and a number that many.
+//! Every run tries a sample of the pages; `PILLION_DAMAGED_PAGES=all` tries all of them, and a number that many.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use pillion::{Cache, CacheOptions, Error, ErrorCode, Result, Table, TableDefinit
 use crate::support::random::Random;
 use crate::support::{files, report};
 
-/// How many damages are tried in a run of the tests.
+/// How many damages a run tries by default.
 const SAMPLE: usize = 24;
 /// Rows of a table in its first segment, which has several pages.
 const ROWS: i64 = 4000;
@@ -42,7 +42,7 @@ fn text(id: i64, value: i64) -> String {
     format!("the row {id} has the value {value}")
 }
 
-/// A directory, and what stood in its tables `a` and `b` after each of its last commits.
+/// A directory, and the contents of its tables `a` and `b` after each of its last commits.
 struct Origin {
     dir: tempfile::TempDir,
     name: &'static str,
@@ -54,8 +54,8 @@ fn open(dir: &Path) -> Result<Cache> {
 }
 
 impl Origin {
-    /// Tables with segments of two runs, deleted rows in them, tails over all of these, and history; closed, or as a crash
-    /// leaves it.
+    /// The tables have segments of two runs, deleted rows in them, tails over all of these, and history. The cache is
+    /// closed, or left as by a crash.
     fn new(is_closed: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let owned = dir.path().join("owned");
@@ -85,14 +85,14 @@ impl Origin {
             }
             if round < 2 {
                 cache.compact().unwrap();
-                // What stands in segments is not lost with the log.
+                // Rows in segments are not lost with the log.
                 commits = vec![(models[0].clone(), models[1].clone())];
             }
         }
         for step in 0..12 {
             let number = step % 2;
             let (table, model) = (&tables[number], &mut models[number]);
-            // A row of a segment, one of the tail, a new one; and one goes.
+            // Writes a row of a segment, one of the tail and a new one, and deletes one.
             let some: Model =
                 [(2 * step as i64 + 40, 200), (2 * step as i64 + 38, 201), (-1 - step as i64, 202)].into();
             table.upsert(rows(some.clone())).unwrap();
@@ -119,7 +119,7 @@ impl Origin {
         self.commits.last().unwrap()
     }
 
-    /// Every damage there is to try.
+    /// Every damage that can be tried.
     fn damages(&self) -> Vec<Damage> {
         let mut damages = Vec::new();
         for path in files::below(&self.path()) {
@@ -128,7 +128,7 @@ impl Origin {
             let is_segment = file.starts_with("tables");
             let page_len = if is_segment { SEGMENT_PAGE_LEN } else { PAGE_LEN };
             let bytes = fs::read(&path).unwrap();
-            // Behind the records of a log stand zeros that nobody reads: one page of them is enough.
+            // After its records, a log has zeros that nobody reads: one page of them is enough.
             let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
             let end = len.min((used / page_len + 2) * page_len);
             for page in 0..end.div_ceil(page_len) {
@@ -158,17 +158,17 @@ impl Origin {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// A bit of the page is another one.
+    /// One bit of the page is flipped.
     Bit,
-    /// All of the page is something else.
+    /// The whole page is overwritten.
     Page,
-    /// The file is not there.
+    /// The file is missing.
     Lost,
     /// The file ends where the page begins.
     Cut,
 }
 
-/// What is done to a file.
+/// A damage to a file.
 #[derive(Clone, Debug)]
 struct Damage {
     file: PathBuf,
@@ -200,14 +200,14 @@ impl Damage {
     }
 }
 
-/// A cache under test, and what should be in it.
+/// A cache under test, and its expected contents.
 struct Trial<'a> {
     dir: PathBuf,
-    /// The table whose files are damaged; `None`: those of no table.
+    /// The table whose files are damaged; `None` if the files belong to no table.
     damaged: Option<&'a str>,
     models: [Model; 2],
-    /// What the owner that died shared with readers is not what it was. It is memory, which has no checksums: readers trust it
-    /// until the next owner makes it anew.
+    /// Whether the damage is to what a dead owner shared with readers. That is memory, which has no checksums:
+    /// readers trust it until the next owner makes it anew.
     is_memory_damaged: bool,
     /// Reads and writes that failed.
     failed: usize,
@@ -243,7 +243,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Changes both tables, by themselves and together.
+    /// Changes both tables, each by itself and both together.
     fn write(&mut self, cache: &Cache, stamp: i64) {
         let changes = |number: i64| {
             let ids = [stamp * 100 + number, 2 * (stamp + 7 * number), 3000 + 2 * stamp];
@@ -260,7 +260,7 @@ impl Trial<'_> {
                 Ok(_) => drop(self.models[number].remove(&gone)),
                 Err(error) => self.fails(name, "a delete", &error),
             }
-            // Between keys that are there, and behind all of them.
+            // Between existing keys, and after all of them.
             for new in [101 + 2 * stamp, 1_000_000 + stamp] {
                 if self.models[number].contains_key(&new) {
                     continue;
@@ -287,7 +287,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Reads the directory through a reader that has no owner.
+    /// Reads the directory as a reader without an owner.
     fn read_alone(&mut self, when: &str) {
         let reader = Cache::open_read_only(&self.dir)
             .unwrap_or_else(|error| panic!("{when}: not opened read-only: {error:#}"));
@@ -298,7 +298,7 @@ impl Trial<'_> {
         open(&self.dir).unwrap_or_else(|error| panic!("{when}: not opened: {error:#}"))
     }
 
-    /// All of it.
+    /// Runs all steps.
     fn run(&mut self, random: &mut Random) {
         let damaged = self.damaged;
         if !self.is_memory_damaged {
@@ -306,13 +306,13 @@ impl Trial<'_> {
         }
         let cache = self.open("the first owner");
         self.read(&cache, "the first owner");
-        // A reader beside the owner follows what it does.
+        // A reader beside the owner follows it.
         let reader = Cache::open_read_only(&self.dir).unwrap();
         self.read(&reader, "a reader beside the owner");
         self.write(&cache, 11);
         self.read(&cache, "written");
         self.read(&reader, "written, beside the owner");
-        // What a crash leaves here is opened too, and again.
+        // A crash would leave the directory like this copy, which is opened twice.
         let crashed = tempfile::tempdir().unwrap();
         files::copy(&self.dir, crashed.path());
         let models = self.models.clone();
@@ -338,7 +338,7 @@ impl Trial<'_> {
         self.failed += after.failed;
     }
 
-    /// Opens what a crash left, twice.
+    /// Opens a directory as a crash left it, twice.
     fn run_crashed(&mut self) {
         for (when, stamp) in [("after a crash", 21), ("after a crash, again", 22)] {
             let cache = self.open(when);
@@ -349,7 +349,7 @@ impl Trial<'_> {
         }
     }
 
-    /// The damaged table, or one of the others, is replaced or dropped, and is as good as any other from then on.
+    /// Replaces or drops the damaged table, or one of the others; from then on it is as good as any other.
     fn replace(&mut self, cache: &Cache, drops: bool) {
         let name = self.damaged.take().unwrap_or("a");
         let model = &mut self.models[usize::from(name == "b")];
@@ -385,7 +385,7 @@ fn model_of(table: &Table) -> Result<Model> {
     Ok(model)
 }
 
-/// Looks at every row of a batch, whose text must be right.
+/// Visits every row of a batch; its text must be right.
 fn check_batch(batch: &RecordBatch, mut visit: impl FnMut(i64, i64)) {
     let ids = batch.column(0).as_primitive::<Int64Type>().values();
     let values = batch.column(2).as_primitive::<Int64Type>().values();
@@ -395,7 +395,8 @@ fn check_batch(batch: &RecordBatch, mut visit: impl FnMut(i64, i64)) {
     }
 }
 
-/// Reads a table by key, all of it, and single columns of it: what is found must be in the model, and all of it.
+/// Reads a table by key, as a whole, and by single columns: every row that is found must be in the model, and no row
+/// may be missing.
 fn reads(table: &Table, model: &Model, when: &str) -> Vec<Result<()>> {
     let mut results = Vec::new();
     let ids: Vec<i64> =
@@ -440,7 +441,7 @@ fn reads(table: &Table, model: &Model, when: &str) -> Vec<Result<()>> {
     results
 }
 
-/// Damages one page; returns how many calls failed for it.
+/// Damages one page; returns how many calls failed because of it.
 fn try_damage(origin: &Origin, damage: &Damage, seed: u64) -> usize {
     let mut random = Random::of(seed);
     let dir = tempfile::tempdir().unwrap();
@@ -460,8 +461,9 @@ fn try_damage(origin: &Origin, damage: &Damage, seed: u64) -> usize {
     trial.failed
 }
 
-/// What is left where a log is damaged: what one of the commits left. What is missing behind it is told, unless the damage reaches
-/// the end of the log, which looks like what was being written when its owner died.
+/// The contents after a log was damaged, which must be those after one of the commits. If commits are missing, the
+/// cache must report it, unless the damage reaches the end of the log: that looks like a record that was being
+/// written when its owner died.
 fn recovered(origin: &Origin, dir: &Path, is_end: bool) -> [Model; 2] {
     let reader = Cache::open_read_only(dir).unwrap();
     let [a, b] = TABLES.map(|name| model_of(&reader.table(name).unwrap()).unwrap());
@@ -505,7 +507,7 @@ fn a_damaged_page_is_the_matter_of_its_table_only() {
     let mut faults = Vec::new();
     let (mut tried, mut noticed, mut failed) = (0, 0, 0);
     while tried < wanted && !all.is_empty() {
-        // Every other one in a segment, of which there are few.
+        // Every other damage is to a segment, as these have few pages.
         let next = match wanted == pages {
             true => 0,
             false => loop {

@@ -1,7 +1,7 @@
 //! Queries of absurd depth and length: an answer or an error, never the end of the process.
 //!
-//! They run in a process of their own, because a stack that overflows cannot be caught, and on threads with little
-//! stack, as a caller's may be.
+//! They run in a process of their own, because a stack overflow cannot be caught, and on threads with as little stack
+//! as a caller may have.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::support::child::{self, Process};
 use crate::support::random::Random;
 use crate::support::{define, files};
 
-/// One in so many statements is sent through a socket too.
+/// One in this many statements is sent through a socket too.
 const REMOTE_STEP: usize = 4;
 /// Stack of the threads that call.
 const CALLER_STACK: usize = 512 << 10;
@@ -35,11 +35,11 @@ fn runs_queries() {
     runs_remotely(&cache, &dir, &texts);
 }
 
-/// Runs a statement in every way, and says how it ended.
+/// Runs a statement in every way, and tells the parent how it ended.
 fn runs(cache: &Cache, text: &str) {
     let answer = cache.sql(text, &[]).and_then(Batches::collect_all);
     let prepared = cache.prepare(text);
-    // Dropped before it is read.
+    // The answer is dropped before it is read.
     let dropped = prepared.as_ref().map(|prepared| prepared.execute(&[]).map(drop));
     assert_eq!(answer.is_ok(), matches!(dropped, Ok(Ok(()))), "{answer:?} and {dropped:?}");
     let rows =
@@ -72,7 +72,8 @@ fn runs_remotely(cache: &Cache, dir: &Path, texts: &str) {
     drop(server);
 }
 
-/// Runs statements in a child, and returns how each ended; twice, if there is a sidecar.
+/// Runs statements in a child, and returns how each ended. If there is a sidecar, some run through it too, and must end
+/// alike.
 #[track_caller]
 fn outcomes(queries: &[(String, String)]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
@@ -187,7 +188,7 @@ fn what_is_beyond_the_limits_is_refused() {
     assert_outcomes(&cases);
 }
 
-/// Makes statements of a size at random.
+/// Makes random statements of a given size.
 struct Maker {
     random: Random,
     /// Operators left to use.
@@ -195,7 +196,7 @@ struct Maker {
 }
 
 impl Maker {
-    /// A number. What is not nested in operators is nested in brackets, as deep as the parser goes.
+    /// An expression of a number. Where it does not nest operators, it nests brackets, as deep as the parser goes.
     fn number(&mut self, brackets: u64) -> String {
         if self.operators == 0 || brackets == 0 {
             return ["id", "1", "t.id", "-3", "length(t.name)"][self.pick(5)].to_owned();

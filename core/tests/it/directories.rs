@@ -11,7 +11,7 @@ use crate::support::{assert_ids, define, files, numbered, refused};
 
 /// A newer format version than any this code can know.
 const NEWER: u32 = 1_000;
-/// Where manifests and log files say their format version.
+/// Where manifests and log files have their format version.
 const VERSION_OFFSET: u64 = 8;
 
 #[test]
@@ -82,7 +82,7 @@ fn assert_refused_as_newer(dir: &Path, file: &Path) {
     assert_eq!(contents(dir), before, "a directory of a newer format is not touched");
 }
 
-/// Every file with its bytes, the lock excepted.
+/// Every file with its bytes, except the lock.
 fn contents(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let files = files::below(dir).into_iter().filter(|path| !path.ends_with("LOCK"));
     files.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
@@ -190,7 +190,7 @@ fn settings_of_nothing_are_refused() {
     }
 }
 
-/// A query that may use next to no memory fails with what to do, and the cache goes on.
+/// A query that may use hardly any memory fails with an error that says what to do, and the cache goes on.
 #[cfg(feature = "sql")]
 #[test]
 fn a_query_beyond_its_memory_is_refused() {

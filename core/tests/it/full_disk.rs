@@ -11,7 +11,7 @@ use crate::support::{assert_ids, define, files, numbered};
 /// Bytes of the disk.
 const SIZE: u64 = 8 << 20;
 
-/// More rows than fit on the disk, made as they are asked for, in an order that must be sorted.
+/// More rows than fit on the disk, generated as they are read, in an order that needs sorting.
 fn too_many_rows() -> Input {
     let batch = |start: i64| numbered((start..start + 10_000).rev());
     let schema = batch(0).schema();
@@ -26,7 +26,7 @@ fn assert_full<T>(result: Result<T, Error>) {
     assert!(error.message().contains("cache"), "{error} names the file");
 }
 
-/// Fails unless a write is refused for want of space and leaves everything as it is.
+/// Fails unless a write is refused for lack of space and leaves everything as it was.
 #[track_caller]
 fn assert_refused<T>(cache: &Cache, dir: &Path, write: impl FnOnce() -> Result<T, Error>) {
     let (before, version) = (files::segments(dir), cache.version().unwrap());
@@ -41,7 +41,7 @@ fn assert_refused<T>(cache: &Cache, dir: &Path, write: impl FnOnce() -> Result<T
 fn loads_that_do_not_fit_are_refused() {
     let Some(disk) = Disk::in_memory(SIZE) else { return };
     let dir = disk.cache_dir();
-    // So little memory that sorting goes to the disk.
+    // The smaller memory is so small that sorting uses the disk.
     for memory in [256 << 20, 1 << 20] {
         let cache = CacheOptions::new().load_memory(memory).open(&dir).unwrap();
         let old = define(&cache, "old", 0..100).unwrap();
@@ -55,7 +55,7 @@ fn loads_that_do_not_fit_are_refused() {
         assert_refused(&cache, &dir, || old.append(too_many_rows()));
         assert_refused(&cache, &dir, || old.replace(too_many_rows()));
         assert_eq!(cache.tables().unwrap().len(), 1);
-        // What fits is written as if nothing had been.
+        // Rows that fit are written as if nothing had happened.
         define(&cache, "new", 0..1_000).unwrap();
         assert_ids(&cache.table("new").unwrap(), 0..1_000);
         cache.drop_table("new").unwrap();

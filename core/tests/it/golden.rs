@@ -1,7 +1,7 @@
 //! A directory that the first version of the format left, which every later version must open for ever.
 //!
-//! `tests/golden/v1` is never written again. Should version 1 of the format need another one beside it, or version 2 its
-//! own, name a directory that is not there and run the ignored test:
+//! `tests/golden/v1` is never written again. If version 1 of the format needs another directory beside it, or version
+//! 2 its own, name a directory that does not exist and run the ignored test:
 //!
 //! ```sh
 //! PILLION_GOLDEN=/tmp/v2 cargo test -p pillion --no-default-features --test it -- --ignored write_a_golden_directory
@@ -26,7 +26,7 @@ use crate::support::files::{below, copy, logs, manifests, write};
 /// The version that the directory was closed at.
 const VERSION: Version = Version { incarnation: 15_290_417_693_846_816_560, sequence: 17 };
 
-/// Rows of `orders` by number: how often each was written. A number that is not there was deleted.
+/// Rows of `orders` by number, with how often each was written. A missing number was deleted.
 fn orders() -> BTreeMap<i64, i32> {
     let mut orders: BTreeMap<i64, i32> = (0..500).map(|id| (id, 0)).collect();
     orders.extend((480..520).map(|id| (id, 1)));
@@ -41,7 +41,7 @@ fn orders() -> BTreeMap<i64, i32> {
     orders
 }
 
-/// Rows of `orders`, whose key is a text with the byte 0 in it, and a number.
+/// Rows of `orders`. Their key is a text with the byte 0 in it, and a number.
 fn orders_batch(orders: impl IntoIterator<Item = (i64, i32)>) -> RecordBatch {
     let orders: Vec<(i64, i32)> = orders.into_iter().collect();
     let ids = || orders.iter().map(|(id, _)| *id);
@@ -79,7 +79,7 @@ fn rate(id: i64) -> f64 {
     [-0.0, 0.5, f64::INFINITY, -1e-300][usize::try_from(id.rem_euclid(4)).unwrap()]
 }
 
-/// Rows of `events`, which has no key.
+/// Rows of `events`, a table without a key.
 fn events_batch(numbers: impl IntoIterator<Item = i32>) -> RecordBatch {
     let numbers: Vec<i32> = numbers.into_iter().collect();
     let tags = numbers.iter().map(|n| (n % 3 > 0).then(|| (0..n % 3).map(|tag| (tag > 0).then_some(*n))));
@@ -90,7 +90,7 @@ fn events_batch(numbers: impl IntoIterator<Item = i32>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
-/// What `events` holds: some numbers twice.
+/// The contents of `events`; some numbers come twice.
 fn events() -> Vec<i32> {
     (0..60).chain(50..90).chain([7, 7]).collect()
 }
@@ -117,7 +117,7 @@ fn write_a_golden_directory() {
     let positions = cache.transaction().source_position("shop", b"0/0").source_position("forgotten", b"1");
     positions.delete(&orders, &[key(3), key(500)]).unwrap().commit().unwrap();
     cache.compact().unwrap();
-    // Behind the manifests: a table that is dropped and one that is emptied, and rows that stay in the log.
+    // After the manifests: a table that is dropped, one that is emptied, and rows that stay in the log.
     cache.drop_table("dropped").unwrap();
     orders.delete_many(&[key(77), key(-1)]).unwrap();
     cache.compact().unwrap();
@@ -159,7 +159,7 @@ fn sorted(batches: impl IntoIterator<Item = RecordBatch>) -> Vec<String> {
     rows
 }
 
-/// Fails unless a cache holds what the directory was left with and, in `orders`, these rows.
+/// Fails unless a cache has what the directory was left with, and these rows in `orders`.
 #[track_caller]
 fn assert_golden(cache: &Cache, orders: &BTreeMap<i64, i32>) {
     let names: Vec<String> = cache.tables().unwrap().into_iter().map(|info| info.name).collect();
@@ -196,7 +196,7 @@ fn it_is_read() {
     assert_golden(&cache, &orders());
     assert_eq!(cache.version().unwrap(), VERSION);
     assert_eq!(below(dir.path()), before, "a reader writes nothing");
-    // What makes it worth keeping.
+    // These properties make the directory worth keeping.
     let contents = format_reader::read(dir.path());
     assert!(contents.closed && contents.manifest.1 == 2);
     assert_eq!(contents.version, (VERSION.incarnation, VERSION.sequence));
@@ -238,7 +238,7 @@ fn it_is_read_from_the_older_manifest() {
     assert_eq!(cache.version().unwrap(), VERSION);
 }
 
-/// As if its owner had died just before it wrote the last record, which says that it closed the cache.
+/// As if its owner had died just before it wrote the last record, that of a clean close.
 #[test]
 fn it_is_recovered() {
     let dir = golden();

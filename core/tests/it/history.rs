@@ -4,7 +4,7 @@ use pillion::{Cache, CacheOptions, ErrorCode};
 
 use crate::support::{define, files, numbered, refused};
 
-/// Upserts, moves rows out of the log, and does so again: more often than logs are kept for recovery.
+/// Upserts and moves rows out of the log, again and again: more often than logs are kept for recovery.
 fn busy(cache: &Cache) -> pillion::Version {
     let table = define(cache, "t", 0..10).unwrap();
     let since = cache.version().unwrap();
@@ -26,7 +26,7 @@ fn history_is_kept_as_long_as_it_fits() {
     assert_eq!(changes(), 6 * (20 + 40_000 + 1 + 1));
     cache.close().unwrap();
     drop(cache);
-    // A reader tells the same, and so does the next owner.
+    // A reader reports the same changes, and so does the next owner.
     let reader = Cache::open_read_only(dir.path()).unwrap();
     let told = reader.table("t").unwrap().changes(since).unwrap().concat().unwrap().num_rows();
     assert_eq!(told, 6 * (20 + 40_000 + 1 + 1));
@@ -34,7 +34,7 @@ fn history_is_kept_as_long_as_it_fits() {
     let cache = Cache::open(dir.path()).unwrap();
     let table = cache.table("t").unwrap();
     assert_eq!(table.changes(since).unwrap().concat().unwrap().num_rows(), told);
-    // One that keeps none forgets at its next manifests.
+    // An owner that keeps no history forgets it at its next manifests.
     for id in 0..3 {
         table.upsert(numbered([id])).unwrap();
         cache.compact().unwrap();
@@ -44,7 +44,8 @@ fn history_is_kept_as_long_as_it_fits() {
     assert_eq!(files::segments(dir.path()).len(), table.info().unwrap().segments);
 }
 
-/// Whoever is told of changes by where they stand in files opens them when the last of them was told.
+/// The answer keeps the files that it refers to even after all its batches were read: a client of a sidecar may open
+/// them only then.
 #[test]
 fn files_of_changes_stay_as_long_as_their_answer() {
     let dir = tempfile::tempdir().unwrap();

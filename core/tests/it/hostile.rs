@@ -20,16 +20,17 @@ use crate::support::{ids_of, name_of, numbered};
 
 /// Number of the table `t`, the first of its cache.
 const TABLE: u64 = 0;
-/// Things of one kind that a connection may hold, and uploads.
+/// Most things of each kind that a connection may hold, and most uploads.
 const HELD_MAX: usize = 256;
 const UPLOADS_MAX: usize = 8;
-/// A query that nobody lives to see the end of.
+/// A query that would run for ages.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000000) WHERE value < 0";
 
-/// A server that soon gives up clients that stand still.
+/// A server that soon disconnects clients that do nothing.
 const IMPATIENT: Settings = Settings { timeout_ms: 2_000, memory: (4 << 20, 64 << 20), connections_max: 64 };
 
-/// Does something hostile while a good client is at work, and fails if that client noticed or the server kept anything.
+/// Does something hostile while a good client is at work. Fails if that client noticed, or if the server kept
+/// anything.
 fn beside_others(settings: Settings, hostile: impl FnOnce(&Path, &Serving)) {
     let (_dir, mut serving) = Serving::temporary(settings);
     let socket = serving.socket();
@@ -42,12 +43,12 @@ fn beside_others(settings: Settings, hostile: impl FnOnce(&Path, &Serving)) {
         let at_work = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 read_all(&good, rounds.fetch_add(1, Ordering::Relaxed));
-                // The rest of the machine is for the hostile one.
+                // This leaves the rest of the machine to the hostile client.
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
         let ends = Ends(&over);
-        // On a busy machine the other may begin late.
+        // On a busy machine the good client may begin late.
         eventually(|| rounds.load(Ordering::Relaxed) > 0, || "nobody is at work".to_owned());
         hostile(&socket, &serving);
         drop(ends);
@@ -62,7 +63,7 @@ fn beside_others(settings: Settings, hostile: impl FnOnce(&Path, &Serving)) {
     serving.finish();
 }
 
-/// Says that something is over, also if it failed.
+/// Sets its flag when dropped, even by a failure.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -82,12 +83,12 @@ fn read_all(cache: &Cache, round: usize) {
     assert_eq!(answer.concat().unwrap().columns(), numbered(key..ROWS).columns());
 }
 
-/// Sends bytes to a client's socket; the server may have closed it in the middle.
+/// Sends bytes to a server, which may close the connection meanwhile.
 fn sent(client: &mut RawClient, bytes: &[u8]) {
     let _ = client.stream.write_all(bytes);
 }
 
-/// All answers until the server closes the connection.
+/// Reads all answers until the server closes the connection; returns their number.
 fn drained(client: &mut RawClient) -> usize {
     std::iter::from_fn(|| client.receive()).count()
 }
@@ -105,7 +106,7 @@ fn garbage_ends_its_connection_or_is_answered_with_an_error() {
             let len = random.below(most);
             let mut garbage: Vec<u8> = (0..len).map(|_| random.next().to_le_bytes()[0]).collect();
             if round % 3 == 0 && garbage.len() > 16 {
-                // A length that is possible, so that it is taken for a frame.
+                // The length is possible, so the server takes it for that of a frame.
                 let len = u32::try_from(garbage.len() - 16).unwrap();
                 garbage[..4].copy_from_slice(&len.to_le_bytes());
                 garbage[4] %= 30;
@@ -133,19 +134,19 @@ fn half_a_frame_and_silence_end_the_connection() {
                 waiting.push(greeted);
             }
         }
-        // The longest body that there may be, never sent.
+        // The longest possible body is announced and never sent.
         let mut large = RawClient::connect(socket);
         sent(&mut large, &RawClient::frame(18, 0, 1, &[])[4..]);
         waiting.push(large);
         assert!(waiting.iter_mut().all(RawClient::is_closed));
-        // One that is only idle stays.
+        // A client that is merely idle stays connected.
         let mut idle = RawClient::connect(socket);
         std::thread::sleep(Duration::from_millis(2 * IMPATIENT.timeout_ms));
         idle.ok(2, map! {});
     });
 }
 
-/// Each of its calls is answered, and none of them is the one that it must begin with.
+/// Each call of this client is answered, but none of them is the hello that it must begin with.
 #[test]
 fn who_never_says_hello_is_let_go_whatever_else_it_says() {
     beside_others(IMPATIENT, |socket, _| {
@@ -215,7 +216,7 @@ fn calls_before_hello_and_strange_hellos_are_errors() {
     });
 }
 
-/// A good request of every call but hello.
+/// A valid request of every call except hello.
 fn requests() -> Vec<(u16, Pack)> {
     let kind = map! { "Append" => map! { "table" => TABLE } };
     let begin = map! { "kind" => kind, "schema" => schema_stream(&numbered([]).schema()) };
@@ -261,13 +262,13 @@ fn bodies_that_are_no_message_are_errors_and_unknown_fields_are_not() {
             let required: Vec<usize> = (0..fields.len()).filter(|n| fields[*n].1 != Pack::Nil).collect();
             for wrong in &unfit {
                 let answer = client.exchange(call, wrong);
-                // Arrays may be taken for the fields in their order; what counts is that there is an answer.
+                // A server may take an array for the fields in their order; there must be an answer, whichever it is.
                 let may_fit = matches!(wrong, Pack::Array(_) | Pack::Bin(_) | Pack::Map(_));
                 assert!(answer.outcome() == Err(100) || may_fit, "{call} {wrong:?}");
                 for &position in &required {
                     let mut fields = fields.clone();
                     fields[position].1 = wrong.clone();
-                    // It may be good by chance; what counts is that there is an answer.
+                    // The request may be valid by chance; there must be an answer, whichever it is.
                     client.exchange(call, &Pack::Map(fields));
                 }
             }
@@ -291,7 +292,7 @@ fn bodies_that_are_no_message_are_errors_and_unknown_fields_are_not() {
             let outcome = client.call(call, Pack::Map(fields));
             assert!(matches!(outcome, Ok(_) | Err(101)), "{call}: {outcome:?}");
         }
-        // So deep that a reader that calls itself needs more stack than there is.
+        // So deep that a recursive reader would need more stack than there is.
         for unit in [&[0x91][..], &[0x81, 0xA1, b'x'], &[0x81, 0x91]] {
             let mut deep = vec![0x81, 0xA1, b'x'];
             deep.extend(unit.repeat(400_000));
@@ -300,7 +301,7 @@ fn bodies_that_are_no_message_are_errors_and_unknown_fields_are_not() {
                 assert_eq!(client.receive().unwrap().outcome(), Err(100));
             }
         }
-        // Lengths that are not there.
+        // These lengths exceed the message.
         for kind in [&[0xC6][..], &[0xDB], &[0xDD], &[0xDF], &[0x81, 0xA4, b'k', b'e', b'y', b's', 0xDD]] {
             let body = [kind, &[0xFF; 4]].concat();
             for call in [1, 2, 7, 11, 25] {
@@ -339,7 +340,7 @@ fn malformed_rows_are_errors() {
         for (number, rows) in changed.into_iter().enumerate() {
             let written = client.call(18, map! { "id" => upload, "rows" => rows.clone() });
             if written != Err(100) {
-                // Still rows, or rows that are refused; the upload may be over.
+                // These may still be rows, or they are refused and the upload may be over.
                 client.ok(23, map! { "id" => upload });
                 upload = begun(&mut client);
             }
@@ -353,7 +354,7 @@ fn malformed_rows_are_errors() {
             }
         }
         client.ok(23, map! { "id" => upload });
-        // A second batch is one too many.
+        // A stream with a second batch is refused.
         let mut two = StreamWriter::try_new(Vec::new(), &numbered([]).schema()).unwrap();
         (0..2).for_each(|_| two.write(&numbered(0..3)).unwrap());
         let upload = client.ok(17, begin(schema)).field("id").uint();
@@ -367,7 +368,7 @@ fn numbers_that_are_used_twice_or_never_held_do_no_harm() {
     beside_others(Settings::default(), |socket, _| {
         let mut client = RawClient::connect(socket);
         client.ok(24, map! { "memory" => true, "files" => false });
-        // One number for many requests, all sent before an answer is read.
+        // Many requests with the same number, all sent before an answer is read.
         let scan = RawClient::frame(10, 0, 5, &map! { "table" => TABLE }.encode());
         let lookup = RawClient::frame(6, 0, 5, &get(TABLE, 3).encode());
         let many = [scan, lookup].concat().repeat(40);
@@ -376,7 +377,7 @@ fn numbers_that_are_used_twice_or_never_held_do_no_harm() {
             let answer = client.receive().unwrap();
             assert_eq!((answer.request, answer.is_error), (5, false));
         }
-        // Cancelled, all of them at once and more than once.
+        // All of them are cancelled at once, and more than once.
         for _ in 0..3 {
             client.ok(26, map! { "request" => 5_u64 });
         }
@@ -392,7 +393,7 @@ fn numbers_that_are_used_twice_or_never_held_do_no_harm() {
             assert_eq!(client.call(19, map! { "id" => id }), Err(100));
             assert_eq!(client.call(2, map! { "snapshot" => id }), Err(100));
         }
-        // Leases of others, and the own ones many times.
+        // Returns leases of others, and its own ones many times.
         let leases: Vec<Pack> = (0..10_000_u64).map(Pack::Uint).collect();
         for _ in 0..5 {
             client.ok(25, map! { "leases" => leases.clone() });
@@ -401,7 +402,7 @@ fn numbers_that_are_used_twice_or_never_held_do_no_harm() {
     });
 }
 
-/// The number of a request is the client's affair, and a query of it ends with the client all the same.
+/// A client may use a request number several times, and yet its queries end when it goes.
 #[test]
 fn endless_queries_with_one_number_end_with_their_client() {
     beside_others(Settings::default(), |socket, _| {
@@ -410,13 +411,13 @@ fn endless_queries_with_one_number_end_with_their_client() {
             let mut client = RawClient::connect(socket);
             sent(&mut client, &RawClient::frame(11, 0, 7, &body).repeat(count));
             sent(&mut client, &RawClient::frame(2, 0, 7, &map! {}.encode()));
-            // The last is answered, so the others are under way.
+            // The last call is answered, so the queries are under way.
             assert_eq!(client.receive().unwrap().call, 2);
         }
     });
 }
 
-/// A connection with as many queries under way as it may have still hears that it is to end them, or that it has ended.
+/// Even a connection with as many running queries as it may have can cancel them, and its end is noticed.
 #[test]
 fn as_many_endless_queries_as_there_may_be_can_be_ended() {
     beside_others(Settings::default(), |socket, _| {
@@ -427,7 +428,7 @@ fn as_many_endless_queries_as_there_may_be_can_be_ended() {
             client.tell(26, &map! { "request" => request });
         }
         for _ in 0..40 {
-            // Whatever it says: it comes, and what it gives was taken back.
+            // An answer comes, whatever it says, and what it gave was taken back.
             let answer = client.receive().unwrap().outcome();
             assert!(matches!(answer, Ok(_) | Err(406)), "{answer:?}");
         }
@@ -450,7 +451,7 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             let share = client.exchange(24, &map! { "memory" => true, "files" => true });
             assert_eq!(share.outcome().unwrap().field("memory").uint(), 1 << 20, "there is room again");
             eventually(|| serving.arenas() == 2, || format!("{} arenas", serving.arenas()));
-            // It names files, which have to stay until it is closed.
+            // The cursor names files, which have to stay until it is closed.
             let scan = map! { "table" => TABLE };
             let text = map! { "text" => "SELECT $1" };
             for (most, call, body) in [(HELD_MAX, 8, map! {}), (HELD_MAX, 10, scan), (HELD_MAX, 12, text)] {
@@ -469,7 +470,7 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             }
             let keys = vec![Pack::from(vec![int(1)]); 100_001];
             assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
-            // Few bytes of a message, and many of memory; and the longest that a frame holds.
+            // This message has few bytes and would take much memory; the next one has a single long key.
             let keys = vec![Pack::Array(Vec::new()); 4_000_000];
             assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
             let long = Pack::from("x".repeat(5 << 20).as_str());
@@ -477,7 +478,7 @@ fn what_a_connection_holds_is_limited_and_let_go_of() {
             assert_eq!(client.call(7, map! { "table" => TABLE, "keys" => keys }), Err(118));
             client.ok(6, get(TABLE, 1));
             drop(client);
-            // Its threads end, and then its memory is there for the next.
+            // Its threads end, and then its memory is free for the next client.
             let mut next = RawClient::connect(socket);
             eventually(|| serving.arenas() == 1, || "its memory is kept".to_owned());
             assert_eq!(next.ok(3, map! {}).array().len(), 1, "nothing was committed");
@@ -497,7 +498,7 @@ fn an_answer_to_many_keys_has_a_bound() {
         let keys: Vec<Pack> = (0..100_000).map(|key| Pack::from(vec![int(key % 4)])).collect();
         let body = map! { "table" => table, "keys" => keys };
         assert_eq!(client.call(7, body.clone()), Err(118));
-        // Of the first keys, whose rows are counted among them.
+        // The answer has the first keys, and only their rows.
         let answer = client.ok(7, body.with("partial", true));
         let found: Vec<bool> = answer.field("found").array().iter().map(Pack::bool).collect();
         assert!(found.iter().enumerate().all(|(key, found)| *found == (key % 4 != 0)));
@@ -519,7 +520,7 @@ fn who_does_not_read_is_let_go() {
             }
             let cursor = client.ok(11, body.clone()).field("id").uint();
             let next = RawClient::frame(15, 0, 9, &map! { "id" => cursor }.encode());
-            // Until the server gives up: with nobody reading, either end's buffers are full at some time.
+            // Until the server gives up: if nobody reads, the buffers of both ends fill up eventually.
             client.stream.set_write_timeout(None).unwrap();
             while client.stream.write_all(&next.repeat(100)).is_ok() {}
             let mut rest = Vec::new();

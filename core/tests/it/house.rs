@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders and files of `core/src`, from the roof down. Code may use what stands below it, and its own line.
+/// The folders and files of `core/src`, from the roof down. Code may use what is on its own line or on one below.
 const TOWER: &[&[&str]] = &[
     &["lib"],
     &["open", "url"],
@@ -22,8 +22,8 @@ const TOWER: &[&[&str]] = &[
     &["blocking"],
 ];
 
-/// What `core` may depend on: no client of an upstream, no library of an endpoint. What is optional and heavy is a crate of
-/// its own.
+/// What `core` may depend on: no client of an upstream, and no library of an endpoint. Anything optional and heavy
+/// becomes a crate of its own.
 const DEPENDENCIES: &[&str] = &[
     "arc-swap",
     "arrow",
@@ -82,8 +82,8 @@ fn module_of(src: &Path, file: &Path) -> String {
     path.strip_suffix("/mod").unwrap_or(path).to_owned()
 }
 
-/// Lines of a file that are compiled for users: no comments, and nothing behind `#[cfg(test)]` and `#[cfg(fuzzing)]`. Adds
-/// the modules that are declared behind these.
+/// Lines of a file that are compiled for users: without comments, and without items under `#[cfg(test)]` and
+/// `#[cfg(fuzzing)]`. Adds the modules that such items declare to `unshipped`.
 fn shipped_lines<'a>(module: &str, text: &'a str, unshipped: &mut BTreeSet<String>) -> Vec<(usize, &'a str)> {
     let mut lines = Vec::new();
     let mut numbered = text.lines().enumerate();
@@ -96,7 +96,8 @@ fn shipped_lines<'a>(module: &str, text: &'a str, unshipped: &mut BTreeSet<Strin
             lines.push((number + 1, line));
             continue;
         }
-        // The item that the attribute is of: one line, or until the brace that closes it at its own depth.
+        // Skips the item that the attribute belongs to: one line, or all lines up to the closing brace at its own
+        // depth.
         let indent = &line[..line.len() - trimmed.len()];
         let mut items = numbered.by_ref().skip_while(|(_, line)| line.trim_start().starts_with('#'));
         let Some((_, item)) = items.next() else { break };
@@ -121,7 +122,7 @@ fn names_from_crate(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices("crate::").map(|(at, found)| {
         let rest = &line[at + found.len()..];
         let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_');
-        // A list of names of the root has no name of its own, which is no floor: it counts as the roof.
+        // A list of names in the root has no single name, and so no floor: it counts as the roof.
         if rest.starts_with('{') { "{" } else { &rest[..end.unwrap_or(rest.len())] }
     })
 }
@@ -156,7 +157,7 @@ fn arrows_point_down_only() {
             continue;
         }
         let Some(from_floor) = floor_of(from) else { panic!("`core/src/{from}` has no place in the tower") };
-        // A name of the crate's root is one of the public interface.
+        // A name in the crate's root belongs to the public interface.
         let to_floor = floor_of(name).unwrap_or(0);
         if to_floor < from_floor {
             upward.push(format!("core/src/{module}.rs:{number} uses crate::{name}"));
@@ -186,8 +187,8 @@ fn every_dependency_is_one_that_was_decided_on() {
     assert_eq!(sorted, DEPENDENCIES, "a new dependency of `core` is decided on in this list");
 }
 
-/// Every file of these folders stands in the code map of `docs/architecture.md`, under its folder, and the map names none
-/// that is not there.
+/// The code map of `docs/architecture.md` names every file of these folders, under its folder, and names no file that
+/// does not exist.
 #[test]
 fn the_code_map_names_every_file() {
     let root = crate_dir().parent().unwrap();

@@ -22,13 +22,13 @@ use crate::support::{assert_ids, define, files, ids_of, name_of, numbered, refus
 
 /// Number of the table `t`, the first of its cache.
 const TABLE: u64 = 0;
-/// A query that nobody lives to see the end of.
+/// A query that would run for ages.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000000) WHERE value < 0";
-/// One whose rows come soon, and whose end never.
+/// A query whose rows come soon, and which would run for ages.
 const ENDLESS_ROWS: &str = "SELECT value FROM generate_series(1, 1000000000000000)";
-/// An answer that stands in no file, and is long enough for shared memory.
+/// A query whose answer is not in any file, and is long enough for shared memory.
 const COMPUTED: &str = "SELECT id + 1 AS next, name FROM t ORDER BY id";
-/// Where a manifest or a log says its version.
+/// Where a manifest or a log has its version.
 const VERSION_OFFSET: u64 = 8;
 
 fn remote(serving: &Serving, deadline: Duration) -> Cache {
@@ -45,7 +45,7 @@ fn attached(serving: &Serving) -> Cache {
     cache
 }
 
-/// Batches that the other end waits for in vain after the first.
+/// One batch, after which the other end waits in vain for the next.
 fn one_and_silence(id: i64) -> Input {
     let batches = (0..).map(move |number| {
         if number > 0 {
@@ -70,11 +70,11 @@ fn holds_everything() {
     let mut scan = snapshot.table("t").unwrap().scan().unwrap();
     let mapped = scan.next().unwrap().unwrap();
     assert!(leased.len() >= 3 && mapped.num_rows() > 0);
-    // Says that it holds, and never comes back.
+    // Reports that it holds everything, and never returns.
     cache.table("t").unwrap().append(one_and_silence(-1)).unwrap();
 }
 
-/// What a killed client held is free again: its memory, the files of old rows, the table that it was loading.
+/// What a killed client held is released: its memory, the files of old rows, the table that it was loading.
 #[test]
 fn everything_that_a_killed_client_held_is_let_go_of() {
     let settings = Settings { memory: (8 << 20, 8 << 20), ..Settings::default() };
@@ -103,7 +103,7 @@ fn everything_that_a_killed_client_held_is_let_go_of() {
             "{round}"
         );
     }
-    // The table can be written, and the rows that snapshot and cursors needed go.
+    // The table can be written, and the files that only snapshot and cursors needed are removed.
     let kind = || map! { "Replace" => map! { "table" => TABLE } };
     for id in 0..6 {
         observer.upload(kind(), &numbered([id]));
@@ -114,7 +114,7 @@ fn everything_that_a_killed_client_held_is_let_go_of() {
     serving.reaches(0);
     eventually(|| serving.threads() == 0, || format!("{} threads are left", serving.threads()));
     serving.finish();
-    // Their space is used again when the manifests that name them are gone.
+    // Their disk space is reused once the manifests that name them are gone.
     let dir = dir.path().join("cache");
     for id in 6..9 {
         let cache = Cache::open(&dir).unwrap();
@@ -130,7 +130,7 @@ fn all_of(batches: &[RecordBatch], schema: &SchemaRef) -> RecordBatch {
     arrow::compute::concat_batches(schema, batches).unwrap()
 }
 
-/// Reads that need no server, with their values.
+/// Reads by key, by scan and by SQL.
 fn reads_on(cache: &Cache) {
     let table = cache.table("t").unwrap();
     assert_eq!(table.get(17).unwrap().unwrap().get::<&str>("name").unwrap(), name_of(17));
@@ -157,7 +157,7 @@ fn a_killed_server_takes_nothing_that_its_clients_hold() {
     let seen = attached.status().unwrap().owner.unwrap();
     serving.kill();
 
-    // To the last byte.
+    // The answers can be read to the last byte.
     let leased = all_of(&leased, &leased[0].schema());
     assert_eq!(leased.column(1), numbered(0..ROWS).column(1));
     assert_eq!(leased.column(0), numbered(1..=ROWS).column(0));
@@ -166,7 +166,7 @@ fn a_killed_server_takes_nothing_that_its_clients_hold() {
     assert_eq!(first.num_rows(), first_rows);
     first.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
 
-    // Attached reads go on, send nothing, and say when the owner was last seen.
+    // Attached reads go on, send nothing, and report when the owner was last seen.
     reads_on(&attached);
     assert_eq!(attached.messages_sent(), sent);
     let owner = attached.status().unwrap().owner.unwrap();
@@ -202,7 +202,8 @@ fn a_killed_server_takes_nothing_that_its_clients_hold() {
     serving.finish();
 }
 
-/// Rows whose end is the server's too: by the time that the commit is asked for, something has happened to it.
+/// Rows that run `end` when the client asks for more after the last: it does something to the server before the
+/// commit.
 fn with_an_end(ids: std::ops::Range<i64>, end: impl FnOnce() + Send + 'static) -> Input {
     let mut rows = Some(numbered(ids));
     let mut end = Some(end);
@@ -220,14 +221,14 @@ fn with_an_end(ids: std::ops::Range<i64>, end: impl FnOnce() + Send + 'static) -
 
 #[test]
 fn a_write_whose_answer_was_lost_says_that_its_outcome_is_unknown() {
-    // Killed before the commit was asked for: nothing of it is there.
+    // The server is killed before the client asks for the commit: nothing is committed.
     let (dir, serving) = Serving::temporary(Settings::default());
     let client = remote(&serving, Duration::from_secs(3));
     let table = client.table("t").unwrap();
     let version = client.version().unwrap();
     let killed = with_an_end(ROWS..ROWS + 5, move || serving.kill());
     let error = table.append(killed).unwrap_err();
-    // If the client knows of the death before it asks for the commit, it knows that there is none.
+    // If the client notices the death before it asks for the commit, it knows that there is none.
     assert!(
         [(ErrorCode::OutcomeUnknown, ErrorKind::OutcomeUnknown), (ErrorCode::Unavailable, ErrorKind::Retry)]
             .contains(&(error.code(), error.kind())),
@@ -238,7 +239,7 @@ fn a_write_whose_answer_was_lost_says_that_its_outcome_is_unknown() {
     let now = client.version().unwrap();
     assert!(now.incarnation != version.incarnation || now == version, "{version} {now}");
 
-    // Stopped, so that the deadline passes: it takes effect when the server goes on.
+    // The server is stopped, so that the deadline passes; the write takes effect when the server continues.
     let stopped = serving.clone();
     let error = table.append(with_an_end(ROWS..ROWS + 5, move || stopped.stop())).unwrap_err();
     assert_eq!(error.code(), ErrorCode::OutcomeUnknown, "{error:?}");
@@ -249,7 +250,7 @@ fn a_write_whose_answer_was_lost_says_that_its_outcome_is_unknown() {
     Arc::into_inner(serving).unwrap().finish();
 }
 
-/// Looks at the version of a cache again and again, which goes forward unless the cache says otherwise.
+/// Reads the version of a cache again and again; it moves forward unless the cache reports otherwise.
 fn follows(cache: &Cache, may_say: ErrorCode, over: &AtomicBool) {
     let mut last: Option<Version> = None;
     while !over.load(Ordering::Relaxed) {
@@ -268,7 +269,7 @@ fn follows(cache: &Cache, may_say: ErrorCode, over: &AtomicBool) {
     }
 }
 
-/// What a client saw of versions goes forward, or the incarnation is another; what was acknowledged is there.
+/// The versions that a client sees move forward, or have another incarnation; what was acknowledged is there.
 #[test]
 fn kills_at_any_moment_lose_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
@@ -285,7 +286,7 @@ fn kills_at_any_moment_lose_nothing_that_was_acknowledged() {
                 match written.map_err(|error| error.code()) {
                     Ok(_) => sure.push(next),
                     Err(ErrorCode::OutcomeUnknown) => unsure.push(next),
-                    // Nothing was changed, and the next attempt is of other rows.
+                    // Nothing was changed, and the next attempt writes other rows.
                     Err(ErrorCode::Unavailable | ErrorCode::SourceInvalid | ErrorCode::InvalidArgument) => {}
                     Err(other) => panic!("{other:?}"),
                 }
@@ -325,12 +326,12 @@ fn a_stopped_server_lets_deadlines_pass_and_goes_on_later() {
     client.version().unwrap();
     let before = serving.descriptors();
     serving.stop();
-    // More than a connection may hold, given up before they were answered.
+    // More snapshots than a connection may hold, all cancelled before they were answered.
     let given_up = |request: u64| {
         let snapshot = RawClient::frame(8, 0, request, &map! {}.encode());
         [snapshot, RawClient::frame(26, QUIET, 0, &map! { "request" => request }.encode())].concat()
     };
-    // In one piece: the kernel keeps many bytes for a process that is stopped, but not many pieces.
+    // In one write: for a stopped process the kernel keeps many bytes, but not many pieces.
     raw.stream.write_all(&(1000..1300).flat_map(given_up).collect::<Vec<u8>>()).unwrap();
     std::thread::scope(|scope| {
         type Call = fn(&Cache) -> pillion::Result<()>;
@@ -351,7 +352,7 @@ fn a_stopped_server_lets_deadlines_pass_and_goes_on_later() {
     serving.signal(Signal::CONT);
     eventually(|| client.version().is_ok(), || "it does not answer again".to_owned());
     reads_on(&client);
-    // All that was given up was let go of.
+    // Everything that was cancelled was released.
     for _ in 0..300 {
         raw.receive().unwrap();
     }
@@ -366,7 +367,7 @@ fn a_stopped_server_lets_deadlines_pass_and_goes_on_later() {
     serving.finish();
 }
 
-/// Waits until a process uses no processor any more.
+/// Waits until a process does no work any more.
 #[track_caller]
 fn becomes_idle(serving: &Serving) {
     let used = || {
@@ -378,7 +379,7 @@ fn becomes_idle(serving: &Serving) {
             .split_whitespace()
             .filter_map(|field| field.parse().ok())
             .collect();
-        // User and system time stand behind state and ten other numbers.
+        // User and system time come after the state and ten other numbers.
         fields[10] + fields[11]
     };
     let is_idle = || {
@@ -392,21 +393,21 @@ fn becomes_idle(serving: &Serving) {
 #[test]
 fn a_query_ends_when_nobody_waits_for_it() {
     let (_dir, serving) = Serving::temporary(Settings::default());
-    // Its deadline passes.
+    // The deadline of the query passes.
     let impatient = remote(&serving, Duration::from_secs(3));
     refused(impatient.sql(ENDLESS, &[]), ErrorCode::Timeout, &["deadline"]);
     becomes_idle(&serving);
-    // Its answer is dropped.
+    // The answer of the query is dropped.
     let client = remote(&serving, PATIENCE);
     let mut answer = client.sql(ENDLESS_ROWS, &[]).unwrap();
     answer.next().unwrap().unwrap();
     drop(answer);
     becomes_idle(&serving);
-    // It is cancelled, while a batch is waited for or between two.
+    // The query is cancelled, while a thread waits for a batch or between two batches.
     let answer = client.sql(ENDLESS_ROWS, &[]).unwrap();
     ends_when_cancelled(answer);
     becomes_idle(&serving);
-    // Its client goes.
+    // The client of the query goes away.
     let mut raw = RawClient::connect(&serving.socket());
     raw.send(11, &map! { "text" => ENDLESS, "parameters" => Vec::<crate::raw::msgpack::Pack>::new() });
     // The next call is answered, so the query is under way.
@@ -420,7 +421,7 @@ fn a_query_ends_when_nobody_waits_for_it() {
     serving.finish();
 }
 
-/// Some rows are there at once, and others never come.
+/// Rows that are ready come at once, although others never come.
 #[test]
 fn rows_that_are_ready_do_not_wait_for_others() {
     let (_dir, serving) = Serving::temporary(Settings::default());
@@ -456,7 +457,7 @@ fn ends_when_cancelled(answer: Batches) {
     });
 }
 
-/// In a thread that waits for a batch that never comes, whatever kind of work it waits for.
+/// A thread waits for a batch that never comes, whatever kind of work delays it.
 #[test]
 fn a_batch_that_is_waited_for_is_cancelled_from_another_thread() {
     let dir = tempfile::tempdir().unwrap();
@@ -477,7 +478,7 @@ fn a_batch_that_is_waited_for_is_cancelled_from_another_thread() {
         let (said, hears) = std::sync::mpsc::channel();
         let waits = move || said.send(answer.next().unwrap().unwrap_err().code()).unwrap();
         std::thread::Builder::new().name("waits".into()).spawn(waits).unwrap();
-        // It is well if the other has not begun to wait yet.
+        // The other thread may not have begun to wait; that is tested then.
         std::thread::sleep(Duration::from_millis(50));
         canceller.cancel();
         assert_eq!(hears.recv_timeout(PATIENCE), Ok(ErrorCode::Cancelled), "{query}");
@@ -493,7 +494,7 @@ fn forks() {
     let snapshot = client.snapshot().unwrap();
     let table = client.table("t").unwrap();
     let statement = attached.prepare("SELECT id FROM t WHERE id > $1").unwrap();
-    // Its threads are the parent's, of every engine that a query has started.
+    // A query starts the threads of its engine, and they are the parent's.
     let own = Cache::open(child::directory().join("own")).unwrap();
     for cache in [&attached, &own] {
         cache.sql("SELECT count(*) FROM generate_series(1, 100000)", &[]).unwrap().concat().unwrap();
@@ -520,9 +521,9 @@ fn forks() {
             statement.execute(&[3.into()]).is_err_and(refusal),
             begun.concat().is_err_and(refusal),
             own.sql("SELECT 1", &[]).is_err_and(refusal),
-            // What is mapped can be read on.
+            // Mapped data can still be read.
             attached.table("t").unwrap().get(3).unwrap().is_some(),
-            // A connection of its own is well.
+            // A connection that the child makes itself works.
             ConnectOptions::new()
                 .attach(Attach::Never)
                 .connect(&socket)
@@ -537,7 +538,7 @@ fn forks() {
             .unwrap()
     });
     assert_eq!(code, 0, "the check of this number failed");
-    // The parent's connection is as it was.
+    // The parent's connection works as before.
     reads_on(&client);
     assert_ids(&attached.table("t").unwrap(), 0..ROWS);
     attached.sync().unwrap();
@@ -564,7 +565,7 @@ fn a_directory_that_cannot_be_attached_is_asked_for_remotely() {
     let fallen_back = by(Attach::IfPossible).unwrap();
     assert_eq!(fallen_back.way(), Way::Remote);
     reads_on(&fallen_back);
-    // Another cache where the sidecar's should be, as a wrong mount has it.
+    // Another cache in the place of the sidecar's, as after a wrong mount.
     let other = dir.path().join("other");
     define(&Cache::open(&other).unwrap(), "t", 0..1).unwrap();
     let elsewhere =

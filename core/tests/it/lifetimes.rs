@@ -18,7 +18,7 @@ fn a_held_handle_keeps_the_cache_open() {
     assert_ids(&Cache::open(dir.path()).unwrap().table("t").unwrap(), 0..=10);
 }
 
-/// A snapshot that is all that is left of a cache reads on, whatever the next owner does.
+/// A snapshot that outlives all other handles of a cache can still be read, whatever the next owner does.
 #[test]
 fn a_held_snapshot_reads_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ fn a_held_snapshot_reads_on() {
     assert_eq!(table.scan().unwrap().concat().unwrap(), numbered(0..10));
 }
 
-/// An answer that is all that is left of a cache is read to its end.
+/// An answer that outlives all handles of a cache can be read to its end.
 #[test]
 fn a_held_answer_reads_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn a_held_answer_reads_on() {
     assert_eq!(answer.concat().unwrap().columns(), numbered(0..10).columns());
 }
 
-/// Closing a cache lets another owner in, whatever is still held of it.
+/// Closing a cache lets another owner in, whatever handles are left.
 #[test]
 fn a_closed_cache_lets_another_owner_in() {
     let dir = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ fn a_closed_cache_lets_another_owner_in() {
     assert_ids(&next.table("t").unwrap(), 0..=10);
 }
 
-/// A statement that is all that is left of a cache runs.
+/// A statement that outlives all other handles of a cache still runs.
 #[cfg(feature = "sql")]
 #[test]
 fn a_held_statement_runs() {
@@ -88,8 +88,8 @@ fn a_held_statement_runs() {
     assert_eq!(found.columns(), numbered([7]).columns());
 }
 
-/// A snapshot of a reader reads on, although it had read nothing when the owner replaced its rows, closed the cache and
-/// removed their files.
+/// A snapshot of a reader can still be read, although it had read nothing when the owner replaced its rows, closed
+/// the cache and removed their files.
 #[test]
 fn an_attached_snapshot_reads_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn an_attached_snapshot_reads_on() {
     assert_ids(&reader.table("t").unwrap(), [3]);
 }
 
-/// The files of rows that were replaced or dropped are removed in time.
+/// The files of replaced or dropped rows are removed in time.
 #[test]
 fn the_space_of_old_rows_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ fn the_space_of_old_rows_is_used_again() {
         }
         cache.close().unwrap();
     }
-    // What the two newest manifests need stays: the last row, and what was replaced after the older of them.
+    // Files that the two newest manifests need stay: the last row, and what was replaced after the older of them.
     for _ in 0..3 {
         let cache = Cache::open(dir.path()).unwrap();
         cache.table("replaced").unwrap().replace(numbered([1])).unwrap();
@@ -138,7 +138,7 @@ fn the_space_of_old_rows_is_used_again() {
     assert_eq!(folders, 1, "folders of dropped tables are gone");
 }
 
-/// A cache maps its segments and keeps no descriptor of them; what it keeps is gone when it is dropped.
+/// A cache maps its segments without keeping their descriptors; what it keeps is gone when it is dropped.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_descriptor_of_a_segment_stays_open() {

@@ -60,7 +60,7 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
     let transaction = cache.transaction().upsert(&table, numbered([2000])).delete(&table, &[5, 6])?;
     let version = transaction.source_position(table_name, "1").commit().await?;
     assert_eq!(cache.source_position(table_name).await?.as_deref(), Some("1".as_bytes()));
-    // What a call that was given up was to hand out comes with the next.
+    // Changes that a dropped call would have returned come with the next call.
     let given_up = subscription.next(Duration::from_secs(10)).now_or_never();
     let mut changed = match given_up {
         Some(done) => done?.map_or(0, |changes| changes.num_rows()),
@@ -86,7 +86,7 @@ async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<
 #[test]
 fn every_call_in_every_way_in() {
     let dir = tempfile::tempdir().unwrap();
-    // Others compact while a subscription is read.
+    // Other tasks compact while a subscription is read.
     let owner = CacheOptions::new().history(1 << 30).open(dir.path().join("cache")).unwrap();
     let socket = dir.path().join("pillion.sock");
     let _server = owner.serve(ServerOptions::new(&socket)).unwrap();
@@ -104,7 +104,7 @@ fn every_call_in_every_way_in() {
     });
 }
 
-/// Answers that nobody waits for.
+/// Answers that nobody waits for any more.
 #[cfg(feature = "sql")]
 mod given_up {
     use std::future::Future;
@@ -116,14 +116,14 @@ mod given_up {
 
     use super::*;
 
-    /// Runs for minutes if nobody ends it.
+    /// Runs for minutes if nothing ends it.
     const ENDLESS: &str = "SELECT count(*) FROM t a, t b, t c WHERE a.id + b.id + c.id = -1";
 
-    /// Longer than anything here takes.
+    /// Longer than anything in these tests takes.
     const PATIENCE: Duration = Duration::from_secs(120);
 
-    /// A future that is dropped ends its query in the sidecar: with room for a few calls at a time only, later ones would
-    /// never be answered.
+    /// Dropping a future ends its query in the sidecar: there is room for only a few calls at a time, so otherwise
+    /// later ones would never be answered.
     #[test]
     fn a_dropped_future_ends_its_query() {
         let dir = tempfile::tempdir().unwrap();
@@ -137,7 +137,7 @@ mod given_up {
             let mut query = pin!(remote.sql(ENDLESS, &[]));
             let mut context = Context::from_waker(Waker::noop());
             let started = Instant::now();
-            // Some are dropped before they are sent, some while they run.
+            // Some are dropped before they are sent, and some while they run.
             while started.elapsed() < Duration::from_millis(round) {
                 assert!(matches!(query.as_mut().poll(&mut context), Poll::Pending));
                 std::thread::yield_now();
@@ -145,13 +145,13 @@ mod given_up {
         }
         let table = block_on(remote.table("t")).unwrap();
         assert!(block_on(table.get(7)).unwrap().is_some());
-        // Would wait for the queries if they ran on.
+        // This would wait for the queries if they still ran.
         let started = Instant::now();
         server.stop();
         assert!(started.elapsed() < PATIENCE, "a query ran on");
     }
 
-    /// A stream that is dropped while it waits ends its query too, and one that is cancelled says so.
+    /// Dropping a stream while it waits ends its query too; a cancelled stream reports that.
     #[test]
     fn a_waiting_answer_can_be_cancelled() {
         let dir = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use crate::support::{define, files, name_of};
 
 const ROWS: i64 = 400_000;
 
-/// Pages of the file system cache that hold a part of some files; `None` where this cannot be found out.
+/// Pages of some files in the file system cache; `None` if this cannot be found out.
 fn resident_pages(paths: &[PathBuf]) -> Option<u64> {
     let output =
         Command::new("fincore").args(["--noheadings", "--output", "PAGES"]).args(paths).output().ok()?;
@@ -20,7 +20,7 @@ fn resident_pages(paths: &[PathBuf]) -> Option<u64> {
     Some(text.split_whitespace().map(|pages| pages.parse::<u64>().unwrap()).sum())
 }
 
-/// Writes files back and asks the kernel to forget them.
+/// Writes files back to disk and asks the kernel to forget their pages.
 fn forget(paths: &[PathBuf]) {
     for path in paths {
         let file = File::open(path).unwrap();
@@ -39,7 +39,7 @@ fn closed_cache(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn opening_reads_no_data_page() {
-    // Not the folder for temporary files, which may be in memory.
+    // Not in the folder for temporary files, which may be in memory.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let segments = closed_cache(dir.path());
     let bytes: u64 = segments.iter().map(|path| path.metadata().unwrap().len()).sum();
@@ -68,7 +68,7 @@ fn opening_reads_no_data_page() {
             "{way}: opening brought {opened} of {all} pages into memory, one lookup {} more",
             read - opened
         );
-        // A reader may map the files and read where in them everything stands; nothing of that grows with the rows.
+        // A reader may map the files and read where everything in them is; none of that grows with the rows.
         assert!(opened <= 64, "{way}: opening brought {opened} of {all} pages into memory");
         assert!(read - opened <= 256, "{way}: a lookup brought {} of {all} pages into memory", read - opened);
     }

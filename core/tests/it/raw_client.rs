@@ -58,13 +58,13 @@ impl Caller {
         self.client.ok(call, body)
     }
 
-    /// A call whose answer says nothing.
+    /// Makes a call whose answer is empty.
     #[track_caller]
     fn nothing(&mut self, call: u16, body: Pack) {
         assert_eq!(self.ok(call, body), Pack::Map(Vec::new()));
     }
 
-    /// The rows of a cursor, asked for to the end.
+    /// The rows of a cursor, fetched to the end.
     #[track_caller]
     fn rows(&mut self, cursor: &Pack) -> Vec<Vec<Cell>> {
         let mut portion = cursor.field("first").clone();
@@ -160,7 +160,7 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!(found.field("found").array(), [true, false, true].map(Pack::Bool));
     assert_eq!(batch_of(found.field("rows").bin()), numbered([3, 1]), "in the order of the keys");
 
-    // A snapshot, and what comes after it.
+    // A snapshot, and what was written after it.
     let snapshot = it.ok(8, map! {}).field("snapshot").uint();
     let upload =
         map! { "kind" => map! { "Append" => map! { "table" => table } }, "schema" => schema_stream(&schema) };
@@ -204,7 +204,7 @@ fn every_call_of_the_document_is_understood() {
     assert!(!cursor.field("first").field("last").bool());
     assert_eq!(it.call(15, map! { "id" => cursor.field("id").clone() }), Err(115));
 
-    // A cursor that is let go of.
+    // A cursor that is closed early.
     let text = "SELECT a.id FROM t a, t b, t c, t d, t e, t f";
     let cursor = it.ok(11, map! { "text" => text, "parameters" => Vec::<Pack>::new() });
     let id = cursor.field("id").uint();
@@ -213,7 +213,7 @@ fn every_call_of_the_document_is_understood() {
     it.nothing(16, map! { "id" => id });
     assert_eq!(it.call(15, map! { "id" => id }), Err(100));
 
-    // An upload that is not completed.
+    // An upload that is abandoned.
     let replace = map! { "Replace" => map! { "table" => table } };
     let begin = map! { "kind" => replace.clone(), "schema" => schema_stream(&schema) };
     let upload = it.ok(17, begin.clone()).field("id").uint();
@@ -260,7 +260,7 @@ fn every_call_of_the_document_is_understood() {
     it.ok(28, commit(changes));
     assert_ids(&served.cache.table("t").unwrap(), 4..=5);
 
-    // What was committed.
+    // Changes.
     let since = it.ok(2, map! {}).field("version").clone();
     let changes = vec![
         of("Upsert", "rows", Pack::from(sent(6..7))),
@@ -277,7 +277,7 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!(it.call(31, map! { "table" => table, "since" => strange }), Err(402));
     it.client.upload(map! { "Replace" => map! { "table" => table } }, &numbered([4, 5]));
 
-    // The rest.
+    // The remaining calls.
     it.nothing(21, map! {});
     let status = it.ok(22, map! {});
     assert_eq!(status.field("dir").str(), dir.to_str().unwrap());
@@ -296,7 +296,7 @@ fn every_call_of_the_document_is_understood() {
     served.server.stop();
 }
 
-/// Rows of the types whose layout differs, `rows` of them.
+/// `rows` rows of those types whose layouts differ.
 fn mixed(rows: i64) -> RecordBatch {
     let text = |row: i64| (row % 7 > 0).then(|| "x".repeat(usize::try_from(row % 40).unwrap()));
     let lists = (0..rows).map(|row| (row % 4 > 0).then(|| (0..i32::try_from(row % 5).unwrap()).map(Some)));
@@ -320,10 +320,10 @@ fn mixed(rows: i64) -> RecordBatch {
 
 const MIXED_ROWS: i64 = 20_000;
 
-/// Lease, number of files and length of the body of a layout.
+/// Lease, number of files, and length of the body of a layout.
 type Kind = (u64, usize, u64);
 
-/// Portions of a cursor as layouts, with what is in each.
+/// The portions of a cursor as layouts: their rows, and the kind of each.
 fn portions(client: &mut RawClient, cursor: &Pack, places: &Places<'_>) -> (Vec<Vec<Cell>>, Vec<Kind>) {
     let schema = schema_of(cursor.field("schema").bin());
     let mut portion = cursor.field("first").clone();
@@ -352,7 +352,7 @@ fn layouts_are_read_from_body_memory_and_files() {
     let expected = cells(&all);
     let scan = map! { "table" => table };
 
-    // In the memory of the connection.
+    // In the shared memory of the connection.
     let mut client = RawClient::connect(&served.socket());
     let share = client.exchange(24, &map! { "memory" => true, "files" => false });
     let memory = share.outcome().unwrap().field("memory").uint();
@@ -392,7 +392,7 @@ fn layouts_are_read_from_body_memory_and_files() {
     assert!(layout.lease > 0);
     assert_eq!(layout.rows, expected.iter().rev().step_by(7).cloned().collect::<Vec<_>>());
 
-    // Without memory all of it is in the message.
+    // Without shared memory, everything is in the message.
     let mut client = RawClient::connect(&served.socket());
     client.ok(24, map! { "memory" => false, "files" => false });
     let cursor = client.ok(10, scan.clone());
@@ -400,7 +400,7 @@ fn layouts_are_read_from_body_memory_and_files() {
     assert_eq!(rows, expected);
     assert!(kinds.iter().all(|(lease, files, _)| *lease == 0 && *files == 0), "{kinds:?}");
 
-    // In files, also when the table is replaced while the cursor is held.
+    // In files, even if the table is replaced while the cursor is held.
     let mut client = RawClient::connect(&served.socket());
     client.ok(24, map! { "memory" => false, "files" => true });
     let dir = served.dir.path().join("cache");

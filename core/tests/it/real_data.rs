@@ -30,7 +30,7 @@ fn flights_are_found_by_their_key() {
     let file = rows("flights.parquet");
     let info = flights.info().unwrap();
     assert_eq!((info.rows, file.num_rows()), (336_776, 336_776));
-    // The key's moment may be null by its schema, and is not in any row.
+    // By the schema the moment in the key may be null, but no row has a null there.
     assert!(info.schema.field_with_name("time_hour").unwrap().is_nullable());
 
     let moments =
@@ -49,7 +49,7 @@ fn flights_are_found_by_their_key() {
         assert!(flights.get((&moment, carrier, number + 100_000)).unwrap().is_none());
     }
 
-    // Every row once, in the order of the key.
+    // Every row comes once, in the order of the key.
     let mut seen: HashMap<(i64, String, i64), i64> = (0..file.num_rows())
         .map(|row| ((moments.value(row), carriers.value(row).to_owned(), numbers.value(row)), 1))
         .collect();
@@ -97,7 +97,7 @@ fn weather_is_refused_by_a_key_that_is_not_unique() {
     let cache = Cache::open(dir.path()).unwrap();
     let key = ["year", "month", "day", "hour", "origin"];
     let definition = TableDefinition::parquet(data("weather.parquet")).primary_key(key);
-    // The clocks went back on this day, so that its hour 1 came twice.
+    // On this day the clocks went back, so hour 1 came twice.
     let values = ["`weather`", "year=2013", "month=11", "day=3", "hour=1", "origin="];
     refused(cache.define_table("weather", definition), ErrorCode::DuplicateKey, &values);
     refused(cache.table("weather"), ErrorCode::TableNotFound, &["weather"]);
@@ -133,7 +133,7 @@ fn small_tables_come_back_row_by_row() {
         }
         assert!(table.get("no such key").unwrap().is_none());
     }
-    // The last opening found the tables of the ones before it.
+    // The last opening found the tables of those before it.
     let cache = Cache::open(dir.path()).unwrap();
     assert_eq!(cache.tables().unwrap().iter().map(|table| table.rows).collect::<Vec<_>>(), [16, 1458, 3322]);
     assert_eq!(cache.table("planes").unwrap().info().unwrap().rules.primary_key, ["tailnum"]);
@@ -161,7 +161,7 @@ fn files_of_a_pattern_are_read_in_the_order_of_their_names() {
     );
 }
 
-/// What the flights say of hours of the day, which start anew every day, by plain counting.
+/// What the flights say about hours of the day, which start again every day; by plain counting.
 #[cfg(feature = "sql")]
 #[test]
 fn hours_of_flights_are_counted_whatever_the_day() {

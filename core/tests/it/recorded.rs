@@ -1,8 +1,8 @@
 //! Conversations of every version of the protocol, recorded once: their requests are understood for ever, byte by byte,
 //! and what their answers said then, answers say now.
 //!
-//! `recorded/v1.txt` was written when version 1 was new, and is not written again. A version that is added gets a file of
-//! its own by `cargo test -p pillion --test it recorded::records_a_new_version -- --exact --ignored`, which refuses to
+//! `recorded/v1.txt` was written when version 1 was new, and is never written again. A new version gets its own file
+//! from `cargo test -p pillion --test it recorded::records_a_new_version -- --exact --ignored`, which refuses to
 //! replace one.
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use crate::support::numbered;
 const CONNECTION: &str = "connection";
 /// Begins a line of bytes that a client sent.
 const SENT: &str = "> ";
-/// Begins a line of what the answer said.
+/// Begins a line that describes an answer.
 const SAID: &str = "< ";
 /// Number of the first table of a cache.
 const TABLE: u64 = 0;
@@ -64,7 +64,7 @@ impl Conversation {
         self.arena = None;
     }
 
-    /// Sends a request as it was recorded, and says what the answer says.
+    /// Sends a request as it was recorded, and describes its answer.
     fn send(&mut self, frame: &[u8]) -> Vec<String> {
         let client = self.client.as_mut().unwrap();
         client.stream.write_all(frame).unwrap();
@@ -77,7 +77,7 @@ impl Conversation {
         self.describe(&answer)
     }
 
-    /// Every field of an answer with its path. What differs from one sidecar to the next is told by its type.
+    /// Every field of an answer with its path. Of a field that differs from one sidecar to the next, only the type.
     fn describe(&mut self, answer: &RawAnswer) -> Vec<String> {
         if answer.is_error {
             return vec![format!("error {}", answer.outcome().unwrap_err())];
@@ -90,7 +90,7 @@ impl Conversation {
         }
         let message = answer.outcome().unwrap();
         if let Pack::Map(_) = message {
-            // Layouts do not say what their columns are.
+            // Layouts do not contain the types of their columns.
             let schema = message.field("schema").bin();
             match answer.call {
                 4 | 5 => self.table = Some(schema_of(schema)),
@@ -123,7 +123,7 @@ impl Conversation {
                 }
                 format!("{} items", items.len())
             }
-            // Sidecars, directories and moments differ, and how rows are stored may.
+            // Sidecars, directories and moments differ, and the way in which rows are stored may.
             _ if ["server", "dir"].contains(&name) => {
                 format!("a string, {} empty", if value.str().is_empty() { "is" } else { "not" })
             }
@@ -168,7 +168,7 @@ impl Conversation {
     }
 }
 
-/// Few rows in full; of many, how many and what their bytes sum up to.
+/// Few rows in full; for many rows, their number and the sum of their bytes.
 fn rows_text(rows: &[Vec<Cell>]) -> String {
     let all = format!("{rows:?}").replace("Some(", "").replace("\")", "\"");
     if rows.len() <= 4 {
@@ -178,7 +178,7 @@ fn rows_text(rows: &[Vec<Cell>]) -> String {
     format!("{} rows, {sum:016x}", rows.len())
 }
 
-/// Everything that is recorded of the newest version: the connections, and the calls of each.
+/// Everything that is recorded for the newest version: the connections, and the calls of each.
 fn conversation(version: u64) -> Vec<Vec<(u16, Pack)>> {
     let hello = || (1, map! { "protocol" => version, "client" => "recorded" });
     let none = Vec::<Pack>::new;
@@ -320,7 +320,7 @@ fn record() -> (u64, String) {
         for (number, (call, body)) in (100_u64..).zip(calls) {
             let name = names.iter().find(|(known, _)| *known == call).map_or("no call", |(_, name)| name);
             writeln!(text, "\n# {name}").unwrap();
-            // The body of a lookup is bytes as they are.
+            // The body of a lookup is raw bytes.
             let body = if call == GET_ROW { body.bin().to_vec() } else { body.encode() };
             let frame = RawClient::frame(call, 0, number, &body);
             for bytes in frame.chunks(LINE) {
@@ -360,7 +360,7 @@ fn recorded(text: &str) -> Vec<(Vec<u8>, Vec<&str>)> {
                 .as_bytes()
                 .chunks(2)
                 .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
-            // The first line of a request follows what the answer before said.
+            // The first line of a request follows the description of the last answer.
             match calls.last_mut() {
                 Some((sent, said)) if !sent.is_empty() && said.is_empty() => sent.extend(bytes),
                 _ => calls.push((bytes.collect(), Vec::new())),
@@ -389,7 +389,7 @@ fn every_recorded_version_is_still_spoken() {
             }
             called.insert(u16::from_le_bytes([frame[4], frame[5]]));
             let said = talk.send(&frame);
-            // A client of that version says which it speaks, and a newer sidecar may say more.
+            // A client of that version says which version it speaks, and a newer sidecar may say more.
             for line in expected {
                 let is_said = said.iter().any(|said| said == line);
                 assert!(is_said, "{}, call {number}: `{line}` is missing in {said:#?}", path.display());
@@ -402,7 +402,7 @@ fn every_recorded_version_is_still_spoken() {
     }
 }
 
-/// Whoever adds a version records it.
+/// Whoever adds a version must record it.
 #[test]
 fn the_newest_version_is_recorded() {
     let dir = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ fn appends_lazily_until_killed() {
     append_until_killed(Durability::Never);
 }
 
-/// Everything that was acknowledged is there, and what is there is a prefix of what was written.
+/// Everything that was acknowledged is there, and the rows are a prefix of those that were written.
 fn assert_kills_lose_nothing(program: &str, rounds: &[usize]) {
     let dir = tempfile::tempdir().unwrap();
     let mut last: Option<Version> = None;
@@ -71,7 +71,7 @@ fn acknowledged_commits_survive_a_kill() {
     assert_kills_lose_nothing("recovery::appends_durably_until_killed", &[1, 2, 5, 9, 14, 30]);
 }
 
-/// A process that dies loses nothing in any setting: what it wrote is the kernel's to keep.
+/// A process that dies loses nothing at any durability: the kernel keeps what it wrote.
 #[test]
 fn commits_that_were_not_synced_survive_a_kill() {
     assert_kills_lose_nothing("recovery::appends_lazily_until_killed", &[1, 7, 40]);
@@ -85,7 +85,7 @@ fn replaces_until_killed() {
         let cache = Cache::open(&dir).unwrap();
         let table = define(&cache, "t", 0..1).unwrap();
         let start = i64::try_from(table.info().unwrap().rows).unwrap();
-        // Rows of a replacement number what it is: every replacement has one more.
+        // The rows of a replacement give its number: each replacement has one row more than the last.
         for rows in start + 1..start + 5 {
             table.replace(numbered(0..rows)).unwrap();
             child::say(rows);
@@ -97,7 +97,7 @@ fn replaces_until_killed() {
     }
 }
 
-/// A table that is replaced again and again is whole after a kill at any moment, and nothing piles up.
+/// A table that is replaced again and again is whole after a kill at any moment, and no files pile up.
 #[test]
 fn replacements_survive_a_kill() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,8 +122,8 @@ fn replacements_survive_a_kill() {
     assert!(files::logs(dir.path()).len() < 10 && files::manifests(dir.path()).len() <= 2);
 }
 
-/// Readers that open the directory while its owner replaces, closes and opens always find a whole table, never an
-/// older one than before; a reader that stays follows.
+/// Readers that open the directory while its owner replaces, closes and opens always find a whole table, and never an
+/// older one than before; a reader that stays follows the owner.
 #[test]
 fn readers_beside_a_busy_owner() {
     let dir = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn readers_beside_a_busy_owner() {
     let mut child = Process::start("recovery::replaces_until_killed", dir.path());
     child.next().expect("the child replaces until it is killed");
     let (mut seen, mut followed, mut opened) = (0, 0, 0);
-    // Until readers and owner have been at work beside each other for a while, however slow the disk is.
+    // Until readers and owner have worked at the same time for a while, however slow the disk is.
     while opened < 150 || seen < 10 {
         opened += 1;
         let reader = Cache::open_read_only(dir.path()).unwrap();

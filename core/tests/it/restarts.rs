@@ -16,7 +16,7 @@ fn connect(socket: &Path) -> pillion::Result<Cache> {
     ConnectOptions::new().attach(Attach::Never).deadline(PATIENCE).connect(socket)
 }
 
-/// Neither who holds a connection nor who makes one: all of them wait for the next sidecar.
+/// Clients that hold a connection wait for the next sidecar, and so do clients that connect.
 #[test]
 fn no_reader_is_told_of_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn no_reader_is_told_of_a_restart() {
     serving.unwrap().finish();
 }
 
-/// As when its clients are in the queue of a sidecar that ends.
+/// As happens to clients in the queue of a sidecar that ends.
 #[test]
 fn a_sidecar_that_goes_before_it_answers_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn a_sidecar_that_goes_before_it_answers_is_waited_for() {
     });
 }
 
-/// Waiting mends none of it, so nobody waits.
+/// Waiting would not help in any of these cases, so nobody waits.
 #[test]
 fn what_is_no_sidecar_is_said_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -89,11 +89,11 @@ fn what_is_no_sidecar_is_said_at_once() {
     let other = UnixListener::bind(&socket).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| other.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap());
-        refused(connect(&socket), ErrorCode::Unsupported, &["other.sock", "no answer of a sidecar"]);
+        refused(connect(&socket), ErrorCode::Unsupported, &["other.sock", "does not answer as a sidecar"]);
     });
 }
 
-/// Its rows will not come any more, and another write of its connection waits for the table.
+/// The rest of its rows will not come, and another write on its connection waits for the table.
 #[test]
 fn a_server_that_stops_waits_for_no_upload() {
     let dir = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn a_server_that_stops_waits_for_no_upload() {
     std::thread::scope(|scope| {
         let table = client.table("t").unwrap();
         let uploads = scope.spawn(move || {
-            // More than one message takes, so that it is an upload.
+            // More rows than one message takes, so that this is an upload.
             let portion = |number: i64| numbered(100_000 * number..100_000 * (number + 1));
             let batches = (1..=4).map(move |number| {
                 if number == 4 {
@@ -123,14 +123,14 @@ fn a_server_that_stops_waits_for_no_upload() {
         let sent = client.messages_sent();
         let waits = scope.spawn(move || waiting.append(numbered([10])));
         eventually(|| client.messages_sent() > sent, || "nothing was sent".to_owned());
-        // It is well if the server has not begun to work on it yet.
+        // If the server has not begun to work on it yet, the test passes all the same.
         std::thread::sleep(Duration::from_millis(200));
         let (stopped, has_stopped) = channel();
         scope.spawn(move || {
             server.stop();
             stopped.send(()).unwrap();
         });
-        // Less than an upload is waited for.
+        // Shorter than the time that the server waits for the rows of an upload.
         has_stopped.recv_timeout(Duration::from_secs(30)).unwrap();
         drop(end);
         uploads.join().unwrap().unwrap_err();

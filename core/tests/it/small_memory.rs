@@ -10,12 +10,13 @@ use crate::support::{files, refused};
 
 const ROWS: i64 = 30_000;
 
-/// So little that every few batches are a run on disk.
+/// With so little memory that every few batches become a run on disk.
 fn open(dir: &std::path::Path) -> Cache {
     CacheOptions::new().load_memory(200_000).open(dir).unwrap()
 }
 
-/// Rows in batches of odd sizes; every column says which row it is of. `place` repeats and is null in every ninth row.
+/// Rows in batches of odd sizes; every column shows which row it belongs to. `place` repeats, and is null in every
+/// ninth row.
 fn batches(ids: &[i64]) -> Vec<RecordBatch> {
     ids.chunks(777)
         .map(|ids| {
@@ -43,7 +44,7 @@ fn shuffled() -> Vec<i64> {
     (0..ROWS).map(|n| n * 7919 % ROWS).collect()
 }
 
-/// The ids of a scan, after checking that every row is whole.
+/// The ids of a scan, after a check that every row is whole.
 fn ids(rows: &RecordBatch) -> Vec<i64> {
     let ids = rows.column_by_name("id").unwrap().as_primitive::<Int64Type>().values().to_vec();
     let expected = arrow::compute::concat_batches(&rows.schema(), &batches(&ids)).unwrap();
@@ -71,7 +72,7 @@ fn an_order_larger_than_memory_is_stable() {
     let order = shuffled();
     let table = cache.define_table("t", TableDefinition::new(batches(&order)).sort_by(["place"])).unwrap();
     let mut expected = order;
-    // A stable sort: equal places stay in the order in which they came, nulls are last.
+    // The sort is stable: rows with equal places stay in the order in which they came, and nulls are last.
     expected.sort_by_key(|id| if id % 9 == 4 { i64::MAX } else { id * 31 % 100 });
     assert_eq!(ids(&table.scan().unwrap().concat().unwrap()), expected);
     files::assert_no_temporary_files(dir.path());

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::{PATIENCE, assert_ids, define, numbered, refused};
 
-/// A client that asks for everything. Answers come in shared memory, and name files that it opens.
+/// A client that asks the sidecar for everything. Answers come in shared memory, and name files that it opens.
 mod remote {
     #[cfg(feature = "sql")]
     pillion_conformance::instantiate!(crate::through_socket::REMOTE);
@@ -21,7 +21,8 @@ mod remote {
     pillion_conformance::instantiate!(crate::through_socket::REMOTE; base, following);
 }
 
-/// The same where the client cannot see the directory and the sidecar shares no memory: all goes through the socket.
+/// The same where the client does not see the directory and the sidecar shares no memory: everything goes through the
+/// socket.
 mod remote_apart {
     #[cfg(feature = "sql")]
     pillion_conformance::instantiate!(crate::through_socket::APART);
@@ -69,7 +70,7 @@ impl ClientOpened {
         (self.writer, self.reader) = (Some(connect()), Some(connect()));
     }
 
-    /// Whatever a behaviour did, it was done in the way that is tested.
+    /// Checks that everything a behaviour did went the way that is tested.
     fn check_way(&self) {
         let reader = self.reader();
         if self.client.attach == Attach::Require {
@@ -85,7 +86,7 @@ impl Drop for ClientOpened {
         if !std::thread::panicking() {
             self.check_way();
         }
-        // Clients first: a server waits for the calls that they make.
+        // Clients first, as a server waits for their calls.
         self.writer = None;
         self.reader = None;
     }
@@ -134,7 +135,7 @@ impl Opened for ClientOpened {
     }
 }
 
-/// More bytes than one request may have.
+/// The keys have more bytes than one request may have.
 #[test]
 fn many_long_keys_are_asked_for_in_parts() {
     let dir = tempfile::tempdir().unwrap();
@@ -169,7 +170,7 @@ fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
     let (begun, has_begun) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let parts = (1..5).map(move |part| {
-        // Some are on their way: more than fit into one message.
+        // Some parts are on their way by then, which are more than one message takes.
         if part == 4 {
             begun.send(()).unwrap();
             may_go_on.recv_timeout(PATIENCE).unwrap();
@@ -186,7 +187,7 @@ fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
                 move || table.upsert(numbered([id])).unwrap()
             })
         });
-        // Long enough for them to arrive; if they do not, nothing is tested, and nothing fails.
+        // Long enough for the commits to arrive. If they do not, this tests nothing, and does not fail.
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(table.get(2).unwrap().unwrap().get::<i64>("id").unwrap(), 2);
         assert!(!upload.is_finished());
@@ -199,7 +200,7 @@ fn an_upload_goes_on_beside_a_commit_that_waits_for_it() {
     assert_eq!(table.info().unwrap().rows, 400_003);
 }
 
-/// Long rows come in several answers, each of the version of the first; rows that are asked for twice too.
+/// Long rows come in several answers, all of the version of the first, even if a row is asked for twice.
 #[test]
 fn many_long_rows_are_fetched_in_portions() {
     let dir = tempfile::tempdir().unwrap();
@@ -220,7 +221,7 @@ fn many_long_rows_are_fetched_in_portions() {
         let server = owner.serve(options).unwrap();
         let client = ConnectOptions::new().attach(Attach::Never).connect(&socket).unwrap();
         let table = client.table("long").unwrap();
-        // What is short is one message as ever.
+        // Short rows still come in one message.
         assert_eq!(table.get_many(&[-1, -2, 1]).unwrap().iter().flatten().count(), 1);
         let before = client.messages_sent();
         assert_eq!(table.get_many(&[-1, -2, 1]).unwrap().iter().flatten().count(), 1);
@@ -233,7 +234,7 @@ fn many_long_rows_are_fetched_in_portions() {
             let found = row.map(|row| row.get::<String>("name").unwrap());
             assert!(found.as_ref() == usize::try_from(*id).ok().map(|id| &names[id]), "key {id}");
         }
-        // A snapshot is asked for the rest of what it held when they were changed.
+        // A snapshot has rows that were changed since; the rest of them is asked for at its version.
         let held = client.snapshot().unwrap();
         long.upsert(named('y').0).unwrap();
         let rows = held.table("long").unwrap().get_many(&asked[..45]).unwrap();
@@ -248,7 +249,7 @@ fn many_long_rows_are_fetched_in_portions() {
     }
 }
 
-/// Such a row is named, with how long it may be, and nothing of its upload is committed.
+/// The error names such a row and how long it may be, and nothing of its upload is committed.
 #[test]
 fn a_row_that_no_message_holds_is_refused_by_its_number() {
     let dir = tempfile::tempdir().unwrap();
@@ -279,7 +280,7 @@ fn a_row_that_no_message_holds_is_refused_by_its_number() {
     );
     assert_ids(&table, 0..3);
     assert_eq!(client.tables().unwrap().len(), 1);
-    // The owner writes it, and clients read it.
+    // The owner writes the row, and clients read it.
     owner.table("t").unwrap().append(rows).unwrap();
     let row = table.get(11).unwrap().unwrap();
     assert_eq!(row.get::<&str>("name").unwrap().len(), 17 << 20);

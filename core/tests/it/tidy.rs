@@ -48,7 +48,7 @@ fn rust_files(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Whether a word stands in the code of a file: comments and the text of longer names do not count.
+/// Whether a word occurs in the code of a file; comments and parts of longer names do not count.
 fn has_word(text: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.lines().map(|line| line.split("//").next().unwrap_or(line)).any(|code| {
@@ -70,7 +70,7 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn unsafe_code_stands_in_named_files() {
-    // Not written out, so that this file is none of them.
+    // The word is put together here, so that this file does not contain it.
     let word = concat!("un", "safe");
     let found: Vec<String> =
         rust_files("").into_iter().filter(|(_, text)| has_word(text, word)).map(|(path, _)| path).collect();
@@ -97,7 +97,7 @@ fn storage_names_no_runtime() {
     }
 }
 
-/// A behaviour that is not in the list is a behaviour that never runs.
+/// A behaviour that is not in the list never runs.
 #[test]
 fn every_behaviour_is_in_the_list() {
     let listed: Vec<String> = pillion_conformance::all()

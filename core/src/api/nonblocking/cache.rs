@@ -48,7 +48,8 @@ impl Cache {
         AsyncCache { cache: self }
     }
 
-    /// Whether a lookup is a function call: nothing to wait for but memory, and the disk at a first touch.
+    /// Whether a lookup is a function call, which waits only for memory, and for the disk at the first touch of a
+    /// page.
     fn is_local(&self) -> bool {
         self.way() != Way::Remote
     }

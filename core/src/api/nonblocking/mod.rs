@@ -1,8 +1,9 @@
 //! The same handles for async code.
 //!
-//! Work that blocks is done on threads for that purpose, so it suits any async runtime. What is a function call in this
-//! process, such as a lookup in mapped files, is done at once. Dropping a future gives its call up: a query of a sidecar is
-//! ended, and what its answer gave is let go of. A write that was given up took effect or not.
+//! A pool of threads does the work that blocks, so any async runtime will do. A call that is a mere function call in
+//! this process, such as a lookup in mapped files, runs at once on the calling thread. Dropping a future cancels its
+//! call: the sidecar ends the query and releases what the answer would have given. A cancelled write may or may not
+//! have taken effect.
 
 mod cache;
 mod subscription;
@@ -19,9 +20,9 @@ pub use subscription::AsyncSubscription;
 pub use table::{AsyncTable, AsyncTableSnapshot};
 pub use transaction::AsyncTransaction;
 
-/// Does work that may block, elsewhere.
+/// Runs work that may block on a thread of the pool.
 async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    /// Gives the work up unless it is done.
+    /// Cancels the work when dropped, unless it is done.
     struct GiveUp(Option<(CallScope, Canceller)>);
 
     impl Drop for GiveUp {

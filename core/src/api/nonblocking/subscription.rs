@@ -21,7 +21,7 @@ pub struct AsyncSubscription {
 #[derive(Debug)]
 struct SharedSubscription {
     subscription: Subscription,
-    /// What came, and nobody took: the call that waited for it was given up.
+    /// A batch that came after the call that waited for it was dropped.
     ready: Option<RecordBatch>,
 }
 
@@ -34,13 +34,14 @@ impl AsyncTable {
 }
 
 impl AsyncSubscription {
-    /// As [`Subscription::version`]. Waits for a look of a call of [`next`](Self::next) that was given up.
+    /// As [`Subscription::version`]. If a call of [`next`](Self::next) was dropped while it looked for changes, waits
+    /// until that look has ended.
     pub fn version(&self) -> Version {
         self.shared.lock().subscription.version()
     }
 
-    /// As [`Subscription::next`]. If the future is dropped before it is done, nothing is lost: the next call hands out what
-    /// it was to.
+    /// As [`Subscription::next`]. Dropping the future loses nothing: the next call returns what this one would have
+    /// returned.
     ///
     /// # Errors
     /// Those of [`Subscription::next`].
@@ -48,7 +49,7 @@ impl AsyncSubscription {
         let mut pauses = Pauses::new(patience);
         loop {
             let shared = self.shared.clone();
-            // A look goes on when its future is dropped: an answer that was read in part is not given up.
+            // A look goes on after its future is dropped: cancelling it would lose an answer that was read in part.
             threads::run(move || {
                 let shared = &mut *shared.lock();
                 if shared.ready.is_none() {

@@ -189,7 +189,7 @@ impl AsyncTableSnapshot {
         Self { table, is_local }
     }
 
-    /// What there is to know of it.
+    /// Describes the table at this version.
     pub fn info(&self) -> &TableInfo {
         self.table.info()
     }

@@ -12,7 +12,7 @@ use crate::test_random::Random;
 /// Name of the column whose values are all different.
 pub(super) const ID: &str = "id";
 
-/// The types of columns, and of casts where they are wanted.
+/// The types of columns, and of casts that are wanted.
 pub(super) fn types() -> Vec<DataType> {
     use DataType as T;
     let zones = ["UTC", "+02:00", "Europe/Berlin", "America/Havana"];
@@ -59,7 +59,7 @@ pub(super) fn types() -> Vec<DataType> {
     types
 }
 
-/// Values of a type, in no order. None is null.
+/// Values of a type, in no order; none is null.
 pub(super) fn values(data_type: &DataType) -> ArrayRef {
     use DataType as T;
     let scalars: Vec<ScalarValue> = match data_type {
@@ -108,7 +108,7 @@ const TEXTS: [&str; 16] = [
     "\u{10FFFF}",
 ];
 
-/// Of a type that is stored as numbers: around zero, the ends, and moments at which clocks change.
+/// Values of a type that is stored as numbers: around zero, the extremes, and moments at which clocks change.
 fn numbers(data_type: &DataType) -> ArrayRef {
     use DataType as T;
     let mut numbers: Vec<i64> = vec![0, 1, -1, 2, 5, 100, -100];
@@ -128,7 +128,7 @@ fn numbers(data_type: &DataType) -> ArrayRef {
         T::Time64(TimeUnit::Microsecond) => numbers = vec![0, 1, 36_000_000_000, 86_399_999_999],
         T::Time64(_) => numbers = vec![0, 1, 36_000_000_000_000, 86_399_999_999_999],
         T::Timestamp(unit, _) => {
-            // 02:30 in Berlin comes twice on 27 October 2013, midnight in Havana on 3 November 2013.
+            // 02:30 in Berlin comes twice on 27 October 2013, and midnight in Havana on 3 November 2013.
             let moments =
                 [1_382_833_800_i64, 1_382_837_400, 1_383_451_200, 1_383_454_800, 1_383_458_400, -3_600];
             let ticks = match unit {
@@ -165,12 +165,12 @@ fn numbers(data_type: &DataType) -> ArrayRef {
     arrow::compute::filter(&stored, &valid).unwrap()
 }
 
-/// A table as the harness knows it.
+/// A table as the test knows it.
 #[derive(Debug)]
 pub(super) struct Rows {
     /// Its columns: `id`, and `c0`, `c1`, … of random types.
     pub(super) schema: SchemaRef,
-    /// The rows that it has.
+    /// The rows that the table should have.
     pub(super) rows: RecordBatch,
 }
 
@@ -191,7 +191,7 @@ impl Rows {
         Self { rows: RecordBatch::new_empty(schema.clone()), schema }
     }
 
-    /// A batch of new rows, whose values come from a few of each type, so that bounds of batches differ.
+    /// A batch of new rows. Its values are a few of each type, so that the bounds of batches differ.
     pub(super) fn batch(&self, random: &mut Random, ids: std::ops::Range<i64>) -> RecordBatch {
         let len = usize::try_from(ids.end - ids.start).unwrap();
         let columns = self.schema.fields().iter().map(|field| -> ArrayRef {

@@ -29,9 +29,9 @@ use crate::types::error::{Error, ErrorCode};
 
 /// Most bytes of one value.
 const VALUE_MAX: u64 = 256 << 20;
-/// Most bytes that are made at once where they are of several rows: what is known of rows is not exact.
+/// Most bytes that one call of the function makes for several rows; estimates for rows are not exact.
 const PIECE_MAX: u64 = 16 << 20;
-/// Values of so many bytes together do not count in the memory of queries.
+/// Values of no more than this many bytes together do not count in the memory of queries.
 const SMALL: u64 = 64 << 10;
 /// Most steps for the rows of one batch.
 const STEPS_MAX: u64 = 10_000_000_000;
@@ -45,7 +45,7 @@ pub(super) struct Bounded {
     pool: Arc<dyn MemoryPool>,
 }
 
-/// As the function is without it: messages of DataFusion show it.
+/// As the function itself: messages of DataFusion show it.
 impl fmt::Debug for Bounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.inner, f)
@@ -67,7 +67,7 @@ impl Hash for Bounded {
 }
 
 impl Bounded {
-    /// Whether its last argument is the text of a type.
+    /// Whether the last argument is the text of a type.
     fn reads_types(&self) -> bool {
         self.bound == Bound::Type && self.inner.name().starts_with("arrow_")
     }
@@ -76,7 +76,7 @@ impl Bounded {
         Self { inner: inner.clone().into(), bound, pool: pool.clone() }
     }
 
-    /// Memory for so many bytes.
+    /// Reserves memory for values.
     fn reserve(&self, bytes: u64) -> Result<MemoryReservation> {
         let memory = MemoryConsumer::new(self.inner.name()).register(&self.pool);
         let reserved = memory.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -94,11 +94,11 @@ impl Bounded {
 
     fn check_value(&self, cost: Cost) -> Result<()> {
         if cost.bytes > VALUE_MAX {
-            return Err(self.refused(cost.bytes, &format!("and a value has at most {VALUE_MAX}")));
+            return Err(self.refused(cost.bytes, &format!("and a value may have at most {VALUE_MAX}")));
         }
         if cost.steps > STEPS_MAX {
             let message = format!(
-                "`{}` would take {} steps, and takes at most {STEPS_MAX} for a batch of rows; compare shorter texts",
+                "`{}` would take {} steps, and may take at most {STEPS_MAX} for a batch of rows; compare shorter texts",
                 self.inner.name(),
                 cost.steps
             );
@@ -107,7 +107,7 @@ impl Bounded {
         Ok(())
     }
 
-    /// A value for all rows of a batch.
+    /// The same value for all rows of a batch.
     fn constant(&self, args: ScalarFunctionArgs, memory: &MemoryReservation) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let value = match self.inner.invoke_with_args(args)? {
@@ -133,7 +133,7 @@ impl Bounded {
         Ok(ColumnarValue::Array(hold(array, memory)?))
     }
 
-    /// The values of rows that may be many bytes together: some rows at a time.
+    /// Computes the values of rows that may be many bytes together, some rows at a time.
     fn in_pieces(&self, args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         let mut pieces: Vec<ArrayRef> = Vec::new();
         let (mut start, mut bytes) = (0, 0_u64);
@@ -182,7 +182,7 @@ impl ScalarUDFImpl for Bounded {
             return self.inner.invoke_with_args(args);
         }
         if is_constant {
-            // Not exact, and exactly the one row.
+            // The estimate above is rough; this one looks at the single row.
             let cost = self.bound.row(&args.args, 0);
             self.check_value(cost)?;
             let memory = self.reserve(cost.bytes)?;
@@ -218,7 +218,7 @@ impl ScalarUDFImpl for Bounded {
             check_text(text)?;
         }
         Ok(match self.inner.simplify(args, info)? {
-            // It calls itself, and knows nothing of the bound.
+            // The simplified call is of the function itself, which knows no bound.
             ExprSimplifyResult::Simplified(Expr::ScalarFunction(mut call))
                 if call.func.name() == self.inner.name() =>
             {

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
-/// Bytes of the longest item of a format of dates, for each byte of the format: `%c` gives 24, and `%+` up to 35.
+/// Bytes per byte of a date format, at the worst: the two bytes of `%c` give 24, and those of `%+` up to 35.
 const FORMAT_FACTOR: u64 = 20;
 /// Bytes of the longest character.
 const CHARACTER_LEN: u64 = 4;
@@ -13,43 +13,43 @@ const CHARACTER_LEN: u64 = 4;
 /// What the size of a function's values depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Bound {
-    /// Its type is what may be large.
+    /// The value's type, which may be large.
     Type,
-    /// All arguments, one behind the other.
+    /// All arguments, one after another.
     Sum,
-    /// As that, with the first between all others.
+    /// All arguments, with the first between all others.
     Separated,
-    /// Nothing, and it takes as many steps as both texts multiplied.
+    /// No bytes to speak of, but as many steps as the lengths of both texts multiplied.
     Distance,
-    /// The first, up to as many characters as the second says.
+    /// The first argument, padded to as many characters as the second says.
     Pad,
-    /// Nothing, and it reads all of the first.
+    /// No bytes to speak of, but a read of the whole first argument.
     Search,
-    /// Parts of the first for each group of the second, a pattern.
+    /// Parts of the first argument, for each group of the pattern in the second.
     Groups,
-    /// The first with the third in many places, and parts of the first in each.
+    /// The first argument with the third in many places, each time with parts of the first in it.
     RegexReplace,
-    /// The first as often as the second says.
+    /// The first argument, as many times as the second says.
     Repeat,
-    /// The first, with the third for each second.
+    /// The first argument, with the third in place of each second.
     Replace,
-    /// The second, a format, with its items written out.
+    /// The format in the second argument, with its items written out.
     Format,
-    /// Each character of the first, or another.
+    /// Each character of the first argument, or another in its place.
     Translate,
 }
 
-/// What a call takes, at most.
+/// Upper bounds on what a call takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
     /// Bytes of its values.
     pub(super) bytes: u64,
-    /// Steps, where they are many more than bytes are read or made.
+    /// Steps, if they are many more than the bytes that are read or made.
     pub(super) steps: u64,
 }
 
 impl Bound {
-    /// What all rows of a call take together; not exact where that is quick to say.
+    /// What all rows of a call take together; an estimate from above where an exact figure would take long.
     pub(super) fn all(self, args: &[ColumnarValue], rows: usize) -> Cost {
         let args: Vec<Lens> = args.iter().map(|arg| Lens::all(arg, rows)).collect();
         self.cost(&args, rows as u64, None)
@@ -75,7 +75,8 @@ impl Bound {
             Self::Pad => first.total.saturating_add(times(times(rows, second.number), CHARACTER_LEN)),
             Self::Groups => times(first.total, second.marks.saturating_add(1)),
             Self::RegexReplace => {
-                // Places do not overlap, so that the parts of the text in all of them are together no longer than it.
+                // Matches do not overlap, so the parts of the text that they contain are together no longer than the
+                // text.
                 let places = if args.len() > 3 { first.total.saturating_add(rows) } else { rows };
                 let parts = times(first.total, third.marks.saturating_add(1));
                 times(places, third.longest).saturating_add(parts)
@@ -99,7 +100,7 @@ struct Lens {
     total: u64,
     longest: u64,
     shortest: u64,
-    /// Brackets and backslashes in the texts, or as many as there can be.
+    /// Brackets, backslashes and dollar signs in the texts, or an upper bound.
     marks: u64,
     /// The largest number.
     number: u64,
@@ -150,7 +151,7 @@ impl Lens {
         Self { total: len, longest: len, shortest: len, marks: marks as u64, number: 0 }
     }
 
-    /// Of texts of which no more is known.
+    /// Texts of which nothing more is known.
     fn of(total: u64, longest: u64) -> Self {
         Self { total, longest, shortest: 0, marks: longest, number: 0 }
     }
@@ -198,11 +199,11 @@ impl Lens {
     }
 }
 
-/// How often the second text is in the first.
+/// How often the first text contains the second.
 fn matches(args: &[ColumnarValue], row: usize) -> Option<u64> {
     let text = |index: usize| std::str::from_utf8(text_of(args.get(index)?, row)?).ok();
     let (text, part) = (text(0)?, text(1)?);
-    // An empty one is replaced nowhere.
+    // An empty text is replaced nowhere.
     Some(if part.is_empty() { 0 } else { text.matches(part).count() as u64 })
 }
 

@@ -22,17 +22,17 @@ use super::super::error::external;
 use super::types::check_type;
 use crate::types::error::{Error, ErrorCode};
 
-/// Values of fewer bytes do not count: they are no more than other columns.
+/// Values of no more than this many bytes do not count: they are no larger than other columns.
 const SMALL: usize = 4 << 10;
 
-/// An aggregate whose values count in the memory of queries, for as long as it goes through the rows of a window.
+/// An aggregate whose values count in the memory of queries while it goes through the rows of a window.
 #[derive(Clone)]
 pub(super) struct Collected {
     inner: UdfEq<Arc<dyn AggregateUDFImpl>>,
     pool: Arc<dyn MemoryPool>,
 }
 
-/// As the function is without it: messages of DataFusion show it.
+/// As the function itself: messages of DataFusion show it.
 impl fmt::Debug for Collected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.inner, f)
@@ -63,7 +63,7 @@ impl Collected {
     }
 }
 
-/// Counts what it gives.
+/// Counts the values that it returns.
 #[derive(Debug)]
 struct Counted {
     inner: Box<dyn Accumulator>,

@@ -7,7 +7,7 @@ use arrow::buffer::Buffer;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 
-/// A buffer, and the memory that was reserved for it and for others.
+/// A buffer, and the memory that was reserved for it and for the other buffers of its array.
 struct Held {
     buffer: Buffer,
     _memory: Arc<MemoryReservation>,
@@ -19,7 +19,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Gives an array the memory that was reserved for it: it comes back when the last of its buffers is dropped.
+/// Ties reserved memory to an array: it is released when the last of the array's buffers is dropped.
 pub(super) fn hold(array: &ArrayRef, memory: MemoryReservation) -> Result<ArrayRef> {
     memory.resize(array.get_array_memory_size());
     Ok(make_array(hold_data(&array.to_data(), &Arc::new(memory))?))

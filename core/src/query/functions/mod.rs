@@ -1,7 +1,7 @@
 //! DataFusion's functions, with bounds where their values may be larger than their arguments.
 //!
-//! Every such function is wrapped: it says what it would make before it makes it, and what it made counts in the memory
-//! of queries until it is dropped.
+//! Each such function is wrapped. The wrapper computes what the function would make before it makes it, and counts
+//! what it made in the memory of queries until that is dropped.
 
 mod bounded;
 mod bounds;
@@ -48,10 +48,10 @@ const BOUNDED: &[(&str, Bound)] = &[
     ("translate", Bound::Translate),
 ];
 
-/// Aggregates that give as much as they were given.
+/// Aggregates whose values are as large as everything that they were given.
 const COLLECTED: [&str; 2] = ["array_agg", "string_agg"];
 
-/// Puts bounded functions in the places of DataFusion's.
+/// Replaces functions of DataFusion by bounded ones.
 pub(super) fn with_bounds(builder: SessionStateBuilder, pool: &Arc<dyn MemoryPool>) -> SessionStateBuilder {
     let functions: Vec<_> = SessionStateDefaults::default_scalar_functions()
         .into_iter()
@@ -80,7 +80,7 @@ pub(super) fn with_bounds(builder: SessionStateBuilder, pool: &Arc<dyn MemoryPoo
         .with_aggregate_functions(aggregates.collect())
 }
 
-/// Puts a bounded function in the place of each `||`.
+/// Replaces each `||` by a bounded function.
 pub(super) fn bind_operators(session: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let function = Bounded::new(&JoinTexts::shared(), Bound::Sum, &session.runtime_env().memory_pool);
     operator::bind(plan, &Arc::new(ScalarUDF::new_from_impl(function)))

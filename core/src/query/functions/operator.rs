@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{self, Column, Literal};
 
-/// Joins two texts exactly as DataFusion's operator does: it is asked to.
+/// Joins two texts exactly as DataFusion's operator does, by calling it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct JoinTexts {
     signature: Signature,
@@ -36,7 +36,8 @@ impl ScalarUDFImpl for JoinTexts {
         &self.signature
     }
 
-    /// That of the operator, so that an expression keeps its name without an alias: DataFusion finds grouping sets only bare.
+    /// The operator's name, so that an expression keeps its name without an alias: DataFusion does not find grouping
+    /// sets below an alias.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let [left, right] = pair(args)?;
         Ok(format!("{} || {}", left.schema_name(), right.schema_name()))
@@ -98,7 +99,7 @@ fn pair<T>(operands: &[T]) -> Result<[&T; 2]> {
     }
 }
 
-/// Puts `function` in the place of each `||`; no column gets another name.
+/// Replaces each `||` by `function`; all columns keep their names.
 pub(super) fn bind(plan: LogicalPlan, function: &Arc<ScalarUDF>) -> Result<LogicalPlan> {
     let bound = plan.transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
@@ -112,7 +113,7 @@ pub(super) fn bind(plan: LogicalPlan, function: &Arc<ScalarUDF>) -> Result<Logic
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })?;
-        // Only what is above a change has another schema, and none of them has: names and types stay.
+        // Schemas need not be computed anew: names and types stay the same.
         Ok(rewritten)
     })?;
     Ok(bound.data)

@@ -13,7 +13,7 @@ use super::*;
 
 const MEMORY: usize = 512 << 20;
 
-/// DataFusion as it is, and with bounds.
+/// DataFusion as it is, and DataFusion with bounds.
 fn sessions() -> [SessionState; 2] {
     let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(MEMORY));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool.clone()).build_arc().unwrap();
@@ -37,7 +37,7 @@ fn rows() -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-/// The answer, or the error, with what is said of the columns.
+/// The answer with its columns, or the error.
 fn answer(session: &SessionState, text: &str) -> std::result::Result<Vec<RecordBatch>, String> {
     let context = SessionContext::new_with_state(session.clone());
     if !context.table_exist("t").unwrap() {
@@ -142,7 +142,7 @@ fn bounded_functions_give_what_they_give_without_bounds() {
     assert_eq!(bounded.runtime_env().memory_pool.reserved(), 0, "all memory came back");
 }
 
-/// All rows as one batch, with the columns.
+/// All rows as one batch, with their columns.
 fn rows_of(batches: &[RecordBatch]) -> Option<RecordBatch> {
     let first = batches.first()?;
     Some(arrow::compute::concat_batches(first.schema_ref(), batches).unwrap())

@@ -1,7 +1,7 @@
 //! How large a type may be.
 //!
-//! Types are read, compared, hashed and shown by functions that call themselves for each level, and a value of fixed size
-//! takes its place even where it is null.
+//! Functions that read, compare, hash and show types call themselves for each level. A value of fixed size takes its
+//! space even where it is null.
 
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
@@ -13,7 +13,7 @@ use crate::types::error::{Error, ErrorCode};
 pub(super) const LEVELS_MAX: usize = 64;
 /// Most fields of a type, those of its fields included.
 const FIELDS_MAX: usize = 4_096;
-/// Most bytes that a value takes whatever it is.
+/// Most bytes that a value may take whatever it is.
 const FIXED_MAX: usize = 16 << 10;
 
 /// Whether a type is of a size that queries handle.
@@ -32,7 +32,7 @@ pub(in crate::query) fn check_type(data_type: &DataType) -> Result<(), DataFusio
     Err(too_large())
 }
 
-/// The text of a type, before it is read.
+/// Checks the text of a type before it is parsed.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidSql`].
@@ -51,7 +51,7 @@ pub(super) fn check_text(text: &str) -> Result<(), DataFusionError> {
     Ok(())
 }
 
-/// Bytes that a value takes whatever it is; `None` for a type that is too deep or has too many fields.
+/// Bytes that a value takes even if it is null; `None` for a type that is too deep or has too many fields.
 fn measure(data_type: &DataType, levels: usize, fields: &mut usize) -> Option<usize> {
     *fields += 1;
     if levels == 0 || *fields > FIELDS_MAX {

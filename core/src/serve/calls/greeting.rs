@@ -40,7 +40,8 @@ impl Session {
 
     fn greet(&self, hello: &Hello) -> Result<Vec<u8>> {
         if hello.protocol < version::FIRST {
-            let message = format!("{} speaks protocol {}, which is none", hello.client, hello.protocol);
+            let message =
+                format!("{} speaks protocol {}, which does not exist", hello.client, hello.protocol);
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         let _ = self.greeted.set(());
@@ -68,16 +69,16 @@ impl Session {
     }
 
     fn share_memory(&self, share: &Share, descriptor: &OnceCell<OwnedFd>) -> Result<Vec<u8>> {
-        let twice = || Error::new(ErrorCode::InvalidArgument, "a connection shares once");
+        let twice = || Error::new(ErrorCode::InvalidArgument, "a connection can share only once");
         if self.sharing.get().is_some() {
             return Err(twice());
         }
-        // Without memory, or a descriptor to hand it out, answers go through the socket.
+        // Without memory, or without a descriptor for it, answers go through the socket.
         let arena = if share.memory { self.arenas.take(self.uid) } else { None };
         let handed = arena.as_ref().map(|share| share.arena().descriptor().try_clone_to_owned());
         let arena = match handed {
             Some(Ok(handed)) => {
-                // Nobody else sets it.
+                // Nobody else sets it, so this cannot fail.
                 drop(descriptor.set(handed));
                 arena
             }

@@ -14,7 +14,7 @@ use crate::wire::layout::Description;
 use crate::wire::message::{KEYS_LEN_MAX, KEYS_MAX};
 use crate::wire::{Get, GetMany, RowsReply, decode, encode, rows};
 
-/// Bytes of the rows of one answer to many keys, but for a single row that has more.
+/// Most bytes of the rows in one answer to many keys; a single row may have more.
 const ROWS_LEN_MAX: usize = 16 << 20;
 
 impl Session {
@@ -27,7 +27,10 @@ impl Session {
     pub(super) fn answer_get_many(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
         if body.len() > KEYS_LEN_MAX {
-            let message = format!("keys of {} bytes in one call; at most {KEYS_LEN_MAX}", body.len());
+            let message = format!(
+                "the keys of one call have {} bytes, and may have at most {KEYS_LEN_MAX}",
+                body.len()
+            );
             return Err(Error::new(ErrorCode::TooLarge, message));
         }
         self.rows_of_keys(task, decode(body)?)

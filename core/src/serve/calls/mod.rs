@@ -16,24 +16,25 @@ use super::session::Session;
 use crate::types::error::Result;
 use crate::wire::Call;
 
-/// Keys of so many bytes, some hundreds, are looked up at once: that takes about as long as waking another thread.
+/// Up to this many bytes of keys, some hundreds of keys, are looked up at once: that takes about as long as waking
+/// another thread.
 const QUICK_KEYS_LEN: usize = 4 << 10;
 
-/// Where a call is worked on.
+/// Which thread works on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// At once, by the thread that read it: it is over before another thread would be awake.
+    /// The thread that read it, at once: the call is over before another thread would be awake.
     Quick,
     /// By a thread of its own.
     Slow,
-    /// As [`Slow`](Self::Slow), in a lane of its own: uploads make progress whatever is asked meanwhile.
+    /// As [`Slow`](Self::Slow), but with threads that only uploads use: these make progress whatever else is asked.
     Upload,
 }
 
 /// A request that was begun.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// The number by which the session knows it.
+    /// The session's number for it.
     task: u64,
     body: &'a [u8],
     /// A descriptor that goes with the answer.
@@ -49,7 +50,7 @@ impl<'a> Request<'a> {
 /// Answers a call; bytes in, bytes out.
 type Handler = fn(&Session, Request<'_>) -> Result<Vec<u8>>;
 
-/// The lane and the handler of every call, whose request has so many bytes.
+/// The lane and the handler of a call whose request has `body_len` bytes.
 fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
     use Call as C;
     match call {
@@ -89,12 +90,12 @@ fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
     }
 }
 
-/// The lane of a request. One that this version does not know is refused at once.
+/// The lane of a request. A call that this version does not know is refused at once.
 pub(super) fn lane_of(frame: &Frame) -> Lane {
     Call::from_number(frame.call).map_or(Lane::Quick, |call| entry(call, frame.body.len()).0)
 }
 
-/// What answers a call.
+/// The function that answers a call.
 pub(super) fn handler(call: Call) -> Handler {
     entry(call, 0).1
 }

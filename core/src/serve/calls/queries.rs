@@ -110,7 +110,8 @@ impl Session {
         encode(&Empty {})
     }
 
-    /// As [`reader`](Self::reader), and held: the files that an answer names must stay until the client opened them.
+    /// As [`reader`](Self::reader), and holds the version: files that an answer names must stay until the client has
+    /// opened them.
     fn reader_of_cursor(&self, snapshot: Option<u64>) -> Result<(Arc<dyn Reader>, Pinned)> {
         let names_files = self.sharing.get().is_some_and(|sharing| sharing.maps().is_some());
         let pin = match snapshot {
@@ -121,7 +122,8 @@ impl Session {
         Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
     }
 
-    /// What ends the planning of a query if its request is cancelled, or was before.
+    /// A canceller for the planning of a query, used if its request is cancelled; cancelled already if the request
+    /// was before.
     fn cancellable(&self, task: u64) -> Canceller {
         let canceller = Canceller::new(None);
         self.held.lock().can_cancel(task, &canceller);

@@ -21,7 +21,7 @@ impl Session {
         let as_of = freshness_at(as_of).map_or(now, |freshness| freshness.as_of.min(now));
         let schema = rows::decode_schema(&schema)?;
         self.held.lock().reserve_upload()?;
-        // A panic must not keep the room that was made.
+        // If this panics, the reserved room must still be released.
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let limits = (self.uid, self.uploads.as_ref());
             Upload::begin(self.backend.clone(), limits, kind, schema, as_of)

@@ -12,11 +12,11 @@ use crate::storage::Store;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::Durability;
 
-/// How often a thread looks for work that has no clock of its own.
+/// How often a thread looks for work that nothing else wakes it for.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look for rows that are too old.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Where moving rows failed because the disk is full, it is tried again after this.
+/// How long to wait before moving rows again, if it failed for all tables, as when the disk is full.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The running threads; dropping it ends them.
@@ -34,7 +34,7 @@ struct Stop {
 }
 
 impl Stop {
-    /// Waits for some time; returns whether the threads should end.
+    /// Waits at most `patience`; returns whether the threads should end.
     fn wait(&self, patience: Duration) -> bool {
         let mut stopped = self.stopped.lock();
         if !*stopped {
@@ -73,7 +73,7 @@ impl Background {
     }
 }
 
-/// Ends when the store is closed or poisoned, which it logged; the next writer is told.
+/// Ends when the store is closed or poisoned. The store has logged that, and reports it to the next writer.
 fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
     let mut synced_at = Instant::now();
     let left = |synced_at: Instant| {
@@ -93,7 +93,7 @@ fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
     }
 }
 
-/// Whether nothing will be written any more.
+/// Whether the store will never be written again.
 fn is_over(error: &Error) -> bool {
     [ErrorCode::Closed, ErrorCode::Poisoned].contains(&error.code())
 }
@@ -126,7 +126,7 @@ fn move_rows(store: &Store, stop: &Stop) {
             return;
         }
         tracing::warn!(%error, "rows stay in the log; moving them will be tried again");
-        // More attempts do not mend one table: the next one is when the log is longer.
+        // Another attempt would not mend a single table: the next one is due when the log has grown.
         if is_of_all {
             if stop.wait(RETRY_INTERVAL) {
                 return;
@@ -143,7 +143,7 @@ impl Drop for Background {
         self.stop.condition.notify_all();
         self.store.wake();
         for thread in self.threads.drain(..) {
-            // A panic of it was told to the store.
+            // If the thread panicked, the store knows already.
             drop(thread.join());
         }
     }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::storage::{self, Clock, FaultyVfs, Files, OsMachine, Randomness, Sync, TableShape};
 
-    /// A clock that panics on one thread.
+    /// A clock that panics when one thread reads it.
     #[derive(Debug)]
     struct Panics(&'static str);
 

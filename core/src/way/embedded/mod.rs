@@ -49,7 +49,7 @@ impl Embedded {
     }
 }
 
-/// A change whose rows can be read now.
+/// A change whose input is open.
 enum Opened {
     Rows { table: u64, mode: WriteMode, rows: OpenInput },
     Delete { table: u64, keys: KeyColumn, invalidates: bool },
@@ -111,11 +111,11 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         if self.store().is_forked() {
-            // The parent has the threads and goes on with the files.
+            // The parent process has the threads and goes on with the files.
             self.background.take().map(std::mem::ManuallyDrop::new);
             return;
         }
-        // The threads must not find the store closed and take that for a failure.
+        // The threads end first: they would take a closed store for a failure.
         drop(self.background.take());
         // Snapshots hold the engine and may outlive this handle.
         let is_shared = Arc::strong_count(&self.local) > 1 || Arc::strong_count(&self.store().state()) > 1;
@@ -151,7 +151,7 @@ impl Writer for Embedded {
         let shape = TableShape::new(name, &input.schema, definition.rules.clone())?;
         match self.store().create_table(shape, as_of, &mut input.batches) {
             Ok(state) => Ok(local::info(&state, state.table(name)?)),
-            // Another thread defined it meanwhile.
+            // Another thread has defined the table meanwhile.
             Err(error) if error.code() == ErrorCode::TableExists => {
                 let state = self.store().state();
                 let info = local::info(&state, state.table(name)?);

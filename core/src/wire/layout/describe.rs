@@ -14,18 +14,18 @@ use super::{
 use crate::storage::{FileId, MappedFile, Maps, batch_len, can_assemble, compact_views, has_offsets};
 use crate::types::error::{Error, Result};
 
-/// Copied bytes of up to this many travel in the message: a lease costs its return.
+/// Up to this many copied bytes travel in the message: a lease would cost a message to give it back.
 const BODY_LEN: usize = 16 << 10;
-/// Batches of fewer bytes than this are copied wherever they lie: mapping a file costs more.
+/// Batches of fewer bytes are copied wherever they lie: mapping a file costs more.
 const BY_FILE_LEN: usize = 32 << 10;
-/// Batches of so many rows are taken to have as many bytes.
+/// Batches of at least this many rows count as having that many bytes.
 const BY_FILE_ROWS: usize = 4096;
 
 /// Batches that will be sent together.
 pub(crate) struct Description<'a> {
     schema: SchemaRef,
     maps: Option<&'a Maps>,
-    /// Where the last buffer was found: the next one is mostly beside it.
+    /// The file where the last buffer was found: the next one is mostly beside it.
     last: Cell<Option<MappedFile>>,
     files: Vec<FileId>,
     places: HashMap<FileId, u32>,
@@ -42,7 +42,7 @@ impl<'a> Description<'a> {
         schema.fields().iter().all(|field| can_assemble(field.data_type()))
     }
 
-    /// A description of batches with these columns that names files of `maps`; without them everything is copied.
+    /// A description of batches with these columns that names files of `maps`; without `maps`, all bytes are copied.
     pub(crate) fn new(schema: SchemaRef, maps: Option<&'a Maps>) -> Self {
         Self {
             schema,
@@ -68,12 +68,12 @@ impl<'a> Description<'a> {
         self.rows.len()
     }
 
-    /// Whether buffers of the batches so far stand in files.
+    /// Whether buffers of the batches so far lie in files.
     pub(crate) fn names_files(&self) -> bool {
         !self.files.is_empty()
     }
 
-    /// Adds a batch if it stands in files as a whole, so that nothing of it is copied; `false` if it does not.
+    /// Adds a batch if all of it lies in files, so that nothing is copied; otherwise returns `false`.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -94,13 +94,14 @@ impl<'a> Description<'a> {
     /// Adds a batch.
     ///
     /// # Errors
-    /// [`Internal`](crate::ErrorCode::Internal) for columns that do not [suit](Self::suits), or are others than those of
-    /// the description: their reader takes the bytes for what the description says.
+    /// [`Internal`](crate::ErrorCode::Internal) for columns that do not [suit](Self::suits), or whose types differ
+    /// from those of the description: the reader interprets the bytes as the description says.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.begin_batch(batch)?;
         let by_file =
             self.maps.is_some() && (batch.num_rows() >= BY_FILE_ROWS || batch_len(batch) >= BY_FILE_LEN);
-        // Views refer to whole buffers, of which they may need little; those in files cost nothing.
+        // A view may refer to a buffer of which it needs little, so buffers are made smaller first; those in files
+        // cost nothing.
         let stays =
             |array: &ArrayRef| !is_view(array.data_type()) || by_file && self.is_mapped(&array.to_data());
         let batch = if batch.columns().iter().all(stays) { batch } else { &compact_views(batch)? };
@@ -120,7 +121,7 @@ impl<'a> Description<'a> {
         Ok(())
     }
 
-    /// The layout. Copied bytes are written into `arena` if they are many and it has room, else they follow.
+    /// The layout. Many copied bytes are written into `arena` if it has room; otherwise they follow the numbers.
     ///
     /// # Errors
     /// [`Internal`](crate::ErrorCode::Internal).
@@ -183,7 +184,7 @@ impl<'a> Description<'a> {
         self.array_of(array, &array.to_data())
     }
 
-    /// Adds an array whose parts are known: taking it apart costs more than telling where they are.
+    /// Adds an array whose parts are in `data` already: taking an array apart costs more than describing it.
     fn array_of(&mut self, array: &dyn Array, data: &ArrayData) -> Result<()> {
         let data_type = data.data_type();
         let is_boolean = matches!(data_type, DataType::Boolean);
@@ -231,7 +232,7 @@ impl<'a> Description<'a> {
                         DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
                         other => other.primitive_width(),
                     };
-                    // A slice may stand in a longer buffer.
+                    // A slice may lie in a longer buffer.
                     let needed = width.map_or(buffer.len(), |width| width * data.len());
                     self.buffer(buffer.slice_with_length(0, needed));
                 }
@@ -245,7 +246,7 @@ impl<'a> Description<'a> {
         self.buffer(buffer.slice_with_length(start, (first + len).div_ceil(8) - start));
     }
 
-    /// Offsets and the bytes that they point to.
+    /// Adds offsets and the bytes that they point to.
     fn texts<O: Offset>(&mut self, data: &ArrayData) {
         let values = &data.buffers()[1];
         match self.offsets::<O>(data, self.place_of(values).is_some()) {
@@ -254,7 +255,7 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// Offsets and the array that they point to.
+    /// Adds offsets and the array that they point to.
     fn lists<O: Offset>(&mut self, data: &ArrayData, child: &dyn Array) -> Result<()> {
         match self.offsets::<O>(data, self.maps.is_some() && self.is_mapped(&child.to_data())) {
             Some((start, end)) => self.array(&child.slice(start, end - start)),
@@ -262,8 +263,8 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// Offsets as they are if what they point to `stays`; else as if it began with the first value, and what of it is
-    /// needed.
+    /// Adds offsets. If the values that they point to stay where they are (`stays`), adds them unchanged and returns
+    /// `None`; otherwise moves them to begin at 0, and returns the range of the values that they need.
     fn offsets<O: Offset>(&mut self, data: &ArrayData, stays: bool) -> Option<(usize, usize)> {
         if data.is_empty() {
             self.buffer(Buffer::default());
@@ -352,7 +353,7 @@ fn is_view(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8View | DataType::BinaryView)
 }
 
-/// Numbers of arrays in a message.
+/// A number of arrays, as a message has it.
 fn u32_of(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

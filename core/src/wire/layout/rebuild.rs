@@ -16,26 +16,27 @@ use super::{
 use crate::storage::{FileId, Node, Parts, Region, assemble, u32_at, u64_at};
 use crate::types::error::{Error, Result};
 
-/// Values of one array: more than any memory holds, and few enough to count with.
+/// Most values of one array: more than any memory holds, yet few enough that sums and products of lengths do not
+/// overflow.
 const VALUES_MAX: usize = usize::MAX >> 8;
 
 /// Where the bytes of a layout are found.
 pub(crate) trait Memory {
-    /// The memory of a lease, and what keeps the lease as long as it lives.
+    /// The memory of a lease, and a guard that keeps the lease as long as it lives.
     fn lease(&self, lease: Lease) -> Result<(Region, Arc<dyn Any + Send + Sync>)>;
 
     /// A file of the cache.
     fn file(&self, file: FileId) -> Result<Region>;
 }
 
-/// The batches of a layout. Nothing is copied but a body. The contents of the buffers are trusted: whoever described
-/// them vouches for them.
+/// The batches of a layout. Only a body is copied. The contents of the buffers are trusted: whoever described them
+/// vouches for them.
 ///
 /// # Errors
-/// [`Internal`](crate::ErrorCode::Internal) for bytes that are no layout of these columns; those of `memory`.
+/// [`Internal`](crate::ErrorCode::Internal) for bytes that are not a layout of these columns; those of `memory`.
 pub(crate) fn rebuild(bytes: &[u8], schema: &SchemaRef, memory: &dyn Memory) -> Result<Vec<RecordBatch>> {
     let parsed = Layout::parse(bytes).ok_or_else(|| wrong("its numbers are cut short"))?;
-    // The lease first: whatever follows, it is given back in the end.
+    // First of all: once the guard of the lease exists, the lease is given back whatever follows.
     let copied = match parsed.lease {
         Some(lease) => {
             let (region, guard) = memory.lease(lease)?;
@@ -51,8 +52,9 @@ pub(crate) fn rebuild(bytes: &[u8], schema: &SchemaRef, memory: &dyn Memory) -> 
     let mut parts = DescribedParts { layout: &parsed, files, copied, node: 0, buffer: 0, is_empty: false };
     let mut batches = Vec::with_capacity(parsed.rows.len());
     for &rows in &parsed.rows {
-        // SAFETY: the sidecar describes arrays of its own, which are valid, and whoever may connect trusts it as the owner of the
-        // files: it vouches for pages of files, and leased memory is not written before its lease is returned.
+        // SAFETY: the sidecar describes arrays of its own, which are valid. Whoever may connect trusts it, as the
+        // owner of the files, to vouch for their pages; and it does not write leased memory again before the lease is
+        // returned.
         let columns = schema.fields().iter().map(|field| unsafe { assemble(field.data_type(), &mut parts) });
         let columns = columns.collect::<Result<_, String>>().map_err(|what| wrong(&what))?;
         let rows = usize::try_from(rows).map_err(|_| wrong("a batch is too long"))?;
@@ -126,7 +128,7 @@ struct DescribedParts<'a> {
     copied: Copied,
     node: usize,
     buffer: usize,
-    /// Whether the array that was told last has no values.
+    /// Whether the last node that was read is an array without values.
     is_empty: bool,
 }
 
@@ -162,7 +164,7 @@ impl Parts for DescribedParts<'_> {
         let len = u64_at(bytes, 16).and_then(usize_of).ok_or_else(outside)?;
         let end = offset.checked_add(len).ok_or_else(outside)?;
         if self.is_empty {
-            // Nobody checks what it is and whether it is aligned, and Arrow needs none.
+            // Arrow needs no buffer for an array without values, and this one may be of any kind and alignment.
             return Ok(Buffer::default());
         }
         match place {

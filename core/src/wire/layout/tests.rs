@@ -20,7 +20,7 @@ use crate::types::error::{Error, Result};
 
 const FILE: FileId = FileId { table: 3, segment: 9 };
 
-/// What a client sees of an arena and of one file.
+/// A client that sees an arena and one file.
 struct Client {
     arena: Option<Region>,
     file: Option<Region>,
@@ -149,11 +149,11 @@ fn what_stands_in_a_file_is_named_and_not_copied() {
     assert_eq!(back, mixed);
     let address = |batch: &RecordBatch| batch.column(0).to_data().buffers()[0].as_ptr();
     assert_eq!(address(&back), address(&mixed), "the same bytes");
-    // Few rows are not worth a file.
+    // A few rows are not worth a file.
     let (bytes, names_files) = describe(&[mixed.slice(0, 10)], Some(&maps), None);
     assert!(!names_files);
     assert_eq!(rebuild(&bytes, &mixed.schema(), &client).unwrap()[0], mixed.slice(0, 10));
-    // A file that the maps forgot is not named.
+    // Maps that no longer have a file do not name it.
     maps.remove(&region);
     assert!(!describe(&[mixed], Some(&maps), None).1);
 }
@@ -168,7 +168,7 @@ fn garbage_is_an_error() {
         rebuild(&bytes[..len], &schema, &client).unwrap_err();
     }
     rebuild(&bytes, &batch(3).schema(), &client).unwrap_err();
-    // Numbers that were changed give an error or other values; never a read outside of what there is.
+    // Changed numbers give an error or other values, but never a read outside of what there is.
     let numbers = bytes.len() - whole.get_array_memory_size().min(bytes.len() / 2);
     for position in 0..numbers {
         for bit in [0, 3, 7] {
@@ -181,7 +181,7 @@ fn garbage_is_an_error() {
     assert_eq!(concat_batches(&schema, &back).unwrap(), whole);
 }
 
-/// Lengths with which sums and products of them do not fit into a word.
+/// Lengths whose sums and products do not fit into a word.
 #[test]
 fn arrays_longer_than_memory_are_errors() {
     let whole = batch(300);
@@ -194,14 +194,14 @@ fn arrays_longer_than_memory_are_errors() {
             let mut changed = bytes.clone();
             changed[nodes..nodes + 8].copy_from_slice(&len.to_le_bytes());
             rebuild(&changed, &one.schema(), &client).unwrap_err();
-            // An array without a buffer has nothing that its length could be checked against.
+            // An array without a buffer has nothing to check its length against.
             changed[HEADER_LEN..nodes].copy_from_slice(&len.to_le_bytes());
             rebuild(&changed, &one.schema(), &client).unwrap_err();
         }
     }
 }
 
-/// An array without values needs no buffers, and what stands in their place is not looked at.
+/// An array without values needs no buffers, and the reader ignores those that are described.
 #[test]
 fn empty_arrays_need_no_buffers() {
     for column in [0, 2, 3, 4, 5] {
@@ -211,7 +211,7 @@ fn empty_arrays_need_no_buffers() {
         let (position, node) = (HEADER_LEN, HEADER_LEN + BATCH_LEN);
         bytes[position..position + 8].fill(0);
         bytes[node..node + 16].fill(0);
-        // An odd number of bytes, where no value can stand.
+        // An odd number of bytes, which no value can have.
         let nodes = usize::try_from(u32::from_le_bytes(*bytes[8..].first_chunk().unwrap())).unwrap();
         let buffer = node + nodes * NODE_LEN;
         bytes[buffer + 8] = 1;

@@ -11,17 +11,17 @@ use crate::support::files;
 use crate::support::fork::fork;
 
 const SEED: u64 = 47;
-/// Transactions before the fork, some of which stand in segments.
+/// Transactions before the rows are moved; those after it stay in the log until the fork.
 const MOVED: u64 = 20;
 const LOGGED: u64 = 40;
 
-/// Every file with its bytes, but those of the live structures: the owner goes on saying that it lives.
+/// Every file with its bytes, except the live structures, in which the owner keeps renewing its sign of life.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = files::below(dir).into_iter().filter(|path| !path.starts_with(dir.join("live")));
     files.map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
 }
 
-/// What a forked child may do; the position of the first check that fails, from 1.
+/// What a forked child may and may not do; returns the number of the first check that fails, from 1.
 fn checks_of_child(cache: Cache, dir: &Path) -> i32 {
     let refused = |result: Result<()>| {
         let Err(error) = result else { return false };
@@ -48,10 +48,10 @@ fn checks_of_child(cache: Cache, dir: &Path) -> i32 {
         refused(cache.compact()),
         refused(cache.sync()),
         refused(cache.close()),
-        // What is read stays right after all that was refused.
+        // After all these refusals, reads are still right.
         Model::new(SEED).check(&cache.snapshot().unwrap()).unwrap() == LOGGED,
         Cache::open(dir).is_err_and(|error| error.code() == ErrorCode::DirectoryLocked),
-        // A handle of its own is well.
+        // A handle that the child opens itself works.
         Model::new(SEED).check(&Cache::open_read_only(dir).unwrap().snapshot().unwrap()).unwrap() == LOGGED,
         {
             drop((cache, table));
@@ -84,7 +84,7 @@ fn forks_with_rows_in_the_log() {
         assert_eq!(code, 0, "the check of this number failed");
         drop(handle);
 
-        // The parent has everything as it was, and goes on.
+        // The parent finds everything as it was, and goes on.
         assert!(contents(&dir) == before, "the child changed files");
         assert_eq!(cache.version().unwrap(), version);
         for number in LOGGED + 1..=LOGGED + 20 {
@@ -101,7 +101,7 @@ fn forks_with_rows_in_the_log() {
     child::say("parent goes on");
 }
 
-/// In a process of its own: a forked child has one thread only, and the runner of the tests may have more.
+/// In a process of its own: a forked child has only one thread, and the test runner may have more.
 #[test]
 fn a_forked_child_reads_the_log_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use crate::support::report;
 
 /// Bytes of the volume ...
 const VOLUME: u64 = 64 << 20;
-/// ... and of a file beside the cache, whose space it gets.
+/// ... and of a file beside the cache; removing it gives the cache space.
 const BESIDE: usize = 24 << 20;
 /// Rows of one upsert, of about 1 MiB.
 const ROWS: u64 = 1_000;
@@ -23,7 +23,7 @@ const TEXT: usize = 1 << 10;
 /// Keys are below this.
 const KEYS: u64 = 20_000;
 
-/// What was acknowledged: which upsert wrote a row.
+/// Acknowledged rows: by key, the upsert that wrote the row.
 type Acknowledged = BTreeMap<i64, i64>;
 
 fn text(id: i64, by: i64) -> String {
@@ -82,7 +82,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Upserts until there is no space.
+    /// Upserts until no space is left.
     fn fill(&mut self) -> i64 {
         let before = self.upserts;
         while self.upserts - before < 500 {
@@ -108,14 +108,14 @@ fn fills_and_goes_on(disk: &Disk, durability: Durability) {
     for _ in 0..3 {
         assert_holds(&filling.table, &filling.acknowledged);
         assert_holds(&reader.table("t").unwrap(), &filling.acknowledged);
-        // Nothing of what is there may be given up to make room for what takes its place.
+        // To make room, the cache must not give up rows before it has written their replacement.
         if let Err(error) = filling.cache.compact() {
             assert_full(&error);
         }
         files::assert_no_temporary_files(&dir);
         filling.fill();
     }
-    // The rest of the space too.
+    // Takes the rest of the space too.
     let filler = disk.fill();
     let version = filling.cache.version().unwrap();
     let before = files::segments(&dir);

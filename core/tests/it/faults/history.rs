@@ -10,21 +10,21 @@ use pillion::{Cache, Result, Snapshot, Table, TableDefinition, Version};
 use crate::support::random::Random;
 
 const TABLES: [&str; 2] = ["a", "b"];
-/// The source whose position is the number of the last transaction.
+/// The source; its position is the number of the last transaction.
 const SOURCE: &str = "history";
-/// Key of the row that every transaction writes in both tables.
+/// Key of the row that every transaction writes, in both tables.
 const COUNTER: i64 = 0;
 /// Rows are upserted and deleted below this key ...
 const KEYS: u64 = 200;
 /// ... and appended from this one on.
 const APPENDED: i64 = 1_000_000;
-/// One transaction in so many brings more than a commit logs.
+/// One transaction in this many has more rows than a commit logs.
 const LARGE: u64 = 40;
 /// Rows of a large transaction, and bytes of the text of each.
 const LARGE_ROWS: i64 = 300;
 const LARGE_TEXT: usize = 8 << 10;
 
-/// A row is told by the transaction that wrote it, and the length of its text.
+/// A row is identified by the transaction that wrote it and the length of its text.
 type Rows = BTreeMap<i64, (u64, usize)>;
 
 enum Change {
@@ -35,7 +35,7 @@ enum Change {
     Replace(BTreeSet<i64>),
 }
 
-/// What a transaction changes, and the length of the texts that it writes.
+/// The changes of a transaction, and the length of the texts that it writes.
 fn changes(seed: u64, number: u64) -> (Vec<(usize, Change)>, usize) {
     let mut random = Random::of(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let is_large = random.below(LARGE) == 0;
@@ -48,7 +48,7 @@ fn changes(seed: u64, number: u64) -> (Vec<(usize, Change)>, usize) {
             (0..rows).map(|_| i64::try_from(1 + random.below(KEYS)).unwrap()).collect()
         };
         match random.below(16) {
-            // So many rows must come before other changes of their table.
+            // This many rows must come before other changes of their table.
             _ if is_large => {}
             0 => changes.push((table, Change::Truncate)),
             1 => changes.push((table, Change::Replace(some(&mut random)))),
@@ -84,7 +84,7 @@ fn rows(ids: impl IntoIterator<Item = i64>, number: u64, len: usize) -> RecordBa
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-/// Defines the tables, as they are before the first transaction.
+/// Defines the tables as they are before the first transaction.
 pub(super) fn begin(cache: &Cache) -> Result<()> {
     for name in TABLES {
         cache.define_table(name, TableDefinition::new(rows([COUNTER], 0, 0)).primary_key(["id"]))?;
@@ -110,13 +110,13 @@ pub(super) fn commit(cache: &Cache, seed: u64, number: u64) -> Result<Version> {
     transaction.commit()
 }
 
-/// Number of the transaction that a cache is at, by the position of its source.
+/// The number of the last transaction in a cache, by the position of its source.
 pub(super) fn position(cache: &Cache) -> Result<u64> {
     let position = cache.source_position(SOURCE)?;
     Ok(position.map_or(0, |position| String::from_utf8(position).unwrap().parse().unwrap()))
 }
 
-/// Number of the transaction that a snapshot is of.
+/// The number of the last transaction in a snapshot.
 pub(super) fn number(snapshot: &Snapshot) -> Result<u64> {
     let mut numbers = [0; TABLES.len()];
     for (number, name) in numbers.iter_mut().zip(TABLES) {
@@ -127,7 +127,7 @@ pub(super) fn number(snapshot: &Snapshot) -> Result<u64> {
     Ok(numbers[0])
 }
 
-/// What the tables hold after a transaction; it only goes forward.
+/// The expected contents of the tables after a transaction; only moves forward.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     seed: u64,
@@ -161,11 +161,11 @@ impl Model {
         }
     }
 
-    /// Goes forward to what a snapshot must hold, fails unless it holds exactly that, by scan and by key, and returns its
-    /// number.
+    /// Moves forward to the transaction of a snapshot, fails unless the snapshot has exactly the expected rows, by
+    /// scan and by key, and returns its number.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// Those of reading the snapshot.
     pub(super) fn check(&mut self, snapshot: &Snapshot) -> Result<u64> {
         let number = number(snapshot)?;
         let of = format!("seed {}, transaction {number}, version {}", self.seed, snapshot.version()?);

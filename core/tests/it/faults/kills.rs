@@ -14,9 +14,9 @@ use crate::support::files;
 use crate::support::random::Random;
 use crate::support::report;
 
-/// How many kills, unless the environment variable `PILLION_KILLS` says otherwise.
+/// Default number of kills; the environment variable `PILLION_KILLS` sets another.
 const KILLS: u64 = 25;
-/// Kills of one directory, which is then begun anew.
+/// Kills in one directory; after these a new one is begun.
 const KILLS_PER_DIRECTORY: u64 = 50;
 /// Seed of the history, for children.
 const SEED: &str = "PILLION_TEST_CHILD_SEED";
@@ -28,7 +28,7 @@ pub(super) fn child_seed() -> u64 {
     std::env::var(SEED).expect("the parent gives a seed").parse().unwrap()
 }
 
-/// Starts a child that goes on with a history.
+/// Starts a child that continues a history.
 pub(super) fn start(program: &str, dir: &Path, seed: u64, durability: &str) -> Process {
     let mut command = Command::new(Process::executable());
     command.env(SEED, seed.to_string()).env(DURABILITY, durability);
@@ -49,8 +49,8 @@ fn writes_until_killed() {
     write(u64::MAX / 2);
 }
 
-/// Opens the directory, goes on with its history for some transactions and says every one that was acknowledged, moves
-/// rows at the same time, and closes the cache.
+/// Opens the directory, continues its history for some transactions, reports each that was acknowledged, moves rows
+/// at the same time, and closes the cache.
 fn write(commits: u64) {
     let (dir, seed) = (child::directory(), child_seed());
     let durability = match std::env::var(DURABILITY).unwrap().as_str() {
@@ -81,7 +81,7 @@ fn write(commits: u64) {
     cache.close().unwrap();
 }
 
-/// How many kills there were, transactions in the end and reads of others.
+/// The numbers of kills, of transactions in the end, and of reads of others.
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
@@ -90,7 +90,7 @@ struct Tally {
     new_owners: u64,
 }
 
-/// One directory: its owner is killed again and again.
+/// Kills the owner of one directory again and again.
 fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
     let mut random = Random::of(seed);
     let cache = Cache::open(dir).unwrap();
@@ -107,7 +107,7 @@ fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
         let is_over = Over(&over);
         let mut watcher = Reader::open(dir, seed);
         let mut model = Model::new(seed);
-        // What was acknowledged, and how far the history may have come.
+        // The last acknowledged transaction, and the last that the history may have reached.
         let (mut least, mut most) = (0, 0);
         for _ in 0..kills {
             let durability = ["always", "never", "5"][usize::try_from(random.below(3)).unwrap()];
@@ -116,7 +116,7 @@ fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
                 _ => "faults::kills::writes_and_closes_until_killed",
             };
             let mut child = start(program, dir, seed, durability);
-            // Before it has opened the directory, while it does so, or at work.
+            // The kill comes before the child has opened the directory, while it does so, or while it works.
             if random.below(4) == 0 {
                 std::thread::sleep(Duration::from_micros(random.below(60_000)));
             } else {
@@ -131,7 +131,7 @@ fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
             most = most.max(least) + 1;
             tally.kills += 1;
 
-            // Without an owner.
+            // Now there is no owner.
             let seen = watcher.read();
             assert!(seen >= least, "seed {seed}: {least} was acknowledged and {seen} is seen");
             let next = Cache::open_read_only(dir).unwrap();
@@ -140,7 +140,7 @@ fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
             least = found;
             drop(next);
 
-            // The next owner is this process, or the next child.
+            // The next owner is this process or the next child.
             if random.below(2) == 0 {
                 let cache = Cache::open(dir).unwrap();
                 let found = model.check(&cache.snapshot().unwrap()).unwrap();
@@ -174,8 +174,8 @@ fn kill(dir: &Path, seed: u64, kills: u64, tally: &mut Tally) {
     assert!(left < 200, "seed {seed}: {left} segments are left of two small tables");
 }
 
-/// A process that is killed loses nothing that it acknowledged, leaves a state after one of its transactions, and nobody
-/// who reads sees another or stops reading.
+/// A killed process loses nothing that it acknowledged. It leaves a state after one of its transactions; readers see
+/// no other state, and go on reading.
 #[test]
 fn a_killed_owner_loses_nothing_and_disturbs_no_reader() {
     let kills = std::env::var("PILLION_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());

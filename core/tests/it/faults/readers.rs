@@ -11,10 +11,10 @@ use super::history::{self, Model};
 use crate::support::random::Random;
 use crate::support::{assert_ids, child, define, files, numbered};
 
-/// Between two reads, so that the owner has a processor too.
+/// Pause between two reads, so that the owner gets the processor too.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Lets others end when it is dropped, also by a failure: who waits for them would wait for ever.
+/// Tells other threads to end when it is dropped, even by a failure: joining them would otherwise wait for ever.
 pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -23,12 +23,12 @@ impl Drop for Over<'_> {
     }
 }
 
-/// A reader of a history that follows whoever owns the directory.
+/// A reader that follows whoever owns the directory, and checks its history.
 pub(super) struct Reader {
     cache: Cache,
     model: Model,
     last: Option<Version>,
-    /// How often it was told that what it had seen is gone.
+    /// How often the cache reported that what the reader had seen is gone.
     pub(super) went_back: u64,
 }
 
@@ -39,7 +39,7 @@ impl Reader {
         Self { cache, model: Model::new(seed), last: None, went_back: 0 }
     }
 
-    /// Reads everything, fails unless it is right, and returns the number of its last transaction.
+    /// Reads everything, fails unless it is right, and returns the number of the last transaction.
     #[track_caller]
     pub(super) fn read(&mut self) -> u64 {
         match self.try_read() {
@@ -55,7 +55,7 @@ impl Reader {
     /// As [`read`](Self::read).
     ///
     /// # Errors
-    /// What cannot be read.
+    /// Those of reading.
     pub(super) fn try_read(&mut self) -> Result<u64> {
         let before = history::position(&self.cache)?;
         let snapshot = self.cache.snapshot()?;
@@ -71,7 +71,7 @@ impl Reader {
     }
 }
 
-/// Reads with one handle until it is over; returns how many reads there were.
+/// Reads with one handle until `over` is set; returns how many reads there were.
 pub(super) fn stays(dir: &Path, seed: u64, over: &AtomicBool) -> u64 {
     let mut reader = Reader::open(dir, seed);
     let mut reads = 0;
@@ -84,7 +84,7 @@ pub(super) fn stays(dir: &Path, seed: u64, over: &AtomicBool) -> u64 {
     reads
 }
 
-/// Reads with a new handle each time until it is over; returns how many reads there were.
+/// Reads with a new handle each time until `over` is set; returns how many reads there were.
 pub(super) fn comes_and_goes(dir: &Path, seed: u64, over: &AtomicBool) -> u64 {
     let mut model = Model::new(seed);
     let mut reads = 0;
@@ -98,7 +98,7 @@ pub(super) fn comes_and_goes(dir: &Path, seed: u64, over: &AtomicBool) -> u64 {
     reads
 }
 
-/// [`stays`] as a process of its own, which ends when the parent lets it, and says how many reads there were.
+/// Runs [`stays`] in a process of its own until the parent ends it, and reports how many reads there were.
 #[test]
 #[ignore = "the program of a child process"]
 fn reads_until_told() {
@@ -112,8 +112,8 @@ fn reads_until_told() {
     child::say(reads);
 }
 
-/// Whoever opens a directory, or follows its owner, while rows are moved out of the log and written at the same time, sees
-/// every row once.
+/// Rows are moved out of the log and written at the same time. A reader that opens the directory, or follows its
+/// owner, sees every row once.
 #[test]
 fn readers_see_rows_once_while_they_are_moved() {
     let dir = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn readers_see_rows_once_while_they_are_moved() {
     });
 }
 
-/// What an owner writes behind its last publication may be read half, and is not told as damage.
+/// A reader may find records after the last publication half written, and does not report that as damage.
 #[test]
 fn what_is_not_published_yet_is_no_damage() {
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -154,7 +154,7 @@ fn what_is_not_published_yet_is_no_damage() {
     for id in 4..8 {
         table.append(numbered([id])).unwrap();
     }
-    // As a reader may find it: the first record behind the published one is half there, others are whole.
+    // As a reader may find it: the first record after the published ones is half written, and others are whole.
     files::copy(dir.path(), copy.path());
     files::write(&copy.path().join("live/head"), &head);
     let first = before.iter().zip(log()).position(|(before, after)| *before != after).unwrap();
@@ -162,7 +162,7 @@ fn what_is_not_published_yet_is_no_damage() {
     let reader = Cache::open_read_only(copy.path()).unwrap();
     assert_ids(&reader.table("t").unwrap(), 0..=3);
     assert_eq!(reader.status().unwrap().damage, None);
-    // It is damage to the next owner, who has nobody to wait for.
+    // To the next owner it is damage: nobody will finish the record.
     let cache = Cache::open(copy.path()).unwrap();
     assert_ids(&cache.table("t").unwrap(), 0..=3);
     assert!(cache.status().unwrap().damage.is_some());

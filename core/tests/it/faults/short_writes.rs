@@ -12,21 +12,21 @@ use crate::support::{assert_ids, define, files, numbered};
 
 /// Rows before the first write that is short.
 const ROWS: i64 = 100;
-/// So many more are too many for the log, and become a segment.
+/// This many more rows are too many for the log, and become a segment.
 const MANY: i64 = 60_000;
-/// Bytes of a record that there is room for: its header and a part of its body.
+/// Bytes of a record that fit below the limit: its header and a part of its body.
 const PART: u64 = 100;
-/// Bytes of a segment that there is room for. Writes begin and end elsewhere.
+/// Bytes of a segment that fit below the limit. Writes do not begin or end there.
 const PART_OF_SEGMENT: u64 = 123_457;
 
-/// The child, to which the signal of the limit is nothing: the write fails.
+/// Starts the child. It ignores the signal of the limit, so that the write fails.
 fn start(program: &str, dir: &Path) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(Process::executable());
     Process::start_by(command, program, dir)
 }
 
-/// In the child: does something while no file can be written at or behind this length.
+/// In the child: runs `write` while no file can be written at or beyond offset `len`.
 fn limited<T>(len: u64, write: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, rustix::process::Rlimit { current: Some(len), ..before }).unwrap();
@@ -41,7 +41,7 @@ fn written(log: &Path) -> u64 {
     bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1)
 }
 
-/// Fails unless an error says what happened, to its end.
+/// Fails unless an error says what happened, down to its cause.
 #[track_caller]
 fn assert_too_large<T>(result: Result<T, Error>, code: ErrorCode, file: &str) {
     let error = result.map(drop).expect_err("the write is short");
@@ -70,7 +70,7 @@ fn writes_half_a_record() {
     assert_too_large(refused, ErrorCode::OutcomeUnknown, ".log");
     let after = written(&log);
     assert!(before < after && after <= limit, "{before}, {after}, {limit}: the write was short");
-    // Nothing is written behind it.
+    // Nothing is written after it.
     assert_eq!(table.append(numbered([ROWS + 50])).unwrap_err().code(), ErrorCode::Poisoned);
     assert_eq!(written(&log), after);
     assert_ids(&table, 0..=ROWS);
@@ -92,7 +92,7 @@ fn writes_half_a_segment() {
     assert_eq!(files::segments(&dir), before);
     files::assert_no_temporary_files(&dir);
     assert_ids(&table, 0..=ROWS);
-    // As if nothing had been.
+    // This goes on as if nothing had happened.
     table.append(many()).unwrap();
     table.append(numbered([ROWS + MANY])).unwrap();
     let refused = limited(PART_OF_SEGMENT, || table.replace(many()));
@@ -101,7 +101,8 @@ fn writes_half_a_segment() {
     child::wait();
 }
 
-/// Runs the child until a write was short, while somebody reads, and looks at what it leaves: `rows` and nothing else.
+/// Runs the child until a write was short, with a reader beside it, and checks what it leaves: `rows` and nothing
+/// else.
 fn run(program: &str, rows: std::ops::Range<i64>) {
     for is_killed in [true, false] {
         let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, refused, report};
 /// How often an owner is stopped.
 const STOPS: usize = 10;
 
-/// Whoever reads beside a stopped owner is not stopped, nobody takes its place, and all follow it when it goes on.
+/// Readers beside a stopped owner go on, nobody takes its place, and all follow it when it continues.
 #[test]
 fn a_stopped_owner_stops_no_reader_and_stays_the_owner() {
     let dir = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ fn a_stopped_owner_stops_no_reader_and_stays_the_owner() {
     }
     owner.stop();
     let stopped_at = reader.read();
-    // A stopped process is killed as well as any, and nothing of it keeps the directory.
+    // A stopped process can be killed like any other, and then nothing of it keeps the directory.
     owner.kill();
     let cache = Cache::open(dir.path()).unwrap();
     let found = Model::new(seed).check(&cache.snapshot().unwrap()).unwrap();

@@ -15,27 +15,27 @@ use crate::support::files;
 use crate::support::random::Random;
 use crate::support::report::{self, not_run};
 
-/// How many faults are tried, one of each kind among them, unless the environment variable `PILLION_SYSCALL_FAULTS` says
-/// otherwise: a number, or `all`.
+/// Default number of faults to try, one of each kind among them. The environment variable `PILLION_SYSCALL_FAULTS`
+/// sets another, or `all`.
 const FAULTS: usize = 40;
 /// Seed of the history.
 const SEED: u64 = 61;
-/// Transactions before the owner whose calls fail.
+/// Transactions before the owner that meets the faults.
 const BEFORE: u64 = 12;
-/// Transactions that it makes.
+/// Transactions that this owner makes.
 const TRANSACTIONS: u64 = 14;
-/// How often it opens the cache again.
+/// How often this owner opens the cache again.
 const OPENINGS: usize = 4;
-/// Files that it opens first.
+/// Files that this owner opens first.
 const CALLS_BEFORE: usize = 100;
-/// The variable of the environment that is set where reads may fail too.
+/// The environment variable that says that reads may fail too.
 const READS_MAY_FAIL: &str = "PILLION_TEST_CHILD_READS_MAY_FAIL";
-/// The error after which a call is made once more; whoever does so is never seen to have failed.
+/// A call with this error is made again, so callers must never see it fail.
 const INTERRUPTED: &str = "EINTR";
 /// What the owner says before it touches the directory.
 const BEGUN: &str = "begun";
 
-/// Calls, and how each may fail. The kernel is given all that a name stands for.
+/// Groups of calls, and how each may fail. The kernel has several calls for some of the names.
 const CALLS: [(&str, &[&str], &[&str]); 8] = [
     ("fdatasync", &["fdatasync"], &["EIO"]),
     ("fsync", &["fsync"], &["EIO"]),
@@ -47,14 +47,14 @@ const CALLS: [(&str, &[&str], &[&str]); 8] = [
     ("openat", &["openat"], &["EMFILE", "EACCES"]),
 ];
 
-/// Calls, their error, and whether they fail from then on.
+/// The calls, their error, and whether later calls fail too.
 type Kind = (&'static [&'static str], Option<&'static str>, bool);
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault {
     calls: &'static [&'static str],
-    /// The error of the call; none: the process is killed at it.
+    /// The error of the call; with `None` the process is killed at the call.
     error: Option<&'static str>,
     /// Which call, from 1.
     nth: usize,
@@ -69,12 +69,12 @@ impl Fault {
         format!("inject={calls}:{effect}:when={nth}{}", if self.is_sticky { "+" } else { "" })
     }
 
-    /// What it is, but for the moment: one of each is always tried.
+    /// The fault without its moment: one of each kind is always tried.
     fn kind(&self) -> Kind {
         (self.calls, self.error, self.is_sticky)
     }
 
-    /// What calls of the cache may answer.
+    /// Whether a call of the cache may fail with this code.
     fn may_give(&self, code: ErrorCode) -> bool {
         if self.error == Some(INTERRUPTED) {
             return false;
@@ -89,12 +89,12 @@ fn code_of(number: &str) -> ErrorCode {
     ErrorCode::from_number(number.parse().unwrap()).unwrap()
 }
 
-/// In the child: says that a call was refused.
+/// In the child: reports that a call was refused.
 fn say_refused(what: &str, error: &Error) {
     child::say(format!("refused {} {what}: {error:#}", error.code().number()));
 }
 
-/// In the child: what was acknowledged is read, and nothing else.
+/// In the child: reads must find exactly what was acknowledged.
 fn read(cache: &Cache, model: &mut Model, expected: std::ops::RangeInclusive<u64>) {
     match cache.snapshot().and_then(|snapshot| model.check(&snapshot)) {
         Ok(found) => assert!(expected.contains(&found), "{found} is not in {expected:?}"),
@@ -103,12 +103,13 @@ fn read(cache: &Cache, model: &mut Model, expected: std::ops::RangeInclusive<u64
     }
 }
 
-/// Makes transactions, whatever fails, and opens the cache again where it must; says what was acknowledged and what was
-/// refused.
+/// Makes transactions, whatever fails, and opens the cache again where it must. Reports what was acknowledged and
+/// what was refused.
 #[test]
 #[ignore = "the program of a child process"]
 fn writes_whatever_fails() {
-    // Calls are counted by thread: more than the linker and the runner made in theirs, so that only this one is hit.
+    // Strace counts calls by thread. This thread makes more than the linker and the test runner made in theirs, so
+    // that the fault hits only this one.
     for _ in 0..CALLS_BEFORE {
         drop(fs::File::open("/dev/null").unwrap());
     }
@@ -130,7 +131,7 @@ fn writes_whatever_fails() {
         let mut reopen = false;
         for number in first + 1..=BEFORE + TRANSACTIONS {
             attempted = number;
-            // What was refused for certain is tried once more.
+            // What was certainly refused is tried once more.
             for _ in 0..2 {
                 let Err(error) = history::commit(&cache, SEED, number) else {
                     acknowledged = number;
@@ -139,7 +140,7 @@ fn writes_whatever_fails() {
                 };
                 say_refused("committing", &error);
                 reopen |= [ErrorCode::OutcomeUnknown, ErrorCode::Poisoned].contains(&error.code());
-                // Nobody sees what was not acknowledged before the cache is opened again.
+                // Until the cache is opened again, nobody sees a transaction that was not acknowledged.
                 read(&cache, &mut model, acknowledged..=acknowledged);
             }
             if number % 5 == 0
@@ -164,7 +165,7 @@ fn writes_whatever_fails() {
     child::say("end");
 }
 
-/// What a run under strace came to.
+/// The outcome of a run under strace.
 #[derive(Debug, Default)]
 struct Outcome {
     /// Whether the fault happened.
@@ -183,7 +184,7 @@ fn strace(trace: &Path, options: &[&str]) -> Command {
     command
 }
 
-/// A directory that its owner left without closing it, with rows in segments and in the log.
+/// A directory that its owner left without closing it; it has rows in segments and in the log.
 fn left_behind() -> tempfile::TempDir {
     let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let cache = Cache::open(dir.path()).unwrap();
@@ -199,7 +200,7 @@ fn left_behind() -> tempfile::TempDir {
     left
 }
 
-/// Runs the owner with a fault over a copy of a directory, reads beside it, and looks at what it left.
+/// Runs the owner with a fault over a copy of a directory, reads beside it, and checks what it left.
 fn run(template: &Path, fault: &Fault) -> Outcome {
     let (dir, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files::copy(template, dir.path());
@@ -233,7 +234,7 @@ fn run(template: &Path, fault: &Fault) -> Outcome {
     let trace = fs::read_to_string(&trace).unwrap();
     outcome.was_killed = trace.contains("+++ killed by SIGKILL +++");
     outcome.was_hit = has_begun && (outcome.was_killed || trace.contains("(INJECTED)"));
-    // Before it has begun, it is the linker or the runner that fails.
+    // If it has not begun yet, the fault hit the linker or the test runner.
     let is_well = status.success() && has_ended || outcome.was_killed || !has_begun;
     assert!(is_well, "{fault:?}: {status:?}, signal {:?}", status.signal());
     assert!(fault.error.is_none() || !outcome.was_killed, "{fault:?}");
@@ -257,7 +258,7 @@ fn run(template: &Path, fault: &Fault) -> Outcome {
     outcome
 }
 
-/// Every fault there can be: how often the owner makes each call, where nothing fails.
+/// Every possible fault: the calls that the owner makes when nothing fails.
 fn all_faults(template: &Path) -> Option<Vec<Fault>> {
     let (dir, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     files::copy(template, dir.path());
@@ -268,7 +269,7 @@ fn all_faults(template: &Path) -> Option<Vec<Fault>> {
         Process::start_by(strace(&trace, &[&option]), "faults::syscalls::writes_whatever_fails", dir.path());
     assert!(child.ended().success());
     let trace = fs::read_to_string(&trace).ok()?;
-    // Strace counts the calls of each thread, and the owner has one that does all the work.
+    // Strace counts the calls of each thread, and one thread of the owner does all the work.
     let begun = trace.lines().position(|line| line.contains(BEGUN) && line.contains("write("))?;
     let thread = trace.lines().nth(begun)?.split_whitespace().next()?;
     let of_thread: Vec<(usize, &str)> = trace
@@ -283,7 +284,7 @@ fn all_faults(template: &Path) -> Option<Vec<Fault>> {
             let made = of_thread.iter().filter(|(_, line)| line.starts_with(&name));
             for (nth, _) in made.enumerate().filter(|(_, (number, _))| *number > begun) {
                 let errors = errors.iter().copied().map(Some);
-                // A call that is always interrupted is made for ever.
+                // A call that is always interrupted would be made again for ever.
                 let effects = errors
                     .flat_map(|error| [(error, false), (error, true)])
                     .filter(|effect| *effect != (Some(INTERRUPTED), true))
@@ -297,8 +298,8 @@ fn all_faults(template: &Path) -> Option<Vec<Fault>> {
     Some(faults)
 }
 
-/// Of all faults one of each kind, and others up to the number that is `wanted`, in an order that does not matter; and how many
-/// kinds there are.
+/// Chooses one fault of each kind, and others until there are `wanted`, in random order. Also returns how many kinds
+/// there are.
 fn choose(mut faults: Vec<Fault>, wanted: usize, random: &mut Random) -> (usize, Vec<Fault>) {
     for position in (1..faults.len()).rev() {
         faults.swap(position, usize::try_from(random.below(position as u64 + 1)).unwrap());
@@ -310,8 +311,8 @@ fn choose(mut faults: Vec<Fault>, wanted: usize, random: &mut Random) -> (usize,
     (kinds.len(), chosen)
 }
 
-/// Whatever call fails, once or from then on, and at whatever call the owner dies: what was acknowledged is there, errors
-/// say what is the matter, reads go on and the next owner goes on.
+/// Whatever call fails, once or from then on, and at whatever call the owner dies: what was acknowledged is there,
+/// errors say what is wrong, reads go on, and so does the next owner.
 #[test]
 fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
     let can_trace = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
@@ -344,7 +345,7 @@ fn a_call_that_fails_loses_nothing_that_was_acknowledged() {
          {refusals:?}",
         faults.len()
     ));
-    // Strace counts the calls of every thread from its first: where another thread, or the loader of the program before it
-    // began, makes as many, the fault strikes there.
+    // Strace counts the calls of every thread from its start. If another thread makes as many, or the program loader
+    // did, the fault hits there.
     assert!(hits * 3 >= faults.len() * 2, "{hits} of {} faults happened", faults.len());
 }

@@ -9,7 +9,7 @@ use super::session::{Session, define_varied, key, varied};
 use crate::support::files::below;
 use crate::support::{define, numbered};
 
-/// Every index of a tail says of every sequence so far what the log said then.
+/// Compares the indexes of all tails with the log, for every sequence so far.
 fn compare_indexes(dir: &Path, newest: &Contents, earlier: &[Contents]) -> usize {
     let head = Head::read(dir);
     assert_eq!((head.version, head.closed), (newest.version, newest.closed));
@@ -73,7 +73,7 @@ fn indexes_of_tails() {
         }
     }
     assert!(largest > 1024, "an index was replaced by a larger one");
-    // Nothing of the rows that were moved or truncated is left.
+    // Nothing is left of rows that were moved or truncated.
     session.cache.compact().unwrap();
     assert_eq!(below(&session.dir.path().join("live")).len(), 1);
     session.cache.close().unwrap();

@@ -7,7 +7,7 @@ use arrow::array::types::{
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// The key of a row, of as many types as the tests have in keys.
+/// The encoded key of a row; knows the types that the tests have in keys.
 pub(super) fn encode(batch: &RecordBatch, columns: &[usize], row: usize) -> Vec<u8> {
     let mut key = Vec::new();
     for &column in columns {

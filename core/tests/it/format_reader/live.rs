@@ -75,7 +75,7 @@ impl Index {
         self.capacity
     }
 
-    /// Follows a chain: numbers from a first link on, where `next` gives the link behind a number.
+    /// Follows a chain from its first link; `next` gives the link after a number.
     fn chain(&self, first: usize, next: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut numbers = Vec::new();
         let mut link = first;
@@ -127,7 +127,7 @@ impl Index {
         deleted_at == 0 || deleted_at > sequence
     }
 
-    /// The batch that a row stands in.
+    /// The batch that has a row.
     pub(super) fn batch(&self, row: usize) -> usize {
         halves(self.row(row)[3]).1
     }
@@ -137,7 +137,7 @@ impl Index {
         halves(mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93)).0 % self.capacity
     }
 
-    /// Rows of segments that are deleted at a sequence, each found by its row and by its batch.
+    /// Rows of segments that are deleted at a sequence. Each is found both by its row and by its batch.
     pub(super) fn deleted(&self, sequence: u64) -> BTreeSet<(u64, usize)> {
         let count = self.link(4);
         assert!(count <= self.capacity);

@@ -9,7 +9,7 @@ use super::records::{Edit, Log, LogRecord, Manifest, RowsRecord};
 use super::rows::batch;
 use super::table::{Place, Table};
 
-/// What a directory holds.
+/// The contents of a directory.
 pub(crate) struct Contents {
     /// Incarnation and sequence.
     pub(crate) version: (u64, u64),
@@ -19,13 +19,13 @@ pub(crate) struct Contents {
     pub(crate) positions: BTreeMap<String, Vec<u8>>,
     /// Incarnations, and the sequence before each.
     pub(crate) incarnations: Vec<(u64, u64)>,
-    /// The manifest that the replay began with, and how many manifests there are.
+    /// The manifest that the replay began with, and the number of manifests.
     pub(crate) manifest: (u64, usize),
-    /// Whether the last record says that the owner closed the cache.
+    /// Whether the last record is that of a clean close.
     pub(crate) closed: bool,
 }
 
-/// Reads a directory whose files are whole, up to a record that was being written.
+/// Reads a directory whose files are whole, except for a record that was being written.
 pub(crate) fn read(dir: &Path) -> Contents {
     let manifests = numbered(dir, |name| name.strip_prefix("manifest-"));
     let newest = manifests.iter().rev().find_map(|(&sequence, path)| {
@@ -74,7 +74,7 @@ pub(crate) fn read(dir: &Path) -> Contents {
     }
 }
 
-/// Files of a folder whose names are numbers but for what `number` takes off.
+/// Files of a folder whose names are numbers, once `number` has removed the rest of the name.
 fn numbered(dir: &Path, number: impl Fn(&str) -> Option<&str>) -> BTreeMap<u64, PathBuf> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter_map(|name| Some((number(name.to_str()?)?.parse().ok()?, dir.join(&name)))).collect()
@@ -221,7 +221,7 @@ impl Table {
         }
     }
 
-    /// Adds rows in the place of those with the same keys; returns how many there were.
+    /// Adds rows, replacing those with the same keys; returns how many were replaced.
     fn insert(&mut self, (log, sequence): (u64, u64), rows: arrow::array::RecordBatch) -> u64 {
         let keys = self.keys_of(&rows);
         let replaced = keys.iter().filter(|key| self.delete(key)).count();

@@ -43,7 +43,7 @@ impl Log {
         Some(Self { base_sequence: u64_at(header, 24), bytes })
     }
 
-    /// The record at an offset, if one is whole there, and the offset of the next.
+    /// The record at an offset, if there is a whole one, and the offset of the next.
     pub(super) fn record(&self, offset: usize) -> Option<(LogRecord<'_>, usize)> {
         let header = self.bytes.get(offset..offset + 64)?;
         if !header.starts_with(b"PREC") || checksum(&header[..56]) != u64_at(header, 56) {
@@ -61,7 +61,7 @@ impl Log {
         Some((record, (offset + 64 + body.len()).next_multiple_of(64)))
     }
 
-    /// Whether whole records stand behind damage.
+    /// Whether whole records follow after damage.
     pub(super) fn has_records_behind(&self, offset: usize) -> bool {
         (offset..self.bytes.len()).step_by(64).any(|offset| self.record(offset).is_some())
     }
@@ -214,7 +214,7 @@ pub(super) struct RowsRecord {
     pub(super) positions: Positions,
 }
 
-/// Where the buffers of a batch stand.
+/// Where the buffers of a batch are.
 #[derive(Deserialize)]
 pub(super) struct Positions {
     pub(super) rows: usize,

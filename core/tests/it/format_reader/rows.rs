@@ -7,7 +7,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::records::Positions;
 
-/// The batch whose buffers stand in `bytes`.
+/// The batch whose buffers are in `bytes`.
 pub(super) fn batch(schema: &SchemaRef, positions: &Positions, bytes: &[u8]) -> RecordBatch {
     let mut parts = Parts { positions, bytes, node: 0, buffer: 0, variadic: 0 };
     let columns: Vec<ArrayRef> =
@@ -59,7 +59,7 @@ impl Parts<'_> {
     }
 }
 
-/// Every row of a batch as text, in which unequal rows differ.
+/// Every row of a batch as text; unequal rows have unequal texts.
 pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("∅");
     let columns: Vec<_> = batch

@@ -14,7 +14,7 @@ use super::keys::encode;
 use super::records::{Directory, SegmentRecord, u32_at, u64_at};
 use super::rows::batch;
 
-/// A segment that was read and checked as a whole.
+/// A segment that was read and checked completely.
 pub(super) struct Segment {
     /// All its rows, deleted ones included.
     pub(super) rows: RecordBatch,
@@ -45,7 +45,7 @@ impl Segment {
             bounds: (record.min_key.to_vec(), record.max_key.as_ref().map(|key| key.to_vec())),
         };
         if !key.is_empty() {
-            // Every row of a small segment, about a thousand of a large one.
+            // Every row of a small segment, and about a thousand rows of a large one.
             let rows = segment.rows.num_rows();
             for row in (0..rows).step_by(1 + rows / 1000) {
                 let key = encode(&segment.rows, key, row);
@@ -90,7 +90,8 @@ fn check_pages(bytes: &[u8], directory: &Directory) {
     }
 }
 
-/// Zone maps say how many nulls each batch has, and its smallest and largest value or that they are not known.
+/// Checks that zone maps give the number of nulls of each batch, and its smallest and largest value or that these are
+/// unknown.
 fn check_zones(section: &[u8], batches: &[RecordBatch]) {
     let zones: Vec<RecordBatch> = StreamReader::try_new(section, None).unwrap().map(Result::unwrap).collect();
     let [zones] = zones.as_slice() else { panic!("one batch of zone maps") };

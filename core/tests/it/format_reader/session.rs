@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{Contents, read, texts};
 use crate::support::files::{below, copy, manifests};
 
-/// A cache that is looked at from behind.
+/// A cache whose directory the reader reads too.
 pub(super) struct Session {
     pub(super) dir: TempDir,
     pub(super) cache: Cache,
@@ -35,8 +35,8 @@ impl Session {
         self.cache = Cache::open(self.dir.path()).unwrap();
     }
 
-    /// Copies the directory as it stands, as a crash would leave it or after it was closed, and compares what the reader
-    /// and Pillion read in it.
+    /// Copies the directory as it is, as a crash or a close would leave it, and compares what the reader and Pillion
+    /// read in the copy.
     #[track_caller]
     pub(super) fn look(&self) -> Contents {
         let followed = self.still();
@@ -44,7 +44,7 @@ impl Session {
         compare(followed.path())
     }
 
-    /// As [`look`](Self::look), but nobody reads what is in `live/`.
+    /// As [`look`](Self::look), but without reading `live/`.
     pub(super) fn look_without_following(&self) {
         let still = self.still();
         self.look_at(still.path());
@@ -71,7 +71,7 @@ impl Session {
         }
     }
 
-    /// A copy of the directory at a moment at which no thread of the cache works in it.
+    /// A copy of the directory, taken while no thread of the cache works in it.
     fn still(&self) -> TempDir {
         let state = || (version(&self.cache), below(self.dir.path()));
         loop {
@@ -107,7 +107,7 @@ pub(super) fn rows(table: &Table) -> Vec<String> {
     rows
 }
 
-/// Compares what the reader and Pillion read in a directory that nobody has open.
+/// Compares what the reader and Pillion read in a directory that no process has open.
 #[track_caller]
 fn compare(dir: &Path) -> Contents {
     let ours = read(dir);
@@ -117,7 +117,7 @@ fn compare(dir: &Path) -> Contents {
     drop(read_only);
     let owner = Cache::open(dir).unwrap();
     assert_eq!(owner.status().unwrap().damage, None);
-    // The owner moves rows out of the log at once, which makes versions too.
+    // The new owner moves rows out of the log at once, and that makes versions too.
     assert_eq!(
         version(&owner).0 == ours.version.0,
         ours.closed,

@@ -15,7 +15,7 @@ use super::records::{DeletedRecord, SegmentRecord, TableRecord};
 use super::rows::texts;
 use super::segment::Segment;
 
-/// Where a row stands: the segment or the log file, and the row's number.
+/// The place of a row: the segment or the log file, and the row's number.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Segment(u64, usize),
@@ -25,10 +25,10 @@ pub(super) enum Place {
 /// Rows in a log file.
 #[derive(Default)]
 pub(crate) struct Tail {
-    /// The commit that began it.
+    /// The commit that began this tail.
     pub(super) since: u64,
     pub(super) batches: Vec<RecordBatch>,
-    /// Rows of all batches.
+    /// The number of rows of all batches.
     pub(crate) rows: usize,
     pub(super) deleted: BTreeSet<usize>,
     /// The newest row with each key.
@@ -71,7 +71,7 @@ impl Table {
         }
     }
 
-    /// The tail of a log file, which a commit begins if there is none.
+    /// The tail of a log file; if there is none, this commit begins it.
     pub(super) fn begin_tail(&mut self, log: u64, sequence: u64) -> &mut Tail {
         self.tails.entry(log).or_insert_with(|| Tail { since: sequence, ..Tail::default() })
     }
@@ -102,7 +102,7 @@ impl Table {
         (0..keyed).map(|row| encode(rows, &self.primary_key, row)).collect()
     }
 
-    /// Where the row with a key stands.
+    /// The place of the row with a key.
     pub(super) fn find(&self, key: &[u8]) -> Option<Place> {
         for (&log, tail) in self.tails.iter().rev() {
             match tail.newest.get(key) {

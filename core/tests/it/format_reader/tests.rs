@@ -62,7 +62,7 @@ fn upserted_and_deleted_rows() {
 #[test]
 fn keys_that_are_longer_than_the_bounds_of_segments() {
     let mut session = Session::new();
-    // Of those of nothing but FF there is no short bound above.
+    // Keys of FF bytes only have no short upper bound.
     let rows = |numbers: std::ops::Range<u16>| {
         let key =
             |(first, number): (u8, u16)| [&[first; 3_000][..], format!("{number:04}").as_bytes()].concat();
@@ -74,7 +74,7 @@ fn keys_that_are_longer_than_the_bounds_of_segments() {
     let table = table.unwrap();
     table.upsert(rows(40..60)).unwrap();
     session.look();
-    // Enough for a segment.
+    // This is enough for a segment.
     table.upsert(rows(55..320)).unwrap();
     session.cache.compact().unwrap();
     let contents = session.look();
@@ -95,7 +95,7 @@ fn compacted_and_truncated_tables() {
     assert!(contents.manifest.0 > 0, "read from a manifest that holds the state before its fold");
     assert!(contents.tables["numbers"].tails.is_empty());
     assert_eq!(contents.tables["numbers"].deleted.values().map(|rows| rows.len()).sum::<usize>(), 10);
-    // Behind the manifest: deletions of rows in the segments of the fold, in older ones, and in the tail.
+    // After the manifest: deletions of rows in the segments of the fold, in older ones, and in the tail.
     numbers.delete_many(&[5, 995, 1005, 2000]).unwrap();
     numbers.upsert(numbered([5, 6, 1005])).unwrap();
     numbers.delete(6).unwrap();
@@ -106,7 +106,7 @@ fn compacted_and_truncated_tables() {
     numbers.upsert(numbered(0..400)).unwrap();
     session.cache.compact().unwrap();
     session.look();
-    // More than half of a segment is deleted: it is written anew.
+    // More than half of the segment is deleted, so it is written again.
     numbers.delete_many(&(300..1000).collect::<Vec<i64>>()).unwrap();
     session.cache.compact().unwrap();
     let contents = session.look();
@@ -160,7 +160,7 @@ fn transactions() {
         .unwrap();
     let contents = session.look();
     assert_eq!(contents.positions.keys().collect::<Vec<_>>(), ["shop"]);
-    // More rows than are logged: they come in segments, and take the place of rows in segments and in tails.
+    // There are more rows than a commit logs: they come as segments, and replace rows in segments and in tails.
     session
         .cache
         .transaction()
@@ -177,7 +177,7 @@ fn transactions() {
     session.look();
 }
 
-/// Whatever happens to a table, the reader finds what Pillion does.
+/// Whatever happens to a table, the reader finds the same rows as Pillion.
 #[test]
 fn many_commits() {
     change_at_random(Session::look_without_following);
@@ -196,7 +196,7 @@ fn rows_that_are_deleted_during_a_fold() {
     let files = logs(session.dir.path());
     std::thread::scope(|scope| {
         let fold = scope.spawn(|| session.cache.compact().unwrap());
-        // From here on rows are read as they were when the new file was begun.
+        // Once the new log file is begun, the fold works on the rows as they were then.
         while logs(session.dir.path()) == files {
             std::thread::yield_now();
         }

@@ -10,7 +10,7 @@ pub(crate) fn get_row(snapshot: u64, table: u64, key: i64) -> Vec<u8> {
     [&snapshot.to_le_bytes()[..], &table.to_le_bytes(), &[2], &key.to_le_bytes()].concat()
 }
 
-/// What an answer says.
+/// The contents of an answer.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FoundRow {
     pub(crate) incarnation: u64,

@@ -19,13 +19,13 @@ pub(crate) struct Places<'a> {
     pub(crate) dir: Option<&'a Path>,
 }
 
-/// What a layout says.
+/// The contents of a layout.
 #[derive(Debug)]
 pub(crate) struct Layout {
     /// Rows, by columns.
     pub(crate) rows: Vec<Vec<Cell>>,
     pub(crate) batches: usize,
-    /// 0: none.
+    /// 0 if there is none.
     pub(crate) lease: u64,
     /// Table and segment.
     pub(crate) files: Vec<(u64, u64)>,
@@ -167,7 +167,7 @@ impl Parts {
                 let keys = self.buffer();
                 let width = key.primitive_width().unwrap();
                 let values = self.array(value);
-                // The key of a null may be any.
+                // The key of a null may be any number.
                 let value = |key: i128| values.get(usize::try_from(key).unwrap()).cloned().flatten();
                 let keys = keys.chunks(width).take(len).map(signed);
                 return keys

@@ -19,7 +19,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use msgpack::{Pack, map};
 
-/// A sidecar that takes longer for an answer is taken for stuck.
+/// A sidecar that takes longer than this to answer is considered stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Flags of a frame.
@@ -59,7 +59,7 @@ impl RawAnswer {
 
 #[expect(clippy::needless_pass_by_value, reason = "calls are written where they are made")]
 impl RawClient {
-    /// Connects and says nothing.
+    /// Connects without saying hello.
     pub(crate) fn silent(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -85,7 +85,7 @@ impl RawClient {
         frame
     }
 
-    /// Makes a call whose request and answer are no MessagePack.
+    /// Makes a call whose request and answer are not MessagePack.
     pub(crate) fn exchange_bytes(&mut self, call: u16, body: &[u8]) -> RawAnswer {
         self.request += 1;
         self.stream.write_all(&Self::frame(call, 0, self.request, body)).unwrap();
@@ -101,14 +101,14 @@ impl RawClient {
         self.request
     }
 
-    /// Sends a request that nobody is to answer, and returns its number.
+    /// Sends a request that wants no answer, and returns its number.
     pub(crate) fn tell(&mut self, call: u16, body: &Pack) -> u64 {
         self.request += 1;
         self.stream.write_all(&Self::frame(call, QUIET, self.request, &body.encode())).unwrap();
         self.request
     }
 
-    /// The next answer, whatever it answers; `None` if the sidecar closed the connection.
+    /// The next answer, to whatever request; `None` if the sidecar closed the connection.
     pub(crate) fn receive(&mut self) -> Option<RawAnswer> {
         let mut body = Vec::new();
         let mut descriptor = None;
@@ -175,7 +175,7 @@ impl RawClient {
     }
 }
 
-/// A read that the other end's hang-up ends without an error.
+/// Reads bytes; `None` if the other end hung up, which is not an error.
 fn read_exact(stream: &mut UnixStream, bytes: &mut [u8]) -> Option<()> {
     match stream.read_exact(bytes) {
         Ok(()) => Some(()),
@@ -216,7 +216,7 @@ fn receive_with_descriptor(stream: &mut UnixStream, bytes: &mut [u8; 16]) -> Opt
     }
     assert!(numbers.len() <= 1, "one descriptor at most");
     let descriptor = numbers.first().map(|number| {
-        // Opened anew, so that it has an owner.
+        // Opened again through `/proc`, which gives a descriptor with an owner.
         let file = File::open(format!("/proc/self/fd/{number}")).unwrap();
         nix::unistd::close(*number).unwrap();
         file

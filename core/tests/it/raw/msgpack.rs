@@ -28,7 +28,7 @@ macro_rules! map {
 pub(crate) use map;
 
 impl Pack {
-    /// As bytes, in the shortest form of everything.
+    /// As bytes; every value in its shortest form.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.encode_to(&mut out);
@@ -95,7 +95,7 @@ impl Pack {
         }
     }
 
-    /// The value of these bytes and no more.
+    /// The value of these bytes; fails if more follow.
     pub(crate) fn decode(mut bytes: &[u8]) -> Self {
         let value = Self::take(&mut bytes);
         assert!(bytes.is_empty(), "{} bytes behind a value", bytes.len());
@@ -159,7 +159,7 @@ impl Pack {
         self
     }
 
-    /// The field of a map; nil if it is left out.
+    /// The field of a map; nil if it is missing.
     pub(crate) fn field(&self, name: &str) -> &Self {
         let Self::Map(entries) = self else { panic!("{self:?} is no map") };
         entries.iter().find(|(key, _)| *key == Self::from(name)).map_or(&Self::Nil, |(_, value)| value)
@@ -180,7 +180,7 @@ impl Pack {
         v
     }
 
-    /// Binary; none if it was left out.
+    /// Binary; empty if it is missing.
     #[track_caller]
     pub(crate) fn bin(&self) -> &[u8] {
         match self {
@@ -278,7 +278,7 @@ fn values_come_back() {
     for value in all.into_iter().chain([map, Pack::Float(-0.5)]) {
         assert_eq!(Pack::decode(&value.encode()), value);
     }
-    // Other forms of the same number, which others may send.
+    // Other forms of the same number, which other clients may send.
     for bytes in [&[0xD1, 0xFF, 0xFE][..], &[0xD0, 0xFE], &[0xFE], &[0xD2, 0xFF, 0xFF, 0xFF, 0xFE]] {
         assert_eq!(Pack::decode(bytes), Pack::Int(-2));
     }

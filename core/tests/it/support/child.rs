@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Names the cache directory for the child.
 const DIRECTORY: &str = "PILLION_TEST_CHILD_DIRECTORY";
-/// Begins every line that a child says to its parent; the test runner writes lines of its own.
+/// Begins every line that a child says to its parent, as the test runner writes lines of its own.
 const MARK: &str = "@child ";
 
 /// A child process; killed when dropped.
@@ -21,12 +21,12 @@ impl Process {
         Self::start_by(Command::new(Self::executable()), program, dir)
     }
 
-    /// What a command has to run that starts a child.
+    /// The program that a command must run to start a child.
     pub(crate) fn executable() -> PathBuf {
         std::env::current_exe().unwrap()
     }
 
-    /// As [`start`](Self::start), by a command that ends in the [`executable`](Self::executable).
+    /// As [`start`](Self::start), through a command that ends with the [`executable`](Self::executable).
     pub(crate) fn start_by(mut command: Command, program: &str, dir: &Path) -> Self {
         let mut child = command
             .args([program, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -48,12 +48,12 @@ impl Process {
     /// What it says next; `None` when it has ended.
     pub(crate) fn next(&mut self) -> Option<String> {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| {
-            // The runner's own line has no end before the test has.
+            // The test runner's own line is only finished when the test is.
             line.split_once(MARK).map(|(_, said)| said.to_owned())
         })
     }
 
-    /// Asks it something, and waits for what it says.
+    /// Asks it something, and waits for its answer.
     #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
     pub(crate) fn ask(&mut self, what: &str) -> String {
         use std::io::Write;
@@ -62,7 +62,7 @@ impl Process {
         self.next().expect("the child ended instead of answering")
     }
 
-    /// Kills it as the kernel does, with no chance to tidy up, and returns what it had said before that was not read.
+    /// Kills it with no chance to clean up, as the kernel does; returns what it had said and nobody had read.
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         let said = std::iter::from_fn(|| self.next()).collect();
@@ -83,7 +83,7 @@ impl Process {
         rustix::process::kill_process(process, signal).unwrap();
     }
 
-    /// Stops it, and waits until none of its threads runs: a busy machine takes its time.
+    /// Stops it, and waits until none of its threads runs, which may take a while on a busy machine.
     #[cfg(target_os = "linux")]
     pub(crate) fn stop(&self) {
         use std::fs;
@@ -96,14 +96,14 @@ impl Process {
         super::eventually(|| tasks().all(|task| is_stopped(task.unwrap())), || "it does not stop".to_owned());
     }
 
-    /// Waits until it ends by itself, or is ended by someone else, and returns how.
+    /// Waits until it ends, by itself or killed by someone else, and returns how.
     #[cfg(target_os = "linux")]
     pub(crate) fn ended(mut self) -> std::process::ExitStatus {
         while self.next().is_some() {}
         self.child.wait().unwrap()
     }
 
-    /// Lets it end, and fails unless it ends well.
+    /// Lets it end, and fails unless it succeeds.
     pub(crate) fn finish(mut self) {
         drop(self.child.stdin.take());
         while self.next().is_some() {}
@@ -113,7 +113,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, or this ends it; either is well.
+        // It has ended already, or this ends it; both are fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -128,11 +128,11 @@ pub(crate) fn directory() -> PathBuf {
 pub(crate) fn say(what: impl std::fmt::Display) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    // A parent that is gone hears nothing; the child then ends by itself.
+    // If the parent is gone, nobody hears this; the child then ends by itself.
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
 }
 
-/// In a child: what the parent asks, one question after another.
+/// In a child: the questions of the parent, one after another.
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 pub(crate) fn questions() -> impl Iterator<Item = String> {
     std::io::stdin().lines().map_while(Result::ok)

@@ -9,12 +9,12 @@ use super::report::not_run;
 /// A small disk; unmounted when dropped.
 pub(crate) struct Disk {
     dir: tempfile::TempDir,
-    /// What the disk lies in, if it does not lie in memory.
+    /// The file that holds the disk, if it is not in memory.
     _image: Option<tempfile::NamedTempFile>,
 }
 
 impl Disk {
-    /// Mounts one in memory, which only root may do.
+    /// Mounts a disk in memory, which only root may do.
     #[track_caller]
     pub(crate) fn in_memory(bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
@@ -24,11 +24,11 @@ impl Disk {
         if !mounted {
             not_run("needs root, to mount a small disk");
         }
-        // Only what is mounted is unmounted again.
+        // Dropping a `Disk` unmounts it, so there must be one only if something was mounted.
         mounted.then(|| Self { dir, _image: None })
     }
 
-    /// Mounts one with the file system ext4, in a file.
+    /// Mounts a disk with the file system ext4, in a file.
     #[track_caller]
     pub(crate) fn ext4(bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();

@@ -53,17 +53,17 @@ pub(crate) fn assert_no_temporary_files(dir: &Path) {
 
 /// Writes a file anew.
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
-    // A new file: the old one may be mapped by a cache, and mapped bytes must not change.
+    // A new file, as a cache may have mapped the old one, and mapped bytes must not change.
     let _ = fs::remove_file(path);
     OpenOptions::new().write(true).create_new(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
-/// Changes bytes of a file where it lies.
+/// Changes bytes of a file in place.
 pub(crate) fn patch(path: &Path, offset: u64, bytes: &[u8]) {
     OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
 }
 
-/// Flips one bit of a file where it lies; flipping it again repairs it.
+/// Flips one bit of a file in place; flipping it again repairs it.
 pub(crate) fn flip(path: &Path, bit: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];

@@ -20,7 +20,7 @@ use arrow::array::types::Int64Type;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use pillion::{Cache, Error, ErrorCode, Result, Table, TableDefinition};
 
-/// What takes longer is taken for stuck.
+/// Whatever takes longer than this is considered stuck.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Path of a file of real data.
@@ -87,7 +87,7 @@ pub(crate) fn refused<T>(result: Result<T>, code: ErrorCode, parts: &[&str]) -> 
     error
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn eventually(is_so: impl Fn() -> bool, what: impl Fn() -> String) {
     let deadline = std::time::Instant::now() + PATIENCE;

@@ -5,7 +5,7 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// As [`new`](Self::new), from another seed in every run.
+    /// As [`new`](Self::new), but with another seed in every run.
     #[cfg(target_os = "linux")]
     pub(crate) fn fresh() -> Self {
         use std::hash::{BuildHasher, RandomState};
@@ -20,7 +20,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Starts from a seed that whoever fails prints.
+    /// Starts from a seed that the caller prints if it fails.
     #[cfg(target_os = "linux")]
     pub(crate) fn of(seed: u64) -> Self {
         Self(seed)

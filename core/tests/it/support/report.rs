@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Names the file that takes it; `.ci/test` prints it.
+/// Names the file that collects the lines; `.ci/test` prints it.
 const REPORT: &str = "PILLION_TEST_REPORT";
 
 /// Adds a line.
@@ -12,11 +12,11 @@ pub(crate) fn add(line: impl Display) {
     println!("{line}");
     let Some(path) = std::env::var_os(REPORT) else { return };
     let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-    // In one piece: other tests add theirs at the same time.
+    // In one write: other tests add their lines at the same time.
     file.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// Says that a test cannot run here, and where it stands; fails where everything must run.
+/// Reports that a test cannot run here, with its location; fails if every test must run.
 #[track_caller]
 pub(crate) fn not_run(why: impl Display) {
     assert!(std::env::var_os("PILLION_TEST_ALL").is_none(), "not run, and PILLION_TEST_ALL is set: {why}");

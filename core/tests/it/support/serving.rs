@@ -15,12 +15,12 @@ use super::{define, files};
 /// Rows of the table `t`.
 pub(crate) const ROWS: i64 = 3_000;
 
-/// How it serves.
+/// Settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Bytes of shared memory of a connection, and of all.
+    /// Bytes of shared memory of a connection, and of all connections.
     pub(crate) memory: (usize, usize),
-    /// Milliseconds for hello, a frame, and an answer to be read.
+    /// Milliseconds in which a client must say hello, finish a frame, and read an answer.
     pub(crate) timeout_ms: u64,
     pub(crate) connections_max: usize,
 }
@@ -76,14 +76,14 @@ impl Serving {
         Self { process, dir: dir.to_owned() }
     }
 
-    /// In a directory that is gone when the test is over.
+    /// Starts a server in a directory that is removed after the test.
     pub(crate) fn temporary(settings: Settings) -> (TempDir, Self) {
         let dir = tempfile::tempdir().unwrap();
         let serving = Self::start(dir.path(), settings);
         (dir, serving)
     }
 
-    /// Its process.
+    /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -102,11 +102,11 @@ impl Serving {
         self.process.ask("connections").parse().unwrap()
     }
 
-    /// What its descriptors are of.
+    /// The files, sockets and memory that its descriptors refer to.
     pub(crate) fn descriptors(&self) -> Vec<String> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
         let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        // The number of a socket says nothing.
+        // The number of a socket tells nothing.
         let mut names: Vec<String> = targets
             .map(|target| target.display().to_string())
             .map(|name| name.split(":[").next().unwrap().to_owned())
@@ -115,12 +115,12 @@ impl Serving {
         names
     }
 
-    /// Shared memory of connections that it has.
+    /// How many connections it has shared memory for.
     pub(crate) fn arenas(&self) -> usize {
         self.descriptors().iter().filter(|name| name.contains("pillion-arena")).count()
     }
 
-    /// Whether it has mapped a file.
+    /// Whether it maps a file.
     pub(crate) fn maps(&self, path: &Path) -> bool {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.id())).unwrap();
         maps.contains(path.to_str().unwrap())
@@ -130,7 +130,7 @@ impl Serving {
     pub(crate) fn threads(&self) -> usize {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        // The kernel keeps 15 letters of a name.
+        // The kernel keeps 15 characters of a name.
         let is_of_client = |name: &String| {
             ["pillion-connect", "pillion-call", "pillion-upload", "pillion-refusal"].contains(&name.trim())
         };
@@ -164,12 +164,12 @@ impl Serving {
         self.process.stop();
     }
 
-    /// Kills it with no chance to tidy up.
+    /// Kills it with no chance to clean up.
     pub(crate) fn kill(self) {
         self.process.kill();
     }
 
-    /// Lets it end, and fails unless it ends well.
+    /// Lets it end, and fails unless it succeeds.
     pub(crate) fn finish(self) {
         self.process.finish();
     }
