@@ -1,4 +1,4 @@
-//! A configuration that is wrong is refused with line and reason, and every key is documented.
+//! A wrong configuration is refused with line and reason, and every key is documented.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn the_example_of_the_document_has_every_key() {
     }
 }
 
-/// The defaults that are documented are those of the cache.
+/// The documented defaults are those of the cache.
 #[test]
 fn defaults_written_out_change_nothing() {
     let mut text = "dir = \"cache\"\nsocket = \"sock\"\n".to_owned();
