@@ -130,7 +130,7 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InvalidParameter => "give --param VALUE once for each of $1, $2, … in the statement",
         ErrorCode::PermissionDenied => {
-            "`allow_uids` and `allow_gids` of the sidecar's configuration say who is let in"
+            "`allow_uids` and `allow_gids` of the sidecar's configuration say who is admitted"
         }
         ErrorCode::ReadOnly => "leave `mode=ro` out of --url",
         ErrorCode::DiskFull => "free some space and try again",

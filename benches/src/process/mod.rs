@@ -1,5 +1,7 @@
-//! Other processes of a bench: the same program again, in another role. Calls that cross a process boundary are
-//! measured across one. The environment names the role, so every program that calls [`play`] first can start all roles.
+//! Other processes of a bench: the same program again, in another role.
+//!
+//! Calls that cross a process boundary are measured across one. The environment names the role, so every program that
+//! calls [`play`] first can start all roles.
 
 mod echo;
 mod filler;
@@ -52,7 +54,7 @@ pub fn play() -> Result<bool> {
         Some(echo::ROLE) => echo::play(&socket()?)?,
         Some(filler::ROLE) => path(DIRECTORY).and_then(|dir| filler::play(&dir))?,
         Some(reader::ROLE) => path(DIRECTORY).and_then(|dir| reader::play(&dir))?,
-        _ => return Err(format!("{} is no role", role.display()).into()),
+        _ => return Err(format!("{} is not a role", role.display()).into()),
     }
     Ok(true)
 }

@@ -1,6 +1,8 @@
-//! Round trips with their ends on chosen processors. Half of the time of a round trip depends on where the kernel wakes
-//! the other end: on the processor of the caller, which is about to sleep, or on another one, which sleeps already. The
-//! kernel chooses freely, so two round trips can be compared only if both have the same placement.
+//! Round trips with their ends on chosen processors.
+//!
+//! Half of the time of a round trip depends on where the kernel wakes the other end: on the processor of the caller,
+//! which is about to sleep, or on another one, which sleeps already. The kernel chooses freely, so two round trips can
+//! be compared only if both have the same placement.
 
 use std::process::{Command, Stdio};
 

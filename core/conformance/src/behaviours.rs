@@ -1,4 +1,6 @@
-//! The one list of all behaviours. The class of a behaviour says what it needs from a way in and from a build:
+//! The one list of all behaviours.
+//!
+//! The class of a behaviour says what it needs from a way in and from a build:
 //!
 //! | class | needs |
 //! | --- | --- |

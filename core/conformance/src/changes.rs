@@ -25,7 +25,7 @@ fn follow(model: &mut BTreeMap<i64, String>, changes: &RecordBatch) {
             ("upsert", Value::Int(id), Value::Str(name)) => drop(model.insert(*id, name.clone())),
             ("delete", Value::Int(id), Value::Null) => drop(model.remove(id)),
             ("truncate", Value::Null, Value::Null) => model.clear(),
-            other => panic!("{other:?} is no change"),
+            other => panic!("{other:?} is not a change"),
         }
     }
 }

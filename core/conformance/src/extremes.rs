@@ -1,5 +1,6 @@
-//! Extreme values and types: every call gives a value or an error about the value, and never panics. Through a socket a
-//! panic is the error `Internal`, so no call here may return that error.
+//! Extreme values and types: every call gives a value or an error about the value, and never panics.
+//!
+//! Through a socket a panic is the error `Internal`, so no call here may return that error.
 
 use std::sync::Arc;
 

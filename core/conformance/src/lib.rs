@@ -9,6 +9,7 @@
 //! ```ignore
 //! pillion_conformance::instantiate!(Embedded);
 //! ```
+//!
 //! which makes one `#[test]` of every behaviour. `behaviours.rs` lists all behaviours. Name classes to leave out what a
 //! way in or a build cannot do by its nature: see [`instantiate!`].
 

@@ -34,7 +34,7 @@ fn ids(session: &mut Session<'_>, name: &str) -> Result<Vec<i64>, pillion::Error
         .iter()
         .map(|row| match row[0] {
             Value::Int(id) => id,
-            ref other => panic!("{other:?} is no id"),
+            ref other => panic!("{other:?} is not an id"),
         })
         .collect();
     ids.sort_unstable();

@@ -1,4 +1,5 @@
 //! Statements of the tests' grammar, made from bytes: no statement ends the process, and later ones are still answered.
+//!
 //! The thread that asks has a stack of the usual size; libFuzzer watches memory and time.
 #![no_main]
 

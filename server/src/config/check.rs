@@ -32,9 +32,11 @@ pub struct ConfigArgs {
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check whether a sidecar could start with it, without starting one Reads the configuration and checks what it
-    /// names: the files of tables and the columns that they declare, the directory and its content, the socket. Writes
-    /// and creates nothing. Does not read rows, so only the start finds errors in them.
+    /// Check whether a sidecar could start with it, without starting one
+    ///
+    /// Reads the configuration and checks what it names: the files of tables and the columns that they declare, the
+    /// directory and its content, the socket. Writes and creates nothing. Does not read rows, so only the start finds
+    /// errors in them.
     #[command(after_long_help = AFTER_HELP)]
     Check {
         /// The configuration

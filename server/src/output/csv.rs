@@ -1,6 +1,7 @@
-//! Rows as CSV: RFC 4180, with a header line, `\n` at the end of lines, and nothing where a value is null. An empty
-//! text is quoted, so that it is not mistaken for null; a row of a single null is an empty line. The library reads this
-//! CSV back as the same values.
+//! Rows as CSV: RFC 4180, with a header line, `\n` at the end of lines, and nothing where a value is null.
+//!
+//! An empty text is quoted, so that it is not mistaken for null; a row of a single null is an empty line. The library
+//! reads this CSV back as the same values.
 
 use std::io::{self, Write};
 

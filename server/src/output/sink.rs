@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes that are gathered before they are handed to the operating system.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// A stream that remembers its first error and counts its bytes. Encoders report a failed write as an error of their
-/// own and lose its kind. But a full disk, and a reader that went away, must be distinguished from rows that cannot be
-/// encoded. Clones are the same stream, so that several encoders, each of which owns its writer, can write one answer
-/// after another to it.
+/// A stream that remembers its first error and counts its bytes.
+///
+/// Encoders report a failed write as an error of their own and lose its kind. But a full disk, and a reader that went
+/// away, must be distinguished from rows that cannot be encoded. Clones are the same stream, so that several encoders,
+/// each of which owns its writer, can write one answer after another to it.
 #[derive(Clone)]
 pub(crate) struct Sink {
     state: Arc<Mutex<State>>,

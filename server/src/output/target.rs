@@ -19,8 +19,10 @@ pub(crate) enum Existing {
     Replace,
 }
 
-/// Where an answer goes. A file is written under its name with `.tmp` at the end, and [`finish`](Self::finish) renames
-/// it. Without `finish`, dropping the target removes it, and an existing file of that name stays.
+/// Where an answer goes.
+///
+/// A file is written under its name with `.tmp` at the end, and [`finish`](Self::finish) renames it. Without `finish`,
+/// dropping the target removes it, and an existing file of that name stays.
 pub(crate) struct Target {
     sink: Sink,
     name: String,

@@ -83,13 +83,18 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// Runs a sidecar until the process gets SIGTERM or SIGINT: opens the cache, loads its tables, listens. It logs by
-/// `tracing`. Clients that connect while tables are loaded wait, because there is no socket yet. So a connected client
-/// sees all tables. At the signal the sidecar stops accepting, lets calls finish for as long as the configuration says,
-/// and closes the cache. If the signal comes while tables are loaded, the loaded tables stay and the rest ends with the
-/// process. A second signal ends the process at once, without losing acknowledged commits. If the disk fails, so that
-/// nothing can be written any more, the sidecar ends in the same way; the next start recovers what is there. Call it in
-/// a process of its own: it installs handlers of the two signals, which stay, and raises the soft limit of open files
-/// to the hard one.
+/// `tracing`.
+///
+/// Clients that connect while tables are loaded wait, because there is no socket yet. So a connected client sees all
+/// tables. At the signal the sidecar stops accepting, lets calls finish for as long as the configuration says, and
+/// closes the cache. If the signal comes while tables are loaded, the loaded tables stay and the rest ends with the
+/// process. A second signal ends the process at once, without losing acknowledged commits.
+///
+/// If the disk fails, so that nothing can be written any more, the sidecar ends in the same way; the next start
+/// recovers what is there.
+///
+/// Call it in a process of its own: it installs handlers of the two signals, which stay, and raises the soft limit of
+/// open files to the hard one.
 ///
 /// # Errors
 /// Of opening the cache, of loading a table, of the socket, of the disk while it serves, and of closing the cache.

@@ -35,7 +35,7 @@ pub struct SqlArgs {
     #[command(flatten)]
     pub connection: Connection,
 
-    /// What to write [default: by the ending of --output, else table]
+    /// What to write [default: by the ending of --output, otherwise table]
     #[arg(long, value_name = "FORMAT", value_parser = NearestParser::<Format>::new())]
     pub format: Option<Format>,
 

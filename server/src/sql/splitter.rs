@@ -1,6 +1,7 @@
-//! Splits a text into statements at each `;` that separates them. It knows the parts of the language that matter here,
-//! as the tokenizer of DataFusion's SQL does: quoted text and names, escapes, dollar quotes, quotes with a delimiter of
-//! their own, comments.
+//! Splits a text into statements at each `;` that separates them.
+//!
+//! It knows the parts of the language that matter here, as the tokenizer of DataFusion's SQL does: quoted text and
+//! names, escapes, dollar quotes, quotes with a delimiter of their own, comments.
 
 use std::mem;
 
@@ -59,8 +60,9 @@ impl Default for Splitter {
 }
 
 impl Splitter {
-    /// Takes the next piece of the text and returns the statements that it completes. A piece ends at the end of a line
-    /// or of the text, so that no word or sign is cut in two.
+    /// Takes the next piece of the text and returns the statements that it completes.
+    ///
+    /// A piece ends at the end of a line or of the text, so that no word or sign is cut in two.
     pub fn push(&mut self, piece: &str) -> Vec<Statement> {
         let mut complete = Vec::new();
         let mut rest = piece;
