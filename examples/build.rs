@@ -1,4 +1,4 @@
-//! Tells the examples how they were built, so that what they measure is not taken for more than it is.
+//! Tells the examples how they were built, so that they can say what their measurements mean.
 
 fn main() {
     let variable = |name| std::env::var(name).unwrap_or_default();

@@ -4,8 +4,8 @@
 //! cargo run --release -p pillion-examples --example many_processes [DIRECTORY]
 //! ```
 //!
-//! The program starts itself again as its readers. They send the owner no message and keep no copy of the rows: that
-//! eight of them need the memory of one is measured here, and how soon they see what the owner commits.
+//! The program starts itself again as its readers. They send the owner no message and keep no copy of the rows. The
+//! program measures that eight readers need the memory of one, and how soon they see what the owner commits.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -31,7 +31,7 @@ const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.parquet
 const READER: &str = "--reader";
 /// How long readers look up rows.
 const TIME: Duration = Duration::from_secs(1);
-/// The owner commits about so often.
+/// About how often the owner commits.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Rows of a commit.
 const EVENTS: i64 = 10;
@@ -83,7 +83,7 @@ fn own(dir: &Path) -> Result<()> {
         let commits = delays.len() / processes;
         println!("  {processes:>9}{:>17}{commits:>23}{:>12}", thousands(gets as u64), median(&mut delays));
 
-        // They wait, with all that they have touched still mapped.
+        // They wait, and everything that they touched is still mapped.
         let mapped = readers.iter().map(|reader| Memory::of(reader.process.id(), dir));
         memory = mapped.reduce(|sum, one| Some(sum?.plus(one?))).flatten();
         readers.into_iter().try_for_each(Reader::end)?;
@@ -102,7 +102,7 @@ fn own(dir: &Path) -> Result<()> {
             println!("  {:>10}  the sum of what each has in memory (RSS)", mib(rss));
             println!("  {:>10}  with a page that n processes share as 1/n of it in each (PSS)", mib(pss));
         }
-        None => println!("\nOnly Linux tells how much memory the readers share."),
+        None => println!("\nOnly Linux reports how much memory the readers share."),
     }
     cache.close()?;
     Ok(())
@@ -111,7 +111,7 @@ fn own(dir: &Path) -> Result<()> {
 /// Commits events until told to stop; returns how long each commit took.
 fn write(table: &Table, stopped: &mpsc::Receiver<()>) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
-    // The other end is dropped at the end, and also if something fails.
+    // The owner drops the other end at the end, and also if something fails.
     while stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
         let commit = i64::try_from(times.len())?;
         let started = Instant::now();
@@ -267,7 +267,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// What a process has mapped of the files of tables; `None` where the system does not tell.
+    /// What a process has mapped of the files of tables; `None` if the system does not report it.
     fn of(process: u32, dir: &Path) -> Option<Self> {
         let tables = std::path::absolute(dir).ok()?.join("tables");
         let smaps = std::fs::read_to_string(format!("/proc/{process}/smaps")).ok()?;
@@ -292,7 +292,7 @@ impl Memory {
     }
 }
 
-/// Bytes of a size such as `132 kB`, by which /proc means 132 × 1024.
+/// Bytes of a size such as `132 kB`, which means 132 × 1024 bytes in /proc.
 fn kib(size: &str) -> Option<u64> {
     Some(size.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }

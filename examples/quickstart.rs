@@ -29,7 +29,7 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 /// The key of a flight: its hour in universal time, its airline and its number.
 const FLIGHT: (&str, &str, i64) = ("2013-01-01T10:00:00", "UA", 1545);
 
-/// Tells this program that it is to be the sidecar; its value is the path of the socket.
+/// Makes this program the sidecar; its value is the path of the socket.
 const SIDECAR: &str = "PILLION_QUICKSTART_SIDECAR";
 
 fn main() -> Result<()> {
@@ -54,21 +54,21 @@ fn main() -> Result<()> {
     open_again(&dir)
 }
 
-/// Opens the cache and says which tables it is to have.
+/// Opens the cache and defines its tables.
 fn open(dir: &Path) -> Result<Cache> {
     let started = Instant::now();
     let cache = Cache::open(dir)?;
     let start = if cache.tables()?.is_empty() { "cold" } else { "warm" };
 
-    // A table that is there already is left as it is, and its file is not even opened: so a program says what it
-    // needs at every start, and only the first start loads.
+    // A table that exists already stays as it is, and its file is not even opened. So a program can say what it needs
+    // at every start, and only the first start loads.
     let file = |table: &str| TableDefinition::parquet(format!("{DATA}/{table}.parquet"));
     cache.define_table("flights", file("flights").primary_key(["time_hour", "carrier", "flight"]))?;
     cache.define_table("airlines", file("airlines").primary_key(["carrier"]))?;
     cache.define_table("airports", file("airports").primary_key(["faa"]))?;
     cache.define_table("planes", file("planes").primary_key(["tailnum"]))?;
-    // Not every table needs a key. Weather is asked for by time: sorted by it, a query about a day reads little
-    // more than that day.
+    // Not every table needs a key. Queries ask for weather by time: because the table is sorted by time, a query about
+    // a day reads little more than that day.
     cache.define_table("weather", file("weather").sort_by(["time_hour"]))?;
 
     let tables = cache.tables()?;
@@ -83,7 +83,7 @@ fn open(dir: &Path) -> Result<Cache> {
     Ok(cache)
 }
 
-/// Looks single rows up by their keys: function calls, no query.
+/// Looks up single rows by their keys: function calls, no query.
 fn look_up(cache: &Cache) -> Result<()> {
     println!("\nOne flight by its key, and its airline, airports and plane by theirs:");
     let Some(flight) = cache.table("flights")?.get(FLIGHT)? else {
@@ -279,7 +279,7 @@ fn some_keys(flights: &Table) -> Result<Vec<[Value; 3]>> {
 
 /// Makes a call over and over, each timed on its own.
 fn time_calls(what: &'static str, call: &dyn Fn(usize) -> Result<()>) -> Result<Latency> {
-    // Enough calls for a percentile, but no longer than a reader waits gladly.
+    // Enough calls for a percentile, but not longer than a reader wants to wait.
     const CALLS: RangeInclusive<usize> = 20..=100_000;
     const TIME: Duration = Duration::from_millis(300);
 

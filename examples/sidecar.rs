@@ -4,9 +4,9 @@
 //! cargo run --release -p pillion-examples --example sidecar [DIRECTORY]
 //! ```
 //!
-//! This program starts itself a second time as `pillion serve`, with a configuration that it writes, so that it needs no
-//! other binary. It connects while the sidecar still loads its tables, asks, ends the sidecar with SIGTERM as a system
-//! does, and starts it once more to show that nothing is loaded again.
+//! This program starts itself a second time as `pillion serve`, with a configuration that it writes, so that it needs
+//! no other binary. It connects while the sidecar still loads its tables, asks, ends the sidecar with SIGTERM as a
+//! service manager does, and starts it once more to show that nothing is loaded again.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use pillion::{Cache, Value};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Tells this program that it is to be the sidecar; its value is the path of the configuration.
+/// Makes this program the sidecar; its value is the path of the configuration.
 const SIDECAR: &str = "PILLION_EXAMPLE_SIDECAR";
 /// The data comes with the repository: https://github.com/tidyverse/nycflights13.
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
@@ -130,7 +130,7 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        // It has ended already, or this ends it; either is well.
+        // It has ended already, or this ends it; both are fine.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! The ways in side by side: what every row of the report takes, with nothing but Pillion around it.
+//! The ways in side by side: how long each row of the report takes, measured with Pillion alone.
 
 use pillion::Cache;
 use pillion_benches::Result;
@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     }
-    // `cargo test --benches` wants to know that it works, not how fast.
+    // `cargo test --benches` only checks that the bench works, not how fast it is.
     options.quick |= !options.bench;
     let points = workload::points(options.quick);
     let large = options.large.then(|| workload::points_large(options.quick));

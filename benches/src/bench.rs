@@ -15,7 +15,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A bench that was asked for with `options`.
+    /// A bench with these options.
     pub fn new(title: &str, options: Options) -> Self {
         let report = Report::new(title, options.quick);
         Self { options, report }
@@ -26,12 +26,12 @@ impl Bench {
         self.report.set(name, value);
     }
 
-    /// Whether any of these rows is asked for, so that what they need must be made.
+    /// Whether the options select any of these rows, so that their data must be made.
     pub fn wants(&self, subjects: &[Subject]) -> bool {
         subjects.iter().any(|subject| self.options.wants(subject.figure, subject.name))
     }
 
-    /// Runs a row if it is asked for; `enter` adds the contestants.
+    /// Runs a row if the options select it; `enter` adds the contestants.
     ///
     /// # Errors
     /// A contestant cannot be made or fails, or two of them answer differently.
@@ -50,7 +50,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Adds a row that was measured already.
+    /// Adds a measured row.
     pub fn measured(&mut self, row: crate::harness::Measured) {
         self.report.rows.push(row);
     }
@@ -63,7 +63,7 @@ impl Bench {
     /// Prints the table and writes the other forms.
     ///
     /// # Errors
-    /// No row was asked for, or a file cannot be written.
+    /// The options select no row, or a file cannot be written.
     pub fn finish(self, name: &str) -> Result<[PathBuf; 3]> {
         if self.report.rows.is_empty() {
             return Err("there is no such row".into());

@@ -1,16 +1,15 @@
 //! Benches of Pillion: an interleaved harness, seeded data, and Pillion's side of every comparison.
 //!
-//! A [`Row`](harness::Row) of a report has contestants that do the same work. They run in rounds, one after
-//! another (A B C, A B C, …), so that whatever else the machine does meets all of them, and they must give equal
-//! answers before the first call is timed. [`Report`](report::Report) prints the table and writes it as JSON and
-//! as a chart.
+//! A [`Row`](harness::Row) of a report has contestants that do the same work. They run in rounds, one after another (A
+//! B C, A B C, …), so that other load on the machine affects all of them. They must give equal answers before the first
+//! call is timed. [`Report`](report::Report) prints the table and writes it as JSON and as a chart.
 //!
 //! - [`mod@bench`]: a program that runs rows and reports them.
 //! - [`harness`]: contestants, rounds, latencies.
 //! - [`report`]: the machine, the table, the JSON, the chart.
 //! - [`data`]: the rows that are stored and the keys that are asked for.
 //! - [`process`]: the sidecar and the bare socket, which are processes of their own.
-//! - [`workload`]: what Pillion does in each row of the report; the rivals' side is in a crate of its own.
+//! - [`workload`]: Pillion's work in each row of the report; the rivals' side is in a crate of its own.
 //! - [`rows`]: rows that several programs report.
 //!
 //! `cargo bench -p pillion-benches` measures Pillion alone, `cargo run --release -p pillion-benches-rivals`

@@ -16,7 +16,7 @@ pub const USAGE: &str = "\
 pub struct Options {
     /// Small tables and short rounds.
     pub quick: bool,
-    /// Also what takes long.
+    /// Also rows that take long.
     pub large: bool,
     /// Part of the figure or name of the rows to run.
     pub only: Option<String>,
@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads arguments, the program's name left out.
+    /// Reads arguments, without the program's name.
     ///
     /// # Errors
     /// An unknown argument, or one without its value.
@@ -52,14 +52,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a row of this figure and name is asked for.
+    /// Whether the options select a row with this figure and name.
     pub fn wants(&self, figure: &str, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| figure == only || name.contains(only.as_str()))
     }
 }
 
-/// `bench` in the folder that Cargo built this program in: `cargo bench` runs it in the package's folder and
-/// `cargo run` wherever the user is, and neither is the place for files that come and go.
+/// `bench` in the folder where Cargo built this program. `cargo bench` runs the program in the package's folder and
+/// `cargo run` in the user's folder, and neither is the place for temporary files.
 fn default_out() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());

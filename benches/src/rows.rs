@@ -1,4 +1,4 @@
-//! Rows that several programs report. Where others can do the same work, `rivals` adds them to a row.
+//! Rows that several programs report. If other systems can do the same work, `rivals` adds them to a row.
 
 use arrow::array::RecordBatch;
 use pillion::Cache;
@@ -64,7 +64,7 @@ pub fn whole_replaced(bench: &mut Bench, [whole, pass]: [Subject; 2], points: Po
     ways.end()
 }
 
-/// A whole table that was just opened, one that is not in memory either, and every byte of that.
+/// A whole table that was just opened, the same with nothing of it in memory, and the same with a pass over every byte.
 ///
 /// # Errors
 /// The cache refuses, or a row fails.
@@ -91,7 +91,7 @@ pub fn whole_first(bench: &mut Bench, [first, cold, cold_pass]: [Subject; 3], po
     })
 }
 
-/// A lookup in the large table, and all of it; `rivals` look up.
+/// A lookup in the large table, and a scan of all of it; `rivals` take part in the lookup.
 ///
 /// # Errors
 /// The cache refuses, or a row fails.
@@ -134,7 +134,7 @@ pub fn open(bench: &mut Bench, points: Points, rivals: impl FnOnce(Row) -> Resul
     })
 }
 
-/// Loads of batches, which `rivals` get too, and of files, for which they get none.
+/// Loads of batches, in which `rivals` take part, and of files, in which they do not.
 ///
 /// # Errors
 /// The cache refuses, a file cannot be written, or a row fails.

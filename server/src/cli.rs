@@ -22,7 +22,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask by SQL and write the answer as a table, CSV, JSON, Arrow or Parquet
+    /// Run SQL and write the answer as a table, CSV, JSON, Arrow or Parquet
     ///
     /// Statements come from the arguments, or else from standard input, separated by `;`;
     /// quotes, dollar quotes and comments may hold a `;`. They run one after another and the

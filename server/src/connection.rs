@@ -9,7 +9,7 @@ use crate::failure::Failure;
 #[derive(Args, Debug)]
 pub struct Connection {
     /// The cache: a directory, or a URL such as file:/var/lib/pillion or unix:/run/pillion/pillion.sock
-    // Required, but not of clap: its message would not say that there is a variable.
+    // Required, but clap does not check it: its message would not mention the environment variable.
     #[arg(long, env = "PILLION_URL", value_name = "DIR|URL", hide_env_values = true)]
     pub url: Option<String>,
 }
@@ -23,8 +23,8 @@ impl Connection {
         Ok(Cache::from_url_to_read(self.url()?)?)
     }
 
-    /// As [`read`](Self::read), and asks the sidecar where there is one, unless the URL says how to attach: it knows more of
-    /// itself than who reads its files.
+    /// The same as [`read`](Self::read), but asks the sidecar if the URL names a socket and does not say how to attach:
+    /// the sidecar knows more about itself than its files tell.
     ///
     /// # Errors
     /// Those of [`Cache::from_url`].

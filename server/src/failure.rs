@@ -29,8 +29,8 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// The operating system refused to `action` a file or stream called `name`. If it did because the reader of
-    /// a pipe went away, that is no failure: the reader has what it wanted.
+    /// The operating system refused to `action` a file or stream called `name`. If the reason is that the reader of a
+    /// pipe went away, this is not a failure: the reader has what it wanted.
     pub fn io(action: &str, name: &str, error: &io::Error) -> Self {
         let (exit, hint) = match error.kind() {
             ErrorKind::BrokenPipe => return Self::new(Exit::Done, ""),
@@ -58,7 +58,7 @@ impl Failure {
         let mut next = Some(cause);
         while let Some(error) = next {
             let text = error.to_string();
-            // Many errors repeat what lies below them; once is enough for a person.
+            // Many errors repeat the message of their cause; once is enough for a person.
             let last = self.causes.last().unwrap_or(&self.message);
             if !text.is_empty() && !last.contains(&text) {
                 self.causes.push(text);
@@ -87,7 +87,7 @@ impl Failure {
         self.exit
     }
 
-    /// Says it on standard error; says nothing if it is no failure.
+    /// Prints the failure on standard error, or nothing for [`Exit::Done`].
     pub fn print(&self) {
         if self.exit == Exit::Done {
             return;
@@ -99,7 +99,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "  hint: {hint}");
         }
-        // Nobody is left to be told that this failed.
+        // If this fails, there is no other way to report it.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 }
@@ -118,7 +118,7 @@ impl From<pillion::Error> for Failure {
     }
 }
 
-/// What to do about an error of the cache on the command line, where its message does not say it already.
+/// What to do about an error of the cache on the command line, if its message does not say it already.
 fn hint(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
         ErrorCode::NotACache => {
@@ -130,7 +130,7 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InvalidParameter => "give --param VALUE once for each of $1, $2, … in the statement",
         ErrorCode::PermissionDenied => {
-            "`allow_uids` and `allow_gids` of the sidecar's configuration say who is let in"
+            "`allow_uids` and `allow_gids` of the sidecar's configuration say who is admitted"
         }
         ErrorCode::ReadOnly => "leave `mode=ro` out of --url",
         ErrorCode::DiskFull => "free some space and try again",

@@ -40,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Asking for help is no error; and who cannot be told of an error cannot be told of this one either.
+            // Asking for help is not an error. If printing fails, there is no other way to report that.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }

@@ -102,7 +102,8 @@ impl LoadArgs {
     }
 }
 
-/// Looks at what must be there before anything is written: a slip of the finger creates no cache.
+/// Checks that the named files and the table to change exist before anything is written, so that a typo creates no
+/// cache.
 fn look(args: &LoadArgs) -> Result<(), Failure> {
     // Patterns are left to the cache, which knows what they match.
     for file in args.files.iter().filter(|file| !file.contains(['*', '?', '['])) {
@@ -114,7 +115,7 @@ fn look(args: &LoadArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rows of the files, with progress, and how many of them were read.
+/// The rows of the files, read with a progress line, and the number of rows read so far.
 fn observed(args: &LoadArgs) -> (Input, Arc<AtomicU64>) {
     let mut progress = Progress::new(format!("loading `{}`", args.table), None);
     let read = Arc::new(AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! `pillion status`: how a cache stands.
+//! `pillion status`: shows the state of a cache.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -49,7 +49,7 @@ Examples:
   pillion status --url 'unix:/run/pillion/pillion.sock?deadline=1' --ready
   pillion status --url DIR --format json | jq '.tables[] | {name, rows, age_seconds}'";
 
-/// Shows how a cache stands.
+/// Shows the state of a cache.
 ///
 /// # Errors
 /// Of opening and writing; [`Exit::Report`] if there is damage.
@@ -108,7 +108,7 @@ fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The process that writes, as far as this one knows of it.
+/// The process that writes, as far as this process knows.
 fn owner(status: &Status) -> String {
     let Some(owner) = status.owner else {
         let owner = if status.way == Way::Remote { "the sidecar" } else { "none was seen" };

@@ -7,7 +7,7 @@ use pillion_benches::workload::{MANY, Stored};
 
 use super::ROWS;
 
-/// Lookups of keys that are there, that are not, and of many.
+/// Lookups of present keys, of absent keys, and of many keys.
 pub(super) fn run(criterion: &mut Criterion) -> Result<()> {
     let points = Points::new(ROWS);
     let keys = Keys::new(points);

@@ -14,7 +14,7 @@ use pillion_benches::workload::Stored;
 
 use super::ROWS;
 
-/// Lookups of one key each, in tables whose keys differ by type only.
+/// Lookups of one key each, in tables that differ only in the type of their keys.
 pub(super) fn run(criterion: &mut Criterion) -> Result<()> {
     let rows_i32 = i32::try_from(ROWS)?;
     let numbers = || 0..i64::from(rows_i32);

@@ -1,4 +1,4 @@
-//! Single calls under criterion: to see what a change of the code does to one of them.
+//! Single calls under criterion, to see how a change of the code affects each of them.
 
 mod accessors;
 mod get;

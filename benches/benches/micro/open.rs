@@ -8,7 +8,7 @@ use pillion_benches::workload::Stored;
 
 use super::ROWS;
 
-/// Opens as the owner, closing included, and for reading.
+/// Opens a cache as the owner, including its closing, and for reading.
 pub(super) fn run(criterion: &mut Criterion) -> Result<()> {
     let stored = Stored::create()?;
     let batches = Points::new(ROWS).batches()?;

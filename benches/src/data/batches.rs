@@ -22,7 +22,7 @@ enum Column<'a> {
 /// Hands every value of some batches to `sink`, row by row. Nulls are not expected.
 ///
 /// # Errors
-/// A column of another type than the benches' tables and queries have, or a null.
+/// A column has a type that the benches' tables and queries do not have, or has a null.
 pub fn read_batches(batches: impl IntoIterator<Item = RecordBatch>, sink: &mut impl Sink) -> Result<()> {
     for batch in batches {
         let columns = batch.columns().iter().map(|column| {

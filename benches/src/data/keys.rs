@@ -27,7 +27,7 @@ impl Keys {
         self.present(call) + 1
     }
 
-    /// The key that a range of `rows` rows starts with, and the first behind it.
+    /// The first key of a range of `rows` rows, and the first key behind the range.
     #[inline]
     pub fn range(self, call: u64, rows: u64) -> (i64, i64) {
         let first = 2 * below(mix(!SEED ^ call), self.rows.saturating_sub(rows).max(1)).cast_signed();

@@ -64,7 +64,7 @@ impl Points {
         Self::made_from(number, mix(SEED ^ mix(number)))
     }
 
-    /// Another row with the same key, of which every other column is another one; `change` tells such rows apart.
+    /// A row with the same key and different values in all other columns; `change` distinguishes such rows.
     pub fn changed(self, number: u64, change: u64) -> Point {
         Self::made_from(number, mix(SEED ^ mix(number ^ mix(!change))))
     }
@@ -97,7 +97,7 @@ impl Points {
         self.batches_of(&(0..self.rows).collect::<Vec<_>>())
     }
 
-    /// Changed rows with random keys, as `count` batches of `rows` rows each; no key comes twice in a batch.
+    /// Changed rows with random keys, as `count` batches of `rows` rows each; no key occurs twice in a batch.
     ///
     /// # Errors
     /// There are fewer keys than rows of a batch.

@@ -1,6 +1,6 @@
 //! Random numbers that are the same on every machine.
 
-/// A number that looks random, of a number that need not (SplitMix64).
+/// Turns any number into one that looks random (SplitMix64).
 pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -8,7 +8,7 @@ pub(crate) fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A number below `bound`, of a random one.
+/// Turns a random number into one below `bound`.
 pub(super) fn below(random: u64, bound: u64) -> u64 {
     // The high half of the product: close to even for the bounds here, which are far below 2^64.
     ((u128::from(random) * u128::from(bound)) >> 64) as u64

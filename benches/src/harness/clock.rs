@@ -4,20 +4,20 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-/// Readings to find out about the clock.
+/// How many readings measure the clock.
 const READINGS: usize = 100_000;
 
-/// How fine and how dear the clock is. Latencies are reported as they were read: nothing is subtracted.
+/// The resolution and the cost of the clock. Reports show latencies as they were read: nothing is subtracted.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Clock {
-    /// The smallest difference of two readings that is not zero, in nanoseconds.
+    /// The smallest difference of two readings above zero, in nanoseconds.
     pub step_ns: u64,
     /// Mean time of a reading, in nanoseconds: what it adds to every latency.
     pub reading_ns: f64,
 }
 
 impl Clock {
-    /// Finds out.
+    /// Measures the clock.
     pub fn measure() -> Self {
         let mut step_ns = u64::MAX;
         let started = Instant::now();

@@ -32,7 +32,7 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
-    /// Counts a value so many times.
+    /// Counts a value `times` times.
     pub fn record_many(&mut self, value: u64, times: u64) {
         if times > 0 {
             self.counts[bucket(value)] += times;
@@ -43,7 +43,7 @@ impl Histogram {
         }
     }
 
-    /// Its values as far as they are told apart, each with its number.
+    /// One value for each bucket that is not empty, with its count.
     pub fn values(&self) -> Vec<(u64, u64)> {
         let counted = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
         counted.map(|(bucket, &count)| (middle(bucket).clamp(self.min, self.max), count)).collect()

@@ -24,7 +24,7 @@ pub trait Contestant {
     /// Whatever went wrong; it ends the bench.
     fn call(&mut self, call: u64, sink: &mut impl Sink) -> Result<()>;
 
-    /// What must be there before a call and is not part of it.
+    /// Prepares a call; not timed.
     ///
     /// # Errors
     /// Whatever went wrong; it ends the bench.
@@ -32,7 +32,7 @@ pub trait Contestant {
         Ok(())
     }
 
-    /// What must be undone after a call and is not part of it.
+    /// Cleans up after a call; not timed.
     ///
     /// # Errors
     /// Whatever went wrong; it ends the bench.
@@ -40,7 +40,7 @@ pub trait Contestant {
         Ok(())
     }
 
-    /// What must be there before the calls of a round and is not part of them.
+    /// Prepares the calls of a round; not timed.
     ///
     /// # Errors
     /// Whatever went wrong; it ends the bench.
@@ -48,7 +48,7 @@ pub trait Contestant {
         Ok(())
     }
 
-    /// What must be undone after the calls of a round.
+    /// Cleans up after the calls of a round.
     ///
     /// # Errors
     /// Whatever went wrong; it ends the bench.
@@ -56,8 +56,8 @@ pub trait Contestant {
         Ok(())
     }
 
-    /// A call whose answer is compared with those of the other contestants; to be replaced where a call does not
-    /// show by itself what it did.
+    /// Makes a call whose answer is compared with those of the other contestants. Override this if a call's answer does
+    /// not show what the call did.
     ///
     /// # Errors
     /// Whatever went wrong; it ends the bench.
@@ -81,7 +81,7 @@ pub trait Sink {
     fn end_row(&mut self);
 }
 
-/// Takes values and forgets them, in a way that the compiler cannot see.
+/// Takes values and forgets them, without the compiler knowing.
 #[derive(Debug, Default)]
 pub struct Forget;
 
@@ -98,7 +98,7 @@ impl Sink for Forget {
 
     #[inline]
     fn text(&mut self, value: &str) {
-        // The bytes must be read, or a contestant that leaves them where they are would do less work.
+        // Reads the bytes; otherwise a contestant that leaves them in place would do less work.
         black_box((value.len(), value.bytes().fold(0_u8, |sum, byte| sum.wrapping_add(byte))));
     }
 
@@ -106,7 +106,7 @@ impl Sink for Forget {
     fn end_row(&mut self) {}
 }
 
-/// Keeps the rows of an answer, written out.
+/// Keeps the rows of an answer as text.
 #[derive(Debug, Default)]
 pub struct Collect {
     rows: Vec<String>,
@@ -127,7 +127,7 @@ impl Sink for Collect {
     }
 
     fn float(&mut self, value: f64) {
-        // The debug form tells every two numbers apart.
+        // The debug form of two different numbers always differs.
         self.row.push(format!("{value:?}"));
     }
 

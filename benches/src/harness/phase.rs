@@ -1,4 +1,4 @@
-//! Rows of a report whose contestants do not take turns: the same work before, while and after something else is done.
+//! Rows of a report whose contestants do not take turns: the same work before, during and after something else.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use super::clock::nanoseconds;
 use super::row::{Latency, ratio};
 use super::{Histogram, Measured, Measurement, Plan, Reached, Subject};
 
-/// Latencies of some time.
+/// The latencies of one phase.
 #[derive(Clone, Debug)]
 pub struct Phase {
-    /// What went on at that time.
+    /// What went on in this phase.
     pub name: &'static str,
     /// The latencies.
     pub histogram: Histogram,
-    /// How it did by its goal.
+    /// How it compares with its goal.
     pub goal: Option<Reached>,
 }
 
@@ -23,7 +23,7 @@ impl Phase {
         Self { name, histogram, goal: None }
     }
 
-    /// Says that a percentile may be at most so many times that of an earlier phase.
+    /// Sets the goal that a percentile is at most a multiple of that of an earlier phase.
     #[must_use]
     pub fn at_most(mut self, times: f64, percent: f64, before: &Self) -> Self {
         let value = ratio(self.histogram.percentile(percent), before.histogram.percentile(percent));
@@ -31,7 +31,7 @@ impl Phase {
         self
     }
 
-    /// Says that a call may take so long, of which the mean is told.
+    /// Sets the goal that a call takes at most this long; the report shows the mean.
     #[must_use]
     pub fn mean_at_most(mut self, mean: Duration, at_most: Duration) -> Self {
         let [value, at_most] = [mean, at_most].map(|time| time.as_secs_f64() * 1e9);

@@ -63,9 +63,9 @@ pub struct Row {
 
 struct Entry {
     name: &'static str,
-    /// `None`: it has no such thing.
+    /// `None` if the contestant has no such operation.
     runner: Option<Box<dyn Runner>>,
-    /// Whether its answers must be those of the others.
+    /// Whether its answers must equal those of the others.
     is_compared: bool,
     goal: Option<Goal>,
     histogram: Histogram,
@@ -85,19 +85,19 @@ impl Row {
         self.add(name, Some(Box::new(contestant)), true)
     }
 
-    /// Adds one that answers nothing, such as a floor that the others are to come near to.
+    /// Adds a contestant whose answers are not compared, such as a lower bound that the others should approach.
     #[must_use]
     pub fn beside(self, name: &'static str, contestant: impl Contestant + 'static) -> Self {
         self.add(name, Some(Box::new(contestant)), false)
     }
 
-    /// Adds one that has no such thing: its cells stay empty.
+    /// Adds a contestant that has no such operation: its cells stay empty.
     #[must_use]
     pub fn without(self, name: &'static str) -> Self {
         self.add(name, None, false)
     }
 
-    /// Says how fast the contestant of this name is to be.
+    /// Sets the goal of the contestant with this name.
     #[must_use]
     pub fn goal(mut self, name: &str, goal: Goal) -> Self {
         self.entries.iter_mut().filter(|entry| entry.name == name).for_each(|entry| entry.goal = Some(goal));
@@ -219,14 +219,14 @@ impl Entry {
     }
 }
 
-/// How fast a contestant is to be.
+/// How fast a contestant should be.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     /// In proportion to another contestant of its row.
     Ratio {
         /// The other's name.
         to: &'static str,
-        /// The most that its p50 may be, by the p50 of the other.
+        /// The most that its p50 may be, divided by the p50 of the other.
         at_most: f64,
     },
     /// In time.
@@ -236,12 +236,12 @@ pub enum Goal {
     },
 }
 
-/// How a contestant did by its [`Goal`].
+/// How a contestant compares with its [`Goal`].
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Reached {
-    /// What it was compared with; `None`: with a time.
+    /// The contestant that it was compared with; `None` if the goal is a time.
     pub to: Option<&'static str>,
-    /// Its p50 by that of the other, or in nanoseconds.
+    /// Its p50 divided by that of the other, or in nanoseconds.
     pub value: f64,
     /// The lowest such value within a round.
     pub low: f64,
@@ -252,16 +252,16 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Whether it is as fast as it is to be.
+    /// Whether the goal is met.
     pub fn is_met(&self) -> bool {
         self.value <= self.at_most
     }
 }
 
-/// What was measured of a row.
+/// The measurements of a row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// What it is about.
+    /// What the row is about.
     #[serde(flatten)]
     pub subject: Subject,
     /// How long it ran.
@@ -270,14 +270,14 @@ pub struct Measured {
     pub contestants: Vec<Measurement>,
 }
 
-/// What was measured of a contestant.
+/// The measurements of a contestant.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
     /// Its name.
     pub name: &'static str,
-    /// `None` if it has no such thing.
+    /// `None` if it has no such operation.
     pub latency: Option<Latency>,
-    /// How it did by its goal; `None` if it has none.
+    /// How it compares with its goal; `None` if it has none.
     pub goal: Option<Reached>,
 }
 
@@ -294,9 +294,9 @@ pub struct Latency {
     pub max_ns: u64,
     /// Number of calls.
     pub calls: u64,
-    /// Calls by the time spent in them.
+    /// Calls divided by the time spent in them.
     pub calls_per_second: f64,
-    /// Its p50 by the p50 of the row's first contestant.
+    /// Its p50 divided by the p50 of the row's first contestant.
     pub ratio: f64,
     /// The lowest such ratio within a round.
     pub ratio_low: f64,
@@ -304,7 +304,7 @@ pub struct Latency {
     pub ratio_high: f64,
 }
 
-/// A contestant whose type is forgotten; the timed loop is not.
+/// A contestant behind dynamic dispatch; the timed loop still knows its type.
 trait Runner {
     fn answer(&mut self, call: u64) -> Result<Vec<String>>;
     fn run_round(&mut self, plan: &Plan, first_call: u64) -> Result<Histogram>;

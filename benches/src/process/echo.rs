@@ -1,4 +1,4 @@
-//! A bare round trip: what a socket between two processes costs, with nothing but bytes on it.
+//! A bare round trip: the cost of a socket between two processes that carries nothing but bytes.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -35,13 +35,13 @@ impl Echo {
         Ok(Self { socket, process, _run: run })
     }
 
-    /// A contestant that it answers, placed.
+    /// A contestant whose calls this process answers, with a placement.
     pub fn placed<C>(&self, contestant: C, placement: Placement) -> Placed<C> {
         Placed::new(contestant, self.process.id(), placement)
     }
 }
 
-/// A round trip of so many bytes there and back: one write and blocking reads at either end.
+/// A round trip with a given number of bytes in each direction: one write and blocking reads at either end.
 #[derive(Debug)]
 pub struct RoundTrip {
     stream: UnixStream,
@@ -73,7 +73,7 @@ impl Contestant for RoundTrip {
     }
 }
 
-/// In the process. Its threads end with it, or with their connections.
+/// Runs in the process. Its threads end with the process, or with their connections.
 pub(super) fn play(socket: &Path) -> Result<()> {
     let listener = UnixListener::bind(socket)?;
     let accept = move || {

@@ -12,8 +12,8 @@ use crate::data::Points;
 pub(super) const ROLE: &str = "filler";
 /// Rows of a commit.
 pub const FILL_ROWS: u64 = 1_000;
-/// Commits, at full speed. Rows are moved out of the log from 262,144 on, and commits wait for that when there are
-/// 1,048,576 or 96 MiB of them: what comes faster than it is moved fills the log.
+/// Commits, at full speed. The owner moves rows out of the log from 262,144 on, and commits wait for that at 1,048,576
+/// rows or 96 MiB. Rows that come faster than they are moved fill the log.
 pub const FILL_COMMITS: u64 = 1_000;
 
 /// Upserts into the table of the cache in `dir`, in another process, until the log is nearly full, and kills that process.
@@ -32,7 +32,7 @@ pub fn fill_and_kill(dir: &Path, points: Points) -> Result<()> {
 /// In the process.
 pub(super) fn play(dir: &Path) -> Result<()> {
     let rows = std::env::var(ROWS)?.parse()?;
-    // Nothing is moved before the log is half full.
+    // With this throughput, nothing is moved before the log is half full.
     let cache = CacheOptions::new().compaction_throughput(1).open(dir)?;
     let table = cache.table(Points::NAME)?;
     let points = Points::new(rows);

@@ -1,7 +1,7 @@
 //! Other processes of a bench: the same program again, in another role.
 //!
-//! What crosses a process boundary is measured across one. A role is named by the environment, so that every program
-//! that calls [`play`] first can start all of them.
+//! Calls that cross a process boundary are measured across one. The environment names the role, so every program that
+//! calls [`play`] first can start all roles.
 
 mod echo;
 mod filler;
@@ -31,18 +31,18 @@ const ROLE: &str = "PILLION_BENCH_ROLE";
 const SOCKET: &str = "PILLION_BENCH_SOCKET";
 /// Names the directory that it serves, reads or writes.
 const DIRECTORY: &str = "PILLION_BENCH_DIRECTORY";
-/// Names the number of rows that keys are taken from.
+/// Holds the number of rows that keys are taken from.
 const ROWS: &str = "PILLION_BENCH_ROWS";
 /// Ends the line that says that a process listens; test runners begin lines without ending them.
 const READY: &str = "@listening";
 /// How long a process that was told to end may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Plays the role that this process was started in, until the process that started it is done with it; `false` if it was
-/// started in none. Every program with benches calls it first.
+/// Plays the role of this process, until the process that started it no longer needs it; returns `false` if this
+/// process has no role. Every program with benches calls it first.
 ///
 /// # Errors
-/// Whatever keeps the role from being played.
+/// Whatever prevents the role.
 pub fn play() -> Result<bool> {
     let Some(role) = std::env::var_os(ROLE) else { return Ok(false) };
     let path = |name: &str| {
@@ -54,7 +54,7 @@ pub fn play() -> Result<bool> {
         Some(echo::ROLE) => echo::play(&socket()?)?,
         Some(filler::ROLE) => path(DIRECTORY).and_then(|dir| filler::play(&dir))?,
         Some(reader::ROLE) => path(DIRECTORY).and_then(|dir| reader::play(&dir))?,
-        _ => return Err(format!("{} is no role", role.display()).into()),
+        _ => return Err(format!("{} is not a role", role.display()).into()),
     }
     Ok(true)
 }
@@ -112,17 +112,17 @@ impl Drop for Process {
     }
 }
 
-/// In a role: says that it does what it is for.
+/// In a role: reports that the process is ready.
 fn say_ready() -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{READY}")?;
     Ok(out.flush()?)
 }
 
-/// In a role: says that it listens, and returns when it is to end.
+/// In a role: reports that the process listens, and returns when it should end.
 fn serve_until_told() -> Result<()> {
     say_ready()?;
-    // The other end writes nothing; it closes when its process ends, however it does.
+    // The other end writes nothing; it closes when its process ends, for whatever reason.
     stdin().lock().read_line(&mut String::new())?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Round trips with their ends on chosen processors.
 //!
-//! Half of what a round trip takes is where the kernel wakes the other end, and it chooses as it likes: on the processor of
-//! the caller, which is about to sleep, or on another, which sleeps already. Two round trips can be compared only where
-//! both are placed alike.
+//! Half of the time of a round trip depends on where the kernel wakes the other end: on the processor of the caller,
+//! which is about to sleep, or on another one, which sleeps already. The kernel chooses freely, so two round trips can
+//! be compared only if both have the same placement.
 
 use std::process::{Command, Stdio};
 
@@ -19,7 +19,7 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// Whether this machine can place processes so: it takes `taskset`, and as many processors.
+    /// Whether this machine supports the placement: it needs `taskset` and enough processors.
     pub fn is_possible(self) -> bool {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let has_taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status();
@@ -27,7 +27,7 @@ impl Placement {
     }
 }
 
-/// A contestant whose calls are answered by another process, both placed for as long as a round takes.
+/// A contestant whose calls another process answers; both are placed for the time of a round.
 #[derive(Debug)]
 pub struct Placed<C> {
     contestant: C,
@@ -42,7 +42,8 @@ impl<C> Placed<C> {
     }
 
     fn place(&self, here: &str, there: &str) -> Result<()> {
-        // The caller alone, so that other threads of the bench are not in its way, and all threads of the other.
+        // Places only the calling thread, so that other threads of the bench are not in its way, and all threads of the
+        // other process.
         let own = std::fs::read_link("/proc/thread-self")?;
         let own = own.file_name().and_then(|name| name.to_str()).ok_or("a thread has no number")?;
         set(&["--cpu-list", "--pid", here, own])?;

@@ -1,4 +1,4 @@
-//! Processes that read a cache which this process owns: each maps its files and follows it by itself.
+//! Processes that read a cache of this process: each maps its files and follows it by itself.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
@@ -15,17 +15,17 @@ use crate::harness::Histogram;
 use crate::workload::read_for;
 
 pub(super) const ROLE: &str = "reader";
-/// Names what the process does.
+/// Names the kind of reader.
 const KIND: &str = "PILLION_BENCH_READER";
-/// A process that only follows looks as often as one that reads pauses.
+/// The pause of a reader; a process that only follows has the same.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What a reader does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReaderKind {
-    /// Looks rows up, a hundred and then a pause.
+    /// Looks up a hundred rows, then pauses.
     Gets,
-    /// Asks for the version, once and then a pause.
+    /// Asks for the version once, then pauses.
     Follows,
 }
 
@@ -64,7 +64,7 @@ impl Reader {
         Ok(Self { lines: BufReader::new(out), process })
     }
 
-    /// Asks it to begin, for some time.
+    /// Asks it to read for some time.
     ///
     /// # Errors
     /// It is gone.
@@ -93,7 +93,7 @@ impl Reader {
     }
 }
 
-/// In the process: does what it was started for, again and again, as long as it is asked to.
+/// Runs in the process: reads as often as the bench asks for it.
 pub(super) fn play(dir: &Path) -> Result<()> {
     let keys = Keys::new(Points::new(std::env::var(ROWS)?.parse()?));
     let follows = std::env::var(KIND)? == "follows";

@@ -26,7 +26,7 @@ impl Sidecar {
     /// Serves the cache in `dir`, which nobody owns.
     ///
     /// # Errors
-    /// The process cannot be started, or does not come to serve.
+    /// The process cannot be started, or does not begin to serve.
     pub fn start(dir: &Path) -> Result<Self> {
         let run = tempfile::tempdir()?;
         let socket = run.path().join("sidecar.sock");
@@ -34,7 +34,7 @@ impl Sidecar {
         Ok(Self { process, socket, _run: run })
     }
 
-    /// A contestant that it answers, placed.
+    /// A contestant whose calls the sidecar answers, with a placement.
     pub fn placed<C>(&self, contestant: C, placement: Placement) -> Placed<C> {
         Placed::new(contestant, self.process.id(), placement)
     }
@@ -68,7 +68,7 @@ impl Sidecar {
         }
     }
 
-    /// Ends it and hears whether it served well.
+    /// Ends it and checks that it served without an error.
     ///
     /// # Errors
     /// It failed, or does not end.
@@ -77,7 +77,7 @@ impl Sidecar {
     }
 }
 
-/// In the process.
+/// Runs in the process.
 pub(super) fn play(dir: &Path, socket: &Path) -> Result<()> {
     let cache = Cache::open(dir)?;
     let server = cache.serve(ServerOptions::new(socket))?;

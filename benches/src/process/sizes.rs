@@ -1,4 +1,4 @@
-//! How many bytes a call sends and receives: counted on the way, so that no constant has to follow the protocol.
+//! How many bytes a call sends and receives: a go-between counts them, so that no constant has to follow the protocol.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -26,8 +26,9 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Those of the second call of a contestant; with the first, a client learns what it then keeps. No descriptors pass
-    /// the go-between, so they are right for calls whose answers are short enough to come through the socket.
+    /// The sizes of the second call of a contestant; the first call also fetches what a client then remembers. The
+    /// go-between passes no descriptors, so the sizes are right only for calls whose answers are short enough to come
+    /// through the socket.
     ///
     /// # Errors
     /// The sidecar does not answer, or the contestant fails.

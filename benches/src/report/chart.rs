@@ -9,7 +9,7 @@ use crate::harness::Latency;
 
 const WIDTH: f64 = 1000.0;
 const MARGIN: f64 = 16.0;
-/// Where the scale begins and ends: names stand left of it, figures right of it.
+/// Where the scale begins and ends: names are left of it, figures right of it.
 const SCALE_LEFT: f64 = 230.0;
 const SCALE_RIGHT: f64 = 560.0;
 /// Where the figures end.
@@ -25,7 +25,8 @@ const FOOT_LINE_HEIGHT: f64 = 14.0;
 /// Characters of a line of the foot.
 const FOOT_CHARACTERS: usize = 150;
 
-/// Colours of contestants in the order in which they appear; as far apart for readers who confuse red and green.
+/// Colours of contestants in the order in which they appear. Readers who confuse red and green can distinguish them
+/// too.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#56b4e9", "#009e73", "#999999", "#e69f00", "#d55e00", "#cc79a7", "#c9b900"];
 
@@ -120,7 +121,7 @@ impl Scale {
         let latencies = || report.rows.iter().flat_map(|row| &row.contestants).filter_map(|one| one.latency);
         let low = latencies().map(|latency| latency.p50_ns).min().unwrap_or(1).max(1);
         let high = latencies().map(|latency| latency.p99_ns).max().unwrap_or(1).max(1);
-        // A bar of the shortest time is still seen: the scale begins below it.
+        // The scale begins below the shortest time, so that its bar is visible.
         let low_power = low.ilog10().cast_signed() - i32::from(is_power_of_ten(low));
         let high_power = high.ilog10().cast_signed() + i32::from(!is_power_of_ten(high));
         Self { low: low_power.max(0), high: high_power.max(low_power + 1).max(1) }
@@ -183,7 +184,7 @@ impl Svg {
     }
 }
 
-/// Text as it stands in an element or a quoted attribute.
+/// Text, escaped for an element or a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

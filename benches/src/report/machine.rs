@@ -1,4 +1,4 @@
-//! The machine and the build that a report is of.
+//! The machine and the build that a report describes.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use arrow::datatypes::TimestampSecondType;
 use arrow::temporal_conversions::as_datetime;
 use serde::Serialize;
 
-/// The machine and the build that a report is of.
+/// The machine and the build that a report describes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     /// Model of the processor.
@@ -21,12 +21,12 @@ pub struct Machine {
     pub rustc: String,
     /// Profile and optimisation level.
     pub profile: String,
-    /// When, in UTC.
+    /// The date of the report, in UTC.
     pub date: String,
 }
 
 impl Machine {
-    /// This machine, now.
+    /// Describes this machine, and the current date.
     pub fn describe() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let kernel = read("/proc/sys/kernel/osrelease");

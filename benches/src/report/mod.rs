@@ -1,4 +1,4 @@
-//! What a bench found out, and the forms in which it is shown.
+//! The results of a bench, and the forms in which they are shown.
 
 mod chart;
 mod machine;
@@ -16,16 +16,16 @@ use serde::Serialize;
 use crate::Result;
 use crate::harness::{Clock, Measured};
 
-/// What a bench found out.
+/// The results of a bench.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What was compared.
     pub title: String,
     /// Whether this was a trial run, which says nothing about speed.
     pub quick: bool,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// With which clock.
+    /// The clock.
     pub clock: Clock,
     /// Sizes, seeds and versions, in words.
     pub settings: Vec<(String, String)>,

@@ -84,7 +84,7 @@ fn ratio(ratio: f64, low: f64, high: f64) -> String {
     text
 }
 
-/// How a contestant did by its goal, and its range over the rounds.
+/// How a contestant compares with its goal, and the range over the rounds.
 fn goal_with_range(reached: &Reached) -> String {
     match reached.to {
         Some(_) if reached.low < reached.high => {
@@ -94,7 +94,7 @@ fn goal_with_range(reached: &Reached) -> String {
     }
 }
 
-/// How a contestant did by its goal.
+/// How a contestant compares with its goal.
 pub(super) fn goal(reached: &Reached) -> String {
     let judged = if reached.is_met() { "met" } else { "missed" };
     match reached.to {

@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// A time with three digits that mean something.
+/// A time with three significant digits.
 pub(super) fn time(ns: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let value = ns as f64;
@@ -12,7 +12,7 @@ pub(super) fn time(ns: u64) -> String {
     }
 }
 
-/// A rate with three digits that mean something.
+/// A rate with three significant digits.
 pub(super) fn rate(per_second: f64) -> String {
     match per_second {
         1e6.. => format!("{} M/s", three_digits(per_second / 1e6)),
@@ -21,7 +21,7 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A number with three digits that mean something; whole from 100 on, and never finer than a millionth.
+/// A number with three significant digits; whole from 100 on, and never finer than a millionth.
 pub(super) fn three_digits(value: f64) -> String {
     match value {
         99.95.. => format!("{value:.0}"),

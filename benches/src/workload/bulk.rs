@@ -12,7 +12,7 @@ use crate::Result;
 use crate::data::{Keys, Points};
 use crate::harness::{Contestant, Sink};
 
-/// Opens a cache and looks a first key up. Closing it is not timed.
+/// Opens a cache and looks up a first key. Closing it is not timed.
 #[derive(Debug)]
 pub struct OpenAndGet {
     dir: PathBuf,
@@ -45,7 +45,7 @@ impl Contestant for OpenAndGet {
 /// Replaces all rows of a table.
 #[derive(Debug)]
 pub struct Replace {
-    // Before the cache that it is a table of, so that nothing refers to the folder when that is removed.
+    // Declared before its cache, so that nothing refers to the folder when the folder is removed.
     table: Table,
     stored: Stored,
     rows: Rows,

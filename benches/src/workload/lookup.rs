@@ -80,7 +80,7 @@ impl Contestant for GetTrip {
         let row = self.table.get((moment, carrier.as_str(), *number))?.ok_or("a row is missing")?;
         match row.get(0)? {
             ValueRef::Timestamp { value, .. } => sink.int(value),
-            other => return Err(format!("{other} is no moment").into()),
+            other => return Err(format!("{other} is not a moment").into()),
         }
         sink.text(row.get(1)?);
         sink.int(row.get(2)?);

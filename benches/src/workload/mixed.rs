@@ -1,4 +1,4 @@
-//! Lookups, scans and sums in turn, to compare before with during and after.
+//! Lookups, scans and sums in turn, to compare their times before, during and after something else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +26,7 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// Reads in turn until told, and at least once.
+    /// Reads in turn until `stop` is set, and at least once.
     ///
     /// # Errors
     /// The cache refuses, or a scan does not give every row.

@@ -1,4 +1,4 @@
-//! What Pillion does in each row of a report, and what the rows are.
+//! The rows of the reports, and Pillion's work in each of them.
 
 mod bulk;
 mod lookup;
@@ -69,7 +69,7 @@ pub const GET_TRIP: Subject = Subject {
 /// A lookup of a thousand keys at once.
 pub const GET_MANY: Subject =
     Subject { figure: "P5", name: "get_many", state: "1,000 random integer keys a call; every column read" };
-/// A query of one row that was prepared.
+/// A prepared query of one row.
 pub const POINT_PREPARED: Subject =
     Subject { figure: "P4", name: "point query, prepared", state: "SELECT of 5 columns WHERE id = $1" };
 /// A query of one row as text.
@@ -87,7 +87,7 @@ pub const GROUPS: Subject = Subject {
     name: "group-by",
     state: "text: sum, avg and count of all rows by a text column of 100 values",
 };
-/// A query of which the answer is a tenth of the rows, computed.
+/// A query whose answer has a tenth of the rows and is computed.
 pub const COMPUTED: Subject = Subject {
     figure: "P7",
     name: "computed 10 %",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::data::Points;
 use crate::harness::Plan;
 
-/// How long rows of short calls run: rounds are short, because the kernel may place the two ends of a socket otherwise
-/// from one moment to the next.
+/// How long rows of short calls run. Rounds are short, because the kernel may change the placement of the two ends of a
+/// socket at any moment.
 pub const CALLS: Plan = Plan {
     checked_calls: 1_000,
     warm_up_rounds: 2,
@@ -22,7 +22,7 @@ pub const SCANS: Plan = Plan {
     round_time: Duration::from_millis(200),
     round_calls_min: 5,
 };
-/// How long rows of first calls run; what comes before each takes longer than the call.
+/// How long rows of first calls run; the preparation of each call takes longer than the call.
 pub(crate) const FIRSTS: Plan = Plan { rounds: 15, round_time: Duration::ZERO, round_calls_min: 1, ..SCANS };
 /// How long rows of loads run.
 pub(crate) const LOADS: Plan =

@@ -1,4 +1,4 @@
-//! Opening what an owner left.
+//! Opening the cache that an owner left.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::harness::{Contestant, Sink};
 use crate::process::fill_and_kill;
 use tempfile::TempDir;
 
-/// Opens a cache and looks a first key up. Closing it, and what comes before, is not timed.
+/// Opens a cache and looks up a first key. Closing it, and the preparation, are not timed.
 #[derive(Debug)]
 pub struct Restart {
     dir: TempDir,
@@ -23,7 +23,7 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// A cache of `points` whose owner closed it; rows of `changed`, which are some of them, were upserted before.
+    /// A cache of `points` whose owner closed it after it upserted the rows of `changed`, which are some of `points`.
     ///
     /// # Errors
     /// The cache cannot be made.
@@ -37,8 +37,8 @@ impl Restart {
         Ok(this)
     }
 
-    /// As [`clean`](Self::clean), but before every call the rows are upserted again, until the log is nearly full, and the
-    /// owner is killed.
+    /// The same as [`clean`](Self::clean), but before every call an owner upserts the rows again until the log is
+    /// nearly full, and is killed.
     ///
     /// # Errors
     /// The cache cannot be made.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::data::{Points, Trips};
 
-/// A cache in a temporary folder, which goes with it.
+/// A cache in a temporary folder, which is removed with it.
 #[derive(Debug)]
 pub struct Stored {
     cache: Cache,
@@ -55,7 +55,7 @@ impl Stored {
         Ok(table)
     }
 
-    /// Loads batches of [`Points`] in many commits of as many rows each, and warms the table up.
+    /// Loads batches of [`Points`] in `commits` commits of equal size, and warms the table up.
     ///
     /// # Errors
     /// The cache refuses.
@@ -65,7 +65,8 @@ impl Stored {
         self.load_points_in_parts(&all, &bounds)
     }
 
-    /// Loads batches of `points` in one commit, replaces a hundredth of the rows by ten more, and warms the table up.
+    /// Loads batches of `points` in one commit, replaces a hundredth of the rows in ten more commits, and warms the
+    /// table up.
     ///
     /// # Errors
     /// The cache refuses.

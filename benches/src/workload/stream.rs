@@ -1,4 +1,4 @@
-//! Changes that come while others read.
+//! Changes that are committed while others read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const BURST: u64 = 100;
 /// A reader's pause: few enough lookups that readers and the writer do not fight for processors.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What became of a stream of commits.
+/// The measurements of a stream of commits.
 #[derive(Clone, Debug)]
 pub struct Streamed {
     /// Time of each commit.
@@ -28,15 +28,15 @@ pub struct Streamed {
 }
 
 impl Streamed {
-    /// Rows by time.
+    /// Rows per second.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub fn rows_per_second(&self) -> f64 {
         self.rows as f64 / self.elapsed.as_secs_f64()
     }
 }
 
-/// Upserts `changes` over and over for at least this time, as fast as it goes; ends with the last of them, so that what the
-/// table holds does not depend on the time.
+/// Upserts `changes` over and over for at least this time, as fast as possible. Ends with the last of them, so that the
+/// content of the table does not depend on the time.
 ///
 /// # Errors
 /// The table refuses.
@@ -51,7 +51,7 @@ pub fn stream(table: &Table, changes: &[RecordBatch], time: Duration) -> Result<
     Ok(Streamed { commits, rows, elapsed: started.elapsed() })
 }
 
-/// Upserts `changes` over and over for this time, so many a second: a commit that is late is made up for.
+/// Upserts `changes` over and over for this time, at a fixed number a second; it catches up after a late commit.
 ///
 /// # Errors
 /// The table refuses.
@@ -78,8 +78,8 @@ pub fn stream_paced(
     Ok(Streamed { commits, rows, elapsed: started.elapsed() })
 }
 
-/// Looks rows up for some time, in bursts, and reads every column; returns how many rows were not found, though all are
-/// there.
+/// Looks up rows for some time, in bursts, and reads every column; returns how many rows were not found, although all
+/// exist.
 ///
 /// # Errors
 /// The table refuses.
@@ -92,7 +92,7 @@ pub fn read_for(table: &Table, keys: Keys, histogram: &mut Histogram, time: Dura
     Ok(missed)
 }
 
-/// As [`read_for`], until told.
+/// The same as [`read_for`], until `stop` is set.
 ///
 /// # Errors
 /// The table refuses.

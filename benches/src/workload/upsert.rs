@@ -12,7 +12,7 @@ use crate::harness::{Contestant, Forget, Sink};
 /// Upserts rows in one commit.
 #[derive(Debug)]
 pub struct Upsert {
-    // Before the cache that it is a table of, so that nothing refers to the folder when that is removed.
+    // Declared before its cache, so that nothing refers to the folder when the folder is removed.
     table: Table,
     _stored: Stored,
     changes: Vec<RecordBatch>,

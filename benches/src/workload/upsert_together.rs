@@ -15,7 +15,7 @@ use crate::harness::{Contestant, Forget, Sink};
 /// Several threads upsert a change each, all at once; a call ends when the last of them has committed.
 #[derive(Debug)]
 pub struct UpsertTogether {
-    // Before the cache, which they write to.
+    // Declared before the cache, which they write to.
     writers: Writers,
     table: Table,
     _stored: Stored,
@@ -34,7 +34,7 @@ struct Writers {
 }
 
 impl UpsertTogether {
-    /// Upserts `changes`, of which every thread has its own, into a new table of all `points`.
+    /// Upserts `changes` into a new table of all `points`; every thread has changes of its own.
     ///
     /// # Errors
     /// The cache refuses, or a thread cannot be started.
@@ -94,7 +94,8 @@ impl Writers {
                     if over.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Who waits for all must not wait for ever; the check finds out that a commit is missing.
+                    // On an error, the thread that waits for all must not wait for ever; the check notices that a
+                    // commit is missing.
                     match table.upsert(change.clone()) {
                         Ok(_) => drop(committed.fetch_add(1, Ordering::Relaxed)),
                         Err(error) => eprintln!("a commit failed: {error:#}"),

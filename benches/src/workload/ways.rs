@@ -14,7 +14,7 @@ use crate::process::{Echo, Placement, RoundTrip, Sidecar, Sizes};
 pub const EMBEDDED: &str = "embedded";
 /// A sidecar owns the cache; the process of the bench maps its files.
 pub const ATTACHED: &str = "attached";
-/// A sidecar owns the cache and is sent every call.
+/// A sidecar owns the cache; the process of the bench sends it every call.
 pub const REMOTE: &str = "remote";
 /// What a socket between two processes costs.
 pub const ROUND_TRIP: &str = "socket round trip";
@@ -24,26 +24,26 @@ pub fn lookup_goal(row: Row) -> Row {
     row.goal(ATTACHED, ATTACHED_GOAL)
 }
 
-/// An attached lookup is to take no longer than this, by an embedded one.
+/// An attached lookup should take at most this multiple of an embedded one.
 pub const ATTACHED_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.15 };
-/// A remote lookup is to take no longer than this, by a bare round trip whose ends are placed alike.
+/// A remote lookup should take at most this multiple of a bare round trip with the same placement of its ends.
 const REMOTE_GOAL: f64 = 1.25;
-/// Many lookups in a remote call are to take no longer than this, by an embedded call.
+/// Many lookups in a remote call should take at most this multiple of an embedded call.
 pub const REMOTE_MANY_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.6 };
-/// A remote answer that was computed is to take no longer than this, by an embedded one.
+/// A computed remote answer should take at most this multiple of an embedded one.
 pub const REMOTE_COMPUTED_GOAL: Goal = Goal::Ratio { to: EMBEDDED, at_most: 1.3 };
-/// A whole table is to be there remotely after this time, whatever its size.
+/// A whole table should arrive remotely within this time, whatever its size.
 pub const REMOTE_WHOLE_GOAL: Goal = Goal::Time { at_most: Duration::from_millis(1) };
 
-/// A cache that this process owns, and another with the same tables that a sidecar owns, reached in two ways: a directory
-/// has one owner at a time.
+/// Two caches with the same tables: this process owns one, and a sidecar, which is reached in two ways, owns the other.
+/// There are two because a directory has one owner at a time.
 #[derive(Debug)]
 pub struct Ways {
     attached: Cache,
     remote: Cache,
-    // After its clients.
+    // Declared after its clients.
     sidecar: Sidecar,
-    // After the sidecar, whose files are in it.
+    // Declared after the sidecar, whose files are in it.
     _served: TempDir,
     embedded: Stored,
 }
@@ -96,7 +96,8 @@ impl Ways {
             .with(REMOTE, make(&self.remote)?))
     }
 
-    /// As [`enter`](Self::enter), and a bare round trip of as many bytes as the remote call sends and receives.
+    /// The same as [`enter`](Self::enter), with a bare round trip of as many bytes as the remote call sends and
+    /// receives.
     ///
     /// # Errors
     /// A contestant cannot be made.

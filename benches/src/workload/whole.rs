@@ -15,7 +15,7 @@ use crate::data::{Points, mix};
 use crate::harness::{Contestant, Sink};
 use crate::process::Sidecar;
 
-/// Takes a whole table, to the last batch. What is in the batches is not looked at, and letting them go is not timed.
+/// Takes a whole table, to the last batch. It does not read the content of the batches, and dropping them is not timed.
 #[derive(Debug)]
 pub struct Whole {
     table: Table,
@@ -88,7 +88,7 @@ pub enum Opened {
     Embedded,
     /// A new sidecar opens it, and this process attaches.
     Attached,
-    /// A new sidecar opens it, and is asked.
+    /// A new sidecar opens it, and this process asks the sidecar.
     Remote,
 }
 
@@ -106,8 +106,8 @@ impl Opened {
     }
 }
 
-/// Takes a whole table of a cache that was just opened: its files are mapped and every page is checked on the way. Opening
-/// it is not timed.
+/// Takes a whole table of a cache that was just opened: this maps its files and checks every page. Opening the cache is
+/// not timed.
 #[derive(Debug)]
 pub struct WholeFirst {
     dir: PathBuf,
@@ -142,7 +142,7 @@ impl WholeFirst {
         Self { is_cold: true, ..Self::new(dir, opened) }
     }
 
-    /// The same, and then passes over every byte of it, once.
+    /// The same, followed by one pass over every byte.
     #[must_use]
     pub fn with_pass(self) -> Self {
         Self { passes: true, ..self }
@@ -188,7 +188,7 @@ impl Contestant for WholeFirst {
     }
 }
 
-/// Takes the files below a folder out of the page cache, which goes as far as nobody has them mapped.
+/// Removes the files below a folder from the page cache, except those that a process has mapped.
 fn evict(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -196,7 +196,7 @@ fn evict(dir: &Path) -> Result<()> {
             evict(&path)?;
         } else if path.is_file() {
             let file = File::open(path)?;
-            // Pages that are not written yet stay.
+            // Pages that are not written yet would stay.
             file.sync_all()?;
             fadvise(&file, 0, None, Advice::DontNeed)?;
         }
@@ -212,7 +212,7 @@ fn rows(batches: &[RecordBatch]) -> i64 {
     batches.iter().map(RecordBatch::num_rows).sum::<usize>().cast_signed() as i64
 }
 
-/// What a pass over bytes leaves.
+/// The result of a pass over bytes.
 #[derive(Default)]
 struct Passed {
     sum: u64,
@@ -227,12 +227,12 @@ fn pass(batches: &[RecordBatch]) -> Passed {
     passed
 }
 
-/// Offsets are read, and not counted: there is one more in each batch than it has values.
+/// Passes over an array. Offsets are read but not counted: each batch has one more of them than values.
 fn pass_array(array: &dyn Array, passed: &mut Passed) {
     if let Some(texts) = array.as_string_opt::<i32>() {
         let offsets = texts.value_offsets();
         passed.sum = passed.sum.wrapping_add(sum(texts.offsets().inner().inner()));
-        // A slice has the texts of all its batch, of which it needs a part.
+        // The array may be a slice, which holds the texts of the whole batch and needs only a part.
         let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
         pass_values(&texts.values()[first..last], passed);
         return;
@@ -251,8 +251,8 @@ fn sum(bytes: &[u8]) -> u64 {
     rest.iter().fold(sum, |sum, &byte| sum.wrapping_add(byte.into()))
 }
 
-/// One row that stands for all rows of [`Points`], in whatever order and batches: their number, and for each column a sum
-/// of what its values are mixed to.
+/// One row that represents all rows of [`Points`], independent of their order and batches: their number, and for each
+/// column the sum of its mixed values.
 fn digest(batches: &[RecordBatch], sink: &mut impl Sink) -> Result<()> {
     sink.int(rows(batches));
     for column in 0..Points::schema().fields().len() {

@@ -12,8 +12,8 @@ use crate::model::{
 };
 use crate::{Outcome, Session};
 
-/// Fails unless `rows` are refused for the table `t` of [`numbered`] rows 1 to 3, and the table then is as before and
-/// takes other rows.
+/// Fails unless appending `rows` to the table `t` of [`numbered`] rows 1 to 3 is refused, and the table is then
+/// unchanged and accepts other rows.
 #[track_caller]
 fn assert_refused(session: &mut Session<'_>, rows: impl Into<Input>, code: ErrorCode, names: &[&str]) {
     let before = session.table("t").unwrap().info().unwrap();
@@ -32,7 +32,7 @@ fn define(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Rows are added and found, whatever their place in the order.
+/// Rows are added and found, wherever they belong in the order.
 pub fn rows_are_added(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(numbered([5])))?;
     session.append("t", numbered([1, 9]))?;
@@ -43,7 +43,7 @@ pub fn rows_are_added(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Columns are matched by name, not by position, and nullability is what the values say.
+/// Columns are matched by name, not by position, and only the values decide whether there are nulls.
 pub fn columns_are_matched_by_name(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let names: ArrayRef = Arc::new(StringArray::from(vec!["row 2"]));
@@ -65,7 +65,7 @@ pub fn a_missing_column_is_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A column that the table does not have is refused by name, and the nearest is named.
+/// A column that the table does not have is refused by name, with the nearest known name.
 pub fn an_extra_column_is_refused(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let rows = batch(&[("id", DataType::Int64, vals![4]), ("nane", DataType::Utf8, vals!["x"])]);
@@ -79,7 +79,7 @@ pub fn an_extra_column_is_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Another type is refused with both types, also where a cast would do.
+/// A different type is refused, with both types named, even if a cast would be possible.
 pub fn another_type_is_refused(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let rows = batch(&[("id", DataType::Int32, vals![4]), ("name", DataType::Utf8, vals!["x"])]);
@@ -89,7 +89,7 @@ pub fn another_type_is_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A key that comes twice among the new rows is refused with its value, next to each other or far apart.
+/// A key that occurs twice among the new rows is refused with its value, whether the rows are adjacent or far apart.
 pub fn a_key_twice_in_the_rows_is_refused(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     assert_refused(session, numbered([4, 5, 4]), ErrorCode::DuplicateKey, &["`t`", "id=4"]);
@@ -137,7 +137,7 @@ pub fn a_null_in_a_required_column_is_refused(session: &mut Session<'_>) -> Outc
     Ok(())
 }
 
-/// When the reader of the rows fails half-way, nothing of them is there.
+/// When the reader of the rows fails half-way, none of the rows is added.
 pub fn a_reader_that_fails_adds_nothing(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let broken = || Err(ArrowError::ComputeError("the line is down".to_owned()));
@@ -147,7 +147,7 @@ pub fn a_reader_that_fails_adds_nothing(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A wrong batch behind good ones refuses all of them.
+/// If a wrong batch follows good ones, all are refused.
 pub fn a_wrong_batch_refuses_all(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let wrong = batch(&[("id", DataType::Int64, vals![9]), ("name", DataType::Int64, vals![9])]);
@@ -156,7 +156,7 @@ pub fn a_wrong_batch_refuses_all(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Metadata of schemas and fields is no difference.
+/// Different metadata of schemas and fields does not matter.
 pub fn metadata_is_no_difference(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let metadata = [("origin".to_owned(), "elsewhere".to_owned())].into();
@@ -171,7 +171,7 @@ pub fn metadata_is_no_difference(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Rows for a table that was dropped are refused, also when another table has its name now.
+/// Rows for a dropped table are refused, even when another table has its name now.
 pub fn a_dropped_table_takes_no_rows(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let old = session.writer().table("t")?;

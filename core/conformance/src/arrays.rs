@@ -1,4 +1,4 @@
-//! Between plain Rust values and Arrow arrays, without help of the product.
+//! Conversions between plain Rust values and Arrow arrays, without code of the product.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, DataType as T, TimeUnit};
 use pillion::Value;
 
-/// Calls a macro with the Arrow type of every data type that is an integer in memory.
+/// Calls a macro with the Arrow type of each data type whose values are integers in memory.
 macro_rules! integral {
     ($data_type:expr, $then:ident, $otherwise:expr) => {{
         match $data_type {

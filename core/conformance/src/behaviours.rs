@@ -1,6 +1,6 @@
 //! The one list of all behaviours.
 //!
-//! A behaviour is in a class by what it needs of a way in and of a build:
+//! The class of a behaviour says what it needs from a way in and from a build:
 //!
 //! | class | needs |
 //! | --- | --- |

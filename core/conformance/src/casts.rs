@@ -1,4 +1,4 @@
-//! Conditions on what columns are cast to: bounds of the columns must not answer where the cast does not keep the order.
+//! Conditions on casts of columns: bounds of a column must not be used if the cast does not keep the order.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use pillion::{TableDefinition, Value};
@@ -45,7 +45,7 @@ pub fn times_of_timestamps(session: &mut Session<'_>) -> Outcome {
 
 /// In the hour that comes twice, clocks fall while time rises, and over midnight the date falls with them.
 pub fn local_times_of_moments(session: &mut Session<'_>) -> Outcome {
-    // 04:30, 05:30 and 06:30 of UTC on 3 November 2013: in Havana half past midnight twice, and half past one.
+    // 04:30, 05:30 and 06:30 UTC on 3 November 2013. In Havana this is half past midnight twice, then half past one.
     let moments = [4, 5, 6].map(|hour| 1_383_436_800 + hour * HOUR + HOUR / 2);
     timestamps(session, Some("America/Havana"), &moments)?;
     let local = "arrow_cast(arrow_cast(moment, 'Utf8'), 'Timestamp(Second, None)')";
@@ -68,7 +68,7 @@ pub fn local_times_of_moments(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A boolean of a number is true below zero and above it.
+/// A number cast to a boolean is true below zero and above zero.
 pub fn booleans_of_numbers(session: &mut Session<'_>) -> Outcome {
     let numbers = (-5..=5).map(Value::Int).collect();
     session.define("t", TableDefinition::new(batch(&[("i", DataType::Int64, numbers)])))?;
@@ -87,7 +87,7 @@ pub fn opposites_of_the_smallest_integer(session: &mut Session<'_>) -> Outcome {
     count(session, "SELECT count(*) FROM t WHERE k < 0", 2)
 }
 
-/// A value that cannot be cast is nobody's error when its row is gone.
+/// A value that cannot be cast causes no error when its row is gone.
 pub fn values_of_rows_that_are_gone(session: &mut Session<'_>) -> Outcome {
     let rows = |values: &[(i64, &str)]| {
         let ids = values.iter().map(|(id, _)| Value::Int(*id)).collect();

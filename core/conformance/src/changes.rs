@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::upserts::{assert_named, named};
 use crate::{Outcome, Session};
 
-/// Does changes of rows of an `id` and a `name` to a model.
+/// Applies changes to a model of rows with an `id` and a `name`.
 fn follow(model: &mut BTreeMap<i64, String>, changes: &RecordBatch) {
     let mut last = 0;
     for row in rows_of(changes) {
@@ -25,12 +25,12 @@ fn follow(model: &mut BTreeMap<i64, String>, changes: &RecordBatch) {
             ("upsert", Value::Int(id), Value::Str(name)) => drop(model.insert(*id, name.clone())),
             ("delete", Value::Int(id), Value::Null) => drop(model.remove(id)),
             ("truncate", Value::Null, Value::Null) => model.clear(),
-            other => panic!("{other:?} is no change"),
+            other => panic!("{other:?} is not a change"),
         }
     }
 }
 
-/// Whoever does the changes to the rows of a version has the rows of the newest, whatever the commits were.
+/// Applying the changes to the rows of a version gives the rows of the newest version, whatever the commits were.
 pub fn changes_lead_to_the_newest_rows(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..50))?;
     session.define_keyed("other", "id", numbered(0..50))?;
@@ -76,7 +76,7 @@ pub fn changes_lead_to_the_newest_rows(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// No commits are no changes, and commits to other tables are none either.
+/// Without commits there are no changes, and commits to other tables do not count.
 pub fn without_commits_there_are_no_changes(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let since = session.cache().version()?;
@@ -90,7 +90,7 @@ pub fn without_commits_there_are_no_changes(session: &mut Session<'_>) -> Outcom
     Ok(())
 }
 
-/// Whoever followed a table that was dropped loses its rows when following another of its name.
+/// A follower of a dropped table loses the old rows when it follows another table of the same name.
 pub fn a_table_that_takes_the_place_of_another_begins_with_no_rows(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..5))?;
     let since = session.cache().version()?;
@@ -107,16 +107,16 @@ pub fn a_table_that_takes_the_place_of_another_begins_with_no_rows(session: &mut
     assert_eq!(what, [vals!["truncate"], std::iter::repeat_n(Value::from("upsert"), 6).collect()].concat());
     follow(&mut model, &changes);
     assert_named(&session.table("t")?, &model);
-    // Who followed the table when it was there already is not told again.
+    // A follower that started after the table was defined gets no truncation.
     session.upsert("t", numbered([10]))?;
     session.cache();
     let what = rows_of(&session.table("t")?.changes(version)?.concat()?);
     assert_eq!(what.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), vals!["upsert"]);
-    // A subscription to the new one is told of it, too.
+    // A subscription to the new table gets the truncation too.
     let mut subscription = session.table("t")?.subscribe(since);
     let first = subscription.next(Duration::ZERO)?.map(|changes| rows_of(&changes)[0][0].clone());
     assert_eq!(first, Some(Value::from("truncate")));
-    // An empty one has no rows either.
+    // Also if the new table is empty.
     session.writer().drop_table("t")?;
     session.define_keyed("t", "id", numbered([]))?;
     session.cache();
@@ -148,7 +148,7 @@ pub fn deleted_keys_have_their_columns(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table without a key tells what was added.
+/// The changes of a table without a key are its added rows.
 pub fn a_keyless_table_tells_what_came(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(numbered([1])))?;
     let since = session.cache().version()?;
@@ -162,7 +162,7 @@ pub fn a_keyless_table_tells_what_came(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A version that is none of the cache, or that the log has forgotten, is refused with what to do.
+/// A version that is not one of the cache, or that the log has forgotten, is refused with advice.
 pub fn forgotten_and_strange_versions_are_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let since = session.cache().version()?;
@@ -180,7 +180,7 @@ pub fn forgotten_and_strange_versions_are_refused(session: &mut Session<'_>) -> 
     Ok(())
 }
 
-/// A subscription hands out commits as they come, and waits no longer than it is told.
+/// A subscription hands out commits as they come, and waits no longer than asked.
 pub fn a_subscription_follows(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let since = session.cache().version()?;

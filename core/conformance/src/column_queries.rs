@@ -120,7 +120,7 @@ pub fn a_column_of_nulls(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Texts longer than a zone map remembers, equal in everything that it could remember.
+/// Texts longer than a zone map stores, which are equal in the part that it could store.
 pub fn long_texts_that_begin_alike(session: &mut Session<'_>) -> Outcome {
     let text = |n: i64| format!("{}{n:04}", "same ".repeat(100));
     let rows = |ids: std::ops::Range<i64>| {

@@ -60,7 +60,7 @@ fn round_trips(session: &mut Session<'_>, column: &Column) -> Outcome {
     let half = rows.slice(rows.num_rows() / 2, rows.num_rows() - rows.num_rows() / 2);
     session.replace("t", half.clone())?;
     assert_eq!(collect(session.table("t")?.scan()), half);
-    // A row a commit, read together.
+    // One row in each commit, read together.
     session.define_keyed("single", "id", rows.slice(0, 0))?;
     (0..rows.num_rows()).try_for_each(|row| session.append("single", rows.slice(row, 1)).map(drop))?;
     assert_eq!(collect(session.table("single")?.scan()), rows);
@@ -94,8 +94,8 @@ fn reads_agree(table: &Table, column: &Column, rows: &RecordBatch) -> Outcome {
     Ok(())
 }
 
-/// View columns with values longer and shorter than the 12 bytes that a view holds itself, in a slice whose data
-/// buffers are shared with rows that are not stored.
+/// View columns with values longer and shorter than the 12 bytes that fit into a view, in a slice that shares its data
+/// buffers with rows that are not stored.
 pub fn views_into_shared_buffers(session: &mut Session<'_>) -> Outcome {
     let texts: Vec<String> = (0..2000).map(|n| "x".repeat(n % 40) + &n.to_string()).collect();
     let views: ArrayRef = Arc::new(StringViewArray::from_iter_values(&texts));
@@ -116,7 +116,7 @@ pub fn views_into_shared_buffers(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A column that must not be null stays one.
+/// A column that must not be null stays so.
 pub fn required_columns_stay_required(session: &mut Session<'_>) -> Outcome {
     let array: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
     let rows = RecordBatch::try_from_iter_with_nullable([("a", array.clone(), false), ("b", array, true)])?;
@@ -129,7 +129,7 @@ pub fn required_columns_stay_required(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Encodings that are about how values lie in memory are refused, with the type to cast to.
+/// Types that only encode values differently in memory are refused, with the type to cast to.
 pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
     let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["a", "b", "a"]));
     let runs: ArrayRef = Arc::new(RunArray::<Int32Type>::from_iter(["a", "a", "b"]));
@@ -155,7 +155,7 @@ pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Nested types of which Arrow cannot join arrays are refused.
+/// Nested types whose arrays Arrow cannot concatenate are refused.
 pub fn shapes_that_cannot_be_joined_are_refused(session: &mut Session<'_>) -> Outcome {
     let item = Arc::new(Field::new("item", DataType::Int64, true));
     let map = |key_nullable, entries_nullable| {

@@ -20,8 +20,8 @@ fn moment(hour: i64) -> Value {
 /// The number of the row of every key.
 type Numbers = HashMap<(i64, &'static str, i32), i64>;
 
-/// Flights of a few carriers at a few hours; the key is (hour, carrier, flight) and the columns stand in another
-/// order. Returns the row number of every key.
+/// Flights of a few carriers at a few hours. The key is (hour, carrier, flight), and the columns have another order.
+/// Returns the row number of every key.
 fn define(session: &mut Session<'_>) -> Result<(Table, Numbers), pillion::Error> {
     let mut rows = Vec::new();
     for hour in 0..8 {
@@ -45,7 +45,7 @@ fn define(session: &mut Session<'_>) -> Result<(Table, Numbers), pillion::Error>
     Ok((session.define("flights", definition)?, rows.into_iter().zip(0..).collect()))
 }
 
-/// Every combination that is there is found and every other is not.
+/// Every combination that exists is found, and no other.
 pub fn every_combination_is_found_or_not(session: &mut Session<'_>) -> Outcome {
     let (table, numbers) = define(session)?;
     for hour in -1..9 {
@@ -136,7 +136,7 @@ pub fn eight_parts_make_a_key(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Part by part, a value may come twice; only all together they are unique.
+/// A value of a single part may occur twice; only all parts together are unique.
 pub fn only_all_parts_together_are_unique(session: &mut Session<'_>) -> Outcome {
     let rows = |second: &[i64]| {
         let first = second.iter().map(|_| Value::Int(1)).collect();

@@ -79,7 +79,7 @@ pub fn reads_beside_replacements(session: &mut Session<'_>) -> Outcome {
     )
 }
 
-/// What was seen once is seen from then on: versions never go back for a reader.
+/// A reader never goes back to an older version.
 pub fn versions_never_go_back(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", round(0))?;
     let writer = session.writer().table("t")?;

@@ -1,5 +1,5 @@
-//! Conditions that have led query planners astray: several on one key, long lists, values of other types, and
-//! conditions that let segments be left out.
+//! Conditions that query planners have handled wrongly: several on one key, long lists, values of other types, and
+//! conditions that allow skipping segments.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use crate::model::{assert_rows, batch, compare, numbered, rows_of, vals};
 use crate::samples;
 use crate::{Outcome, Session};
 
-/// Conditions on a key that contradict, repeat or surround each other, in one place and in several.
+/// Conditions on a key that contradict, repeat or include each other, in one place and in several.
 pub fn several_conditions_on_one_key(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..20))?;
     let cases: [(&str, &[i64]); 14] = [
@@ -41,7 +41,7 @@ pub fn several_conditions_on_one_key(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A list of more keys than a lookup takes at once, with keys that are there and keys that are not.
+/// A list of more keys than a lookup takes at once, with present and absent keys.
 pub fn a_list_of_thousands_of_keys(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered((0..2000).map(|id| id * 2)))?;
     for count in [999, 1000, 1001, 3000] {
@@ -55,7 +55,7 @@ pub fn a_list_of_thousands_of_keys(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Values of other types than the key's are compared by what they are worth.
+/// Values of other types than the key's are compared by value.
 pub fn values_of_other_types(session: &mut Session<'_>) -> Outcome {
     let days = (0..10).map(Value::Date).collect();
     let words = (0..10).map(|n: i64| n.to_string().into()).collect();
@@ -93,7 +93,7 @@ pub fn values_of_other_types(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Comparisons on columns of many types whose segments hold narrow ranges: what is left out unread holds no row.
+/// Comparisons on columns of many types whose segments hold narrow ranges: a skipped segment holds no matching row.
 pub fn segments_left_out_hold_no_row(session: &mut Session<'_>) -> Outcome {
     let names = [
         "int8",

@@ -10,7 +10,7 @@ use pillion::{ErrorCode, Input, TableDefinition};
 use crate::model::{assert_names, assert_numbered, batch, numbered, numbered_schema, refused, vals};
 use crate::{Outcome, Session};
 
-/// What is known of a table is what it was defined as.
+/// The information about a table is what its definition said.
 pub fn a_table_knows_its_definition(session: &mut Session<'_>) -> Outcome {
     let definition = TableDefinition::new(numbered([2, 1])).primary_key(["id"]).sort_by(["name"]);
     session.define("t", definition)?;
@@ -33,7 +33,7 @@ pub fn a_table_knows_its_definition(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table that is defined again alike is the one that is there; its input is not touched.
+/// Defining a table again in the same way returns the existing table and does not touch the input.
 pub fn defining_again_changes_nothing(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let version = session.writer().version()?;
@@ -44,7 +44,7 @@ pub fn defining_again_changes_nothing(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table that is there with another key or order is an error that names both, and stays as it is.
+/// Defining an existing table with another key or order is an error that names both; the table stays as it is.
 pub fn another_definition_is_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let writer = session.writer();
@@ -67,7 +67,7 @@ pub fn threads_may_define_the_same_table(session: &mut Session<'_>) -> Outcome {
         let define = || {
             let (writer, barrier) = (writer.clone(), barrier.clone());
             scope.spawn(move || {
-                // Both are past the question whether the table exists when the first of them loads it.
+                // Both have checked that the table does not exist before the first of them loads it.
                 let rows = std::iter::once_with(move || {
                     barrier.wait();
                     numbered([1, 2])
@@ -86,7 +86,7 @@ pub fn threads_may_define_the_same_table(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A definition that cannot be is refused before any row is read, and nothing stays of it.
+/// An impossible definition is refused before any row is read, and leaves nothing behind.
 pub fn a_wrong_definition_is_refused(session: &mut Session<'_>) -> Outcome {
     let writer = session.writer();
     let version = writer.version()?;
@@ -137,7 +137,7 @@ pub fn an_order_by_nested_values_is_refused(session: &mut Session<'_>) -> Outcom
     Ok(())
 }
 
-/// A table that is dropped is gone, for good, and its name is free for another.
+/// A dropped table is gone for good, and another table can have its name.
 pub fn a_dropped_table_is_gone(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     session.define_keyed("other", "id", numbered([2]))?;
@@ -156,7 +156,7 @@ pub fn a_dropped_table_is_gone(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Dropping what is not there is refused, and the nearest table is named.
+/// Dropping a table that does not exist is refused, with the nearest known name.
 pub fn dropping_an_unknown_table_is_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("flights", "id", numbered([1]))?;
     let error = refused(session.writer().drop_table("flight"), ErrorCode::TableNotFound);
@@ -164,7 +164,7 @@ pub fn dropping_an_unknown_table_is_refused(session: &mut Session<'_>) -> Outcom
     Ok(())
 }
 
-/// A hundred tables beside each other.
+/// A hundred tables in one cache.
 pub fn a_hundred_tables(session: &mut Session<'_>) -> Outcome {
     for id in 0..100 {
         session

@@ -8,7 +8,7 @@ use crate::model::{assert_numbered, numbered, refused};
 use crate::upserts::{assert_named, named};
 use crate::{Outcome, Session};
 
-/// Rows are gone by scan and by key, from segments and from the log, and stay so.
+/// Deleted rows are gone by scan and by key, from segments and from the log, and stay gone.
 pub fn rows_are_deleted(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     session.append("t", numbered(10..15))?;
@@ -26,7 +26,7 @@ pub fn rows_are_deleted(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A key that is not there, or not any more, is no error, and counts for nothing.
+/// Deleting a key that does not exist, or no longer exists, is not an error and changes nothing.
 pub fn absent_keys_are_no_error(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let writer = session.writer().table("t")?;
@@ -37,7 +37,7 @@ pub fn absent_keys_are_no_error(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What was deleted can come again, by append and by upsert, and be deleted again.
+/// Deleted rows can be added again, by append and by upsert, and deleted again.
 pub fn deleted_keys_can_come_again(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..4))?;
     for round in 0..3 {
@@ -57,7 +57,7 @@ pub fn deleted_keys_can_come_again(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// All rows go, also those in the log, and others can come.
+/// Truncating removes all rows, including those in the log, and new rows can be added.
 pub fn a_table_is_truncated(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     session.define("keyless", TableDefinition::new(numbered(0..10)))?;

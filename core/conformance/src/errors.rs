@@ -45,7 +45,7 @@ const CODES: [(ErrorCode, u16, ErrorKind); 31] = [
     (ErrorCode::Internal, 600, ErrorKind::Report),
 ];
 
-/// Codes have the numbers and kinds that they always had.
+/// The numbers and kinds of codes have not changed.
 pub fn codes_keep_their_numbers(_: &mut Session<'_>) -> Outcome {
     for (code, number, kind) in CODES {
         assert_eq!((code.number(), code.kind()), (number, kind), "{code:?}");
@@ -67,7 +67,7 @@ pub fn numbers_name_one_code_each(_: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// An error carries the kind of its code, a message, and the causes below it on request.
+/// An error has the kind of its code, a message, and on request its causes.
 pub fn an_error_carries_its_causes(session: &mut Session<'_>) -> Outcome {
     let line = "the line is down";
     let batches: Vec<Result<_, _>> = vec![Err(ArrowError::ComputeError(line.to_owned()))];
@@ -108,7 +108,7 @@ pub fn requests_have_their_codes(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// The errors of queries: of planning when the query is made, of running with the batches.
+/// The errors of queries: planning errors come from the call, execution errors with the batches.
 pub fn queries_have_their_codes(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let cache = session.cache();

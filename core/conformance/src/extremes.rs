@@ -1,6 +1,6 @@
-//! Values and types at the ends of what there is: every call gives a value or an error about the value, and never panics.
+//! Extreme values and types: every call gives a value or an error about the value, and never panics.
 //!
-//! Through a socket a panic is the error `Internal`, which nothing here may be.
+//! Through a socket a panic is the error `Internal`, so no call here may return that error.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use pillion::{Error, ErrorCode, Row, Table, TableDefinition, Value, ValueRef};
 use crate::model::collect;
 use crate::{Outcome, Session};
 
-/// An error is about the value, and no defect; it can be shown.
+/// Fails if an error is a defect, or cannot be printed.
 #[track_caller]
 fn no_defect(error: &Error, what: &dyn std::fmt::Debug) {
     let shown = format!("{error} {error:#} {error:?}");
@@ -28,7 +28,7 @@ fn answered<T>(outcome: pillion::Result<T>, what: &dyn std::fmt::Debug) -> Optio
     outcome.inspect_err(|error| no_defect(error, what)).ok()
 }
 
-/// Values of every kind at the ends of what there is; `few`: for what takes long.
+/// Extreme values of every kind; `few` gives fewer, for calls that take long.
 fn values(few: bool) -> Vec<Value> {
     let scales: &[i8] =
         if few { &[-128, -38, 0, 38, 127] } else { &[-128, -127, -39, -38, -1, 0, 1, 37, 38, 39, 76, 127] };
@@ -79,7 +79,7 @@ fn values(few: bool) -> Vec<Value> {
         .collect()
 }
 
-/// Types whose declared sizes lie at the ends, and beyond.
+/// Types whose declared sizes are at the limits, and beyond.
 fn types() -> Vec<DataType> {
     use DataType as T;
     let item = |data_type| Arc::new(Field::new("item", data_type, true));
@@ -134,8 +134,8 @@ fn types() -> Vec<DataType> {
     types
 }
 
-/// Rows of a type: the bits all zero, all one, and those of the largest and the smallest number; and a null. `None` if
-/// arrow itself has no array of it.
+/// Rows of a type: all bits zero, all bits one, the largest and the smallest number, and a null. `None` if Arrow itself
+/// cannot make an array of the type.
 fn rows_of(data_type: &DataType) -> Option<ArrayRef> {
     let made = std::panic::catch_unwind(|| {
         let width = match data_type {
@@ -173,7 +173,7 @@ fn rows_of(data_type: &DataType) -> Option<ArrayRef> {
     made.ok().flatten()
 }
 
-/// Looks at everything of a row.
+/// Reads and prints every value of a row.
 fn look_at(row: &Row, what: &dyn std::fmt::Debug) {
     let _shown = format!("{row:?}");
     for column in 0..row.schema().fields().len() {
@@ -190,7 +190,7 @@ fn look_at(row: &Row, what: &dyn std::fmt::Debug) {
     }
 }
 
-/// A table of a number and a column of a type; `None` if arrow has no such rows.
+/// Rows of a number and a column of a type; `None` if Arrow cannot make such rows.
 fn table_rows(data_type: &DataType) -> Option<RecordBatch> {
     let column = rows_of(data_type)?;
     let len = u32::try_from(column.len()).ok()?;
@@ -221,13 +221,13 @@ fn holds(table: &Table, rows: &RecordBatch, what: &dyn std::fmt::Debug) {
     found.iter().for_each(|row| look_at(row.as_ref().unwrap(), what));
 }
 
-/// A type at the ends of what there is can be stored with its smallest and largest values, or its definition is refused.
+/// An extreme type can be stored with its smallest and largest values, or its definition is refused.
 pub fn types_come_back_or_are_refused(session: &mut Session<'_>) -> Outcome {
     let mut stored = 0;
     for (number, data_type) in types().iter().enumerate() {
         let name = format!("t{number}");
         let Some(rows) = table_rows(data_type) else {
-            // Without rows it can be asked for all the same.
+            // A table without rows can be defined all the same.
             let schema = Arc::new(Schema::new(vec![Field::new("v", data_type.clone(), true)]));
             let empty = RecordBatch::try_new_with_options(
                 schema.clone(),
@@ -249,7 +249,7 @@ pub fn types_come_back_or_are_refused(session: &mut Session<'_>) -> Outcome {
         }
         stored += 1;
         if matches!(data_type, DataType::Timestamp(_, Some(zone)) if zone.is_empty()) {
-            // On its way through a socket Arrow makes it a column without a zone.
+            // On the way through a socket, Arrow turns the column into one without a zone.
             answered(session.table(&name)?.scan()?.concat(), data_type);
             continue;
         }
@@ -278,14 +278,14 @@ fn new_empty(data_type: &DataType) -> ArrayRef {
         .unwrap_or_else(|_| Arc::new(NullArray::new(0)))
 }
 
-/// Values at the ends of what there is are keys, or refused, whatever the type of the key.
+/// Extreme values are keys, or are refused, whatever the type of the key.
 pub fn keys_are_answered_or_refused(session: &mut Session<'_>) -> Outcome {
     let mut keyed = 0;
     for (number, data_type) in types().iter().enumerate() {
         let name = format!("t{number}");
         let Some(rows) = table_rows(data_type) else { continue };
         let rows = rows.slice(0, rows.num_rows() - 1);
-        // Some are equal in all their bits, such as those without any.
+        // Some rows are equal in all bits, such as those of a type without bits.
         let is_alike = matches!(data_type, DataType::FixedSizeBinary(0) | DataType::Utf8 | DataType::Boolean);
         let rows = if is_alike { rows.slice(0, 1) } else { rows };
         let Some(table) =
@@ -308,7 +308,7 @@ pub fn keys_are_answered_or_refused(session: &mut Session<'_>) -> Outcome {
             answered(table.get(vec![value.clone(), value.clone()]), &what);
             answered(session.writer().table(&name)?.delete(&value), &what);
         }
-        // Whoever reads a value of a row finds the row by it.
+        // The value that is read from a row finds the row.
         if data_type.is_numeric() && data_type.is_integer() {
             assert!(found > 0, "{data_type}");
         }
@@ -317,7 +317,7 @@ pub fn keys_are_answered_or_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// All values can be shown.
+/// All values can be printed.
 pub fn values_can_be_shown(_: &mut Session<'_>) -> Outcome {
     for value in values(false) {
         let (shown, debug) = (value.to_string(), format!("{value:?}"));
@@ -336,7 +336,7 @@ pub fn values_can_be_shown(_: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Parameters at the ends of what there is are answered or refused, whatever they are compared with.
+/// Extreme parameters are answered or refused, whatever they are compared with.
 pub fn parameters_are_answered_or_refused(session: &mut Session<'_>) -> Outcome {
     let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
     for data_type in types() {
@@ -369,7 +369,7 @@ pub fn parameters_are_answered_or_refused(session: &mut Session<'_>) -> Outcome 
             text.push_str(&format!("SELECT count(*) FROM t WHERE {name} = $1 OR {name} > $1"));
             run(&text, std::slice::from_ref(value));
         }
-        // DataFusion itself panics when it shows some dates; that must cost the query only.
+        // DataFusion itself panics when it prints some dates; that must fail only the query.
         for text in [
             format!("SELECT min({name}), max({name}) FROM t"),
             format!("SELECT {name}, count(*) FROM t GROUP BY {name} ORDER BY {name}"),

@@ -1,4 +1,4 @@
-//! Conditions made at random, against the same conditions evaluated over plain Rust rows in SQL's three-valued logic.
+//! Random conditions, compared with the same conditions evaluated over plain Rust rows in SQL's three-valued logic.
 
 use std::cmp::Ordering;
 
@@ -29,7 +29,7 @@ fn rows() -> Vec<[Value; 4]> {
     rows
 }
 
-/// Columns by their place in a row.
+/// The position of each column in a row.
 const COLUMNS: [&str; 4] = ["a", "b", "small", "word"];
 
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ fn condition(random: &mut Random, depth: usize) -> Condition {
     }
 }
 
-/// A condition on every key column, so that it may be answered through the index.
+/// A condition on every key column, so that a query may use the index.
 fn key_condition(random: &mut Random) -> Condition {
     let part = |random: &mut Random, column| {
         if random.one_in(2) {
@@ -127,7 +127,7 @@ fn write(condition: &Condition, parameters: &mut Option<Vec<Value>>) -> String {
     }
 }
 
-/// What a condition says of a row: `None` is SQL's unknown.
+/// Evaluates a condition for a row: `None` is SQL's unknown.
 fn holds(condition: &Condition, row: &[Value; 4]) -> Option<bool> {
     let order = |value: &Value, other: &Value| match (value, other) {
         (Value::Null, _) | (_, Value::Null) => None,
@@ -217,7 +217,7 @@ pub fn random_conditions(session: &mut Session<'_>) -> Outcome {
     agree(session, |random| condition(random, 3))
 }
 
-/// Conditions that name keys, alone and together with others.
+/// Conditions that name keys, alone and combined with others.
 pub fn random_key_conditions(session: &mut Session<'_>) -> Outcome {
     agree(session, key_condition)
 }

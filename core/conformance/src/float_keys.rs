@@ -53,17 +53,17 @@ fn every_float_is_its_own_key(session: &mut Session<'_>, data_type: DataType) ->
     Ok(())
 }
 
-/// Of 64 bits: both zeros, every NaN and the infinities are keys of their own.
+/// Keys of 64 bits: both zeros, every NaN and the infinities are different keys.
 pub fn every_float64_is_its_own_key(session: &mut Session<'_>) -> Outcome {
     every_float_is_its_own_key(session, DataType::Float64)
 }
 
-/// Of 32 bits: both zeros, every NaN and the infinities are keys of their own.
+/// Keys of 32 bits: both zeros, every NaN and the infinities are different keys.
 pub fn every_float32_is_its_own_key(session: &mut Session<'_>) -> Outcome {
     every_float_is_its_own_key(session, DataType::Float32)
 }
 
-/// A number that 32 bits cannot hold is no key of such a column; the nearest that they can hold is one.
+/// A number that 32 bits cannot hold exactly is not a key of such a column; the nearest number that they can hold is.
 pub fn a_float32_key_is_exact(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "k", batch(&[("k", DataType::Float32, vals![0.1_f32])]))?;
     assert!(table.get(0.1_f32)?.is_some());
@@ -71,7 +71,7 @@ pub fn a_float32_key_is_exact(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// An integer is no floating-point key.
+/// An integer is not a floating-point key.
 pub fn an_integer_is_no_float_key(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "k", batch(&[("k", DataType::Float64, vals![1.0])]))?;
     refused(table.get(1), ErrorCode::InvalidKey);
@@ -88,12 +88,12 @@ pub fn equal_bits_are_a_duplicate(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What SQL takes for equal: both zeros, and otherwise the same bits.
+/// What SQL treats as equal: both zeros, and otherwise the same bits.
 fn equal_in_sql(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a == 0.0 && b == 0.0)
 }
 
-/// Every float in a segment of its own, so that what zone maps leave out is tested with it.
+/// Every float in a segment of its own, so that skipping by zone maps is tested too.
 fn define_apart(session: &mut Session<'_>, data_type: &DataType) -> Outcome {
     let row = |number: i64, key: f64| {
         batch(&[("k", data_type.clone(), vals![key]), ("n", DataType::Int64, vals![number])])

@@ -5,7 +5,7 @@ use pillion::{ErrorCode, TableDefinition};
 use crate::model::{assert_numbered, collect, numbered, refused};
 use crate::{Outcome, Session};
 
-/// A table handle reads whatever is newest when it is asked.
+/// A table handle reads the version that is newest at the call.
 pub fn a_table_follows_the_newest_version(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered([1]))?;
     session.append("t", numbered([2]))?;
@@ -31,7 +31,7 @@ pub fn a_cache_follows_the_newest_version(session: &mut Session<'_>) -> Outcome 
     Ok(())
 }
 
-/// A handle of a table that was dropped fails, also when another table has its name now.
+/// A handle of a dropped table fails, even when another table has its name now.
 pub fn a_handle_of_a_dropped_table_fails(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered([1]))?;
     session.writer().drop_table("t")?;
@@ -47,7 +47,7 @@ pub fn a_handle_of_a_dropped_table_fails(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A scan that has begun goes on over the rows that it began with.
+/// A scan continues over the rows that it began with.
 pub fn a_scan_keeps_its_version(session: &mut Session<'_>) -> Outcome {
     let table = session.define("t", TableDefinition::new(vec![numbered(0..10)]))?;
     let scan = table.scan()?;
@@ -76,7 +76,7 @@ pub fn clones_are_the_same_cache(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A cache that was closed reads on and refuses to write; closing again is no error.
+/// A closed cache can still be read and refuses to write; closing it again is not an error.
 pub fn a_closed_cache_reads_on(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let writer = session.writer();

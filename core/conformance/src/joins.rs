@@ -1,4 +1,4 @@
-//! Joins of several tables, against nested loops over plain Rust rows.
+//! Joins of several tables, compared with nested loops over plain Rust rows.
 
 use arrow::datatypes::DataType;
 use pillion::{TableDefinition, Value};
@@ -18,7 +18,7 @@ fn customers() -> Vec<Customer> {
     (0..35).map(|id| (id, names[usize::try_from(id % 4).unwrap()])).collect()
 }
 
-/// Orders of customers; some orders have none, some name one that is not there.
+/// Orders of customers; some orders have no customer, some name a customer that does not exist.
 fn define(session: &mut Session<'_>) -> Outcome {
     let (orders, customers) = (orders(), customers());
     let rows = batch(&[
@@ -53,7 +53,7 @@ pub fn inner(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Left, right and full joins keep what has no partner.
+/// Left, right and full joins keep rows without a partner.
 pub fn outer(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let matched: Vec<Vec<Value>> =
@@ -77,7 +77,7 @@ pub fn outer(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A join with a condition that one key answers on each side.
+/// A join with a condition that selects one key on each side.
 pub fn with_conditions_on_keys(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let text = "SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id WHERE ";

@@ -29,7 +29,7 @@ const UNITS: [(TimeUnit, i64); 4] = [
     (TimeUnit::Nanosecond, 1_000_000_000),
 ];
 
-/// A date as text finds its day; what is no date is refused.
+/// A date as text finds its day; text that is not a date is refused.
 pub fn a_date_is_found_by_text(session: &mut Session<'_>) -> Outcome {
     let rows =
         [("days", DataType::Date32, Value::Date(15_706)), ("moments", DataType::Date64, Value::Date(15_706))];
@@ -92,8 +92,8 @@ pub fn a_timestamp_is_found_in_other_units(session: &mut Session<'_>) -> Outcome
     Ok(())
 }
 
-/// In a column with a time zone, text with an offset is that moment, and text without one is read in the column's
-/// zone.
+/// In a column with a time zone, text with an offset means that moment, and text without an offset is read in the
+/// column's zone.
 pub fn a_zoned_timestamp_is_found_by_text(session: &mut Session<'_>) -> Outcome {
     for (unit, ticks) in UNITS {
         for (zone, local) in [("UTC", "10:00:00"), ("+02:00", "12:00:00"), ("America/New_York", "05:00:00")] {
@@ -139,8 +139,8 @@ pub fn a_time_is_found_by_text(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A decimal is a number whatever its scale: text, integers and decimals of other scales find it when they are
-/// exactly it.
+/// A decimal is a number whatever its scale: text, integers and decimals of other scales find it if they are exactly
+/// equal.
 pub fn a_decimal_is_found_in_every_form(session: &mut Session<'_>) -> Outcome {
     let decimal = |unscaled, scale| Value::Decimal { unscaled, scale };
     let types = [DataType::Decimal32(9, 2), DataType::Decimal64(18, 2), DataType::Decimal128(38, 2)];

@@ -39,7 +39,7 @@ pub(crate) fn keyed_rows(keys: &Keys) -> RecordBatch {
     batch(&[("k", keys.data_type.clone(), keys.present.clone()), ("n", DataType::Int64, numbers)])
 }
 
-/// Defines a table `t` of these rows, half of them appended, so that lookups meet two segments.
+/// Defines a table `t` of these rows, half of them appended, so that lookups search two segments.
 pub(crate) fn define_halves(session: &mut Session<'_>, rows: &RecordBatch) -> pillion::Result<Table> {
     let half = rows.num_rows() / 2;
     session.define("t", TableDefinition::new(rows.slice(0, half)).primary_key(["k"]))?;
@@ -63,7 +63,7 @@ fn keys_work(session: &mut Session<'_>, keys: &Keys) -> Outcome {
     Ok(())
 }
 
-/// The values that a column holds when these were written to it.
+/// The values that a column holds after these were written to it.
 pub(crate) fn stored_values(data_type: &DataType, values: &[Value]) -> Vec<Value> {
     arrays::values(&arrays::array(data_type, values))
 }
@@ -107,7 +107,7 @@ pub fn durations_are_written_as_integers(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Two rows of one key are told from each other by the key's value, whatever its type.
+/// The error about two rows of one key names the key's value, whatever its type.
 pub fn a_duplicate_is_named_for_every_type(session: &mut Session<'_>) -> Outcome {
     let durations = DurationNanosecondArray::from(vec![7, 7]);
     let rows = RecordBatch::try_from_iter([("k", std::sync::Arc::new(durations) as arrow::array::ArrayRef)])?;

@@ -18,7 +18,7 @@ pub fn a_present_key_is_found(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A key that no row carries gives no row: below, above and between the keys there are.
+/// An absent key gives no row: below, above and between the present keys.
 pub fn an_absent_key_gives_no_row(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered((0..1000).map(|n| n * 2)))?;
     for absent in [i64::MIN, -1, 1, 999, 1997, 1999, 2000, i64::MAX] {
@@ -27,7 +27,7 @@ pub fn an_absent_key_gives_no_row(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Every gap between keys is a gap, and every key is found, with rows of several appends.
+/// With rows of several appends, every key is found, and no key in the gaps between them.
 pub fn keys_and_gaps_alternate(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered((0..300).map(|n| n * 6)))?;
     session.append("t", numbered((0..300).map(|n| n * 6 + 2)))?;
@@ -49,7 +49,7 @@ pub fn an_empty_table_has_no_key(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Null is no key, whatever the table holds.
+/// Null is not a key, whatever the table holds.
 pub fn a_null_key_is_refused(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered([1]))?;
     assert_names(&refused(table.get(Value::Null), ErrorCode::InvalidKey), &["id"]);
@@ -110,7 +110,7 @@ pub fn many_keys_keep_their_order(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// One key that is wrong refuses the whole call.
+/// If one key is wrong, the whole call is refused.
 pub fn one_wrong_key_refuses_all(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered(0..3))?;
     refused(table.get_many(&[Value::Int(1), Value::from("two")]), ErrorCode::InvalidKey);
@@ -195,7 +195,7 @@ pub fn long_keys_are_told_apart(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// The key column may stand anywhere in the table.
+/// The key column may be anywhere in the table.
 pub fn the_key_may_be_the_last_column(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[("a", DataType::Utf8, vals!["x", "y"]), ("k", DataType::Int32, vals![20, 10])]);
     let table = session.define_keyed("t", "k", rows)?;

@@ -10,8 +10,8 @@
 //! pillion_conformance::instantiate!(Embedded);
 //! ```
 //!
-//! which makes one `#[test]` of every behaviour. `behaviours.rs` is the one list of them; what a way in or a build cannot
-//! do by its nature is left out by naming classes: see [`instantiate!`].
+//! which makes one `#[test]` of every behaviour. `behaviours.rs` lists all behaviours. Name classes to leave out what a
+//! way in or a build cannot do by its nature: see [`instantiate!`].
 
 #![expect(
     clippy::unwrap_used,
@@ -81,7 +81,7 @@ pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// Runs a behaviour over a fresh cache.
 ///
 /// # Errors
-/// What the behaviour did not expect.
+/// Whatever the behaviour did not expect.
 pub fn run(opener: &dyn Opener, behaviour: fn(&mut Session<'_>) -> Outcome) -> Outcome {
     behaviour(&mut Session::open(opener))
 }

@@ -1,4 +1,4 @@
-//! What is made of the list of behaviours: tests, and a table.
+//! Makes tests, and a table, from the list of behaviours.
 
 use crate::{Outcome, Session};
 
@@ -54,7 +54,7 @@ macro_rules! __entries {
     };
 }
 
-/// A behaviour and where it belongs.
+/// A behaviour, its class and its module.
 #[derive(Clone, Copy, Debug)]
 pub struct Behaviour {
     /// What it needs; see [`instantiate!`](crate::instantiate!).

@@ -1,4 +1,4 @@
-//! Many appends: what is written again to bound the number of files changes no row and no answer.
+//! Many appends: rewriting segments to bound the number of files changes no row and no answer.
 
 use arrow::datatypes::DataType;
 use pillion::{ErrorCode, TableDefinition, Value};
@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::{Outcome, Session};
 
-/// What no table exceeds, however often it is appended to.
+/// The number of segments that no table exceeds, however often rows are appended.
 const SEGMENTS_MAX: usize = 8;
 /// Appends that make several rounds of merging.
 const APPENDS: i64 = 40;
@@ -33,7 +33,7 @@ pub fn interleaved_keys(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table without an order keeps the order in which its rows came.
+/// A table without an order keeps the order in which its rows were added.
 pub fn arrival_order_is_kept(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(numbered([])))?;
     let mut expected = Vec::new();
@@ -54,7 +54,7 @@ pub fn arrival_order_is_kept(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Duplicates are refused before, while and after segments are merged, and the table is then as before.
+/// Duplicates are refused before, during and after merging of segments, and leave the table unchanged.
 pub fn duplicates_are_refused_throughout(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;
     for id in 1..20 {
@@ -71,7 +71,7 @@ pub fn duplicates_are_refused_throughout(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table ordered by another column than its key is in that order when it is one segment, and complete always.
+/// A table that is ordered by another column than its key is always complete, and in that order when it is one segment.
 pub fn another_order_is_kept(session: &mut Session<'_>) -> Outcome {
     let rows = |append: i64| {
         let ids = (0..4).map(|n| Value::Int(append * 4 + n)).collect();
@@ -99,7 +99,7 @@ pub fn another_order_is_kept(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Rows of every type survive being written again.
+/// Rows of every type survive rewriting.
 pub fn every_type_is_written_again(session: &mut Session<'_>) -> Outcome {
     let names = [
         "null",
@@ -134,7 +134,7 @@ pub fn every_type_is_written_again(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Queries see all rows once, in order where they ask for it, whatever was merged.
+/// Queries see every row once, in order if they ask for it, whatever was merged.
 pub fn queries_see_every_row_once(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;
     for append in 1..20_i64 {

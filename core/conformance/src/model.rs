@@ -1,4 +1,4 @@
-//! Rows in plain Rust, and comparing an answer with them.
+//! Rows in plain Rust, and comparisons of answers with them.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use pillion::{Batches, Error, ErrorCode, Row, Table, Value};
 
 use crate::arrays;
 
-/// A list of values from anything that is one.
+/// A list of values, from anything that converts to one.
 macro_rules! vals {
     ($($value:expr),* $(,)?) => {
         Vec::<pillion::Value>::from([$(pillion::Value::from($value)),*])
@@ -52,7 +52,7 @@ pub(crate) fn numbered_rows(ids: impl IntoIterator<Item = i64>) -> Vec<Vec<Value
 }
 
 /// Fails unless a table holds exactly the rows of [`numbered`] with these ids, by scan, and by key if it has one. A
-/// table without an order has them in this order, one of a single segment in its own.
+/// table without an order must have them in this order, a table of a single segment in its own order.
 #[track_caller]
 pub(crate) fn assert_numbered(table: &Table, ids: impl IntoIterator<Item = i64>) {
     let mut ids: Vec<i64> = ids.into_iter().collect();

@@ -25,7 +25,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Any text is a table's name, exactly as it stands; nothing of it reaches the paths of files.
+/// Any text can be a table's name, exactly as it is written; no part of it reaches the paths of files.
 pub fn any_text_names_a_table(session: &mut Session<'_>) -> Outcome {
     for (id, name) in (0..).zip(ODD) {
         let table = session.define_keyed(name, "id", numbered([id]))?;
@@ -44,7 +44,7 @@ pub fn any_text_names_a_table(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Any text is a column's name.
+/// Any text can be a column's name.
 pub fn any_text_names_a_column(session: &mut Session<'_>) -> Outcome {
     let columns: Vec<(&str, DataType, Vec<Value>)> =
         (0..).zip(ODD).map(|(number, name): (i64, _)| (name, DataType::Int64, vals![number])).collect();
@@ -60,7 +60,7 @@ pub fn any_text_names_a_column(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table that is not there is refused, and the nearest is named, whatever the case.
+/// A table that does not exist is refused, with the nearest known name, whatever the case of its letters.
 pub fn the_nearest_table_is_named(session: &mut Session<'_>) -> Outcome {
     session.define("flights", TableDefinition::new(numbered([1])))?;
     let cache = session.cache();
@@ -72,7 +72,7 @@ pub fn the_nearest_table_is_named(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Quoted names are found by queries exactly; unquoted ones are lower-cased.
+/// Queries take quoted names of tables exactly, and lower-case unquoted ones.
 pub fn queries_find_quoted_names(session: &mut Session<'_>) -> Outcome {
     for (id, name) in (0..).zip(ODD) {
         session.define_keyed(name, "id", numbered([id]))?;
@@ -84,7 +84,7 @@ pub fn queries_find_quoted_names(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Quoted columns are found by queries exactly.
+/// Queries take quoted names of columns exactly.
 pub fn queries_find_quoted_columns(session: &mut Session<'_>) -> Outcome {
     let columns: Vec<(&str, DataType, Vec<Value>)> = (0..)
         .zip(ODD)
@@ -101,7 +101,7 @@ pub fn queries_find_quoted_columns(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A query for a table or column that is not there is refused, and the nearest is named.
+/// A query for a table or column that does not exist is refused, with the nearest known name.
 pub fn queries_name_the_nearest(session: &mut Session<'_>) -> Outcome {
     session.define("flights", TableDefinition::new(numbered([1])))?;
     let cache = session.cache();

@@ -1,4 +1,4 @@
-//! What a way in gives the suite.
+//! What a way in provides to the suite.
 
 use pillion::{Cache, Version};
 
@@ -8,7 +8,7 @@ pub trait Opener {
     fn open(&self) -> Box<dyn Opened>;
 }
 
-/// An open cache: a handle that writes, and the handle under test. They are the same where the way in writes.
+/// An open cache: a handle that writes, and the handle under test. They are the same if the way in can write.
 ///
 /// The directory is removed when this is dropped.
 pub trait Opened {
@@ -18,8 +18,8 @@ pub trait Opened {
     /// The handle under test.
     fn reader(&self) -> &Cache;
 
-    /// Returns when the handle under test sees everything up to `version`. A way in that does not follow the
-    /// writer by itself puts a newer handle in the place of its own.
+    /// Returns when the handle under test sees everything up to `version`. A way in that does not follow the writer by
+    /// itself replaces its handle by a newer one.
     fn catch_up(&mut self, version: Version);
 
     /// Closes all handles, the writer's cleanly, and opens the same directory again.

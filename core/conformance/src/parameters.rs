@@ -7,7 +7,7 @@ use crate::arrays;
 use crate::model::{assert_names, assert_rows, batch, numbered, numbered_rows, refused, rows_of, same, vals};
 use crate::{Outcome, Session};
 
-/// Too few and too many parameters are refused; the message says how many it takes.
+/// Too few and too many parameters are refused; the message says how many the statement takes.
 pub fn their_number_must_match(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let cache = session.cache();
@@ -38,7 +38,7 @@ pub fn their_numbers_have_no_gaps(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A parameter may come several times and in any order.
+/// A parameter may occur several times and in any order.
 pub fn a_parameter_may_be_used_twice(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let text = "SELECT id FROM t WHERE id = $2 OR id = $1 OR (id = 5 AND $2 = 3) ORDER BY id";
@@ -48,7 +48,8 @@ pub fn a_parameter_may_be_used_twice(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A value of another type than its place takes is refused with place and type; one that fits by value is taken.
+/// A value of a wrong type is refused, with its place and the type; a value of another type that can be converted is
+/// accepted.
 pub fn types_must_fit(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[
         ("small", DataType::Int8, vals![5]),
@@ -99,7 +100,7 @@ pub fn null_equals_nothing(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Text stands for dates, times and moments.
+/// Text can be written for dates, times and moments.
 pub fn text_stands_for_moments(session: &mut Session<'_>) -> Outcome {
     let moment = |hour: i64| Value::Timestamp {
         value: (1_356_998_400 + hour * 3_600) * 1_000,
@@ -130,7 +131,7 @@ pub fn text_stands_for_moments(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Values of every kind go in and come out as they are.
+/// Values of every kind come back unchanged.
 pub fn every_kind_goes_through(session: &mut Session<'_>) -> Outcome {
     let cache = session.cache();
     let values = vec![
@@ -170,7 +171,7 @@ pub fn text_is_never_sql(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Parameters stand in lists, limits, expressions, functions and subqueries.
+/// Parameters can be in lists, limits, expressions, functions and subqueries.
 pub fn they_stand_anywhere(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..20))?;
     let found = session.sql("SELECT id FROM t WHERE id IN ($1, $2, $3) ORDER BY id", &vals![7, 99, 3])?;

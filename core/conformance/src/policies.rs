@@ -5,7 +5,7 @@ use pillion::{ErrorCode, TableDefinition, WritePolicy};
 use crate::model::{assert_numbered, numbered, refused};
 use crate::{Outcome, Session};
 
-/// What is appended stays as it is, whoever writes.
+/// In an append-only table, appended rows stay as they are, whoever writes.
 pub fn append_only(session: &mut Session<'_>) -> Outcome {
     let definition = TableDefinition::new(numbered(0..3)).primary_key(["id"]);
     session.define("t", definition.write_policy(WritePolicy::AppendOnly))?;
@@ -30,7 +30,7 @@ pub fn append_only(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What a source feeds, only its transactions change; others take rows out of the cache.
+/// Only the transactions of its source change a table that the source feeds; others can only invalidate rows.
 pub fn fed_by_a_source(session: &mut Session<'_>) -> Outcome {
     let policy = WritePolicy::Source("shop".to_owned());
     let definition = TableDefinition::new(numbered(0..5)).primary_key(["id"]);
@@ -53,7 +53,7 @@ pub fn fed_by_a_source(session: &mut Session<'_>) -> Outcome {
     session.reopen();
     let info = session.table("t")?.info()?;
     assert_eq!((info.rules.write_policy, info.rows), (policy, 3));
-    // The source brings back what was taken out.
+    // The source adds the invalidated rows again.
     let writer = session.writer();
     let table = writer.table("t")?;
     writer.transaction().upsert(&table, numbered([2])).source_position("shop", "9").commit()?;
@@ -61,7 +61,7 @@ pub fn fed_by_a_source(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Where anyone may write, invalidating is deleting.
+/// If anyone may write, invalidating is deleting.
 pub fn invalidated_rows_are_gone(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..5))?;
     session.append("t", numbered(5..8))?;
@@ -74,7 +74,7 @@ pub fn invalidated_rows_are_gone(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table does not become another by being defined again.
+/// Defining a table again does not change its policy.
 pub fn another_policy_is_refused(session: &mut Session<'_>) -> Outcome {
     let definition = || TableDefinition::new(numbered(0..3)).primary_key(["id"]);
     session.define("t", definition())?;

@@ -9,7 +9,7 @@ use pillion::{ErrorCode, TableDefinition, Value};
 use crate::model::{assert_rows, batch, name_of, numbered, numbered_rows, refused, vals};
 use crate::{Outcome, Session};
 
-/// One run after the other with other parameters.
+/// One run after another with different parameters.
 pub fn runs_with_other_parameters(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..100))?;
     let cache = session.cache();
@@ -28,7 +28,7 @@ pub fn runs_with_other_parameters(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A statement is shared by threads.
+/// Several threads share a statement.
 pub fn threads_share_a_statement(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..100))?;
     let prepared = session.cache().prepare("SELECT name FROM t WHERE id = $1")?;
@@ -58,7 +58,7 @@ pub fn a_refused_run_does_no_harm(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A snapshot gives a run its version.
+/// A run through a snapshot reads the version of the snapshot.
 pub fn a_run_at_a_snapshot(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..3))?;
     let cache = session.cache();
@@ -109,7 +109,7 @@ pub fn random_is_not_frozen(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A run sees rows that came and went since the statement was prepared.
+/// A run sees that rows were added and removed since the statement was prepared.
 pub fn a_run_sees_the_newest_rows(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..3))?;
     let cache = session.cache();
@@ -130,7 +130,7 @@ pub fn a_run_sees_the_newest_rows(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table that was dropped is missed, and found again when it is defined anew, also with other columns.
+/// A run fails after its table was dropped, and works again when the table is defined anew, even with other columns.
 pub fn a_redefined_table_is_found_again(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..3))?;
     let cache = session.cache();
@@ -150,7 +150,7 @@ pub fn a_redefined_table_is_found_again(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What a statement says of the cache itself is of the run too.
+/// Statements about the cache itself also read the state at the run.
 pub fn a_run_sees_the_newest_tables(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("first", "id", numbered(0..3))?;
     let text =

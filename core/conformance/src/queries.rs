@@ -1,4 +1,4 @@
-//! Queries of every common shape over one table, against the same question asked of plain Rust rows.
+//! Queries of every common shape over one table, compared with the same question answered from plain Rust rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -265,7 +265,7 @@ pub fn queries_by_another_order(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Limits and offsets inside of queries: what is above them sees only the rows that they leave.
+/// Limits and offsets inside queries: the outer query sees only the rows that they leave.
 pub fn limits_within_queries(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let cases = [

@@ -24,7 +24,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Another order of `items`.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -51,7 +51,7 @@ pub fn writes_and_openings_alternate(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table defined after an opening does not meet files of tables before it.
+/// A table that is defined after an opening does not collide with files of earlier tables.
 pub fn tables_of_several_openings(session: &mut Session<'_>) -> Outcome {
     for id in 0..6 {
         session.define_keyed(&format!("t{id}"), "id", numbered([id]))?;

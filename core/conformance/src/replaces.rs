@@ -1,4 +1,4 @@
-//! Putting rows in the place of all rows of a table.
+//! Replacing all rows of a table.
 
 use arrow::datatypes::DataType;
 use pillion::{ErrorCode, Input, TableDefinition};
@@ -20,7 +20,7 @@ pub fn rows_are_replaced(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table may be replaced by the keys that it has.
+/// The new rows may have the keys of the old ones.
 pub fn the_same_keys_may_come_again(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Rows that go when they are too old.
+//! Rows that are removed when they are too old.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::{Outcome, Session};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Rows of an `id` that happened so many hours ago, or at an unknown time.
+/// Rows of an `id` and a time that is some hours ago, or unknown.
 fn events(hours: impl IntoIterator<Item = (i64, Option<i64>)>) -> RecordBatch {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let now = i64::try_from(now).unwrap();
@@ -34,7 +34,7 @@ fn ids(session: &mut Session<'_>, name: &str) -> Result<Vec<i64>, pillion::Error
         .iter()
         .map(|row| match row[0] {
             Value::Int(id) => id,
-            ref other => panic!("{other:?} is no id"),
+            ref other => panic!("{other:?} is not an id"),
         })
         .collect();
     ids.sort_unstable();
@@ -42,7 +42,7 @@ fn ids(session: &mut Session<'_>, name: &str) -> Result<Vec<i64>, pillion::Error
     Ok(ids)
 }
 
-/// Rows go from the log and from segments, and those that stay, or whose age nobody knows, do not.
+/// Old rows are removed from the log and from segments; newer rows, and rows of unknown age, stay.
 pub fn old_rows_go(session: &mut Session<'_>) -> Outcome {
     let first = || events([(0, Some(30)), (1, Some(1)), (2, None), (3, Some(25))]);
     session.define("keyed", TableDefinition::new(first()).primary_key(["id"]).retain("at", 24 * HOUR))?;
@@ -71,7 +71,7 @@ pub fn old_rows_go(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Thousands of rows go, more than in one commit, and their files get smaller.
+/// Thousands of rows are removed, more than one commit removes, and their files get smaller.
 pub fn many_old_rows_go(session: &mut Session<'_>) -> Outcome {
     let rows = || events((0..50_000).map(|id| (id, Some(if id % 10 == 0 { 1 } else { 90 }))));
     session.define("keyed", TableDefinition::new(rows()).primary_key(["id"]).retain("at", HOUR * 48))?;
@@ -85,7 +85,7 @@ pub fn many_old_rows_go(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Whoever follows a table with a primary key is told of the rows that go; without one, nothing names them.
+/// The changes of a table with a primary key include the removed rows; without a key, nothing names them.
 pub fn subscribers_are_told(session: &mut Session<'_>) -> Outcome {
     let definition = TableDefinition::new(events([(1, Some(30)), (2, Some(1))])).primary_key(["id"]);
     let table = session.define("t", definition.retain("at", 24 * HOUR))?;
@@ -105,7 +105,7 @@ pub fn subscribers_are_told(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Ages are told by times only, of columns that there are.
+/// Only existing columns of times can tell the age of a row.
 pub fn what_tells_no_age_is_refused(session: &mut Session<'_>) -> Outcome {
     let definition = || TableDefinition::new(events([(1, Some(1))])).primary_key(["id"]);
     refused(session.define("t", definition().retain("id", HOUR)), ErrorCode::UnsupportedType);

@@ -1,4 +1,4 @@
-//! Rows, and how their values are asked for.
+//! Rows, and how their values are read.
 
 use arrow::datatypes::DataType;
 use pillion::{ErrorCode, Value, ValueRef};
@@ -6,7 +6,7 @@ use pillion::{ErrorCode, Value, ValueRef};
 use crate::model::{assert_names, batch, name_of, numbered, refused, row_values, vals};
 use crate::{Outcome, Session};
 
-/// A value is asked for by name or position.
+/// A value is read by name or position.
 pub fn by_name_and_by_position(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[("a", DataType::Int32, vals![1]), ("b", DataType::Utf8, vals!["one"])]);
     let row = session.define_keyed("t", "a", rows)?.get(1)?.expect("it is there");
@@ -18,7 +18,7 @@ pub fn by_name_and_by_position(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A column that is not there is refused, and the nearest is named.
+/// A column that does not exist is refused, with the nearest known name.
 pub fn an_unknown_column_is_refused(session: &mut Session<'_>) -> Outcome {
     let row = session.define_keyed("t", "id", numbered([1]))?.get(1)?.expect("it is there");
     assert_names(&refused(row.get::<&str>("nmae"), ErrorCode::ColumnNotFound), &["nmae", "`name`"]);
@@ -57,7 +57,7 @@ pub fn a_row_prints_its_values(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A row says which version it is of and how fresh its table was.
+/// A row has the version from which it was read, and the freshness of its table.
 pub fn a_row_knows_its_version(session: &mut Session<'_>) -> Outcome {
     let table = session.define_keyed("t", "id", numbered([1]))?;
     let row = table.get(1)?.expect("it is there");

@@ -16,13 +16,13 @@ use pillion::Value;
 use crate::arrays;
 use crate::model::vals;
 
-/// A column of one type, nulls included, and its values where plain values can express them.
+/// A column of one type, nulls included, and its values if plain values can express them.
 pub(crate) struct Column {
     pub(crate) array: ArrayRef,
     pub(crate) values: Option<Vec<Value>>,
 }
 
-/// Values of a key column: those to store, and others of the type.
+/// Values of a key column: those to store, and other values of the type.
 pub(crate) struct Keys {
     pub(crate) data_type: DataType,
     pub(crate) present: Vec<Value>,
@@ -203,7 +203,7 @@ fn map() -> arrow::array::MapArray {
     builder.finish()
 }
 
-/// A structure that may be null, of a list and a number that may not.
+/// A structure that may be null, with a list and a number that may not.
 fn required_children() -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Int32, false));
     let offsets = OffsetBuffer::from_lengths([1, 0, 2]);

@@ -1,11 +1,11 @@
-//! What a behaviour works with.
+//! The cache that a behaviour works with.
 
 use arrow::array::RecordBatch;
 use pillion::{Cache, Input, Result, Table, TableDefinition, Value, Version};
 
 use crate::opener::{Opened, Opener};
 
-/// A fresh cache: writes go through its writer, reads through the handle under test, which has then seen all writes.
+/// A fresh cache. Writes go through its writer, reads through the handle under test, which sees all writes before them.
 pub struct Session<'a> {
     opener: &'a dyn Opener,
     opened: Box<dyn Opened>,
@@ -28,12 +28,12 @@ impl<'a> Session<'a> {
         self.opened.writer().clone()
     }
 
-    /// The handle under test as it is, whatever it has seen.
+    /// The handle under test as it is, whatever it has seen so far.
     pub fn held(&self) -> Cache {
         self.opened.reader().clone()
     }
 
-    /// The handle under test when it has seen every write.
+    /// The handle under test, once it has seen every write.
     pub fn cache(&mut self) -> Cache {
         let version = self.opened.writer().version().expect("a writer knows its version");
         self.opened.catch_up(version);
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
         self.writer().table(name)?.append(rows)
     }
 
-    /// Adds rows in the place of those with the same keys.
+    /// Adds rows, and replaces those with the same keys.
     pub fn upsert(&self, name: &str, rows: impl Into<Input>) -> Result<Version> {
         self.writer().table(name)?.upsert(rows)
     }
@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         self.writer().compact()
     }
 
-    /// Puts rows in the place of all rows.
+    /// Replaces all rows.
     pub fn replace(&self, name: &str, rows: impl Into<Input>) -> Result<Version> {
         self.writer().table(name)?.replace(rows)
     }

@@ -43,7 +43,7 @@ pub fn replacements_are_not_seen(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A table that was dropped, also when another has its name, is still in the snapshot.
+/// A dropped table is still in the snapshot, even when another table has its name.
 pub fn dropped_tables_are_still_there(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let snapshot = session.cache().snapshot()?;
@@ -55,7 +55,7 @@ pub fn dropped_tables_are_still_there(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Tables that are defined later are not there.
+/// Tables that are defined later are not in the snapshot.
 pub fn later_tables_are_not_there(session: &mut Session<'_>) -> Outcome {
     let snapshot = session.cache().snapshot()?;
     session.define_keyed("t", "id", numbered([1, 2]))?;
@@ -84,7 +84,7 @@ pub fn several_versions_are_held(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A snapshot reads on when the cache was closed.
+/// A snapshot can be read after the cache was closed.
 pub fn a_snapshot_outlives_closing(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1, 2]))?;
     let snapshot = session.cache().snapshot()?;
@@ -95,7 +95,7 @@ pub fn a_snapshot_outlives_closing(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What a snapshot says of tables is of its version.
+/// Information about tables in a snapshot is that of its version.
 pub fn descriptions_are_of_the_version(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([1]))?;
     let snapshot = session.cache().snapshot()?;
@@ -132,7 +132,7 @@ pub fn queries_are_of_the_version(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Counts and sums over many small commits, whose rows were replaced and deleted since, are of the version.
+/// Counts and sums over many small commits are those of the version, even if rows were replaced and deleted since.
 pub fn queries_of_many_small_commits(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([]))?;
     let table = session.writer().table("t")?;

@@ -1,4 +1,4 @@
-//! Ranges of the column by which a table is sorted: no row is left out and none comes that is not asked for.
+//! Ranges of the column by which a table is sorted: the answer has every row of the range and no other.
 
 use std::cmp::Ordering;
 
@@ -12,9 +12,9 @@ use crate::samples::{self, Keys};
 use crate::{Outcome, Session};
 
 const SEED: u64 = 0x50_27ED;
-/// Conditions tried on a type.
+/// How many conditions are tried on a type.
 const CONDITIONS: usize = 12;
-/// Rows with each value.
+/// How many rows have each value.
 const REPEATS: i64 = 3;
 
 macro_rules! sorted_ranges {
@@ -46,8 +46,8 @@ type Comparison<'a> = (&'static str, &'static str, &'a Value);
 
 const OPERATORS: [&str; 5] = [">", ">=", "<", "<=", "="];
 
-/// Ranges with bounds that are there, that are absent, and null, over a sorted load, a sorted append that overlaps it,
-/// and one of nulls alone.
+/// Ranges with present, absent and null bounds, over a sorted load, a sorted append that overlaps it, and an append of
+/// nulls only.
 fn ranges_agree(session: &mut Session<'_>, keys: Keys) -> Outcome {
     let Keys { data_type, present, absent } = keys;
     let mut random = Random(SEED);
@@ -94,7 +94,7 @@ fn ranges_agree(session: &mut Session<'_>, keys: Keys) -> Outcome {
     Ok(())
 }
 
-/// Compares the rows that satisfy all of `conditions` with those that do by plain comparison.
+/// Compares the rows that a query with all of `conditions` returns with those that satisfy them by plain comparison.
 fn check(session: &mut Session<'_>, rows: &[[Value; 3]], conditions: &[Comparison<'_>]) -> Outcome {
     let text: Vec<String> = conditions
         .iter()
@@ -128,7 +128,7 @@ fn holds(row: &[Value; 3], (column, operator, value): &Comparison<'_>) -> bool {
     }
 }
 
-/// Floats sort by their bits and compare as SQL does: no slice may go by the one where the other is asked for.
+/// Floats sort by their bits and compare as SQL does: slicing a batch must not use one order in place of the other.
 pub fn floats(session: &mut Session<'_>) -> Outcome {
     let negative_nan = -f64::NAN.abs();
     let values =
@@ -139,7 +139,7 @@ pub fn floats(session: &mut Session<'_>) -> Outcome {
     session.define("unsorted", TableDefinition::new(batch(&columns)))?;
     for bound in &values {
         for operator in OPERATORS {
-            // An expression of the column is no bound, so that no row is left out before it is compared.
+            // An expression of the column gives no bound, so that no row is skipped before it is compared.
             let mut answers = Vec::new();
             for condition in [format!("k {operator} $1"), format!("coalesce(k, k) {operator} $1")] {
                 for table in ["sorted", "unsorted"] {
@@ -157,7 +157,7 @@ pub fn floats(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A small range of a large sorted table hands out no more rows than it has.
+/// A small range of a large sorted table hands out only its own rows.
 pub fn a_small_range_reads_few_rows(session: &mut Session<'_>) -> Outcome {
     let rows = |ids: std::ops::Range<i64>| {
         let days = ids.clone().map(|id| Value::Int(id / 10)).collect();

@@ -1,4 +1,4 @@
-//! Statements other than queries: those that read answer, all others are refused and change nothing.
+//! Statements other than queries: those that read are answered, all others are refused and change nothing.
 
 use pillion::{Batches, ErrorCode, TableDefinition};
 
@@ -58,7 +58,7 @@ pub fn several_statements_are_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Tables and columns can be asked for.
+/// Statements can list tables and columns.
 pub fn tables_and_columns_are_described(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("first", "id", numbered([1]))?;
     session.define("second", TableDefinition::new(numbered([1])))?;
@@ -78,7 +78,7 @@ pub fn tables_and_columns_are_described(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A plan can be asked for; it says whether a row is looked up or rows are scanned.
+/// EXPLAIN shows a plan, which says whether a row is looked up or rows are scanned.
 pub fn plans_are_explained(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let mut explain = |text: &str| -> pillion::Result<String> {
@@ -93,7 +93,7 @@ pub fn plans_are_explained(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Batches that cannot hold a value asked about are not read, and the plan says so.
+/// Batches that cannot hold the requested value are not read, and the plan says so.
 pub fn plans_say_what_is_left_out(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     for ids in [10..20, 20..30] {
@@ -129,7 +129,8 @@ pub fn a_lookup_stays_on_one_thread(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What is too much to plan is refused with the limit and a way out, as text and prepared; what is large is answered.
+/// Statements that are too large to plan are refused with the limit and advice, as text and prepared; large ones below
+/// the limit are answered.
 pub fn statements_beyond_the_limits_are_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let list = |count: i64| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");

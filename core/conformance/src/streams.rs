@@ -58,7 +58,7 @@ pub fn a_scan_as_a_stream(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// An answer is read on another thread than it was asked for, and both ends stay ended.
+/// An answer can be read on another thread than the one that asked for it, and stays ended once it has ended.
 pub fn an_answer_moves_between_threads(session: &mut Session<'_>) -> Outcome {
     define(session)?;
     let mut scan = session.table("t")?.scan()?;
@@ -77,7 +77,7 @@ pub fn an_answer_moves_between_threads(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A batch that is held stays as it was when its table is replaced and dropped and the cache opened again.
+/// A held batch stays unchanged when its table is replaced and dropped, and when the cache is opened again.
 pub fn a_held_batch_stays_as_it_was(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..1000))?;
     let batches = session.table("t")?.scan()?.collect_all()?;

@@ -38,7 +38,7 @@ pub fn an_empty_table(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Batches without rows, before, between and after others, change nothing.
+/// Batches without rows, before, between and after others, make no difference.
 pub fn empty_batches_count_for_nothing(session: &mut Session<'_>) -> Outcome {
     let batches =
         vec![numbered([]), numbered([2]), numbered([]), numbered([]), numbered([1, 3]), numbered([])];
@@ -81,7 +81,7 @@ pub fn rows_across_batches(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Without a key or an order, rows stay as they came, across batches.
+/// Without a key or an order, rows keep the order in which they came, across batches.
 pub fn rows_across_batches_keep_their_order(session: &mut Session<'_>) -> Outcome {
     let count = 70_000;
     let ids: Vec<i64> = (0..count).map(|n| n * 7919 % count).collect();
@@ -172,7 +172,7 @@ pub fn values_of_a_megabyte(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A sort order other than the key: rows stand by it, nulls last, and are found by their key.
+/// A sort order other than the key: rows are in that order, nulls last, and are found by their key.
 pub fn an_order_other_than_the_key(session: &mut Session<'_>) -> Outcome {
     let groups = vals!["b", None::<&str>, "a", "b", "", "c", None::<&str>, "a"];
     let rows = batch(&[
@@ -207,7 +207,8 @@ pub fn an_order_without_a_key(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A scan of some columns gives them in the order asked; one that is not there is refused, and the nearest named.
+/// A scan of some columns gives them in the requested order; a column that does not exist is refused, with the nearest
+/// known name.
 pub fn a_scan_of_some_columns(session: &mut Session<'_>) -> Outcome {
     let rows = batch(&[
         ("alpha", DataType::Int32, vals![1, 2]),

@@ -56,7 +56,7 @@ pub fn all_or_nothing(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Changes are made in their order, each on what the one before it left.
+/// Changes apply in their order, each to the result of the one before.
 pub fn changes_are_made_in_order(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..5))?;
     let writer = session.writer();
@@ -116,7 +116,7 @@ pub fn a_replacement_with_upserts(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Positions of sources are there with the rows that they brought, through moves and reopenings, until they are
+/// A position of a source stays together with the rows of its commit, through moves and reopenings, until it is
 /// forgotten.
 pub fn positions_of_sources_are_kept(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;

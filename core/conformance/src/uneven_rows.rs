@@ -1,4 +1,4 @@
-//! Rows that differ much in length, which no average tells anything of.
+//! Rows of very different lengths, for which an average length says nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,22 @@ use crate::{Outcome, Session};
 
 /// Bytes of a long text.
 const LONG: usize = 1 << 20;
-/// Bytes of one that is longer than what is sent at a time.
+/// Bytes of a text that is longer than what is sent at a time.
 const LONGER: usize = 11 << 20;
 
-/// Short rows with neighbours that are long, and one that is longer still.
+/// Short rows beside long ones, and one that is even longer.
 fn uneven(first: i64) -> BTreeMap<i64, String> {
     let len = |row: i64| match row {
         1000..1020 => LONG,
         1500 => LONGER,
         _ => 3,
     };
-    // Each its own, so that none is taken for another.
+    // Every row has a text of its own, so that none can be mistaken for another.
     (0..2020).map(|row| (first + row, format!("{}{}", first + row, "x".repeat(len(row))))).collect()
 }
 
-/// Fails unless the table holds exactly these rows, by scan and by key; it says nothing of megabytes that differ.
+/// Fails unless the table holds exactly these rows, by scan and by key. Its message does not print megabytes that
+/// differ.
 #[track_caller]
 fn assert_holds(table: &Table, expected: &BTreeMap<i64, String>) {
     let mut found = BTreeMap::new();
@@ -50,7 +51,7 @@ fn assert_holds(table: &Table, expected: &BTreeMap<i64, String>) {
     }
 }
 
-/// Added, in one batch and in several.
+/// Rows are added, in one batch and in several.
 pub fn appended(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", named(uneven(0)))?;
     assert_holds(&session.table("t")?, &uneven(0));
@@ -63,7 +64,7 @@ pub fn appended(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// In the place of others by key.
+/// Rows replace others by key.
 pub fn upserted(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..3000))?;
     session.upsert("t", named(uneven(500)))?;
@@ -73,7 +74,7 @@ pub fn upserted(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// In the place of all.
+/// Rows replace all rows.
 pub fn replaced(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     session.replace("t", named(uneven(0)))?;
@@ -81,7 +82,7 @@ pub fn replaced(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// In a transaction.
+/// Rows are written in a transaction.
 pub fn committed(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let writer = session.writer();
@@ -93,7 +94,7 @@ pub fn committed(session: &mut Session<'_>) -> Outcome {
     expected.extend(uneven(10_000));
     expected.extend(uneven(2000));
     assert_holds(&session.table("t")?, &expected);
-    // Beside other changes, as far as they fit into one message.
+    // Together with other changes, if they fit into one message.
     let long = |id: i64| named([(id, "x".repeat(LONG)), (id + 1, "y".to_owned())]);
     writer
         .transaction()

@@ -1,4 +1,4 @@
-//! Rows in the place of those with the same keys.
+//! Rows that replace those with the same keys.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(crate) fn named(rows: impl IntoIterator<Item = (i64, String)>) -> RecordBatc
     RecordBatch::try_new(crate::model::numbered_schema(), found.columns().to_vec()).unwrap()
 }
 
-/// Fails unless a table holds exactly these rows, by scan and by key; some keys that are not among them are absent.
+/// Fails unless a table holds exactly these rows, by scan and by key, and does not have some other keys.
 #[track_caller]
 pub(crate) fn assert_named(table: &Table, rows: &BTreeMap<i64, String>) {
     let expected: Vec<Vec<Value>> = rows.iter().map(|(id, name)| vals![*id, name.clone()]).collect();
@@ -42,7 +42,7 @@ fn names(ids: impl IntoIterator<Item = i64>) -> BTreeMap<i64, String> {
     ids.into_iter().map(|id| (id, name_of(id))).collect()
 }
 
-/// New keys are added, and rows with keys that are there are replaced: in a segment, in the log, and again.
+/// New keys are added, and rows with existing keys are replaced: in a segment, in the log, and again.
 pub fn rows_are_added_and_replaced(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..10))?;
     let mut expected = names(0..10);
@@ -62,11 +62,11 @@ pub fn rows_are_added_and_replaced(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A snapshot every so many commits of [`many_small_commits`].
+/// How many commits of [`many_small_commits`] lie between two snapshots.
 const SNAPSHOT_INTERVAL: i64 = 100;
 
-/// Rows of more small commits than a reader joins at a time, with a large one among them: every version has its rows,
-/// whatever was read before, and however many of them were replaced and deleted since.
+/// More small commits than a reader joins at a time, with a large one among them. Every version has its rows, whatever
+/// was read before, and however many of them were replaced and deleted since.
 pub fn many_small_commits(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([]))?;
     let table = session.writer().table("t")?;
@@ -86,7 +86,7 @@ pub fn many_small_commits(session: &mut Session<'_>) -> Outcome {
         }
         if commit % SNAPSHOT_INTERVAL == 0 {
             let cache = session.cache();
-            // Every other one is read when more has come only.
+            // Every second one is read only after more commits.
             if commit % (2 * SNAPSHOT_INTERVAL) == 0 {
                 assert_named(&cache.table("t")?, &expected);
             }
@@ -103,7 +103,7 @@ pub fn many_small_commits(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Of rows with the same key the last counts, in few rows and in many.
+/// Of rows with the same key the last counts, in small and in large upserts.
 pub fn the_last_of_equal_keys_counts(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;
     session.upsert("t", named([(1, "a".into()), (0, "b".into()), (1, "c".into()), (1, "d".into())]))?;
@@ -116,7 +116,8 @@ pub fn the_last_of_equal_keys_counts(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// So many rows that they are written into files replace rows wherever they stand, and are replaced.
+/// An upsert that is large enough to be written into files replaces rows wherever they are, and its rows are replaced
+/// in turn.
 pub fn many_rows_at_once(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..2_000))?;
     session.upsert("t", named((1_000..3_000).map(|id| (id, "logged".to_owned()))))?;
@@ -208,7 +209,7 @@ pub fn every_type_is_logged(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// What does not fit is refused, and the table is as before.
+/// Rows that do not fit are refused, and leave the table unchanged.
 pub fn what_does_not_fit_is_refused(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..3))?;
     session.define("keyless", TableDefinition::new(numbered(0..3)))?;
@@ -223,7 +224,7 @@ pub fn what_does_not_fit_is_refused(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A snapshot keeps the rows that were replaced or deleted since, also when they are moved.
+/// A snapshot keeps rows that were replaced or deleted since, even when rows are moved.
 pub fn a_snapshot_keeps_what_was_replaced(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..20))?;
     session.upsert("t", named([(3, "three".into()), (30, "thirty".into())]))?;
@@ -253,7 +254,7 @@ pub fn a_snapshot_keeps_what_was_replaced(session: &mut Session<'_>) -> Outcome 
     Ok(())
 }
 
-/// Random upserts, deletes and moves leave what a map of the same changes holds.
+/// Random upserts, deletes and moves give the same rows as a map with the same changes.
 pub fn many_changes_in_a_row(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered(0..100))?;
     let (mut model, mut random) = (names(0..100), Random(7));

@@ -7,7 +7,7 @@ use pillion::{ErrorCode, Freshness, TableDefinition, Tier, Version};
 use crate::model::{numbered, refused};
 use crate::{Outcome, Session};
 
-/// Every commit is one version more, returned by the call that made it.
+/// Every commit makes one new version, which its call returns.
 pub fn every_commit_is_one_version(session: &mut Session<'_>) -> Outcome {
     let writer = session.writer();
     let start = writer.version()?;
@@ -52,7 +52,7 @@ pub fn a_later_version_includes_an_earlier(session: &mut Session<'_>) -> Outcome
     Ok(())
 }
 
-/// A clean close and opening change neither incarnation nor sequence, and counting goes on.
+/// A clean close and a new opening change neither incarnation nor sequence, and counting continues.
 pub fn versions_survive_a_clean_close(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("t", "id", numbered([0]))?;
     for id in 1..5 {
@@ -79,14 +79,14 @@ pub fn answers_say_their_version(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Fails unless a moment lies between two others.
+/// Fails unless a moment is between two others.
 #[track_caller]
 fn assert_between(freshness: Option<Freshness>, earliest: SystemTime, latest: SystemTime) {
     let as_of = freshness.expect("something was loaded").as_of;
     assert!(earliest <= as_of && as_of <= latest, "{as_of:?} is not between {earliest:?} and {latest:?}");
 }
 
-/// A table is as fresh as the start of the call that wrote to it last, to the call's own bounds.
+/// The freshness of a table is within the last call that wrote to it, when that call began to read its rows.
 pub fn freshness_is_within_the_call(session: &mut Session<'_>) -> Outcome {
     let clock = SystemTime::now;
     let mut bounds = (clock(), clock());
@@ -98,7 +98,7 @@ pub fn freshness_is_within_the_call(session: &mut Session<'_>) -> Outcome {
     bounds.1 = clock();
     assert_between(session.table("t")?.info()?.freshness, bounds.0, bounds.1);
     bounds.0 = clock();
-    // Rows that take their time: the cache is as fresh as the moment at which it began to fetch them.
+    // Reading these rows takes a while: the freshness is the moment at which the cache began to read them.
     let rows = std::iter::once_with(|| {
         std::thread::sleep(Duration::from_millis(30));
         numbered([3])
@@ -108,7 +108,7 @@ pub fn freshness_is_within_the_call(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Freshness is kept over a close, is that of the table alone, and goes with every answer.
+/// Freshness survives a close, belongs to each table alone, and is part of every answer.
 pub fn freshness_goes_with_the_table(session: &mut Session<'_>) -> Outcome {
     session.define_keyed("old", "id", numbered([1]))?;
     let old = session.table("old")?.info()?.freshness;

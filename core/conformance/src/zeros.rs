@@ -1,4 +1,4 @@
-//! Floats are stored in an order in which -0.0 is below 0.0, and SQL takes both for one value.
+//! Floats are stored in an order in which -0.0 is below 0.0, but SQL treats both as one value.
 
 use arrow::datatypes::DataType;
 use pillion::{TableDefinition, Value};
@@ -17,7 +17,7 @@ fn both_zeros(groups: i64) -> arrow::array::RecordBatch {
     ])
 }
 
-/// Rows sorted by a float are not sorted by what comes after it.
+/// Rows sorted by a float are not sorted by the columns after it.
 pub fn groups_of_sorted_zeros(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(both_zeros(20_000)).sort_by(["f", "g"]))?;
     for text in [
@@ -31,7 +31,7 @@ pub fn groups_of_sorted_zeros(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Two keys may be one value to SQL.
+/// Two keys may be one value in SQL.
 pub fn keys_of_both_zeros(session: &mut Session<'_>) -> Outcome {
     let keys: Vec<Value> = [-0.0, 0.0, 1.0].map(Value::Float).to_vec();
     session.define_keyed("t", "f", batch(&[("f", DataType::Float64, keys)]))?;
@@ -57,7 +57,7 @@ pub fn keys_of_both_zeros(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// A sort for its first rows finds those of the whole sort.
+/// A sort with a limit finds the first rows of the whole sort.
 pub fn first_rows_of_sorted_zeros(session: &mut Session<'_>) -> Outcome {
     session.define("t", TableDefinition::new(both_zeros(4000)))?;
     let all = rows_of(&session.sql("SELECT f, v FROM t ORDER BY f, v", &[])?);
@@ -73,7 +73,7 @@ pub fn first_rows_of_sorted_zeros(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Different floats in order, of which some are wanted.
+/// Distinct floats in order, with a limit.
 pub fn first_of_distinct_zeros(session: &mut Session<'_>) -> Outcome {
     let floats = [-0.0, 0.0, f64::NAN, -1.0, 2.0, f64::INFINITY, -f64::NAN];
     let values = (0..700).map(|row| Value::Float(floats[row % floats.len()])).collect();

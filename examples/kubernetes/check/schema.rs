@@ -14,7 +14,7 @@ fn objects() -> Vec<Value> {
     serde_yaml_ng::Deserializer::from_str(&text).map(|object| Value::deserialize(object).unwrap()).collect()
 }
 
-/// The object as the API has it: read as its type and written again.
+/// The object in the form of the API: parsed as its type and serialised again.
 fn through_api(object: &Value) -> Result<Value, String> {
     fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, String> {
         let typed: T = T::deserialize(object).map_err(|error| error.to_string())?;
@@ -36,7 +36,7 @@ fn every_field_is_one_of_the_api() {
     }
 }
 
-/// What the comparison is worth: each of these mistakes is seen.
+/// The comparison notices each of these mistakes.
 #[test]
 fn mistakes_are_seen() {
     let deployment = objects().remove(1);

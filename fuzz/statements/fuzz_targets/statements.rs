@@ -1,6 +1,6 @@
-//! Statements of the grammar of the tests, made from bytes: none ends the process, and others are answered after it.
+//! Statements of the tests' grammar, made from bytes: no statement ends the process, and later ones are still answered.
 //!
-//! The stack of the thread that asks is that of any thread, libFuzzer watches memory and time.
+//! The thread that asks has a stack of the usual size; libFuzzer watches memory and time.
 #![no_main]
 
 #[path = "../../../core/tests/it/support/grammar.rs"]
@@ -14,11 +14,11 @@ use pillion::{Batches, Cache, CacheOptions, TableDefinition, Value};
 
 /// Memory of the queries, far below what the command allows the process.
 const QUERY_MEMORY: usize = 64 << 20;
-/// What threads have unless told otherwise.
+/// The default stack of threads.
 const STACK: usize = 2 << 20;
 const ROWS: i64 = 1_000;
 
-/// Choices by bytes, the first of several where there are none left.
+/// Choices by bytes; the first alternative when no bytes are left.
 struct Bytes<'a>(&'a [u8]);
 
 impl Choices for Bytes<'_> {
@@ -44,7 +44,7 @@ fn cache() -> &'static Cache {
 }
 
 fn answers(text: &str, parameters: &[Value]) -> pillion::Result<usize> {
-    // Batches are dropped as they come.
+    // Drops batches as they arrive.
     cache().sql(text, parameters)?.try_fold(0, |rows, batch| batch.map(|batch| rows + batch.num_rows()))
 }
 

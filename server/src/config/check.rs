@@ -1,4 +1,4 @@
-//! `pillion config check`: everything that can be known before a start.
+//! `pillion config check`: finds everything that can be known before a start.
 
 use std::fs;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::output::format::Format;
 use crate::output::target::Target;
 use crate::output::units;
 
-/// An owner that lives shows it every second.
+/// An owner whose heartbeat is younger than this is alive; it renews the heartbeat every second.
 const OWNER_IS_ALIVE: Duration = Duration::from_secs(10);
 
 /// Arguments of `pillion config`.
@@ -32,11 +32,11 @@ pub struct ConfigArgs {
 /// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Look whether a sidecar could start with it, without starting one
+    /// Check whether a sidecar could start with it, without starting one
     ///
-    /// Reads the configuration and looks at what it names: the files of tables and the columns that they declare, the
-    /// directory and what is in it, the socket. Writes and creates nothing. Does not read rows, so what is wrong with
-    /// those is found by the start.
+    /// Reads the configuration and checks what it names: the files of tables and the columns that they declare, the
+    /// directory and its content, the socket. Writes and creates nothing. Does not read rows, so only the start finds
+    /// errors in them.
     #[command(after_long_help = AFTER_HELP)]
     Check {
         /// The configuration
@@ -161,7 +161,7 @@ impl Found {
                 "; nobody listens on what is there, so it is replaced"
             }
             Ok(()) => "",
-            // Not wrong: the sidecar that is looked at may be running.
+            // Not wrong: the sidecar of this configuration may be running.
             Err(BindError::InUse(_)) => "; a process listens on it now",
             Err(error @ BindError::Io(..)) => return self.wrong(Exit::Report, error.to_string()),
             Err(error) => return self.wrong(Exit::Usage, error.to_string()),
@@ -193,22 +193,22 @@ impl Found {
     }
 }
 
-/// Who is let in, in words.
+/// Who is admitted, in words.
 fn who(config: &Config) -> String {
     let access = &config.access;
     let mode = access.socket_mode.unwrap_or(pillion_ipc::SOCKET_MODE);
     let list = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let who = match (access.allow_uids.as_slice(), access.allow_gids.as_slice()) {
         ([], []) => "everyone whom it lets connect".to_owned(),
-        (uids, []) => format!("of those users {}", list(uids)),
-        ([], gids) => format!("of those members of groups {}", list(gids)),
-        (uids, gids) => format!("of those users {} and members of groups {}", list(uids), list(gids)),
+        (uids, []) => format!("limited to users {}", list(uids)),
+        ([], gids) => format!("limited to members of groups {}", list(gids)),
+        (uids, gids) => format!("limited to users {} and members of groups {}", list(uids), list(gids)),
     };
     let attach = if access.attach == Some(false) { "; clients are not told the directory" } else { "" };
     format!("socket mode {mode:04o}, {who}{attach}")
 }
 
-/// What is allowed and easily not meant.
+/// Notes about settings that are allowed but probably not intended.
 pub(crate) fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     let access = &config.access;
@@ -219,7 +219,7 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
     let has_group = groups.iter().any(|group| access.allow_gids.contains(&group.as_raw()));
     if is_limited && !access.allow_uids.contains(&uid) && !has_group {
         notes.push(format!(
-            "this user ({uid}, group {gid}) is not let in: a probe that runs as it, such as `pillion status`, will fail"
+            "this user ({uid}, group {gid}) is not admitted: a probe that runs as it, such as `pillion status`, will fail"
         ));
     }
     let folder = config.socket.parent().unwrap_or_else(|| Path::new("/"));
@@ -234,11 +234,11 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
     notes
 }
 
-/// Whether a folder is there and may be written, or could be made.
+/// Whether a folder exists and is writable, or could be created.
 fn creatable(dir: &Path) -> Result<(), String> {
     let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or_else(|| Path::new("/"));
     if !there.is_dir() {
-        return Err(format!("{} is no directory", there.display()));
+        return Err(format!("{} is not a directory", there.display()));
     }
     rustix::fs::access(there, May::WRITE_OK | May::EXEC_OK)
         .map_err(|error| format!("{} cannot be written: {error}", there.display()))

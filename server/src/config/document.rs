@@ -1,4 +1,4 @@
-//! A TOML file whose values know their lines: what is wrong is said with its place, and all of it at once.
+//! A TOML file whose values know their lines, so that all problems are reported at once, each with its line.
 
 use std::cell::RefCell;
 
@@ -7,14 +7,14 @@ use toml::de::DeTable;
 use super::keys::Key;
 use super::section::Section;
 
-/// A value, and the line where it stands.
+/// A value and its line.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
     pub(super) line: usize,
     pub(super) value: T,
 }
 
-/// What is wrong, by line.
+/// The problems of a file, each with its line.
 #[derive(Debug, Default)]
 pub(super) struct Problems(RefCell<Vec<At<String>>>);
 
@@ -23,12 +23,12 @@ impl Problems {
         self.0.borrow_mut().push(At { line, value: message.into() });
     }
 
-    /// How many there are so far.
+    /// How many problems were found so far.
     pub(super) fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// All of them, in the order of their lines.
+    /// All problems, in the order of their lines.
     pub(super) fn into_sorted(self) -> Vec<At<String>> {
         let mut problems = self.0.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -53,7 +53,7 @@ impl<'a> Document<'a> {
         Self { text, variable, problems }
     }
 
-    /// Parses the file; what is no TOML is a problem.
+    /// Parses the file; invalid TOML is a problem.
     pub(super) fn parse(&'a self, keys: &'static [Key]) -> Option<Section<'a>> {
         match DeTable::parse(self.text) {
             Ok(table) => Some(Section::new(self, "the file".to_owned(), 1, keys, table.into_inner())),

@@ -1,10 +1,10 @@
 //! Environment variables in values.
 
-/// `text` with the value of NAME in the place of every `${NAME}`; `$${` stands for `${` itself. Values are put in after
-/// the file was parsed, so none of them can add a key or end a string.
+/// Replaces every `${NAME}` in `text` by the value of NAME; `$${` stands for `${` itself. The file was parsed before,
+/// so no value can add a key or end a string.
 ///
 /// # Errors
-/// Which variable is not set, or what has no end.
+/// A variable that is not set, or a `${` without its end.
 pub(super) fn substitute(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -22,7 +22,9 @@ pub(super) fn substitute(text: &str, variable: &dyn Fn(&str) -> Option<String>) 
             .ok_or_else(|| format!("`{from}` has no closing `}}`; `$${{` is a plain `${{`"))?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_name) {
-            return Err(format!("`${{{name}}}` is no environment variable; `$${{` is a plain `${{`"));
+            return Err(format!(
+                "`${{{name}}}` is not a name of an environment variable; `$${{` is a plain `${{`"
+            ));
         }
         let value = variable(name).ok_or_else(|| format!("the environment variable `{name}` is not set"))?;
         out.push_str(&value);

@@ -6,7 +6,7 @@ use super::TableConfig;
 use crate::exit::Exit;
 use crate::nearest::nearest;
 
-/// The lengths of the files of a table, or what is wrong with them.
+/// The length of each file of a table, or what is wrong with the file.
 pub(super) fn look(table: &TableConfig) -> impl Iterator<Item = Result<u64, (Exit, String)>> {
     table.input(|_| {}).look().into_iter().map(|file| {
         let file = file.map_err(|error| (Exit::of(&error), error.message().to_owned()))?;
@@ -15,8 +15,8 @@ pub(super) fn look(table: &TableConfig) -> impl Iterator<Item = Result<u64, (Exi
     })
 }
 
-/// Whether a file has the columns of the key and the order. Formats without declared columns say that only with their
-/// rows.
+/// Checks that a file has the columns of the key and the order. Formats that do not declare their columns are not
+/// checked, because only their rows have them.
 fn look_at_columns(table: &TableConfig, file: &InputFile) -> Result<(), String> {
     let Some(schema) = &file.schema else { return Ok(()) };
     let known = || schema.fields().iter().map(|field| field.name().as_str());

@@ -5,7 +5,7 @@
 pub struct Key {
     /// Its name within its section.
     pub name: &'static str,
-    /// What holds if it is not there, in the words of the document.
+    /// What applies if the key is missing, in the words of the document.
     pub default: &'static str,
 }
 

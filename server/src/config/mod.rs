@@ -35,11 +35,11 @@ pub struct Config {
     pub durability: Option<Durability>,
     /// Memory in which one load sorts.
     pub load_memory: Option<usize>,
-    /// Bytes that are kept for whoever asks for changes.
+    /// Bytes of history that are kept for readers of changes.
     pub history: Option<usize>,
     /// Bytes that the files may take.
     pub disk_limit: Option<usize>,
-    /// Bytes a second that moves of rows in the background may write.
+    /// Bytes a second that the background thread may write when it moves rows.
     pub compaction_throughput: Option<usize>,
     /// Memory of all queries.
     pub query_memory: Option<usize>,
@@ -79,9 +79,9 @@ pub struct Config {
 pub struct Access {
     /// Mode of the socket.
     pub socket_mode: Option<u32>,
-    /// Users that are let in.
+    /// Users that are admitted.
     pub allow_uids: Vec<u32>,
-    /// Groups whose members are let in.
+    /// Groups whose members are admitted.
     pub allow_gids: Vec<u32>,
     /// Whether clients are told the directory.
     pub attach: Option<bool>,
@@ -95,11 +95,11 @@ pub struct TableConfig {
     pub name: String,
     /// Paths and patterns.
     pub files: Vec<String>,
-    /// The format of the files, where their endings do not tell it.
+    /// The format of the files, if their endings do not name it.
     pub format: Option<FileFormat>,
     /// Its key, its order, who may change its rows, and how long they stay.
     pub rules: TableRules,
-    /// When a table that is there already is loaded again.
+    /// When a table that exists already is loaded again.
     pub reload: Reload,
 }
 
@@ -141,7 +141,7 @@ pub enum LogLevel {
 }
 
 impl Config {
-    /// Reads a file. Paths in it are taken from its folder.
+    /// Reads a file. Relative paths in it start at its folder.
     ///
     /// # Errors
     /// [`Exit::NotFound`] if there is no such file; [`Exit::Usage`] with everything that is wrong in it, by line.
@@ -252,12 +252,12 @@ impl Config {
 }
 
 impl TableConfig {
-    /// What the cache is told to define; `observer` is called with the number of rows read.
+    /// The definition of the table; its load calls `observer` with the number of rows read so far.
     pub fn definition(&self, observer: impl FnMut(u64) + Send + 'static) -> TableDefinition {
         TableDefinition::new(self.input(observer)).rules(self.rules.clone())
     }
 
-    /// Its rows; `observer` is called with the number of those read.
+    /// The rows of the table; reading them calls `observer` with the number of rows read so far.
     pub fn input(&self, observer: impl FnMut(u64) + Send + 'static) -> Input {
         let input = match (self.format, self.files.as_slice()) {
             (Some(FileFormat::Parquet), [pattern]) => Input::parquet(pattern),

@@ -10,7 +10,7 @@ use super::keys::Key;
 use super::units;
 use crate::nearest::nearest;
 
-/// One of its tables.
+/// One table of the TOML file.
 pub(super) struct Section<'a> {
     document: &'a Document<'a>,
     /// How it is called in messages.
@@ -40,7 +40,7 @@ impl<'a> Section<'a> {
                     }
                 };
                 let line = document.line(name.span().start);
-                document.problems.add(line, format!("`{unknown}` is no key of {title}; {hint}"));
+                document.problems.add(line, format!("`{unknown}` is not a key of {title}; {hint}"));
             }
         }
         Self { document, title, line, keys, table }
@@ -76,7 +76,7 @@ impl<'a> Section<'a> {
         self.line
     }
 
-    /// A text with its variables put in.
+    /// A text, with the values of its variables inserted.
     pub(super) fn text(&mut self, name: &'static str) -> Option<At<String>> {
         let value = self.take(name)?;
         match value.value {
@@ -85,7 +85,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// As [`text`](Self::text), and it must be there.
+    /// The same as [`text`](Self::text), for a key that must be there.
     pub(super) fn required_text(&mut self, name: &'static str) -> Option<At<String>> {
         self.require(name);
         let text = self.text(name)?;
@@ -116,7 +116,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// As [`texts`](Self::texts), and there must be one.
+    /// The same as [`texts`](Self::texts), for a key that must have at least one.
     pub(super) fn required_texts(&mut self, name: &'static str) -> Vec<At<String>> {
         let line = self.line_of(name);
         self.require(name);
@@ -158,7 +158,10 @@ impl<'a> Section<'a> {
                     return self.wrong(name, line, wanted, item.get_ref());
                 };
                 let id = u32::from_str_radix(number.as_str(), number.radix());
-                id.map_or_else(|_| self.refuse(line, format!("`{name}`: {number} is no user or group")), Some)
+                id.map_or_else(
+                    |_| self.refuse(line, format!("`{name}`: {number} is not the number of a user or group")),
+                    Some,
+                )
             })
             .collect()
     }
@@ -182,7 +185,7 @@ impl<'a> Section<'a> {
         Some(bytes)
     }
 
-    /// The same, where 0 means nothing at all.
+    /// The same as [`size`](Self::size), for a key that allows 0.
     pub(super) fn size_or_none(&mut self, name: &'static str) -> Option<usize> {
         let value = self.take(name)?;
         let text = match &value.value {
@@ -193,7 +196,7 @@ impl<'a> Section<'a> {
         match units::size(&text).map(usize::try_from) {
             Ok(Ok(bytes)) => Some(bytes),
             Ok(Err(_)) => {
-                self.refuse(value.line, format!("`{name}` is {text}; it is more than there can be"))
+                self.refuse(value.line, format!("`{name}` is {text}; it is too large for this machine"))
             }
             Err(message) => self.refuse(value.line, format!("`{name}`: {message}")),
         }
@@ -226,7 +229,7 @@ impl<'a> Section<'a> {
         };
         let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
         if mode.is_none() {
-            self.problem(value.line, format!("`{name}` is `{text}`, not {wanted}: octal, of 000 to 777"));
+            self.problem(value.line, format!("`{name}` is `{text}`, not {wanted}: octal, from 000 to 777"));
         }
         mode
     }
@@ -240,18 +243,18 @@ impl<'a> Section<'a> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let hint = match nearest(&text.value, words.iter().copied()) {
             Some(word) => format!("did you mean \"{word}\"?"),
-            None => format!("choose of \"{}\"", words.join("\", \"")),
+            None => format!("choose one of \"{}\"", words.join("\", \"")),
         };
         self.refuse(text.line, format!("`{name}` is \"{}\"; {hint}", text.value))
     }
 
-    /// Line of a key that is there.
+    /// The line of a key, if it is there.
     pub(super) fn line_of(&self, name: &str) -> Option<usize> {
         let (key, _) = self.table.get_key_value(name)?;
         Some(self.document.line(key.span().start))
     }
 
-    /// Says that something is wrong.
+    /// Reports a problem.
     pub(super) fn problem(&self, line: usize, message: impl Into<String>) {
         self.document.problems.add(line, message);
     }

@@ -22,7 +22,7 @@ const SIZES: [(&str, u64); 16] = [
     ("bytes", 1),
 ];
 
-/// Units of durations and their milliseconds. There is none for a bare number: it would be anybody's guess.
+/// Units of durations and their milliseconds. A bare number has no unit: its meaning would be a guess.
 const DURATIONS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -54,7 +54,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(all))
 }
 
-/// A whole number and what stands behind it.
+/// A whole number and the text behind it.
 fn split(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,7 +1,7 @@
 //! Rows as CSV: RFC 4180, with a header line, `\n` at the end of lines, and nothing where a value is null.
 //!
-//! An empty text is quoted, so that it is not taken for null; a row that is one null is an empty line. The library reads
-//! what is written here as what it was.
+//! An empty text is quoted, so that it is not mistaken for null; a row of a single null is an empty line. The library
+//! reads this CSV back as the same values.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::rows::{Encoded, RowWriter};
 use super::sink::Sink;
 
-/// Lines are handed on when they have so many bytes.
+/// Lines go to the sink when they have this many bytes.
 const GATHERED_LEN: usize = 64 << 10;
 
 /// The second from which all offsets of all time zones are whole minutes: the start of 1973.
@@ -96,7 +96,7 @@ impl RowWriter for CsvWriter {
 struct Column<'a> {
     nulls: Option<NullBuffer>,
     values: ArrayFormatter<'a>,
-    /// The same moments in UTC, where their own time zone may not be written so that it is read back.
+    /// The same moments in UTC, if text in their own time zone may not be read back as the same moment.
     in_utc: Option<ArrayFormatter<'a>>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Column<'a> {
     fn write(&self, row: usize, text: &mut String) -> Encoded<()> {
         text.clear();
         self.values.value(row).write(text)?;
-        // Offsets had seconds once (until 1972), and are written without them.
+        // Until 1972 some offsets had seconds, and the formatter writes offsets without them.
         if let Some(in_utc) = &self.in_utc {
             let moment = in_utc.value(row).try_to_string()?;
             if !is_moment(text, &moment) {
@@ -132,7 +132,7 @@ fn is_moment(text: &str, moment: &str) -> bool {
     matches!((read(text), read(moment)), (Some(text), Some(moment)) if text == moment)
 }
 
-/// Moments of a named time zone, in UTC, if any of them is of a time when offsets had seconds.
+/// Moments of a named time zone, in UTC, if any of them is from before 1973, when offsets could have seconds.
 fn moments_in_utc(array: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
     let DataType::Timestamp(unit, Some(zone)) = array.data_type() else { return Ok(None) };
     if zone.starts_with(['+', '-']) || **zone == *"UTC" {
@@ -144,7 +144,8 @@ fn moments_in_utc(array: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
     Ok(first.is_some_and(|first| first < OFFSETS_WITHOUT_SECONDS).then_some(in_utc))
 }
 
-/// Puts a value, quoted where it is empty or holds what ends values, lines or quotes, or may not stand first in a file.
+/// Appends a value. Quotes it if it is empty, if it contains a comma, a quote or a line end, or if it begins with a
+/// byte order mark.
 fn put(line: &mut Vec<u8>, text: &str) {
     let ends_something = |byte: u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
     if !text.is_empty() && !text.starts_with('\u{feff}') && !text.bytes().any(ends_something) {

@@ -24,7 +24,7 @@ pub enum Format {
     Parquet,
 }
 
-/// File name endings and what they stand for. Arrow recommends `.arrow` for files and `.arrows` for streams.
+/// File name endings and their formats. Arrow recommends `.arrow` for files and `.arrows` for streams.
 const ENDINGS: [(&str, Format); 9] = [
     ("txt", Format::Table),
     ("csv", Format::Csv),
@@ -55,12 +55,12 @@ impl Format {
         Err(Failure::usage(message).hint("say what to write with --format"))
     }
 
-    /// Whether it is made of bytes that a terminal cannot show.
+    /// Whether it has bytes that a terminal cannot show.
     pub(crate) fn is_binary(self) -> bool {
         matches!(self, Self::Arrow | Self::Feather | Self::Parquet)
     }
 
-    /// Whether what it writes can hold the answers of several statements, one after another.
+    /// Whether its output can hold the answers of several statements, one after another.
     pub(crate) fn holds_several(self) -> bool {
         !matches!(self, Self::Feather | Self::Parquet)
     }

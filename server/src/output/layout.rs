@@ -5,7 +5,7 @@ use std::io::{self, Write};
 /// Cells longer than this do not make their column wider; they push the rest of their line.
 const WIDTH_MAX: usize = 80;
 
-/// Columns of text: their names, their alignment and, once rows were seen, their widths.
+/// Columns of text: their names, their alignment and their widths, which [`fit`](Self::fit) adapts to rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     columns: Vec<Column>,
@@ -66,7 +66,7 @@ impl Layout {
     }
 }
 
-/// Lines of a cell, without an empty one at its end.
+/// Lines of a cell, without empty ones at its end.
 fn lines(cell: &str) -> impl Iterator<Item = &str> {
     cell.trim_end_matches('\n').split('\n')
 }
@@ -83,11 +83,11 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
-/// Columns of a terminal that text takes.
+/// How many columns of a terminal a text takes.
 fn width(text: &str) -> usize {
     text.chars()
         .map(|ch| match ch {
-            // Marks that combine with the letter before, and what joins or selects variants.
+            // Marks that combine with the letter before, joiners and variation selectors.
             '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}' => 0,
             // Scripts and symbols that are two columns wide.
             '\u{1100}'..='\u{115f}'

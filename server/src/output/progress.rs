@@ -1,4 +1,4 @@
-//! How far a long command is, and how it ended, for whoever watches.
+//! Shows how far a long command is, and how it ended, on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::units;
 /// Time between two updates: often enough to be read, too seldom to cost anything.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// A line on standard error that is updated in place; nothing at all if that is not a terminal.
+/// A line on standard error that is updated in place; shows nothing if standard error is not a terminal.
 pub(crate) struct Progress {
     label: String,
     total: Option<u64>,
@@ -18,20 +18,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress of something that is called `label` and is done at `total` rows, where that is known.
+    /// Progress of the work that is called `label` and ends at `total` rows, if that number is known.
     pub(crate) fn new(label: impl Into<String>, total: Option<u64>) -> Self {
         let terminal = io::stderr().is_terminal();
         Self { label: label.into(), total, shown: None, terminal, started: Instant::now() }
     }
 
-    /// Says nothing: the answer itself is what is watched.
+    /// Shows nothing, because the user watches the answer itself.
     pub(crate) fn silent() -> Self {
         let mut silent = Self::new("", None);
         silent.terminal = false;
         silent
     }
 
-    /// So many rows are done, and so many bytes written (0 if that is not known).
+    /// Shows that `rows` rows are done and `bytes` bytes written (0 if unknown).
     pub(crate) fn at(&mut self, rows: u64, bytes: u64) {
         let last = self.shown.unwrap_or(self.started);
         if !self.terminal || last.elapsed() < INTERVAL {
@@ -45,7 +45,7 @@ impl Progress {
         if bytes > 0 {
             line += &format!(", {}", units::bytes(bytes));
         }
-        // Progress that cannot be shown is no reason to stop.
+        // If progress cannot be shown, the command still goes on.
         let _ = write!(io::stderr(), "\r\x1b[K{line}").and_then(|()| io::stderr().flush());
     }
 
@@ -63,7 +63,7 @@ impl Drop for Progress {
     }
 }
 
-/// One line about what was done, on standard error; nothing if that is not a terminal.
+/// Prints one line about what was done on standard error, if that is a terminal.
 pub(crate) fn summary(line: impl FnOnce() -> String) {
     if io::stderr().is_terminal() {
         let _ = writeln!(io::stderr(), "{}", line());

@@ -20,10 +20,10 @@ use super::table::TableWriter;
 use super::target::Target;
 use crate::failure::Failure;
 
-/// A row group of a Parquet file is ended at this size: it is in memory until then.
+/// A row group of a Parquet file ends at this size, because it is in memory until then.
 const ROW_GROUP_BYTES: usize = 128 << 20;
 
-/// Result of encoding; the error is of the rows, or of the stream, which remembers it.
+/// Result of encoding. The error comes from the rows, or from the stream, which remembers it.
 pub(crate) type Encoded<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Encodes the rows of one answer.
@@ -48,7 +48,7 @@ pub(crate) fn write_rows(
     for batch in batches {
         let batch = batch?;
         writer.write(&batch).map_err(|error| target.explain(error.as_ref()))?;
-        // Whoever reads the other end of a pipe sees the batch now.
+        // So that a reader at the other end of a pipe sees the batch now.
         target.flush()?;
         rows += batch.num_rows() as u64;
         progress.at(rows, target.sink().bytes());

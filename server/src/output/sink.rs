@@ -8,9 +8,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// A stream that remembers its first error and counts its bytes.
 ///
-/// Encoders report a failed write as an error of theirs and lose what kind it was; a full disk and a reader that
-/// went away must be told from rows that cannot be encoded. Clones are the same stream: one answer after another
-/// can be written to it by encoders that each own their writer.
+/// Encoders report a failed write as an error of their own and lose its kind. But a full disk, and a reader that went
+/// away, must be distinguished from rows that cannot be encoded. Clones are the same stream, so that several encoders,
+/// each of which owns its writer, can write one answer after another to it.
 #[derive(Clone)]
 pub(crate) struct Sink {
     state: Arc<Mutex<State>>,
@@ -33,7 +33,7 @@ impl Sink {
         self.lock().bytes
     }
 
-    /// Why writing failed, if it did.
+    /// Takes the first error of writing, if there was one.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         self.lock().failure.take()
     }

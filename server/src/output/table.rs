@@ -11,10 +11,9 @@ use super::rows::{Encoded, RowWriter};
 use super::sink::Sink;
 use super::units;
 
-/// Rows that are held to find the widths of the columns; the rows after them are written as they come, in
-/// columns of these widths.
+/// How many rows are held to find the widths of the columns; later rows are written as they come, with these widths.
 pub(crate) const ROWS_HELD: usize = 1000;
-/// Bytes of text that are held at most for the same end.
+/// How many bytes of text are held at most for the same purpose.
 const BYTES_HELD: usize = 4 << 20;
 
 /// Writes a table. Memory is bounded by [`ROWS_HELD`] and [`BYTES_HELD`].

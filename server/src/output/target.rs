@@ -10,7 +10,7 @@ use super::sink::Sink;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// What to do with a file that is there already.
+/// What to do with a file that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// Leave it alone and fail.
@@ -21,8 +21,8 @@ pub(crate) enum Existing {
 
 /// Where an answer goes.
 ///
-/// A file is written under its name with `.tmp` at the end and renamed by [`finish`](Self::finish); if that is
-/// never called, it is removed again and what was there before stays.
+/// A file is written under its name with `.tmp` at the end, and [`finish`](Self::finish) renames it. Without `finish`,
+/// dropping the target removes it, and an existing file of that name stays.
 pub(crate) struct Target {
     sink: Sink,
     name: String,
@@ -46,7 +46,7 @@ impl Target {
         Ok(Self { sink, name: "standard output".to_owned(), unfinished: None })
     }
 
-    /// A file. What is not an ordinary file (a pipe, a device, a symbolic link) is written to as it is.
+    /// A file. A pipe, a device or a symbolic link is written to directly, without a temporary file.
     pub(crate) fn file(path: &Path, existing: Existing) -> Result<Self, Failure> {
         if existing == Existing::Keep && path.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Failure::usage(format!("`{}` exists", path.display()))
@@ -72,7 +72,7 @@ impl Target {
         &self.sink
     }
 
-    /// The failure behind an encoder's error: of the stream if it failed, else of the rows.
+    /// The failure behind an encoder's error: that of the stream if it failed, otherwise that of the rows.
     pub(crate) fn explain(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
         match self.sink.failure() {
             Some(error) => Failure::io("write to", &self.name, &error),
@@ -82,7 +82,7 @@ impl Target {
         }
     }
 
-    /// Hands what was gathered to the operating system.
+    /// Hands the gathered bytes to the operating system.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.sink.flush().map_err(|error| self.explain(&error))
     }
@@ -108,8 +108,8 @@ impl Drop for Target {
     }
 }
 
-/// Creates the file, or takes over one that a killed command left. The lock tells such a file from one that is
-/// being written; it ends with its process.
+/// Creates the file, or takes over one that a killed command left. A lock distinguishes such a file from one that is
+/// being written: the lock ends with its process.
 fn create_temporary(path: &Path) -> Result<File, Failure> {
     let refused = |error: io::Error| Failure::file("write", path, &error);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(refused)?;
@@ -119,7 +119,7 @@ fn create_temporary(path: &Path) -> Result<File, Failure> {
         Err(TryLockError::WouldBlock) => return Err(busy()),
         Err(TryLockError::Error(error)) => return Err(refused(error)),
     }
-    // Its former writer may have renamed it between the opening and the lock: then it is no temporary file.
+    // Its former writer may have renamed it between the opening and the lock: then it is not a temporary file any more.
     let locked = file.metadata().map_err(refused)?;
     if !path.metadata().is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())) {
         return Err(busy());

@@ -2,8 +2,9 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit as far as the system lets the process: a connection takes several descriptors, and the soft limit is
-/// often 1024 only because of programs that use `select`. What stays too low shows when clients are accepted.
+/// Raises the limit as far as the system lets the process: a connection takes several descriptors, and the soft limit
+/// is often 1024 only because of programs that use `select`. If the limit is still too low, that shows when clients are
+/// accepted.
 pub(super) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {

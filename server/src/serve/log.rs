@@ -6,7 +6,7 @@ use tracing::Level;
 
 use crate::config::LogLevel;
 
-/// From now on what happens is written to standard error, a line each. If the process logs already, that stays as it is.
+/// From now on every event is a line on standard error. If the process logs already, this changes nothing.
 pub(super) fn begin(level: LogLevel) {
     let level = match level {
         LogLevel::Error => Level::ERROR,

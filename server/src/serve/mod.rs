@@ -21,10 +21,10 @@ use crate::config::{Config, notes};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How long a start that is under way may take to end when the process is asked to; then it ends with the process.
+/// How long a start may take to end after the process was asked to end; then the process ends without it.
 const START_GRACE: Duration = Duration::from_secs(1);
 
-/// How often to see whether the disk failed.
+/// How often to check whether the disk failed.
 const DISK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `pillion serve`.
@@ -54,7 +54,7 @@ Examples:
 enum Event {
     /// The system asks the process to end.
     Signal,
-    /// The tables are there and clients are served, or that failed, or it was given up because of a signal.
+    /// The start ended: clients are served, or the start failed, or a signal made it give up.
     Started(Result<Option<Server>, Failure>),
     /// Every call has ended.
     Stopped,
@@ -68,7 +68,7 @@ enum Ending {
     Asked,
     /// Nothing can be written any more.
     Poisoned(String),
-    /// A thread ended that serving depends on.
+    /// A thread that serving depends on ended.
     ThreadEnded(String),
 }
 
@@ -82,19 +82,19 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     serve_with(&config)
 }
 
-/// Runs a sidecar until the process gets SIGTERM or SIGINT: opens the cache, loads its tables, listens. What it does is
-/// said by `tracing`.
+/// Runs a sidecar until the process gets SIGTERM or SIGINT: opens the cache, loads its tables, listens. It logs by
+/// `tracing`.
 ///
-/// Clients that connect while tables are loaded wait, because there is no socket yet: whoever is connected sees all
-/// tables. At the signal it stops accepting, lets calls finish for as long as the configuration says, and closes the
-/// cache. If the signal comes while tables are loaded, what is loaded stays and the rest ends with the process. A second
-/// signal ends the process at once; every commit that was acknowledged is there also then.
+/// Clients that connect while tables are loaded wait, because there is no socket yet. So a connected client sees all
+/// tables. At the signal the sidecar stops accepting, lets calls finish for as long as the configuration says, and
+/// closes the cache. If the signal comes while tables are loaded, the loaded tables stay and the rest ends with the
+/// process. A second signal ends the process at once, without losing acknowledged commits.
 ///
-/// If the disk fails, so that nothing can be written any more, it ends in the same way: whoever starts it again has it
-/// recover what is there.
+/// If the disk fails, so that nothing can be written any more, the sidecar ends in the same way; the next start
+/// recovers what is there.
 ///
-/// Made for a process of its own: handlers of the two signals are installed, and stay, and the soft limit of open files is
-/// raised to the hard one.
+/// Call it in a process of its own: it installs handlers of the two signals, which stay, and raises the soft limit of
+/// open files to the hard one.
 ///
 /// # Errors
 /// Of opening the cache, of loading a table, of the socket, of the disk while it serves, and of closing the cache.
@@ -108,7 +108,7 @@ pub fn serve_with(config: &Config) -> Result<(), Failure> {
 }
 
 fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
-    // Now, although it is bound later: nobody wants to be told after long loads.
+    // Checked now, although it is bound later, so that a problem is reported before long loads.
     Listener::check(&config.socket).map_err(|error| {
         let exit = match &error {
             BindError::InUse(_) => Exit::Retry,
@@ -119,14 +119,14 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
     })?;
     let cache = config.cache_options().open(&config.dir)?;
     tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
-    // On a thread of its own, so that a signal ends the process also while a large table is loaded.
+    // On a thread of its own, so that a signal ends the process even while a large table is loaded.
     let stopping = Arc::new(AtomicBool::new(false));
     spawn("pillion-start", sender, {
         let (config, cache, sender, stopping) =
             (config.clone(), cache.clone(), sender.clone(), stopping.clone());
         move || {
             let started = start(&config, &cache, &stopping);
-            // Nobody waits for it if a signal came first.
+            // If a signal came first, nobody receives this.
             let _ = sender.send(Event::Started(started));
         }
     })?;
@@ -147,7 +147,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
     let mut ending = Ending::Asked;
     match server {
         Err(failure) => {
-            // What this says is less than why there was no start.
+            // Only logged: the reason why the start failed is more important.
             if let Err(error) = cache.close() {
                 tracing::error!(%error, "the cache could not be closed");
             }
@@ -185,7 +185,7 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
     }
 }
 
-/// Loads the tables and listens; gives up between two tables if it is to stop.
+/// Loads the tables and listens. Gives up between two tables if `stopping` is set.
 fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option<Server>, Failure> {
     for table in &config.tables {
         tables::load(cache, table)?;
@@ -202,7 +202,7 @@ fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option
     Ok(Some(server))
 }
 
-/// Lets calls finish, for as long as they may.
+/// Lets calls finish, for at most the configured time.
 fn stop(
     config: &Config,
     server: Server,
@@ -229,7 +229,7 @@ fn stop(
     }
 }
 
-/// Waits for the signal to end, for the disk to fail or for a thread to end, and tells which.
+/// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
 fn serve_until(cache: &Cache, server: &Server, events: &Receiver<Event>) -> Result<Ending, Failure> {
     loop {
         match events.recv_timeout(DISK_INTERVAL) {
@@ -260,7 +260,7 @@ fn ended(thread: &str) -> String {
     format!("the thread {thread} panicked, which is a defect")
 }
 
-/// Starts a thread; if it panics, whoever waits for `events` is told.
+/// Starts a thread that sends an event if it panics.
 fn spawn(
     name: &'static str,
     events: &Sender<Event>,

@@ -12,8 +12,8 @@ use super::{Event, spawn};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Turns the first SIGTERM or SIGINT into an event, from now on; the second does what it does to a process that does not
-/// care: it ends it at once.
+/// From now on, turns the first SIGTERM or SIGINT into an event. The second one has its default effect and ends the
+/// process at once.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -22,7 +22,7 @@ pub(super) fn watch(events: &Sender<Event>) -> Result<Handle, Failure> {
         |error: std::io::Error| Failure::new(Exit::Report, "cannot watch for signals").because(&error);
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        // In this order: at the first signal the flag is not set yet when the default would be asked for.
+        // In this order: at the first signal, the check for the default effect runs before the flag is set.
         flag::register_conditional_default(signal, asked.clone()).map_err(failed)?;
         flag::register(signal, asked.clone()).map_err(failed)?;
     }

@@ -7,13 +7,14 @@ use pillion::{Cache, ErrorCode, ErrorKind};
 use crate::config::{Config, Reload, TableConfig};
 use crate::failure::Failure;
 
-/// How often a long load says how far it is.
+/// How often a long load logs its progress.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Defines a table, or keeps the one that is there, or loads that anew if the configuration says so.
+/// Defines a table, or keeps an existing one, or loads that again if the configuration says so.
 ///
 /// # Errors
-/// Of defining and loading. A table that is there goes on serving when its files cannot be read: that is logged.
+/// Of defining and loading. If the files of an existing table cannot be read, that is logged and the table keeps its
+/// rows.
 pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
     let name = table.name.as_str();
     let failed = |error: pillion::Error| Failure::from(error).context(format_args!("table `{name}`"));
@@ -23,7 +24,7 @@ pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
         Err(error) => return Err(failed(error)),
     };
     let started = Instant::now();
-    // Also if it is there: then nothing is read, and a table with another key or order is refused.
+    // Even if the table exists: then nothing is read, and a table with another key or order is refused.
     let handle = cache.define_table(name, table.definition(reporter(name))).map_err(failed)?;
     let what = match (is_there, table.reload) {
         (false, _) => "table loaded",
@@ -46,7 +47,7 @@ pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says which tables are served that the configuration does not name.
+/// Logs the tables that are served although the configuration does not name them.
 ///
 /// # Errors
 /// Those of listing the tables.

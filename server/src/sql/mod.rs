@@ -21,7 +21,7 @@ use crate::output::target::{Existing, Target};
 use crate::output::units;
 use splitter::{Splitter, Statement, Unfinished};
 
-/// A statement may be this long; a longer one is most likely a file that is not SQL.
+/// Longest statement; a longer text is most likely a file that is not SQL.
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 
 /// Some editors begin a file with it.
@@ -35,7 +35,7 @@ pub struct SqlArgs {
     #[command(flatten)]
     pub connection: Connection,
 
-    /// What to write [default: by the ending of --output, else table]
+    /// What to write [default: by the ending of --output, otherwise table]
     #[arg(long, value_name = "FORMAT", value_parser = NearestParser::<Format>::new())]
     pub format: Option<Format>,
 
@@ -115,7 +115,7 @@ impl Run {
             all.extend(splitter.push(text));
             all.extend(splitter.finish().map_err(unfinished)?);
         }
-        // Known beforehand, so nothing is run in vain.
+        // Checked beforehand, so that nothing is run in vain.
         if all.len() > 1 {
             self.refuse_second()?;
         }
@@ -128,7 +128,8 @@ impl Run {
         })
     }
 
-    /// Runs statements as they are read, so that whoever writes them can wait for one answer before the next.
+    /// Runs statements as they are read, so that their writer can wait for one answer before it sends the next
+    /// statement.
     fn read(&mut self, input: &mut impl BufRead) -> Result<(), Failure> {
         let mut splitter = Splitter::default();
         let mut line = Vec::new();

@@ -2,14 +2,14 @@
 
 use pillion::Value;
 
-/// What stands for null, as in the text format of SQL's COPY; the text itself can be written in the statement.
+/// Stands for null, as in the text format of SQL's COPY. To use this text itself, write it in the statement.
 const NULL: &str = r"\N";
 
 /// The value that stands for a parameter's text.
 ///
-/// The plan casts it to the type that it expects there, and text serves every type; but where the plan expects
-/// nothing in particular, a number should be a number. So text is taken for a number only if it is exactly what
-/// that number is written as: cast back to text, it is the same again (`007` stays text).
+/// The plan casts the value to the type that it expects there, and text can be cast to every type. But if the plan
+/// expects no particular type, a number should be a number. So a text becomes a number only if the number, cast back to
+/// text, is the same text (`007` stays text).
 pub(super) fn value(text: &str) -> Value {
     if text == NULL {
         return Value::Null;

@@ -1,7 +1,7 @@
 //! Splits a text into statements at each `;` that separates them.
 //!
-//! It knows as much of the language as that takes, which is what the tokenizer of DataFusion's SQL knows: quoted
-//! text and names, escapes, dollar quotes, quotes with a delimiter of their own, comments.
+//! It knows the parts of the language that matter here, as the tokenizer of DataFusion's SQL does: quoted text and
+//! names, escapes, dollar quotes, quotes with a delimiter of their own, comments.
 
 use std::mem;
 
@@ -14,10 +14,10 @@ pub struct Statement {
     pub line: usize,
 }
 
-/// A text ended within something that needs an end.
+/// The text ended inside a quote or comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// What has no end, such as "a comment".
+    /// What is not closed, such as "a comment".
     pub what: &'static str,
     /// The line that it starts on, from 1.
     pub line: usize,
@@ -27,7 +27,7 @@ pub struct Unfinished {
 #[derive(Debug)]
 pub struct Splitter {
     inside: Inside,
-    /// Where what we are inside of started.
+    /// The line on which `inside` began.
     inside_since: usize,
     /// The statement so far; empty until its first word.
     text: String,
@@ -43,9 +43,9 @@ enum Inside {
     LineComment,
     /// `/* … */`, so many levels deep.
     Comment(usize),
-    /// `'…'`, `"…"` or a name in backticks; a doubled quote ends it and starts it again, which comes to the same.
+    /// `'…'`, `"…"` or a name in backticks. A doubled quote ends it and starts it again, which has the same effect.
     Quoted(char),
-    /// `E'…'`, where a backslash takes the special meaning of the character after it.
+    /// `E'…'`, where a backslash removes the special meaning of the next character.
     Escaped,
     /// `q'[…]'`, up to this end.
     Delimited(String),
@@ -62,7 +62,7 @@ impl Default for Splitter {
 impl Splitter {
     /// Takes the next piece of the text and returns the statements that it completes.
     ///
-    /// A piece ends where a line ends, or where the text does: so no word or sign is cut in two.
+    /// A piece ends at the end of a line or of the text, so that no word or sign is cut in two.
     pub fn push(&mut self, piece: &str) -> Vec<Statement> {
         let mut complete = Vec::new();
         let mut rest = piece;
@@ -75,7 +75,7 @@ impl Splitter {
             let started = self.in_comment();
             let (token, after) = rest.split_at(self.advance(rest, ch));
             rest = after;
-            // What stands before the first word is no part of the statement: a comment alone is none.
+            // Text before the first word is not part of the statement: a comment alone is not a statement.
             let blank = started || self.in_comment() || ch.is_whitespace();
             if self.text.is_empty() && !blank {
                 self.text_since = self.line;
@@ -164,7 +164,7 @@ impl Splitter {
     }
 }
 
-/// What starts at the beginning of `rest`, outside of everything, and how many bytes it is.
+/// What starts at the beginning of `rest`, outside of quotes and comments, and how many bytes its start has.
 fn plain(rest: &str, ch: char) -> (Inside, usize) {
     if rest.starts_with("--") {
         return (Inside::LineComment, 2);
@@ -199,7 +199,7 @@ fn plain(rest: &str, ch: char) -> (Inside, usize) {
     }
 }
 
-/// A character that words, names and numbers go on with; `$` is one of them after the first.
+/// Whether words, names and numbers can continue with this character, which includes `$`.
 fn is_word(ch: char) -> bool {
     ch.is_alphanumeric() || matches!(ch, '_' | '@' | '#' | '$')
 }

@@ -1,4 +1,4 @@
-//! A configuration that is wrong is refused with line and reason, and every key is documented.
+//! A wrong configuration is refused with line and reason, and every key is documented.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn the_example_of_the_document_has_every_key() {
     }
 }
 
-/// The defaults that are documented are those of the cache.
+/// The documented defaults are those of the cache.
 #[test]
 fn defaults_written_out_change_nothing() {
     let mut text = "dir = \"cache\"\nsocket = \"sock\"\n".to_owned();
@@ -154,7 +154,7 @@ fn variables_are_put_into_texts() {
         &[
             "1: the environment variable `PILLION_NOT_SET` is not set",
             "2: `${` has no closing `}`; `$${` is a plain `${`",
-            "3: `${a b}` is no environment variable; `$${` is a plain `${`",
+            "3: `${a b}` is not a name of an environment variable; `$${` is a plain `${`",
         ],
     );
 }
@@ -164,17 +164,17 @@ fn unknown_keys_are_answered_with_the_nearest() {
     refused(
         "dir = \"cache\"\nsocket = \"sock\"\nload_memroy = 1\n[acess]\n",
         &[
-            "3: `load_memroy` is no key of the file; did you mean `load_memory`?",
-            "4: `acess` is no key of the file; did you mean `access`?",
+            "3: `load_memroy` is not a key of the file; did you mean `load_memory`?",
+            "4: `acess` is not a key of the file; did you mean `access`?",
         ],
     );
     refused(
         "dir = \"cache\"\nsocket = \"sock\"\n[access]\nallow_uid = [1]\n[tables.a]\nfiles = \"a.csv\"\n\
          primary-key = \"x\"\ncolour = \"red\"\n",
         &[
-            "4: `allow_uid` is no key of [access]; did you mean `allow_uids`?",
-            "7: `primary-key` is no key of [tables.a]; did you mean `primary_key`?",
-            "8: `colour` is no key of [tables.a]; there are files, format, primary_key, sort_by, reload, write_policy, retain_column, \
+            "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
+            "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
+            "8: `colour` is not a key of [tables.a]; there are files, format, primary_key, sort_by, reload, write_policy, retain_column, \
              retain_age",
         ],
     );
@@ -206,7 +206,7 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
             "8: `connections_max` is -1; it must be a whole number of at least 1",
             "9: `handshake_timeout`: `10`: durations are in ms, s, min, h or d",
             "10: `stop_timeout` is 0 s; it must be longer",
-            "11: `log` is \"loud\"; choose of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+            "11: `log` is \"loud\"; choose one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
             "12: `access` is the number 1, not a section, written as [access]",
             "13: `tables` is a list, not a section, written as [tables]",
         ],
@@ -220,7 +220,7 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
             "4: `durability_interval` is for `durability = \"interval\"` only",
             "6: `socket_mode` is the number 660, not a mode such as \"0660\"",
             "7: `allow_uids` is the text \"root\", not a list of numbers such as [1000, 2000]",
-            "10: `allow_gids`: -1 is no user or group",
+            "10: `allow_gids`: -1 is not the number of a user or group",
             "12: `attach` is the text \"yes\", not true or false, without quotes",
             "15: `format` is for one path or pattern; of several, each file's ending tells its format",
             "16: `reload` is \"strat\"; did you mean \"start\"?",
@@ -308,9 +308,9 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
         ],
     );
     check("dir = \"a.txt/cache\"\nsocket = \"a.txt/sock\"")
-        .fails(5, &["a.txt/cache cannot be made", "a.txt is no directory", "a.txt/sock cannot be made"]);
+        .fails(5, &["a.txt/cache cannot be made", "a.txt is not a directory", "a.txt/sock cannot be made"]);
     check(&config("spill_dir = \"a.txt/spill\""))
-        .fails(5, &["`spill_dir` cannot be used", "a.txt is no directory"]);
+        .fails(5, &["`spill_dir` cannot be used", "a.txt is not a directory"]);
     check("dir = \".\"\nsocket = \"sock\"").fails(3, &["the directory", "holds"]);
     check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["a.txt exists and is no socket"]);
     check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.feather\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(

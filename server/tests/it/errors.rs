@@ -1,4 +1,4 @@
-//! Errors name what was meant, say what to do, and have an exit code that a script can use.
+//! Errors name the probable intent, say what to do, and have an exit code that a script can use.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! An exported file holds the whole table, and is there only when it is complete.
+//! An exported file holds the whole table, and appears only when it is complete.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ fn csv_is_read_back_with_the_types_of_the_table() {
     assert_same_rows(&rows(&cache, "again"), &items());
 }
 
-/// What a file of CSV could take for something else: for null, for the end of a value or of a line, for a mark.
+/// Texts that could be mistaken in CSV: for null, for the end of a value or of a line, for a byte order mark.
 #[test]
 fn texts_and_nulls_in_csv_are_read_back_as_they_were() {
     let texts = [
@@ -100,14 +100,15 @@ fn texts_and_nulls_in_csv_are_read_back_as_they_were() {
         assert_eq!(dir.run(&["load", "again", "t.csv", "--append"]).code, 0);
         let cache = dir.open();
         assert_same_rows(&sorted(&rows(&cache, "again")), &sorted(&batch));
-        // All of the texts are text to whoever infers types, too.
+        // Type inference reads all of these as text too.
         let inferred = Input::csv(dir.path("t.csv").to_str().unwrap());
         cache.define_table("inferred", TableDefinition::new(inferred)).unwrap();
         assert_eq!(sorted(&rows(&cache, "inferred")).column(0), sorted(&batch).column(0));
     }
 }
 
-/// Clocks of Berlin were 53 minutes and 28 seconds before those of Greenwich until 1893; an offset is written in minutes.
+/// Until 1893 clocks in Berlin were 53 minutes and 28 seconds ahead of those in Greenwich, but an offset is written in
+/// minutes.
 #[test]
 fn moments_of_every_time_are_read_back_from_csv() {
     let dir = Dir::empty();
@@ -215,7 +216,7 @@ fn a_full_disk_leaves_nothing_behind() {
     );
 }
 
-/// A file system of 256 KiB, for which one must be root.
+/// A file system of 256 KiB. Mounting it needs root.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {

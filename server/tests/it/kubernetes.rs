@@ -1,5 +1,5 @@
-//! The manifest of examples/kubernetes: its configuration is one, it agrees with the rest of the manifest, and its users
-//! and groups work as processes. That its fields are those of the API is tested in examples/kubernetes/check.
+//! The manifest of examples/kubernetes: its configuration is valid and agrees with the rest of the manifest, and its
+//! users and groups work as processes. The test in examples/kubernetes/check compares its fields with the API.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::sidecar::Sidecar;
 use crate::support::Outcome;
 
-/// What the volumes are mounted at.
+/// The mount paths of the volumes.
 const DATA: &str = "/var/lib/pillion";
 const RUN: &str = "/run/pillion";
 const FILES: &str = "/srv/files";
@@ -92,7 +92,7 @@ fn the_application_has_both_volumes_read_only_at_the_same_paths() {
         assert!(path.starts_with(at), "{} is in the volume", path.display());
         assert_eq!(application[volume], (at.clone(), true));
     }
-    // Not in the root of the volume, which is everyone's.
+    // Not in the root of the volume, to which everyone may write.
     assert_ne!(config.socket.parent(), Some(sidecar["run"].0.as_path()));
     assert_ne!(config.dir, sidecar["data"].0);
     for table in &config.tables {
@@ -113,7 +113,7 @@ fn requests_equal_limits() {
     }
 }
 
-/// The users and groups of the pod as processes over folders like its volumes. Only root can be other users.
+/// Runs processes as the users and groups of the pod over folders like its volumes. Only root can become other users.
 #[test]
 fn the_users_of_the_pod_read_and_strangers_do_not() {
     if !rustix::process::geteuid().is_root() {
@@ -131,7 +131,7 @@ fn the_users_of_the_pod_read_and_strangers_do_not() {
     assert_eq!(ask(pod.user("containers"), &dir).answer(), "n\n16\n");
     let probe = Outcome::of(pod.user("initContainers").args(["status", "--ready", "--url", &url]), "");
     assert_eq!(probe.answer(), "");
-    // It cannot own the directory, nor remove the socket.
+    // The application cannot own the directory, nor remove the socket.
     let socket = url.trim_start_matches("unix:");
     let csv = pod.at(FILES, "one.csv");
     Outcome::of(pod.user("containers").args(["load", "--url", &dir, "airlines", &csv, "--append"]), "")
@@ -145,7 +145,8 @@ fn the_users_of_the_pod_read_and_strangers_do_not() {
     sidecar.end();
 }
 
-/// Folders like the volumes of a pod: everyone's, of root and the group of the pod, which new files get.
+/// Folders like the volumes of a pod: everyone may write to them, they belong to root and the group of the pod, and new
+/// files get that group.
 struct Pod {
     temp: tempfile::TempDir,
     config: PathBuf,
@@ -174,8 +175,9 @@ impl Pod {
             .iter()
             .fold(configuration(), |text, volume| text.replace(&format!("\"{volume}"), &there(volume)));
         write(&config, &text);
-        // A copy, because the folder that it was built in may be one that only its owner can enter. Made by another
-        // process: a child of another test would hold the file open for writing for a moment, and it could not be run.
+        // A copy, because maybe only its owner can enter the folder where it was built. Another process copies it:
+        // otherwise a child of another test could hold the file open for writing for a moment, and the file could not
+        // be run.
         let program = root.join("pillion");
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pillion")).arg(&program).status();
         assert!(copied.unwrap().success());

@@ -7,7 +7,7 @@ use pillion::{Cache, ErrorCode};
 
 use crate::support::{Dir, assert_same_rows, items, many, rows, write_parquet};
 
-/// What another process sees.
+/// Opens the cache as another process sees it.
 fn read(dir: &Dir) -> Cache {
     Cache::open_read_only(dir.cache()).unwrap()
 }
@@ -49,7 +49,7 @@ fn every_format_gives_the_same_rows() {
         assert_eq!(dir.answer(&["load", table, file]), "");
         assert_same_rows(&rows(&read(&dir), table), &batch);
     }
-    // What pillion wrote as CSV, it takes back into a table of the same types.
+    // pillion loads the CSV that it wrote into a table of the same types.
     dir.answer(&["export", "a", "--output", "items.csv"]);
     assert_eq!(dir.answer(&["load", "a", "items.csv", "--replace"]), "");
     assert_same_rows(&rows(&read(&dir), "a"), &batch);

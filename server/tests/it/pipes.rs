@@ -51,7 +51,7 @@ fn input_that_is_no_sql_is_refused() {
     dir.pipe(&["sql"], "-- nothing;\n").fails(2, &["no statement"]);
 }
 
-/// The answer has billions of rows: it is read in time only because it is written as it comes.
+/// The answer has billions of rows, so this ends in time only because rows are written as they come.
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let dir = Dir::with_many();

@@ -48,7 +48,7 @@ fn it_loads_its_tables_and_answers() {
     let answer =
         dir.answer(&["sql", "--url", &url(&dir), "--format", "csv", "SELECT y FROM letters ORDER BY x"]);
     assert_eq!(answer, "y\none\ntwo\n");
-    // The sidecar knows most of itself; who wants to can look at its files.
+    // By default `status` asks the sidecar, which knows more about itself; `attach=require` makes it read the files.
     let socket = format!("unix:{}", socket(&dir).display());
     let status = dir.answer(&["status", "--url", &socket]);
     assert!(status.contains("way        remote\nowner      the sidecar\n"), "{status}");
@@ -100,7 +100,7 @@ fn what_was_written_is_there_after_it_was_killed() {
     assert_eq!(before.matches("seven").count(), 1, "{before}");
     sidecar.kill();
     assert!(socket(&dir).exists(), "a killed server leaves its socket");
-    // The file is gone, and it is not needed: the cache has the rows.
+    // The file is gone and is not needed, because the cache has the rows.
     fs::remove_file(dir.path("items.parquet")).unwrap();
     let sidecar = Sidecar::ready(&dir, &config(ITEMS));
     assert_eq!(dir.answer(&all), before);
@@ -133,7 +133,7 @@ fn of_two_that_start_at_once_on_one_socket_one_serves() {
             Sidecar::start_named(&dir, &format!("{name}.toml"), &config)
         };
         let both = [start("one"), start("two")];
-        // Each says either that it serves or that it cannot.
+        // Each prints either that it serves or that it cannot.
         let (mut serving, mut refused) = (Vec::new(), Vec::new());
         for sidecar in both {
             sidecar.says("pillion.sock");
@@ -177,7 +177,7 @@ fn without_one_a_client_gives_up_at_its_deadline() {
     dir.run(&["status", "--url", &url, "--ready"]).fails(4, &["no sidecar answers on", "pillion.sock"]);
 }
 
-/// The answer ends in the middle, and its reader is told.
+/// The answer ends in the middle, and its reader gets an error.
 #[test]
 fn at_the_signal_an_answer_that_is_streamed_ends_with_an_error() {
     let dir = with_many();
@@ -188,7 +188,7 @@ fn at_the_signal_an_answer_that_is_streamed_ends_with_an_error() {
     let mut answer = client.stdout.take().unwrap();
     answer.read_exact(&mut [0; 1 << 20]).unwrap();
     sidecar.signal(Signal::TERM);
-    // Read on, so that it is not the client that stands still.
+    // Reads on, so that the client is not the one that stalls.
     std::io::copy(&mut answer, &mut std::io::sink()).unwrap();
     let output = client.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -199,8 +199,8 @@ fn at_the_signal_an_answer_that_is_streamed_ends_with_an_error() {
     assert!(log.contains(" closed"), "{log}");
 }
 
-/// A client that asks for many rows and reads no more than the head of their frame: the call is under way as long as
-/// the sidecar has patience.
+/// A client that asks for many rows and reads only the header of their frame: the call runs until the sidecar gives up
+/// on the client.
 fn half_read(dir: &Dir) -> UnixStream {
     let ask = |stream: &mut UnixStream, call: u16, body: &[u8]| {
         let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
@@ -253,7 +253,7 @@ fn a_second_signal_ends_it_at_once_and_nothing_is_lost() {
     sidecar.end();
 }
 
-/// A pipe that nobody writes into is a file that takes for ever to read.
+/// Reading a pipe that nobody writes to takes for ever.
 #[test]
 fn a_signal_while_a_table_is_loaded_ends_it_and_keeps_what_is_loaded() {
     let dir = files();
@@ -283,7 +283,7 @@ fn a_table_is_loaded_again_at_a_start_only_if_that_is_asked_for() {
     let sidecar = Sidecar::ready(&dir, &config(&reload));
     assert_eq!(count(&dir, "items"), "n\n2\n", "loaded again");
     sidecar.end();
-    // Without its file the sidecar starts all the same, with the rows that it has.
+    // Without the file the sidecar still starts, with the rows that the cache has.
     fs::remove_file(dir.path("items.parquet")).unwrap();
     let sidecar = Sidecar::ready(&dir, &config(&reload));
     assert_eq!(count(&dir, "items"), "n\n2\n");
@@ -353,7 +353,7 @@ fn users_that_are_not_named_are_refused_and_told() {
     sidecar.end();
 }
 
-/// The group that containers of a pod share is a supplementary one. Only root can choose the groups of a child.
+/// Containers of a pod share a supplementary group. Only root can choose the groups of a child.
 #[test]
 fn a_supplementary_group_lets_in() {
     if !rustix::process::geteuid().is_root() {
@@ -392,7 +392,7 @@ fn it_may_have_as_many_files_open_as_the_system_lets_it() {
     assert_eq!(ready("ulimit -n 300"), [300, 300]);
 }
 
-/// When syncs fail it takes no more writes, says so, and ends; the next one goes on with what is there.
+/// When syncs fail, the sidecar refuses writes, reports it, and ends; the next one recovers what is there.
 #[test]
 fn it_ends_when_the_disk_fails() {
     if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
@@ -409,7 +409,7 @@ fn it_ends_when_the_disk_fails() {
     let cache = Cache::from_url(&url(&dir)).unwrap();
     let table = cache.table("items").unwrap();
     assert_eq!(cache.status().unwrap().poisoned, None);
-    // Each of them is one sync.
+    // Each of these writes is one sync.
     let error = (0..100).find_map(|_| table.upsert(items()).err()).unwrap();
     assert_eq!(error.code(), ErrorCode::OutcomeUnknown, "{error:#}");
     assert!(cache.status().unwrap().poisoned.unwrap().contains("cannot sync"));

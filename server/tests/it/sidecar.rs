@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::Dir;
 
-/// A sidecar that takes longer for anything is taken for stuck.
+/// A sidecar that takes longer for anything counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running sidecar; killed when dropped.
@@ -21,7 +21,7 @@ pub(crate) struct Sidecar {
     reader: Option<JoinHandle<()>>,
 }
 
-/// What it said so far.
+/// Its output so far.
 #[derive(Default)]
 struct Log {
     text: Mutex<(String, bool)>,
@@ -40,7 +40,7 @@ impl Sidecar {
         Self::spawn(&mut dir.command(&["serve", "--config", path.to_str().unwrap()]))
     }
 
-    /// Starts it by a command that was prepared.
+    /// Starts it by a prepared command.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -70,7 +70,7 @@ impl Sidecar {
         sidecar
     }
 
-    /// Waits until it has said something.
+    /// Waits until it has printed a text.
     #[track_caller]
     pub(crate) fn says(&self, what: &str) {
         let text = self.log.text.lock().unwrap();
@@ -79,12 +79,12 @@ impl Sidecar {
         assert!(text.0.contains(what), "`{what}` was not said: {}", text.0);
     }
 
-    /// All that it said so far.
+    /// All of its output so far.
     pub(crate) fn log(&self) -> String {
         self.log.text.lock().unwrap().0.clone()
     }
 
-    /// A line of its limits.
+    /// A line of the limits of its process.
     pub(crate) fn limit(&self, name: &str) -> String {
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
         limits.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
@@ -96,7 +96,7 @@ impl Sidecar {
         kill_process(process, signal).unwrap();
     }
 
-    /// Waits for its end: how it ended, and all that it said.
+    /// Waits for its end, and returns its status and all of its output.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
@@ -122,7 +122,7 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
-        // It has ended already, or this ends it; either is well.
+        // It has ended already, or this ends it; both are fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

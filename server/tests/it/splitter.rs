@@ -1,4 +1,4 @@
-//! Statements are split where the query engine would see their end, and nowhere else.
+//! Statements are split exactly where the query engine sees their end.
 
 use pillion_server::{Splitter, Statement, Unfinished};
 
@@ -20,7 +20,7 @@ const CASES: &[(&str, &[(usize, &str)])] = &[
     ("SELECT `a;b`;x", &[(1, "SELECT `a;b`"), (1, "x")]),
     ("SELECT '\"';SELECT \"'\"", &[(1, "SELECT '\"'"), (1, "SELECT \"'\"")]),
     ("SELECT 'two\nlines;';\nx", &[(1, "SELECT 'two\nlines;'"), (3, "x")]),
-    // A backslash is a letter in quotes, and takes the meaning of the next sign in E'…'.
+    // A backslash is an ordinary character in quotes; in E'…' it removes the special meaning of the next character.
     ("SELECT '\\';x", &[(1, "SELECT '\\'"), (1, "x")]),
     ("SELECT E'\\';';x", &[(1, "SELECT E'\\';'"), (1, "x")]),
     ("SELECT e'a''\\';';x", &[(1, "SELECT e'a''\\';'"), (1, "x")]),
@@ -31,7 +31,7 @@ const CASES: &[(&str, &[(usize, &str)])] = &[
     ("SELECT q'[it's;]';x", &[(1, "SELECT q'[it's;]'"), (1, "x")]),
     ("SELECT Q'!it's;!';x", &[(1, "SELECT Q'!it's;!'"), (1, "x")]),
     ("SELECT nq'<a';>';x", &[(1, "SELECT nq'<a';>'"), (1, "x")]),
-    // Dollar quotes, and what only looks like one.
+    // Dollar quotes, and text that only looks like one.
     ("SELECT $$a;b$$;x", &[(1, "SELECT $$a;b$$"), (1, "x")]),
     ("SELECT $t$a;$$;$u$;'$t$;x", &[(1, "SELECT $t$a;$$;$u$;'$t$"), (1, "x")]),
     ("SELECT $1;SELECT $2", &[(1, "SELECT $1"), (1, "SELECT $2")]),

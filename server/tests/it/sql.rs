@@ -188,7 +188,7 @@ fn a_file_is_replaced_only_by_a_whole_answer() {
     let dir = Dir::with_many();
     let output = |statement| dir.run(&["sql", "--output", "a.csv", statement]);
     assert_eq!(output("SELECT 1 AS a").code, 0);
-    // Fails on the last of many rows, when others were written.
+    // Fails on the last of many rows, after others were written.
     let fails =
         format!("SELECT CASE WHEN id < {} THEN 1 ELSE CAST(text AS INT) END FROM many", MANY_ROWS - 1);
     output(&fails).fails(1, &[]);

@@ -1,4 +1,4 @@
-//! Status shows a cache as it is now, also while its owner changes it.
+//! Status shows a cache as it is now, even while its owner changes it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn a_damaged_table_is_named() {
     let owner = dir.open();
     owner.table("items").unwrap().upsert(items().slice(0, 2)).unwrap();
     owner.close().unwrap();
-    // To open the cache is to look up which rows of the segment were replaced.
+    // Opening the cache looks up which rows of the segment were replaced.
     let table = smallest_table(&dir);
     for segment in std::fs::read_dir(table).unwrap() {
         let segment = segment.unwrap().path();
@@ -101,7 +101,7 @@ fn a_damaged_table_is_named() {
     assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT count(*) > 0 AS n FROM many"]), "n\ntrue\n");
 }
 
-/// The folder of the table that has the fewest bytes.
+/// The folder of the table with the fewest bytes.
 fn smallest_table(dir: &Dir) -> PathBuf {
     let folders = std::fs::read_dir(dir.cache().join("tables")).unwrap();
     let len = |folder: &Path| -> u64 {

@@ -1,4 +1,4 @@
-//! Caches to ask, and the command to ask them with.
+//! Caches for the tests, and the command to run on them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -91,13 +91,13 @@ impl Dir {
         Outcome::of(&mut self.command(arguments), input)
     }
 
-    /// What the command answers; it must not fail and has nothing else to say.
+    /// The output of the command, which must not fail and must print nothing on standard error.
     pub(crate) fn answer(&self, arguments: &[&str]) -> String {
         self.run(arguments).answer()
     }
 }
 
-/// What a command did.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// The exit code.
@@ -113,7 +113,7 @@ impl Outcome {
     pub(crate) fn of(command: &mut Command, input: impl AsRef<[u8]>) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // Small enough for the pipe; who does not read it closes it, and then it cannot be written.
+        // Small enough for the pipe. Writing fails if the command closes the pipe without reading it.
         let _ = child.stdin.take().unwrap().write_all(input.as_ref());
         let output = child.wait_with_output().unwrap();
         let code = output.status.code().expect("not killed by a signal");
@@ -125,14 +125,14 @@ impl Outcome {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
-    /// Standard output of a command that did not fail and has nothing else to say.
+    /// Standard output of a command that did not fail and printed nothing on standard error.
     #[track_caller]
     pub(crate) fn answer(self) -> String {
         assert_eq!((self.code, self.errors.as_str()), (0, ""), "{self:?}");
         String::from_utf8(self.bytes).unwrap()
     }
 
-    /// Checks the exit code, and that every one of `texts` is said on standard error.
+    /// Checks the exit code, and that standard error contains every one of `texts`.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
@@ -143,7 +143,7 @@ impl Outcome {
     }
 }
 
-/// Five rows with what is hard to write: nulls, quotes, commas, line ends, wide letters, an escape.
+/// Five rows with values that are hard to write: nulls, quotes, commas, line ends, wide letters, an escape.
 pub(crate) fn items() -> RecordBatch {
     let names = [
         Some("plain"),
@@ -193,7 +193,7 @@ pub(crate) fn rows(cache: &Cache, table: &str) -> RecordBatch {
     cache.sql(&format!("SELECT * FROM {table} ORDER BY 1"), &[]).unwrap().concat().unwrap()
 }
 
-/// Checks that two batches hold the same rows, whatever their schemas say about nulls.
+/// Checks that two batches hold the same rows, ignoring what their schemas say about nulls.
 #[track_caller]
 pub(crate) fn assert_same_rows(left: &RecordBatch, right: &RecordBatch) {
     assert_eq!(left.num_rows(), right.num_rows());
@@ -212,6 +212,6 @@ pub(crate) fn not_run(why: impl std::fmt::Display) {
     print!("{line}");
     let Some(path) = std::env::var_os("PILLION_TEST_REPORT") else { return };
     let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-    // In one piece: other tests add theirs at the same time.
+    // In one write, because other tests add their lines at the same time.
     file.write_all(line.as_bytes()).unwrap();
 }

@@ -3,7 +3,7 @@
 usage: files.py PILLION [SECONDS]
 
 Each round makes a file from a seed, has `pillion` load it and export it again, and compares both files, and the segments of
-the cache, value by value. A failure prints the seed of its round, which PILLION_TEST_SEED gives again, and keeps its files.
+the cache, value by value. A failure prints the seed of its round and keeps its files; PILLION_TEST_SEED repeats it.
 """
 
 import csv
@@ -113,8 +113,8 @@ def binary_round(rng, pillion, folder):
 
 
 def from_parquet(path, written):
-    """What is read of columns that Parquet has no type for. Arrow Rust makes days Date64 again where the file says so, and forgets
-    the time zone of a column that was in seconds: the moments are the same."""
+    """The rows of a file, with columns that Parquet has no type for as Arrow for Rust reads them: it makes days Date64 again
+    if the file's Arrow schema says so, and reads a time zone of a column in seconds as UTC. The moments are the same."""
     table = read(path)
     has_schema = b"ARROW:schema" in (pq.read_metadata(path).metadata or {})
     for index, field in enumerate(written):
@@ -126,7 +126,8 @@ def from_parquet(path, written):
 
 
 def in_parquet(table):
-    """As integers, what has no type in Parquet: its files say in Arrow's schema what they were, which pyarrow does not use."""
+    """The table as pyarrow reads it from Parquet: columns without a Parquet type are integers, because pyarrow ignores Arrow's
+    schema in the file, which has their types."""
     for index, field in enumerate(table.schema):
         seconds = pa.types.is_timestamp(field.type) and field.type.unit == "s"
         stored = pa.int64() if seconds or pa.types.is_date64(field.type) else None
@@ -142,7 +143,7 @@ def sortable(table):
 
 
 def csv_round(rng, pillion, folder):
-    """Rows through CSV: written by pyarrow and read by `pillion`, and the other way."""
+    """Rows through CSV: written by pyarrow and read by `pillion`, and the other way round."""
     table = values.table(rng, for_csv=True)
     if rng.random() < 0.2 and table.num_rows:
         table = table.select([table.column_names[-1]])
@@ -184,7 +185,7 @@ def read_by_others(path, expected):
             assert [row[index] for row in rows] == texts, f"column {name} by Python"
         if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
             assert [bytes.fromhex(row[index]) for row in rows] == [value or b"" for value in expected[name].to_pylist()], name
-    # Bytes are written as text that pyarrow takes for the bytes themselves; the others it does not convert.
+    # `pillion` writes bytes as text, which pyarrow takes literally; it does not convert the other types.
     left_out = [field.name for field in expected.schema
                 if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type) or field.type == pa.binary(3)
                 or pa.types.is_null(field.type) or pa.types.is_decimal256(field.type) or pa.types.is_date64(field.type)]

@@ -1,4 +1,4 @@
-"""Tables of generated values: of every type, with the values that readers of files get wrong."""
+"""Tables of generated values of every type, including values that readers of files tend to get wrong."""
 
 import datetime
 import decimal
@@ -50,7 +50,7 @@ def data(rng):
 
 
 def types():
-    """Name, Arrow type, maker of values; and whether CSV holds it, as `docs/types.md` says."""
+    """For each type: name, Arrow type, maker of values, and whether CSV can hold it, as `docs/types.md` says."""
     found = [("bool", pa.bool_(), lambda rng: rng.random() < 0.5, True), ("null", pa.null(), lambda rng: None, True)]
     for bits_of in (8, 16, 32, 64):
         found.append((f"int{bits_of}", getattr(pa, f"int{bits_of}")(), integers(bits_of, True), True))
@@ -87,7 +87,7 @@ def types():
 
 
 def of_ticks(data_type):
-    """The integers that such values are stored as, if they are."""
+    """The integer type that stores values of a type, if there is one."""
     if pa.types.is_date32(data_type) or pa.types.is_time32(data_type):
         return pa.int32()
     if pa.types.is_temporal(data_type):
@@ -96,7 +96,7 @@ def of_ticks(data_type):
 
 
 def column(rng, data_type, make, rows):
-    """A column: with few nulls, many, none or nothing but nulls."""
+    """A column with no, few, many or only nulls."""
     share = rng.choice([0.0, 0.1, 0.5, 1.0])
     values = [None if rng.random() < share else make(rng) for _ in range(rows)]
     stored = of_ticks(data_type)
@@ -104,7 +104,7 @@ def column(rng, data_type, make, rows):
 
 
 def table(rng, for_csv):
-    """Some rows of some columns, and their numbers in a column `row`, in some order."""
+    """Some rows of some columns, in some order, with their numbers in a column `row`."""
     rows = rng.choice([0, 1, 2, 50, 700, 3000])
     usable = [entry for entry in types() if entry[3] or not for_csv]
     chosen = rng.sample(usable, rng.randint(1, min(12, len(usable))))

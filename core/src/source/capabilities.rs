@@ -1,0 +1,29 @@
+//! What a source can do beyond fetching all of a relation.
+
+/// Abilities of a source. What is not declared is not asked for.
+///
+/// ```
+/// use pillion::source::Capabilities;
+///
+/// let capabilities = Capabilities { columns: true, marks: true, ..Capabilities::default() };
+/// assert!(!capabilities.positions);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Lists its [relations](super::Source::relations).
+    pub relations: bool,
+    /// Sends only the [columns](super::Fetch::columns) that are asked for. Pillion drops the others otherwise.
+    pub columns: bool,
+    /// Sends only rows that satisfy a [condition](super::Fetch::condition) in its own words.
+    pub conditions: bool,
+    /// Sends only rows [after](super::Fetch::after) a value of a column.
+    pub positions: bool,
+    /// Gives a [mark](super::Description::mark) that changes whenever rows do.
+    pub marks: bool,
+    /// Describes the [parts](super::Description::parts) of a relation and fetches some of them.
+    pub parts: bool,
+    /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
+    pub clock: bool,
+    /// Answers [statements](super::Relation::statement) in this dialect of SQL, such as `"postgresql"`.
+    pub dialect: Option<&'static str>,
+}

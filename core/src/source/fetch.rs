@@ -1,0 +1,164 @@
+//! Which rows are fetched, and the rows.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::relation::Relation;
+use crate::types::error::Result;
+use crate::types::value::Value;
+
+/// Which rows of a relation are wanted: all of them unless something else is said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fetch {
+    relation: Relation,
+    columns: Option<Vec<String>>,
+    condition: Option<String>,
+    after: Option<After>,
+    parts: Option<Vec<String>>,
+}
+
+/// Rows whose column is above a value, or equal to it: ties are sent again, and rows with a null are not sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct After {
+    /// A column that grows, such as a time of the last change or a number from a sequence.
+    pub column: String,
+    /// Rows with this value and above are wanted.
+    pub value: Value,
+}
+
+impl Fetch {
+    /// All rows of a relation.
+    #[must_use]
+    pub fn of(relation: Relation) -> Self {
+        Self { relation, columns: None, condition: None, after: None, parts: None }
+    }
+
+    /// Only these columns, in this order.
+    #[must_use]
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Only rows that satisfy a condition, in the words of the source.
+    #[must_use]
+    pub fn condition(mut self, condition: impl Into<String>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// Only rows from a position on.
+    #[must_use]
+    pub fn after(mut self, after: After) -> Self {
+        self.after = Some(after);
+        self
+    }
+
+    /// Only these parts, by name.
+    #[must_use]
+    pub fn parts<S: Into<String>>(mut self, parts: impl IntoIterator<Item = S>) -> Self {
+        self.parts = Some(parts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Of what.
+    #[must_use]
+    pub fn relation(&self) -> &Relation {
+        &self.relation
+    }
+
+    /// The wanted columns; `None` for all.
+    #[must_use]
+    pub fn wanted_columns(&self) -> Option<&[String]> {
+        self.columns.as_deref()
+    }
+
+    /// The condition, in the words of the source.
+    #[must_use]
+    pub fn wanted_condition(&self) -> Option<&str> {
+        self.condition.as_deref()
+    }
+
+    /// From which position on.
+    #[must_use]
+    pub fn from_position(&self) -> Option<&After> {
+        self.after.as_ref()
+    }
+
+    /// The wanted parts; `None` for all.
+    #[must_use]
+    pub fn wanted_parts(&self) -> Option<&[String]> {
+        self.parts.as_deref()
+    }
+}
+
+/// Rows as they come from a source: an iterator of batches, each of the columns of [`schema`](Self::schema). Dropping it
+/// ends the fetch.
+pub struct Fetched {
+    schema: SchemaRef,
+    as_of: Option<SystemTime>,
+    mark: Option<Vec<u8>>,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+}
+
+impl Fetched {
+    /// Batches of columns. Whoever makes them keeps at most a few in memory.
+    pub fn new(
+        schema: SchemaRef,
+        batches: impl IntoIterator<Item = Result<RecordBatch>, IntoIter: Send + 'static>,
+    ) -> Self {
+        Self { schema, as_of: None, mark: None, batches: Box::new(batches.into_iter()) }
+    }
+
+    /// Says at which moment of the source's own clock the rows were what is sent. Without it, it is the moment at which Pillion asked.
+    #[must_use]
+    pub fn as_of(mut self, moment: SystemTime) -> Self {
+        self.as_of = Some(moment);
+        self
+    }
+
+    /// Says what the [mark](super::Description::mark) of exactly these rows is, where the source knows it.
+    #[must_use]
+    pub fn mark(mut self, mark: impl Into<Vec<u8>>) -> Self {
+        self.mark = Some(mark.into());
+        self
+    }
+
+    /// The columns of each batch.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The moment of the rows by the source's clock, if it tells it.
+    #[must_use]
+    pub fn moment(&self) -> Option<SystemTime> {
+        self.as_of
+    }
+
+    /// The mark of these rows, if the source gave one.
+    #[must_use]
+    pub fn change_mark(&self) -> Option<&[u8]> {
+        self.mark.as_deref()
+    }
+}
+
+impl Iterator for Fetched {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.next()
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched")
+            .field("schema", &self.schema)
+            .field("as_of", &self.as_of)
+            .finish_non_exhaustive()
+    }
+}

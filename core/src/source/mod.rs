@@ -1,0 +1,116 @@
+//! What Pillion asks of a place that rows come from.
+//!
+//! A [`Source`] describes [relations](Relation) and fetches their rows. It does not schedule, retry or store anything:
+//! Pillion decides when to ask, gives up calls that take too long, and commits the rows.
+//!
+//! # Writing a source
+//! A source implements three calls and declares its other abilities as [`Capabilities`]. This one counts:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arrow::array::{Int64Array, RecordBatch};
+//! use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+//! use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
+//! use pillion::{Error, ErrorCode, Result};
+//!
+//! #[derive(Debug)]
+//! struct Numbers {
+//!     up_to: i64,
+//! }
+//!
+//! impl Numbers {
+//!     fn schema() -> SchemaRef {
+//!         Arc::new(Schema::new(vec![Field::new("number", DataType::Int64, false)]))
+//!     }
+//! }
+//!
+//! impl Source for Numbers {
+//!     fn capabilities(&self) -> Capabilities {
+//!         Capabilities { relations: true, ..Capabilities::default() }
+//!     }
+//!
+//!     fn relations(&self, _: &Call) -> Result<Vec<String>> {
+//!         Ok(vec!["numbers".to_owned()])
+//!     }
+//!
+//!     fn describe(&self, relation: &Relation, _: &Call) -> Result<Description> {
+//!         if relation.text() != "numbers" {
+//!             return Err(Error::new(ErrorCode::SourceNotFound, format!("no relation `{}`", relation.text())));
+//!         }
+//!         Ok(Description::new(Self::schema()).rows(self.up_to.unsigned_abs()))
+//!     }
+//!
+//!     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+//!         let schema = self.describe(fetch.relation(), call)?.schema().clone();
+//!         let (up_to, of_batches, call) = (self.up_to, schema.clone(), call.clone());
+//!         let batches = (0..up_to).step_by(1000).map(move |first| {
+//!             call.check()?; // ends the fetch when it is given up
+//!             let numbers = Int64Array::from_iter_values(first..(first + 1000).min(up_to));
+//!             Ok(RecordBatch::try_new(of_batches.clone(), vec![Arc::new(numbers)]).expect("one column"))
+//!         });
+//!         Ok(Fetched::new(schema, batches))
+//!     }
+//! }
+//! # let source = Numbers { up_to: 2500 };
+//! # let fetched = source.fetch(&Fetch::of(Relation::table("numbers")), &Call::new())?;
+//! # assert_eq!(fetched.map(|batch| batch.unwrap().num_rows()).collect::<Vec<_>>(), [1000, 1000, 500]);
+//! # Ok::<(), pillion::Error>(())
+//! ```
+
+mod call;
+mod capabilities;
+mod description;
+mod fetch;
+mod relation;
+
+use std::fmt::Debug;
+
+pub use self::call::{Call, OnCancel};
+pub use self::capabilities::Capabilities;
+pub use self::description::{Description, Part};
+pub use self::fetch::{After, Fetch, Fetched};
+pub use self::relation::Relation;
+use crate::types::error::Result;
+
+/// A place that rows come from: a database, files in a bucket, another Pillion.
+///
+/// All calls block; Pillion makes each on a thread of its own, several at a time. A client library that is async is driven by the
+/// source. Each call gets a [`Call`], whose end the source must heed within about a second: by
+/// [`check`](Call::check) between steps, by [`remaining`](Call::remaining) as the time limit of what it waits for, or by
+/// [`on_cancel`](Call::on_cancel).
+///
+/// # Errors
+/// The code of an error decides what Pillion does next. It tries again later after
+/// [`SourceUnavailable`](crate::ErrorCode::SourceUnavailable), [`Timeout`](crate::ErrorCode::Timeout),
+/// [`SourceNotFound`](crate::ErrorCode::SourceNotFound) and every other code too, because what is missing or wrong at a source
+/// may be mended there. After [`SourceRefused`](crate::ErrorCode::SourceRefused) it also reads the credentials anew. No error
+/// may contain a credential.
+pub trait Source: Debug + Send + Sync + 'static {
+    /// What this source can do beyond describing a relation and fetching all of it. The same at every call.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The names of what can be fetched, for people who look around.
+    ///
+    /// # Errors
+    /// Those of reaching the source; [`Unsupported`](crate::ErrorCode::Unsupported) if
+    /// [`Capabilities::relations`] is `false`.
+    fn relations(&self, call: &Call) -> Result<Vec<String>>;
+
+    /// Columns of a relation and, as far as the source knows them without reading rows, its size and the mark by which a
+    /// change is noticed.
+    ///
+    /// # Errors
+    /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound) for a relation that is not there;
+    /// [`UnsupportedType`](crate::ErrorCode::UnsupportedType), which names the column, for one whose type has no mapping and that
+    /// the relation neither leaves out nor reads as text.
+    fn describe(&self, relation: &Relation, call: &Call) -> Result<Description>;
+
+    /// Begins to fetch rows. They are all of one state of the relation where the source can give that, and memory does not grow
+    /// with their number.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe); [`Unsupported`](crate::ErrorCode::Unsupported) for a request beyond
+    /// [`capabilities`](Self::capabilities). Later failures come with the batches, and after one of them no batch follows.
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched>;
+}
