@@ -50,6 +50,7 @@ mod query;
 mod remote;
 #[cfg(feature = "sidecar")]
 mod serve;
+pub mod source;
 mod storage;
 #[cfg(test)]
 mod test_random;

@@ -140,13 +140,15 @@ mod tests {
         let runs = Arc::new(AtomicU32::new(0));
         let count = |runs: &Arc<AtomicU32>| {
             let runs = runs.clone();
-            move || drop(runs.fetch_add(1, Ordering::Relaxed))
+            move || {
+                runs.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let call = Call::new();
         assert!(call.check().is_ok() && call.remaining().is_none());
         let kept = call.on_cancel(count(&runs));
         drop(call.on_cancel(count(&runs)));
-        call.clone().time_out("no row for 30 s");
+        call.time_out("no row for 30 s");
         call.cancel();
         let error = call.check().unwrap_err();
         assert_eq!((error.code(), error.message()), (ErrorCode::Timeout, "no row for 30 s"));

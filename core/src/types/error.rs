@@ -108,6 +108,12 @@ codes! {
     SourceNotFound = 200 => Source;
     /// An input file is truncated, corrupt or not of its format.
     SourceInvalid = 201 => Source;
+    /// The source cannot be reached, or ended before its answer did.
+    SourceUnavailable = 202 => Source;
+    /// The source does not accept the credentials, or does not allow them to read this.
+    SourceRefused = 203 => Source;
+    /// The rows are older than the table allows, because its source has been out of reach or refreshes failed.
+    Stale = 204 => Source;
     /// Another process, or another handle of this one, owns the directory.
     DirectoryLocked = 300 => Retry;
     /// The directory was written by a newer version of Pillion.

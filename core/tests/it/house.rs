@@ -17,6 +17,7 @@ const TOWER: &[&[&str]] = &[
     &["query"],
     &["answer"],
     &["input"],
+    &["source"],
     &["storage"],
     &["types"],
     &["blocking"],
