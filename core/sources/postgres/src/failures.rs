@@ -71,7 +71,7 @@ fn code_of(state: &str) -> ErrorCode {
         "28000" | "28P01" | "42501" => ErrorCode::SourceRefused,
         "3D000" | "3F000" | "42P01" => ErrorCode::SourceNotFound,
         _ => match &state[..2] {
-            "42" | "0A" | "54" => ErrorCode::InvalidArgument,
+            "42" | "0A" | "54" | "25" => ErrorCode::InvalidArgument,
             "28" => ErrorCode::SourceRefused,
             "22" | "23" | "XX" => ErrorCode::SourceInvalid,
             _ => ErrorCode::SourceUnavailable,

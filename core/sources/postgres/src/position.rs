@@ -21,6 +21,7 @@ pub(crate) fn condition(name: &str, kind: &Type, value: &Value) -> Result<String
     Ok(match *kind {
         // Other collations sort in another order than Pillion, which compares the bytes.
         Type::TEXT | Type::VARCHAR | Type::NAME => format!("{column} COLLATE \"C\" >= {literal}"),
+        Type::OID => format!("{column}::int8 >= {literal}"),
         _ => format!("{column} >= {literal}"),
     })
 }
@@ -29,12 +30,16 @@ pub(crate) fn condition(name: &str, kind: &Type, value: &Value) -> Result<String
 /// kind.
 fn literal(kind: &Type, value: &Value) -> Option<Result<String>> {
     let text = match (kind.clone(), value) {
-        (Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::NUMERIC, Value::Int(number)) => {
-            format!("'{number}'::numeric")
+        // The type is one that shares an index with the column, where there is such a type.
+        (Type::INT2 | Type::INT4 | Type::INT8 | Type::OID, Value::Int(number)) => format!("'{number}'::int8"),
+        (Type::INT2 | Type::INT4 | Type::INT8 | Type::OID, Value::UInt(number)) => {
+            match i64::try_from(*number) {
+                Ok(number) => format!("'{number}'::int8"),
+                Err(_) => format!("'{number}'::numeric"),
+            }
         }
-        (Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::NUMERIC, Value::UInt(number)) => {
-            format!("'{number}'::numeric")
-        }
+        (Type::NUMERIC, Value::Int(number)) => format!("'{number}'::numeric"),
+        (Type::NUMERIC, Value::UInt(number)) => format!("'{number}'::numeric"),
         (Type::NUMERIC, Value::Decimal { .. }) => format!("'{value}'::numeric"),
         (Type::FLOAT4 | Type::FLOAT8, Value::Float(number)) => match *number {
             f64::INFINITY => "'Infinity'::float8".to_owned(),
@@ -122,7 +127,7 @@ mod tests {
 
     #[test]
     fn positions_are_literals_of_the_type() {
-        assert_eq!(of(&Type::INT8, 5_i64), r#""c" >= '5'::numeric"#);
+        assert_eq!(of(&Type::INT8, 5_i64), r#""c" >= '5'::int8"#);
         assert_eq!(of(&Type::TEXT, r"o'\n"), r#""c" COLLATE "C" >= 'o''\n'"#);
         assert_eq!(of(&Type::BYTEA, &b"\x00\xff"[..]), r#""c" >= '\x00ff'::bytea"#);
         assert_eq!(of(&Type::DATE, Value::Date(11_016)), r#""c" >= '2000-02-29'::date"#);

@@ -15,8 +15,15 @@ pub(crate) const SECRET: &str = "Very/Secret@4711";
 pub(crate) const SECRET_IN_URL: &str = "Very%2FSecret%404711";
 
 const SETTINGS: &[&str] = &[
-    "fsync=off", "shared_buffers=16MB", "max_connections=40", "autovacuum=off", "listen_addresses=127.0.0.1",
-    "max_wal_senders=0", "wal_level=minimal", "jit=off", "log_checkpoints=off",
+    "fsync=off",
+    "shared_buffers=16MB",
+    "max_connections=40",
+    "autovacuum=off",
+    "listen_addresses=127.0.0.1",
+    "max_wal_senders=0",
+    "wal_level=minimal",
+    "jit=off",
+    "log_checkpoints=off",
 ];
 
 pub(crate) struct Server {
@@ -78,6 +85,10 @@ impl Server {
         self.port
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -93,19 +104,36 @@ impl Server {
 
     /// What `psql` prints, without headings, columns separated by `|`.
     pub(crate) fn psql(&self, script: &str) -> String {
-        let mut process = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-p"])
-            .arg(self.port.to_string())
-            .env("PGPASSWORD", SECRET)
-            .env("PGTZ", "UTC")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process = self.psql_command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         let output = process.wait_with_output().unwrap();
         assert!(output.status.success(), "psql fails on {script}");
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Starts `psql` and lets it be.
+    pub(crate) fn psql_beside(&self, script: &str) -> Child {
+        let mut command = self.psql_command();
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    fn psql_command(&self) -> Command {
+        let mut command = Command::new("psql");
+        command.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+        ]);
+        command.arg(self.port.to_string()).env("PGPASSWORD", SECRET).env("PGTZ", "UTC");
+        command
     }
 
     /// Waits until no session of a source is left.
