@@ -35,6 +35,7 @@ const DEPENDENCIES: &[&str] = &[
     "datafusion",
     "flatbuffers",
     "futures",
+    "futures-channel",
     "futures-timer",
     "getrandom",
     "glob",
@@ -51,6 +52,7 @@ const DEPENDENCIES: &[&str] = &[
     "stacker",
     "strsim",
     "tokio",
+    "tokio-util",
     "tracing",
     "xxhash-rust",
 ];

@@ -53,7 +53,7 @@ pub(crate) fn cut_off(place: &str, error: impl Into<Box<dyn StdError + Send + Sy
 pub(crate) fn is_of_text(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| {
         let state = state.code();
-        state != "42501" && ["42", "22", "0A", "26"].contains(&&state[..2])
+        state != "42501" && ["42", "22", "0A", "26"].contains(&class_of(state))
     })
 }
 
@@ -65,12 +65,17 @@ pub(crate) fn text_of(reported: &DbError) -> String {
     }
 }
 
+/// The first two characters, by which the server groups its codes.
+fn class_of(state: &str) -> &str {
+    state.get(..2).unwrap_or_default()
+}
+
 /// Codes are those of the appendix "PostgreSQL Error Codes" of its manual.
 fn code_of(state: &str) -> ErrorCode {
     match state {
         "28000" | "28P01" | "42501" => ErrorCode::SourceRefused,
         "3D000" | "3F000" | "42P01" => ErrorCode::SourceNotFound,
-        _ => match &state[..2] {
+        _ => match class_of(state) {
             "42" | "0A" | "54" | "25" => ErrorCode::InvalidArgument,
             "28" => ErrorCode::SourceRefused,
             "22" | "23" | "XX" => ErrorCode::SourceInvalid,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use pillion::source::{Fetch, Relation};
 use pillion::{Error, ErrorCode, Result};
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::catalog;
@@ -39,7 +40,8 @@ struct Column {
 pub(crate) struct Selection {
     pub(crate) schema: SchemaRef,
     pub(crate) cells: Vec<Box<dyn Cells>>,
-    list: String,
+    /// What stands behind `SELECT`.
+    pub(crate) list: String,
 }
 
 /// Learns the columns of a relation, and keeps others from changing them until the session ends.
@@ -69,7 +71,7 @@ pub(crate) async fn shape_of(session: &Session, relation: &Relation) -> Result<S
 
 async fn table(session: &Session, name: &str) -> Result<Shape> {
     let entry = catalog::table(session, name).await?;
-    let columns = columns_of(session, &format!("SELECT * FROM {}", entry.name), |name| {
+    let columns = columns_of(session.client()?, &format!("SELECT * FROM {}", entry.name), |name| {
         !entry.not_null.iter().any(|not_null| not_null == name)
     });
     let columns = columns.await.map_err(|error| session.failure(error))?;
@@ -95,16 +97,16 @@ async fn statement(session: &Session, text: &str) -> Result<Shape> {
         return Err(Error::new(ErrorCode::InvalidArgument, "the statement gives no rows"));
     }
     let from = format!("({text}\n) AS statement");
-    let columns = columns_of(session, &format!("SELECT * FROM {from}"), |_| true).await.map_err(refused)?;
+    let columns =
+        columns_of(session.client()?, &format!("SELECT * FROM {from}"), |_| true).await.map_err(refused)?;
     Ok(Shape { from, shown: "the statement".to_owned(), columns, rows: None, bytes: None })
 }
 
 async fn columns_of(
-    session: &Session,
+    client: &Client,
     select: &str,
     is_nullable: impl Fn(&str) -> bool,
 ) -> std::result::Result<Vec<Column>, tokio_postgres::Error> {
-    let Ok(client) = session.client() else { return Ok(Vec::new()) };
     let prepared = client.prepare(select).await?;
     let column = |column: &tokio_postgres::Column| Column {
         name: column.name().to_owned(),
@@ -174,7 +176,7 @@ impl Shape {
         } else {
             format!(" WHERE {}", conditions.join(" AND "))
         };
-        Ok(format!("COPY (SELECT {} FROM {}{where}) TO STDOUT (FORMAT BINARY)", selection.list, self.from))
+        Ok(format!("COPY (SELECT {list} FROM {}{where}) TO STDOUT (FORMAT BINARY)", self.from))
     }
 
     /// Lets the server read a condition where a parenthesis that is closed and not opened is an error.

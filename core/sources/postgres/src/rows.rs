@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::select;
+use futures::stream::Fuse;
 use futures::{FutureExt, StreamExt};
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
@@ -48,7 +49,7 @@ impl Rows {
         let end = CallEnd::of(call);
         runtime.spawn(async move {
             // When the call ends, or nobody takes rows any more, the session is dropped, and that stops the server.
-            let moving = pin!(hand_over(session, Box::pin(stream), &sender));
+            let moving = pin!(hand_over(session, Box::pin(stream.fuse()), &sender));
             let unwanted = pin!(sender.closed());
             let _ = end.unless(select(moving, unwanted)).await;
         });
@@ -94,7 +95,7 @@ impl Iterator for Rows {
     }
 }
 
-async fn hand_over(session: Session, mut stream: Pin<Box<CopyOutStream>>, sender: &Sender<Portion>) {
+async fn hand_over(session: Session, mut stream: Pin<Box<Fuse<CopyOutStream>>>, sender: &Sender<Portion>) {
     while let Some(message) = stream.next().await {
         match gathered(message, &mut stream).await {
             Ok(portion) => {
@@ -117,13 +118,13 @@ async fn hand_over(session: Session, mut stream: Pin<Box<CopyOutStream>>, sender
 /// A message and those that are there already.
 async fn gathered(
     first: std::result::Result<Bytes, tokio_postgres::Error>,
-    stream: &mut Pin<Box<CopyOutStream>>,
+    stream: &mut Pin<Box<Fuse<CopyOutStream>>>,
 ) -> std::result::Result<Vec<Bytes>, tokio_postgres::Error> {
     let first = first?;
     let mut len = first.len();
     let mut portion = vec![first];
     while len < PORTION_LEN {
-        // The end of the stream is seen again by whoever asks next.
+        // The end of the stream is seen again by whoever asks next: the stream is fused.
         let Some(Some(message)) = stream.next().now_or_never() else { break };
         let message = message?;
         len += message.len();

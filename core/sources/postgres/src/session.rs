@@ -73,7 +73,7 @@ impl Session {
                 }
                 Err(error) if error.code() != ErrorCode::SourceUnavailable => return Err(error),
                 // The first failure is shown: it is of the host that was meant to serve.
-                Err(error) => drop(failure.get_or_insert(error)),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         Err(failure

@@ -120,8 +120,9 @@ struct Begun {
 async fn begin(session: &Session, fetch: &Fetch) -> Result<Begun> {
     let moment = session.begin().await?;
     let shape = plan::shape_of(session, fetch.relation()).await?;
-    let selection = shape.select(fetch.relation(), fetch.wanted_columns())?;
-    let copy = shape.copy(session, &selection, fetch).await?;
+    let mut selection = shape.select(fetch.relation(), fetch.wanted_columns())?;
+    let list = std::mem::take(&mut selection.list);
+    let copy = shape.copy(session, &list, fetch).await?;
     let stream = session.client()?.copy_out(&copy).await.map_err(|error| session.failure(error))?;
     Ok(Begun { moment, selection, stream })
 }
