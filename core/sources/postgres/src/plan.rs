@@ -184,7 +184,8 @@ impl Shape {
         if condition.contains('\0') {
             return Err(Error::new(ErrorCode::InvalidArgument, "the condition contains a zero byte"));
         }
-        let select = format!("SELECT CASE WHEN {condition}\n THEN true END FROM {}", self.from);
+        let select =
+            format!("SELECT CASE WHEN {condition}\n THEN true END FROM {} WHERE ({condition}\n)", self.from);
         let prepared = session.client()?.prepare(&select).await;
         let prepared =
             prepared.map_err(|error| refused(session, &format!("the condition `{condition}`"), error))?;

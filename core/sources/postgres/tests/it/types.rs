@@ -134,7 +134,8 @@ fn random_values_are_those_that_psql_shows() {
     let Some(server) = Server::start() else { return };
     server.psql(&format!(
         "CREATE TABLE random AS SELECT n, \
-         ((random() - 0.5) * power(10, 28 * random()))::numeric(38,10) AS d, \
+         ((((random() - 0.5) * 1e13)::numeric(20,0) * 1e14 + (random() * 1e14)::numeric(20,0) + random()::numeric(12,10)) \
+           * power(10::numeric, -(25 * random())::int))::numeric(38,10) AS d, \
          (((random() - 0.5) * power(10, 15 * random()))::numeric * power(10::numeric, (28 * random())::int))::numeric(76,30) AS w, \
          (random() - 0.5) * power(10, 300 * (random() - 0.5)) AS f, \
          '2000-01-01'::date + ((random() - 0.5) * 1e6)::int AS day, \
@@ -145,12 +146,12 @@ fn random_values_are_those_that_psql_shows() {
          FROM generate_series(1, {RANDOM_ROWS}) n; \
          UPDATE random SET d = NULL, s = NULL, a = NULL WHERE n % 7 = 0;"
     ));
-    let batch = all(&server.source(), &table("random")).unwrap();
+    let batch = all(&server.source(), &statement("SELECT * FROM random ORDER BY n")).unwrap();
     let shown = server.psql(
         "SELECT n, coalesce(d::text, 'null'), w, f, day - '1970-01-01'::date, \
          (extract(epoch FROM t) * 1000000)::bigint, (extract(epoch FROM h) * 1000000)::bigint, coalesce(s, 'null'), u, \
          encode(b, 'hex'), coalesce('[' || n || ', , ' || -n || ']', '') || CASE WHEN a IS NULL THEN 'null' ELSE '' END \
-         FROM random",
+         FROM random ORDER BY n",
     );
     let mut rows = 0;
     for (row, line) in shown.lines().enumerate() {
