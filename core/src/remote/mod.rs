@@ -4,6 +4,7 @@ mod answers;
 mod connection;
 mod exchange;
 mod greeting;
+mod refreshes;
 mod semaphore;
 mod shared_pages;
 mod statement;
@@ -164,7 +165,7 @@ impl Backend for Remote {
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {
-        None
+        Some(self)
     }
 
     fn status(&self) -> Result<Status> {

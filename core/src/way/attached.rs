@@ -210,6 +210,10 @@ impl Backend for Attached {
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {
+        #[cfg(feature = "sidecar")]
+        if let Some(writer) = &self.writer {
+            return writer.refreshing();
+        }
         None
     }
 

@@ -113,6 +113,12 @@ calls! {
     Compact = 30;
     /// [`Changes`] → [`CursorReply`].
     Changes = 31;
+    /// [`Name`] → [`VersionMessage`]: a table is refreshed from its source.
+    Refresh = 32;
+    /// [`Empty`] → [`RefreshesReply`](super::RefreshesReply).
+    Refreshes = 33;
+    /// [`Steer`](super::Steer) → [`SteerReply`](super::SteerReply).
+    SteerRefreshes = 34;
 }
 
 /// Nothing.
