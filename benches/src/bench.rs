@@ -5,25 +5,31 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::harness::{Plan, Row, Subject};
 use crate::options::Options;
-use crate::report::Report;
+use crate::report::{Headline, Report};
 
 /// A program that runs rows and reports them.
 #[derive(Debug)]
 pub struct Bench {
     options: Options,
     report: Report,
+    headlines: Vec<(&'static str, Headline)>,
 }
 
 impl Bench {
     /// A bench that was asked for with `options`.
     pub fn new(title: &str, options: Options) -> Self {
         let report = Report::new(title, options.quick);
-        Self { options, report }
+        Self { options, report, headlines: Vec::new() }
     }
 
     /// Adds a size, a seed or a version to the report.
     pub fn set(&mut self, name: &str, value: &impl ToString) {
         self.report.set(name, value);
+    }
+
+    /// Adds a chart of one row, which is written as `NAME.svg` if that row is measured.
+    pub fn headline(&mut self, name: &'static str, headline: Headline) {
+        self.headlines.push((name, headline));
     }
 
     /// Whether any of these rows is asked for, so that what they need must be made.
@@ -70,6 +76,11 @@ impl Bench {
         }
         println!("{}", self.report.to_table());
         let paths = self.report.write(&self.options.out, name)?;
+        for (name, headline) in &self.headlines {
+            if let Some(svg) = self.report.to_headline(headline) {
+                std::fs::write(self.options.out.join(name).with_extension("svg"), svg)?;
+            }
+        }
         println!("written: {}, and the same as .svg and .txt", paths[0].display());
         Ok(paths)
     }

@@ -11,12 +11,14 @@ pub(super) const STYLE: &str = "
     .faint { font-size: 11px; font-weight: 400; fill: #59636e }
     .grid { stroke: #d1d9e0; stroke-width: 1 }
     .whisker { stroke: #59636e; stroke-width: 1.5; fill: none }
+    .outline { stroke: #59636e; stroke-width: 1; stroke-dasharray: 4 3 }
     @media (prefers-color-scheme: dark) {
       .page { fill: #0d1117 }
       text { fill: #f0f6fc }
       .faint { fill: #9198a1 }
       .grid { stroke: #3d444d }
       .whisker { stroke: #9198a1 }
+      .outline { stroke: #9198a1 }
     }
   ";
 
