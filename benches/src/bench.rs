@@ -1,5 +1,7 @@
 //! A program that runs rows and reports them.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::Result;
@@ -78,7 +80,7 @@ impl Bench {
         let paths = self.report.write(&self.options.out, name)?;
         for (name, headline) in &self.headlines {
             if let Some(svg) = self.report.to_headline(headline) {
-                std::fs::write(self.options.out.join(name).with_extension("svg"), svg)?;
+                File::create(self.options.out.join(name).with_extension("svg"))?.write_all(svg.as_bytes())?;
             }
         }
         println!("written: {}, and the same as .svg and .txt", paths[0].display());
@@ -92,6 +94,7 @@ mod tests {
 
     use super::*;
     use crate::data::{Keys, Points};
+    use crate::report::{Bar, Figure};
     use crate::workload::{self, Get, GetAbsent, GetEach, GetMany, PointText, PreparedPoint, Stored};
 
     const PLAN: Plan = Plan {
@@ -128,7 +131,16 @@ mod tests {
         let absent =
             bench.row(workload::GET_ABSENT, PLAN, |row| Ok(row.with("get", GetAbsent::new(table, keys))));
         absent.unwrap();
+        let headline = |row| Headline {
+            title: "one row",
+            row,
+            bars: &[Bar { label: "a lookup", figure: Figure::Ours("get") }],
+        };
+        bench.headline("first", headline(workload::POINT_TEXT.name));
+        bench.headline("second", headline("a row that nobody measured"));
         let [json, ..] = bench.finish("test").unwrap();
+        assert!(std::fs::read_to_string(out.path().join("first.svg")).unwrap().contains(">a lookup<"));
+        assert!(!out.path().join("second.svg").exists());
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         assert_eq!(report["rows"].as_array().unwrap().len(), 3);
         assert_eq!(report["rows"][0]["contestants"][2]["latency"]["calls"], 5);
