@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use pillion_benches::Result;
 use pillion_benches::harness::Sink;
@@ -92,7 +92,7 @@ functions! {
 /// A file that is open.
 #[derive(Clone)]
 pub struct Database {
-    file: Arc<OpenFile>,
+    file: Rc<OpenFile>,
 }
 
 struct OpenFile {
@@ -113,7 +113,7 @@ impl Database {
         if unsafe { (functions.open)(path.as_ptr(), &raw mut handle) } != 0 {
             return Err(format!("DuckDB does not open {}", file.display()).into());
         }
-        Ok(Self { file: Arc::new(OpenFile { functions, handle }) })
+        Ok(Self { file: Rc::new(OpenFile { functions, handle }) })
     }
 
     /// Version of the library.
@@ -132,7 +132,7 @@ impl Database {
         if unsafe { (self.file.functions.connect)(self.file.handle, &raw mut handle) } != 0 {
             return Err("DuckDB makes no connection".into());
         }
-        Ok(Connection { open: Arc::new(OpenConnection { handle, database: self.clone() }) })
+        Ok(Connection { open: Rc::new(OpenConnection { handle, database: self.clone() }) })
     }
 }
 
@@ -145,7 +145,7 @@ impl Drop for OpenFile {
 
 /// A connection to a file.
 pub struct Connection {
-    open: Arc<OpenConnection>,
+    open: Rc<OpenConnection>,
 }
 
 struct OpenConnection {
@@ -211,7 +211,7 @@ impl Drop for OpenConnection {
 /// A statement that was prepared.
 pub(super) struct Statement {
     handle: Handle,
-    open: Arc<OpenConnection>,
+    open: Rc<OpenConnection>,
 }
 
 impl Statement {
