@@ -214,6 +214,18 @@ impl Error {
         .with_source(source)
     }
 
+    /// Whether the operating system said that a file is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let mut source = self.source();
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+                return cause.kind() == std::io::ErrorKind::NotFound;
+            }
+            source = cause.source();
+        }
+        false
+    }
+
     /// Damage found in a file of the cache at a byte offset.
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Corrupt, format!("{}: {what} at byte {offset}", path.display()))

@@ -1,6 +1,7 @@
 //! What a fault at any operation leaves behind: the state before or after the call, never another.
 
 mod ends;
+mod history;
 mod long_keys;
 mod model;
 mod replay;
