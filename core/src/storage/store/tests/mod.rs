@@ -19,6 +19,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::storage::store::committer::MANIFESTS_KEPT;
+use crate::storage::store::merge::is_full;
 use crate::storage::store::*;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach, is_below};
 use crate::storage::vfs::{OsVfs, Vfs};
@@ -827,6 +828,40 @@ fn many_rows_of_a_commit_know_its_other_changes() {
     drop(store);
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     assert_eq!(content(&store), Some((0..80_000).collect()));
+}
+
+/// Damaged runs cannot be merged with others, so they take none of the room: otherwise a table with some of them would
+/// look full at every large commit, which would wait for whoever moves rows and then find nothing to merge.
+#[test]
+fn damaged_runs_take_no_room() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let of_table = || store.state().table("numbers").unwrap().clone();
+    let runs = |is_whole: bool| {
+        let table = of_table();
+        let segments = table.segments.iter().filter(|segment| segment.damage().is_none() == is_whole);
+        segments.map(|segment| segment.record().run).collect::<BTreeSet<_>>().len()
+    };
+    // Each is much smaller than the one before, so that they are merged only if they must be.
+    let mut next = 0;
+    for len in [20_000, 5000, 1200, 300, 75, 18, 4, 1] {
+        append(&store, table, next..next + len).unwrap();
+        next += len;
+        store.fold().unwrap();
+    }
+    assert_eq!((runs(true), is_full(&of_table())), (8, true));
+    of_table().segments[..3].iter().for_each(|segment| segment.meet("it cannot be read".to_owned()));
+    for whole in 5..=8 {
+        assert_eq!((runs(true), runs(false)), (whole, 3));
+        assert_eq!(is_full(&of_table()), whole == 8);
+        append(&store, table, next..next + MANY.end).unwrap();
+        next += MANY.end;
+    }
+    // The last of them found eight, which were merged.
+    assert!(runs(true) <= 8 && runs(false) == 3, "{} and {}", runs(true), runs(false));
+    assert_eq!(content(&store), Some((0..next).collect()));
 }
 
 /// There are never more runs than a lookup may have to search.
