@@ -481,40 +481,60 @@ fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<St
     (store, armed)
 }
 
-/// Commits of several kinds wait for one sync while the index of their table grows. After it, all of them are there or
+/// Commits of every kind wait for one sync while the index of their table grows. After it, all of them are there or
 /// none.
 #[test]
 fn commits_of_every_kind_wait_for_one_sync() {
+    const OTHERS: [&str; 4] = ["truncated", "replaced", "dropped", "thinned"];
+    /// Commits before the long sync: the tables, and rows in two of them.
+    const BEFORE: usize = 1 + OTHERS.len() + 2;
+    const WAITING: usize = 10;
     for fails in [false, true] {
         let dir = scratch();
-        let (store, armed) = with_a_long_sync(dir.path(), 8, fails);
+        let (store, armed) = with_a_long_sync(dir.path(), BEFORE + WAITING, fails);
         let store = store.get().unwrap();
         store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
         let table = store.state().table("numbers").unwrap().shape.id;
+        let [truncated, replaced, dropped, thinned] = OTHERS.map(|name| {
+            let shape = TableShape::keyed(name, schema(), 0);
+            let state = store.create_table(shape, SystemTime::now(), &mut rows(0..3)).unwrap();
+            state.table(name).unwrap().shape.id
+        });
         upsert(store, table, [3]);
+        upsert(store, thinned, [3]);
         let follower = Follower::open(Files::below(dir.path()).unwrap()).unwrap().0;
         let before = store.state().version;
+        let sizes = |state: &State| OTHERS.map(|name| state.table(name).map(|table| table.rows).ok());
+        let old_sizes = [Some(3), Some(3), Some(3), Some(4)];
         armed.store(true, Ordering::Relaxed);
         let outcomes: Vec<Result<Version>> = std::thread::scope(|scope| {
             type Work<'a> = Box<dyn FnOnce() -> Result<Version> + Send + 'a>;
-            let changes: [Work<'_>; 6] = [
+            let changes: [Work<'_>; WAITING] = [
                 Box::new(|| append(store, table, [10])),
                 Box::new(|| append(store, table, 100..2500)),
-                Box::new(|| append(store, table, [11])),
+                // Rows of segments and of the log are replaced and deleted.
                 Box::new(|| {
-                    write(store, Change::Delete { table, keys: KeyColumn::default(), invalidates: false })
+                    let (mode, rows) = (WriteMode::Upsert, &mut rows([0, 3, 11]));
+                    write(store, Change::Rows { table, mode, rows })
                 }),
+                Box::new(|| write(store, delete(table, 1))),
+                Box::new(|| write(store, delete(thinned, 3))),
+                Box::new(|| write(store, Change::Truncate { table: truncated })),
+                Box::new(|| replace(store, replaced, 50..55)),
+                Box::new(|| write(store, Change::Drop { table: dropped })),
                 Box::new(|| write(store, Change::Position { source: "s".to_owned(), position: vec![1] })),
                 Box::new(|| append(store, table, [12])),
             ];
             let threads = changes.map(|change| scope.spawn(change));
             // Nobody sees any of them while the sync lasts.
-            while store.committer.lock().records < 5 {
+            while store.committer.lock().records < BEFORE + WAITING - 3 {
                 assert_eq!(store.state().version, before);
+                assert_eq!(sizes(&store.state()), old_sizes);
                 assert_eq!(followed(&follower), [0, 1, 2, 3]);
             }
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
+        let position = || store.state().positions.get("s").map(|position| position.to_vec());
         if fails {
             assert!(outcomes.iter().all(|outcome| {
                 outcome.as_ref().is_err_and(|error| error.code() == ErrorCode::OutcomeUnknown)
@@ -522,15 +542,20 @@ fn commits_of_every_kind_wait_for_one_sync() {
             assert_eq!(store.newest().unwrap().version, before, "nobody saw more, so nobody is told");
             assert_eq!(followed(&follower), [0, 1, 2, 3]);
             assert_eq!(content(store), Some((0..4).collect()));
+            assert_eq!((sizes(&store.state()), position()), (old_sizes, None));
             assert_eq!(store.fold().unwrap_err().code(), ErrorCode::Poisoned);
             continue;
         }
-        let all: BTreeSet<i64> = (0..4).chain([10, 11, 12]).chain(100..2500).collect();
+        let all: BTreeSet<i64> = [0, 2, 3, 10, 11, 12].into_iter().chain(100..2500).collect();
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         assert_eq!(content(store).as_ref(), Some(&all));
         assert!(followed(&follower).into_iter().eq(all.iter().copied()));
+        let new_sizes = [Some(0), Some(5), None, Some(3)];
+        assert_eq!((sizes(&store.state()), position()), (new_sizes, Some(vec![1])));
+        assert_eq!(sizes(&follower.newest().unwrap()), new_sizes);
         store.fold().unwrap();
         assert_eq!(content(store), Some(all));
+        assert_eq!(sizes(&store.state()), new_sizes);
     }
 }
 
