@@ -350,6 +350,7 @@ impl Connection {
         let code = match (error, repeat) {
             (CallError::Forked, _) => ErrorCode::Closed,
             (CallError::NotSent(_), _) => ErrorCode::Unavailable,
+            (CallError::TooLong(_), _) => ErrorCode::TooLarge,
             (_, Repeat::Never) => ErrorCode::OutcomeUnknown,
             (CallError::Timeout, Repeat::Once) => ErrorCode::Timeout,
             (_, Repeat::Once) => ErrorCode::Unavailable,
