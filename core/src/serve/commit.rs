@@ -54,5 +54,5 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
     // A client's clock that is ahead must not make the rows fresher than they are.
     let as_of = freshness_at(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
     let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
-    Ok(VersionMessage { version })
+    Ok(VersionMessage { version: version.into() })
 }

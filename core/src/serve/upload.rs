@@ -169,7 +169,7 @@ fn written(
     as_of: SystemTime,
 ) -> Result<Written> {
     let change = Change::Rows { table, mode, rows };
-    Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)? }))
+    Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)?.into() }))
 }
 
 impl Drop for Upload {
