@@ -23,7 +23,7 @@ use crate::storage::Maps;
 use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
@@ -91,7 +91,7 @@ impl Writer for Remote {
         Ok(self.connection.saw(reply.version))
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         let reply = writes::write(&self.connection, changes, as_of, &|table| self.newest.schema(table))?;
         Ok(self.connection.saw(reply.version))
     }
