@@ -267,7 +267,7 @@ impl StdError for Error {
 const _: () = assert!(size_of::<Error>() == 8, "a Result of a small value must stay small");
 
 /// The nearest of `known` to `unknown`, if it is near enough to be a slip of the finger.
-pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let len = unknown.chars().count();
     let limit = (len / 3).max(1);
     known
