@@ -271,6 +271,10 @@ impl Cache {
     /// read is refused once they are read; until then no other process can own the directory. Dropping the last
     /// handle does the same, but can only log an error.
     ///
+    /// All of that is for the owner. The directory of an attached or a remote cache is another process's, so that there
+    /// this only refuses further writes of this handle and its clones, [`sync`](Self::sync) among them: nothing is sent,
+    /// and nothing made durable. An attached cache without a sidecar has no writes to refuse.
+    ///
     /// # Errors
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).
     pub fn close(&self) -> Result<()> {

@@ -353,7 +353,7 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         30 => (Call::Compact, encode(&Empty {})),
         31 => {
             let since = Version { incarnation: input.id(), sequence: input.id() };
-            (Call::Changes, encode(&Changes { table, since }))
+            (Call::Changes, encode(&Changes { table, since: since.into() }))
         }
         32 => (Call::Refresh, encode(&Name { snapshot: None, name: input.name() })),
         33 => (Call::Refreshes, encode(&Empty {})),
