@@ -182,7 +182,7 @@ impl Refreshing for Owner {
         self.scheduler.pause(table, is_paused)
     }
 
-    fn refreshes(&self) -> Vec<RefreshStatus> {
-        self.scheduler.refreshes()
+    fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
+        Ok(self.scheduler.refreshes())
     }
 }

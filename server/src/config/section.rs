@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use pillion::nearest;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{At, Document};
 use super::environment::substitute;
 use super::keys::Key;
 use super::units;
-use crate::nearest::nearest;
 
 /// One table of the TOML file.
 pub(super) struct Section<'a> {
