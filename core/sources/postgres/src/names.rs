@@ -1,8 +1,5 @@
 //! Names in SQL, and the nearest of those that are known.
 
-/// Names of more bytes are not compared with other names.
-const COMPARED_LEN_MAX: usize = 256;
-
 /// A name as SQL reads it whatever its letters.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -10,17 +7,7 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// "; did you mean `x`?", or nothing.
 pub(crate) fn suggestion<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let limit = (unknown.chars().count() / 3).max(1);
-    if unknown.len() > COMPARED_LEN_MAX {
-        return String::new();
-    }
-    known
-        .into_iter()
-        .filter(|name| name.len() <= COMPARED_LEN_MAX)
-        .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"))
+    pillion::nearest(unknown, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 #[cfg(test)]

@@ -12,5 +12,6 @@ mod encryption;
 mod ends;
 mod positions;
 mod relations;
+mod suite;
 mod support;
 mod types;
