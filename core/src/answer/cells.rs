@@ -259,7 +259,7 @@ mod tests {
         for len in 1..bytes.len() {
             assert!(SentRow::decode(columns.clone(), bytes[..len].to_vec(), 1).is_none(), "{len}");
         }
-        assert!(SentRow::decode(columns.clone(), [&bytes[..], &[0]].concat(), 1).is_none(), "too long");
+        assert!(SentRow::decode(columns, [&bytes[..], &[0]].concat(), 1).is_none(), "too long");
     }
 
     /// A byte that is changed to 0xFF is noticed where no length and no text has it. Elsewhere it changes its own value

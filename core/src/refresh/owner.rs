@@ -13,7 +13,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::WritePolicy;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::embedded::Embedded;
 use crate::way::refreshing::{RefreshStatus, Refreshing};
@@ -73,7 +73,7 @@ impl Writer for Owner {
         self.embedded.drop_table(name)
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         self.embedded.write(changes, as_of)
     }
 }

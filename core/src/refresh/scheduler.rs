@@ -1,7 +1,6 @@
 //! Decides when which table is refreshed, and runs the refreshes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +12,7 @@ use super::progress::Progress;
 use super::run::{Run, Work};
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result, nearest};
+use crate::types::panics;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::Reader;
@@ -433,8 +433,8 @@ fn start(shared: &Arc<Shared>, state: &mut State, table: &str) {
     let (own, number) = (shared.clone(), followed.number);
     let began = SystemTime::now();
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(|| work.run(&run)))
-            .unwrap_or_else(|_| Err(Error::internal("the source panicked")));
+        let panicked = || Error::internal("the source panicked");
+        let result = panics::catch(|| work.run(&run), panicked);
         ended(&own, &work, number, began, result);
     });
     match thread {

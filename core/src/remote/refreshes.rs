@@ -33,8 +33,7 @@ impl Refreshing for Remote {
         self.connection.check_open()?;
         let request = Name { snapshot: None, name: table.to_owned() };
         let reply: VersionMessage = self.connection.call(Call::Refresh, &request, Repeat::Once)?;
-        self.connection.saw(reply.version);
-        Ok(reply.version)
+        Ok(self.connection.saw(reply.version))
     }
 
     fn cancel(&self, table: &str) -> Result<bool> {

@@ -11,7 +11,8 @@ use crate::wire::{
 impl Session {
     pub(super) fn answer_refresh(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Name { name, .. } = decode(request.body)?;
-        encode(&VersionMessage { version: refreshing(&*self.backend)?.refresh(&name)? })
+        let version = refreshing(&*self.backend)?.refresh(&name)?.into();
+        encode(&VersionMessage { version })
     }
 
     pub(super) fn answer_refreshes(&self, request: Request<'_>) -> Result<Vec<u8>> {
