@@ -103,8 +103,15 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Checks what can be checked without asking the source, and refreshes the table from now on.
-    pub(super) fn follow(&self, table: &str, origin: TableSource, rules: TableRules) -> Result<()> {
+    /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
+    /// to [`refresh`](Self::refresh).
+    pub(super) fn follow(
+        &self,
+        table: &str,
+        origin: TableSource,
+        rules: TableRules,
+        waits: bool,
+    ) -> Result<()> {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
@@ -124,7 +131,11 @@ impl Scheduler {
             return Ok(());
         }
         self.start_thread()?;
-        let due = if is_held && !origin.on_start { next(&origin, 0) } else { Some(Instant::now()) };
+        let due = match (is_held, waits) {
+            (true, _) if !origin.on_start => next(&origin, 0),
+            (_, true) => None,
+            (_, false) => Some(Instant::now()),
+        };
         state.numbers += 1;
         let followed = Followed::new(state.numbers, origin, rules, due);
         state.tables.insert(table.to_owned(), followed);
