@@ -29,6 +29,7 @@
 //!
 //! - [`Cache`] is the handle; [`TableDefinition`] says what a table is to be and [`Input`] where rows come from.
 //! - [`Table`] reads and writes at the newest version, [`Snapshot`] holds one; [`Row`] and [`Batches`] are answers.
+//! - [`source::Source`] is a place that rows come from; [`TableDefinition::from_source`] keeps a table fresh from one.
 //! - [`Transaction`] makes several changes one commit, with the position up to which a source was read; [`Durability`] says
 //!   which crash a commit survives.
 //! - [`Cache::prepare`] plans a query once; [`Cache::into_async`] gives the same handles to async code.
@@ -46,6 +47,7 @@ mod input;
 mod open;
 #[cfg(feature = "sql")]
 mod query;
+mod refresh;
 #[cfg(feature = "sidecar")]
 mod remote;
 #[cfg(feature = "sidecar")]
@@ -112,6 +114,7 @@ pub use types::rules::{Retention, TableRules, WritePolicy};
 pub use types::value::{AnyValue, Value, ValueRef};
 pub use types::version::{Freshness, Tier, Version};
 pub use way::definition::TableDefinition;
+pub use way::refreshing::{RefreshState, RefreshStatus};
 pub use way::status::{OwnerSeen, Status, Way};
 pub use way::table_info::TableInfo;
 

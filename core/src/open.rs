@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::api::cache::Cache;
 #[cfg(feature = "sidecar")]
 use crate::api::connect::{Attach, ConnectOptions};
+use crate::refresh::Owner;
 #[cfg(feature = "sidecar")]
 use crate::remote::Remote;
 #[cfg(feature = "sidecar")]
@@ -135,7 +136,7 @@ impl CacheOptions {
     /// Those of [`Cache::open`]; [`InvalidArgument`](ErrorCode::InvalidArgument) for a setting of zero.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Cache> {
         self.check()?;
-        Ok(Cache { backend: Arc::new(Embedded::open(dir.as_ref(), self)?) })
+        Ok(Cache { backend: Arc::new(Owner::new(Embedded::open(dir.as_ref(), self)?)) })
     }
 
     /// Opens a cache directory for reading; see [`Cache::open_read_only`].

@@ -62,6 +62,7 @@ pub mod retention;
 pub mod rows;
 pub mod snapshots;
 pub mod sorted_ranges;
+pub mod sources;
 pub mod statements;
 pub mod streams;
 pub mod tables;

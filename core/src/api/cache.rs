@@ -8,11 +8,13 @@ use super::snapshot::Snapshot;
 use super::table::Table;
 use super::transaction::Transaction;
 use crate::answer::batches::Batches;
-use crate::types::error::Result;
+use crate::source::Source;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
 use crate::way::definition::TableDefinition;
+use crate::way::refreshing::{RefreshStatus, Refreshing};
 use crate::way::table_info::TableInfo;
 
 /// A table cache.
@@ -69,6 +71,87 @@ impl Cache {
     pub fn define_table(&self, name: &str, definition: TableDefinition) -> Result<Table> {
         let info = self.backend.define_table(name, definition)?;
         Ok(Table::new(self.backend.clone(), info))
+    }
+
+    /// Makes a source known by a name, for tables that are [fed by it](TableDefinition::from_source). It is not asked
+    /// anything yet. The cache forgets its sources when it is closed: add them at every start.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a name that is taken, empty or has a slash;
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn add_source(&self, name: &str, source: impl Source) -> Result<()> {
+        self.refreshing()?.add_source(name, Arc::new(source))
+    }
+
+    /// Keeps a table as a [definition from a source](TableDefinition::from_source) says, and returns at once. The table is there
+    /// when its first load has succeeded; a load that fails is tried again for ever. A table that is there already is read
+    /// as it is until the next refresh; if the definition asks for something else than it was loaded by, all of it is
+    /// fetched anew. The cache forgets what it follows when it is closed: say it at every start.
+    ///
+    /// [`define_table`](Self::define_table) does the same for a definition from a source, waits for the first load, and
+    /// stops following the table if that fails.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for an unknown source or a definition without one;
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) for what the source does not do, or if another process owns the
+    /// cache.
+    pub fn follow_table(&self, name: &str, definition: TableDefinition) -> Result<()> {
+        self.refreshing()?.follow(name, definition)
+    }
+
+    /// How the refreshes of tables from sources stand, by table.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
+        Ok(self.refreshing()?.refreshes())
+    }
+
+    /// Refreshes a table from its source now, also if refreshes are paused, and waits until the rows of a refresh that began after
+    /// this call are there. Works before the table has been loaded for the first time.
+    ///
+    /// # Errors
+    /// Those of the source and of a write: the rows are then as before. [`InvalidArgument`](crate::ErrorCode::InvalidArgument)
+    /// for a table that no source feeds; [`Cancelled`](crate::ErrorCode::Cancelled);
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn refresh(&self, table: &str) -> Result<Version> {
+        self.refreshing()?.refresh(table)
+    }
+
+    /// Gives up the refresh of a table that is under way, and returns whether there was one. Its rows stay as they are; the
+    /// next refresh comes as after a failure.
+    ///
+    /// # Errors
+    /// As [`refreshes`](Self::refreshes); [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a table that no source
+    /// feeds.
+    pub fn cancel_refresh(&self, table: &str) -> Result<bool> {
+        self.refreshing()?.cancel(table)
+    }
+
+    /// Begins no refresh of a table any more until [`resume_refreshes`](Self::resume_refreshes), except by
+    /// [`refresh`](Self::refresh). One that is under way goes on.
+    ///
+    /// # Errors
+    /// As [`cancel_refresh`](Self::cancel_refresh).
+    pub fn pause_refreshes(&self, table: &str) -> Result<()> {
+        self.refreshing()?.pause(table, true)
+    }
+
+    /// Lets refreshes of a table begin again.
+    ///
+    /// # Errors
+    /// As [`cancel_refresh`](Self::cancel_refresh).
+    pub fn resume_refreshes(&self, table: &str) -> Result<()> {
+        self.refreshing()?.pause(table, false)
+    }
+
+    fn refreshing(&self) -> Result<&dyn Refreshing> {
+        self.backend.refreshing().ok_or_else(|| {
+            Error::new(
+                ErrorCode::Unsupported,
+                "only the process that owns the cache refreshes its tables: ask it there",
+            )
+        })
     }
 
     /// Removes a table and its rows. Snapshots and rows taken before keep them.

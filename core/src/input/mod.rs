@@ -146,7 +146,6 @@ impl Input {
     }
 
     /// Batches, any of which may be an error instead.
-    #[cfg(feature = "sidecar")]
     pub(crate) fn fallible(
         schema: SchemaRef,
         batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,

@@ -25,6 +25,7 @@ use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::Change;
 use crate::way::definition::TableDefinition;
+use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
@@ -75,7 +76,8 @@ impl Reader for Remote {
 
 impl Writer for Remote {
     fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
-        let TableDefinition { input, rules } = definition;
+        definition.refuse_origin()?;
+        let TableDefinition { input, rules, .. } = definition;
         if let Ok(info) = self.table(name) {
             info.check_definition(&rules)?;
             return Ok(info);
@@ -159,6 +161,10 @@ impl Backend for Remote {
         let request = Source { source: source.to_owned() };
         let reply: PositionReply = self.connection.call(Call::SourcePosition, &request, Repeat::Once)?;
         Ok(reply.position.map(serde_bytes::ByteBuf::into_vec))
+    }
+
+    fn refreshing(&self) -> Option<&dyn Refreshing> {
+        None
     }
 
     fn status(&self) -> Result<Status> {

@@ -92,8 +92,7 @@ impl Upload {
             .name("pillion-upload".to_owned())
             .spawn(move || match kind {
                 WriteKind::Define { name, rules } => {
-                    let rules = rules.into();
-                    let definition = TableDefinition { input: rows, rules };
+                    let definition = TableDefinition::new(rows).rules(rules.into());
                     let info = backend.define_table(&name, definition)?;
                     Ok(Written::Table(Box::new(InfoMessage::new(info)?)))
                 }

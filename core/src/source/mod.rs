@@ -63,6 +63,7 @@ mod capabilities;
 mod description;
 mod fetch;
 mod relation;
+mod table_source;
 
 use std::fmt::Debug;
 
@@ -71,6 +72,8 @@ pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::fetch::{After, Fetch, Fetched};
 pub use self::relation::Relation;
+pub(crate) use self::table_source::AppendBy;
+pub use self::table_source::TableSource;
 use crate::types::error::Result;
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.

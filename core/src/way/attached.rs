@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::change::Change;
 use super::definition::TableDefinition;
 use super::local::{self, Local};
+use super::refreshing::Refreshing;
 use super::status::{OwnerSeen, Status, Way};
 use super::table_info::TableInfo;
 use crate::answer::batches::Batches;
@@ -206,6 +207,10 @@ impl Backend for Attached {
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
+    }
+
+    fn refreshing(&self) -> Option<&dyn Refreshing> {
+        None
     }
 
     fn status(&self) -> Result<Status> {

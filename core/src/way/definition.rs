@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::input::Input;
+use crate::source::TableSource;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::{Retention, TableRules, WritePolicy};
 
 /// What a table is to be: where its first rows come from, its primary key and its sort order.
@@ -18,12 +20,33 @@ use crate::types::rules::{Retention, TableRules, WritePolicy};
 pub struct TableDefinition {
     pub(crate) input: Input,
     pub(crate) rules: TableRules,
+    /// Where rows come from again and again; the input is nothing then.
+    pub(crate) origin: Option<Box<TableSource>>,
 }
 
 impl TableDefinition {
     /// A table whose first rows are `input`: batches, or an [`Input`].
     pub fn new(input: impl Into<Input>) -> Self {
-        Self { input: input.into(), rules: TableRules::default() }
+        Self { input: input.into(), rules: TableRules::default(), origin: None }
+    }
+
+    /// A table that Pillion fetches from a source, and fetches again as [`TableSource`] says. Only the refreshes write to
+    /// it: its write policy names the source and the table, and other writes are refused, except
+    /// [`invalidate`](crate::Table::invalidate).
+    pub fn from_source(origin: TableSource) -> Self {
+        Self { origin: Some(Box::new(origin)), ..Self::new(Vec::new()) }
+    }
+
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] if the table is to be fed by a source.
+    pub(crate) fn refuse_origin(&self) -> Result<()> {
+        match self.origin {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                ErrorCode::Unsupported,
+                "only the process that owns the cache fetches tables from sources: define the table there",
+            )),
+        }
     }
 
     /// A table of one or more Parquet files: a path, or a pattern with `*`, `?`, `**` and `[…]`.

@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub(crate) mod definition;
 pub(crate) mod embedded;
 pub(crate) mod local;
+pub(crate) mod refreshing;
 pub(crate) mod status;
 pub(crate) mod table_info;
 
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use self::change::Change;
 use self::definition::TableDefinition;
+use self::refreshing::Refreshing;
 use self::status::{Status, Way};
 use self::table_info::TableInfo;
 use crate::answer::batches::Batches;
@@ -117,6 +119,9 @@ pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
 
     /// The state of the cache as a whole.
     fn status(&self) -> Result<Status>;
+
+    /// The refreshes of its tables, if this way in makes them.
+    fn refreshing(&self) -> Option<&dyn Refreshing>;
 }
 
 /// A query that was planned once.

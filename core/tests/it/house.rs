@@ -13,6 +13,7 @@ const TOWER: &[&[&str]] = &[
     &["remote"],
     &["serve"],
     &["wire"],
+    &["refresh"],
     &["way"],
     &["query"],
     &["answer"],

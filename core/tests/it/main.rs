@@ -56,6 +56,7 @@ mod real_data;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod recorded;
 mod recovery;
+mod refreshes;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod restarts;
 mod small_memory;

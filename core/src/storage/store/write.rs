@@ -69,16 +69,47 @@ impl Store {
         as_of: SystemTime,
         batches: Incoming<'_>,
     ) -> Result<Arc<State>> {
+        self.define(shape, as_of, batches, None, None)
+    }
+
+    /// As [`create_table`](Self::create_table). The same commit drops the table `replaced`, and remembers the position up to
+    /// which a source was read.
+    pub(crate) fn create_fed_table(
+        &self,
+        shape: TableShape,
+        as_of: SystemTime,
+        batches: Incoming<'_>,
+        replaced: Option<u64>,
+        (source, position): (String, Vec<u8>),
+    ) -> Result<Arc<State>> {
+        self.define(shape, as_of, batches, replaced, Some(Ready::Position { source, position }))
+    }
+
+    fn define(
+        &self,
+        shape: TableShape,
+        as_of: SystemTime,
+        batches: Incoming<'_>,
+        replaced: Option<u64>,
+        position: Option<Ready>,
+    ) -> Result<Arc<State>> {
         let _directory = self.hold()?;
         self.newest_logged()?.check_room_for(&shape)?;
         let table = self.next_table.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(TableShape { id: table, ..shape });
         let loaded = self.load(&shape, Duplicates::Refuse).run(batches);
         let created = loaded.and_then(|new| {
-            let ready = Ready::Define { shape: shape.clone(), new };
-            self.refuse_beyond_limit(ready.segment_bytes())?;
-            self.commit(vec![ready], as_of)
+            let defined = Ready::Define { shape: shape.clone(), new };
+            self.refuse_beyond_limit(defined.segment_bytes())?;
+            let lock = replaced.map(|table| self.loading.of(table));
+            let _loading = lock.as_ref().map(|lock| lock.lock());
+            let dropped = replaced.map(|table| Ready::Drop { table });
+            self.commit(dropped.into_iter().chain([defined]).chain(position).collect(), as_of)
         });
+        if let Some(replaced) = replaced {
+            let newest = self.hold_committer().newest().clone();
+            self.loading.forget_gone([replaced], &newest);
+        }
         if created.is_err() {
             // Fails if files stayed because their commit may be in the log.
             drop(self.files.vfs.remove_dir(&self.files.table_dir(table)));

@@ -6,20 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::datatypes::SchemaRef;
+
 use self::background::Background;
 use crate::answer::batches::Batches;
-use crate::input::OpenInput;
+use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
 use crate::storage::{self, Files, KeyColumn, Store, Sync, TableShape, key};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
+use crate::types::rules::TableRules;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::Change;
 use crate::way::definition::TableDefinition;
 use crate::way::local::{self, Local};
+use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
@@ -47,6 +51,57 @@ impl Embedded {
     fn store(&self) -> &Store {
         self.local.source()
     }
+
+    /// Whether this process is a copy of the one that opened the cache, which has its threads.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.store().is_forked()
+    }
+}
+
+impl Embedded {
+    /// Gives a table all of its rows, and remembers the position of their source, in one commit: defines the table, or puts the
+    /// rows in the place of the held ones. If its columns or rules are others than before, the table itself is replaced.
+    ///
+    /// # Errors
+    /// Those of the input, of a definition and of a write. Everything is then as before.
+    pub(crate) fn load_table(
+        &self,
+        name: &str,
+        rules: &TableRules,
+        input: Input,
+        (source, position): (String, Vec<u8>),
+        as_of: SystemTime,
+    ) -> Result<Version> {
+        self.store().refuse_unless_writable()?;
+        let mut input = input.open(None)?;
+        let state = self.store().state();
+        let held = state.table(name).ok().map(|table| local::info(&state, table));
+        drop(state);
+        let replaced = held.as_ref().map(|held| held.id);
+        if let Some(held) = held
+            && held.rules == rules.clone().of_table()
+            && has_room_for(&held.schema, &input.schema)
+        {
+            let (table, mode) = (held.id, WriteMode::Replace);
+            let rows = storage::Change::Rows { table, mode, rows: &mut input.batches };
+            let position = storage::Change::Position { source, position };
+            return self.store().write(vec![rows, position], as_of);
+        }
+        let shape = TableShape::new(name, &input.schema, rules.clone())?;
+        let position = (source, position);
+        let state = self.store().create_fed_table(shape, as_of, &mut input.batches, replaced, position)?;
+        Ok(state.version)
+    }
+}
+
+/// Whether a table can take rows of other columns: the same names and types, and no nulls where it has none.
+pub(crate) fn has_room_for(held: &SchemaRef, rows: &SchemaRef) -> bool {
+    held.fields().len() == rows.fields().len()
+        && rows.fields().iter().all(|field| {
+            held.field_with_name(field.name()).is_ok_and(|held| {
+                held.data_type() == field.data_type() && (held.is_nullable() || !field.is_nullable())
+            })
+        })
 }
 
 /// A change whose input is open.
@@ -146,6 +201,7 @@ impl Writer for Embedded {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
         self.store().refuse_unless_writable()?;
+        definition.refuse_origin()?;
         let as_of = SystemTime::now();
         let mut input = definition.input.open(None)?;
         let shape = TableShape::new(name, &input.schema, definition.rules.clone())?;
@@ -234,6 +290,10 @@ impl Backend for Embedded {
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
+    }
+
+    fn refreshing(&self) -> Option<&dyn Refreshing> {
+        None
     }
 
     fn status(&self) -> Result<Status> {

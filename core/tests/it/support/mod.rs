@@ -11,6 +11,7 @@ pub(crate) mod grammar;
 pub(crate) mod random;
 #[cfg(target_os = "linux")]
 pub(crate) mod report;
+pub(crate) mod scripted_source;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 pub(crate) mod serving;
 

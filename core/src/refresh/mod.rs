@@ -1,0 +1,15 @@
+//! Tables that fetch their rows from sources, and fetch them again.
+//!
+//! A refresh fetches rows and commits them together with what it takes to go on after a crash. The scheduler decides when. The old rows
+//! are read until the commit, and stay if a refresh fails.
+
+mod append;
+mod backoff;
+mod fetched;
+mod owner;
+mod progress;
+mod record;
+mod run;
+mod scheduler;
+
+pub(crate) use owner::Owner;

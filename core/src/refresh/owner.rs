@@ -1,0 +1,188 @@
+//! An embedded cache and the refreshes of its tables: what a program holds that opened a directory.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::record::position_name;
+use super::scheduler::Scheduler;
+use crate::answer::batches::Batches;
+use crate::source::Source;
+#[cfg(feature = "sidecar")]
+use crate::storage::Maps;
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::rules::WritePolicy;
+use crate::types::value::Value;
+use crate::types::version::Version;
+use crate::way::change::Change;
+use crate::way::definition::TableDefinition;
+use crate::way::embedded::Embedded;
+use crate::way::refreshing::{RefreshStatus, Refreshing};
+use crate::way::status::{Status, Way};
+use crate::way::table_info::TableInfo;
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
+
+/// The cache in this process, with its refreshes. Dropping it ends them, and then the cache.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    scheduler: Scheduler,
+    embedded: Arc<Embedded>,
+}
+
+impl Owner {
+    pub(crate) fn new(embedded: Embedded) -> Self {
+        let embedded = Arc::new(embedded);
+        Self { scheduler: Scheduler::new(embedded.clone()), embedded }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // In a copy of the process that opened the cache there are none of its threads.
+        if !self.embedded.is_forked() {
+            self.scheduler.stop();
+        }
+    }
+}
+
+impl Reader for Owner {
+    delegate_reads!(embedded);
+
+    fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
+        self.embedded.sql(text, parameters)
+    }
+}
+
+impl Writer for Owner {
+    fn define_table(&self, name: &str, definition: TableDefinition) -> Result<TableInfo> {
+        if definition.origin.is_none() {
+            return self.embedded.define_table(name, definition);
+        }
+        self.follow(name, definition)?;
+        if let Ok(held) = self.embedded.table(name) {
+            return Ok(held);
+        }
+        if let Err(error) = self.scheduler.refresh(name) {
+            self.scheduler.forget(name);
+            return Err(error);
+        }
+        self.embedded.table(name)
+    }
+
+    fn drop_table(&self, name: &str) -> Result<Version> {
+        self.scheduler.forget(name);
+        self.embedded.drop_table(name)
+    }
+
+    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+        self.embedded.write(changes, as_of)
+    }
+}
+
+impl Upkeep for Owner {
+    fn compact(&self) -> Result<()> {
+        self.embedded.compact()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.embedded.sync()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.scheduler.stop();
+        self.embedded.close()
+    }
+}
+
+#[cfg(feature = "sidecar")]
+impl Served for Owner {
+    fn maps(&self) -> Option<Arc<Maps>> {
+        self.embedded.maps()
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.embedded.identity()
+    }
+
+    fn includes(&self, version: Version) -> Result<Option<bool>> {
+        self.embedded.includes(version)
+    }
+}
+
+#[cfg(not(feature = "sidecar"))]
+impl Served for Owner {}
+
+impl Backend for Owner {
+    fn way(&self) -> Way {
+        self.embedded.way()
+    }
+
+    fn messages_sent(&self) -> u64 {
+        self.embedded.messages_sent()
+    }
+
+    fn pin(&self) -> Result<Arc<dyn Reader>> {
+        self.embedded.pin()
+    }
+
+    fn prepare(self: Arc<Self>, text: &str) -> Result<Arc<dyn Statement>> {
+        self.embedded.clone().prepare(text)
+    }
+
+    fn changes(&self, table: u64, since: Version) -> Result<Batches> {
+        self.embedded.changes(table, since)
+    }
+
+    fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
+        self.embedded.source_position(source)
+    }
+
+    fn status(&self) -> Result<Status> {
+        self.embedded.status()
+    }
+
+    fn refreshing(&self) -> Option<&dyn Refreshing> {
+        Some(self)
+    }
+}
+
+impl Refreshing for Owner {
+    fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
+        self.scheduler.add_source(name, source)
+    }
+
+    fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {
+        let TableDefinition { origin, mut rules, .. } = definition;
+        let Some(origin) = origin else {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "table `{name}` has no source to follow: define it with `TableDefinition::from_source`"
+                ),
+            ));
+        };
+        if rules.write_policy != WritePolicy::Anyone {
+            return Err(Error::new(
+                ErrorCode::InvalidArgument,
+                format!("table `{name}` is fed by a source, and has no other write policy beside that"),
+            ));
+        }
+        rules.write_policy = WritePolicy::Source(position_name(&origin.source, name));
+        self.scheduler.follow(name, *origin, rules)
+    }
+
+    fn refresh(&self, table: &str) -> Result<Version> {
+        self.scheduler.refresh(table)
+    }
+
+    fn cancel(&self, table: &str) -> Result<bool> {
+        self.scheduler.cancel(table)
+    }
+
+    fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
+        self.scheduler.pause(table, is_paused)
+    }
+
+    fn refreshes(&self) -> Vec<RefreshStatus> {
+        self.scheduler.refreshes()
+    }
+}

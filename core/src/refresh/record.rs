@@ -1,0 +1,102 @@
+//! What is committed with the rows of a table from a source, so that refreshes go on after a restart.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::source::TableSource;
+use crate::types::error::{Error, Result};
+use crate::types::rules::TableRules;
+
+/// What of a refresh is known later. It is a source position of the cache: a map of MessagePack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Names the definition by which the rows were fetched.
+    pub(super) definition: u64,
+    /// The source's mark of the rows.
+    #[serde(default, with = "serde_bytes")]
+    pub(super) mark: Option<Vec<u8>>,
+}
+
+/// The longest mark that is kept as it is; of a longer one only a digest is.
+const MARK_MAX: usize = 4096;
+
+impl Record {
+    pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
+        Self { definition, mark: mark.map(short) }
+    }
+
+    /// Whether rows were fetched by this definition and have this mark.
+    pub(super) fn is_current(&self, definition: u64, mark: Option<&[u8]>) -> bool {
+        self.definition == definition && mark.is_some() && self.mark == mark.map(short)
+    }
+
+    /// The record that was kept; `None` for bytes that this version does not understand, after which all rows are fetched.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        rmp_serde::from_slice(bytes).ok()
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        rmp_serde::to_vec_named(self)
+            .map_err(|error| Error::internal("the record of a refresh").with_source(error))
+    }
+}
+
+fn short(mark: &[u8]) -> Vec<u8> {
+    if mark.len() <= MARK_MAX {
+        return mark.to_vec();
+    }
+    xxhash_rust::xxh3::xxh3_128(mark).to_le_bytes().to_vec()
+}
+
+/// The name under which the record of a table is kept, which is also the source that its write policy names.
+pub(super) fn position_name(source: &str, table: &str) -> String {
+    format!("{source}/{table}")
+}
+
+/// A number that changes when rows must be fetched anew because something else is asked for. When and how often rows are
+/// fetched is no part of it.
+pub(super) fn definition_number(source: &TableSource, rules: &TableRules) -> u64 {
+    // A form that differs between versions of Pillion costs a load, and nothing else.
+    let text = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        source.source,
+        source.relation,
+        source.columns,
+        source.condition,
+        source.append_by.as_ref().map(|by| &by.column),
+        rules.primary_key,
+        rules.sort_by,
+    );
+    xxh3_64(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::source::Relation;
+
+    #[test]
+    fn a_record_is_current_by_definition_and_mark() {
+        let record = Record::new(7, Some(&[1; 5000]));
+        let again = Record::decode(&record.encode().unwrap()).unwrap();
+        assert_eq!(again, record);
+        assert!(again.is_current(7, Some(&[1; 5000])));
+        assert!(!again.is_current(7, Some(&[2; 5000])) && !again.is_current(8, Some(&[1; 5000])));
+        assert!(!Record::new(7, None).is_current(7, None), "a source without marks tells nothing");
+        assert_eq!(Record::decode(b"something else"), None);
+    }
+
+    #[test]
+    fn only_what_is_asked_for_changes_the_number() {
+        let source = || TableSource::new("shop", Relation::table("orders"));
+        let rules = TableRules::default();
+        let number = definition_number(&source(), &rules);
+        assert_eq!(number, definition_number(&source().every(Duration::from_secs(5)), &rules));
+        assert_ne!(number, definition_number(&source().condition("id > 5"), &rules));
+        assert_ne!(number, definition_number(&source().columns(["id"]), &rules));
+        let keyed = TableRules { primary_key: vec!["id".to_owned()], ..TableRules::default() };
+        assert_ne!(number, definition_number(&source(), &keyed));
+    }
+}

@@ -1,0 +1,197 @@
+//! One refresh of one table.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::append::{HeldRows, Positions};
+use super::fetched::{Incoming, project};
+use super::progress::Progress;
+use super::record::{Record, definition_number, position_name};
+use crate::input::Input;
+use crate::source::{After, AppendBy, Call, Description, Fetch, Source, TableSource};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
+use crate::types::rules::TableRules;
+use crate::types::version::Version;
+use crate::way::change::Change;
+use crate::way::embedded::{Embedded, has_room_for};
+use crate::way::table_info::TableInfo;
+use crate::way::{Backend, Reader, Writer};
+
+/// What a refresh needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) table: String,
+    pub(super) origin: TableSource,
+    pub(super) rules: TableRules,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) cache: Arc<Embedded>,
+}
+
+/// What a refresh is given from outside.
+pub(super) struct Run {
+    pub(super) call: Call,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// What the cache has of the table already.
+struct Held {
+    info: TableInfo,
+    record: Option<Record>,
+}
+
+impl Work {
+    /// Refreshes the table.
+    ///
+    /// # Errors
+    /// Those of the source and of a write. Nothing has changed then.
+    pub(super) fn run(&self, run: &Run) -> Result<Version> {
+        let began = SystemTime::now();
+        let held = self.held()?;
+        let described = self.source.describe(&self.origin.relation, &run.call)?;
+        run.progress.expect(described.expected_rows());
+        let number = definition_number(&self.origin, &self.rules);
+        if let Some(held) = &held {
+            if held.is_current(number, described.change_mark()) {
+                // Nothing changed up to now, which is news too.
+                return self.add(held, began, &Record::new(number, described.change_mark()), Vec::new());
+            }
+            if let Some(by) = &self.origin.append_by
+                && held.is_of(number)
+                && let Some(version) = self.append(held, by, &described, number, began, run)?
+            {
+                return Ok(version);
+            }
+        }
+        self.load(number, &described, began, run)
+    }
+
+    fn held(&self) -> Result<Option<Held>> {
+        let info = match self.cache.table(&self.table) {
+            Ok(info) => info,
+            Err(error) if error.code() == ErrorCode::TableNotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if info.rules.write_policy != self.rules.write_policy {
+            return Err(Error::new(
+                ErrorCode::TableExists,
+                format!(
+                    "table `{}` exists and is not fed by the source `{}`; drop it, or give the new one another name",
+                    self.table, self.origin.source
+                ),
+            ));
+        }
+        let record = self.cache.source_position(&self.position())?;
+        Ok(Some(Held { info, record: record.as_deref().and_then(Record::decode) }))
+    }
+
+    fn position(&self) -> String {
+        position_name(&self.origin.source, &self.table)
+    }
+
+    fn fetch(&self, after: Option<After>) -> Fetch {
+        let mut fetch = Fetch::of(self.origin.relation.clone());
+        if let Some(columns) = self.origin.columns.as_ref().filter(|_| self.source.capabilities().columns) {
+            fetch = fetch.columns(columns.iter().cloned());
+        }
+        if let Some(condition) = &self.origin.condition {
+            fetch = fetch.condition(condition.clone());
+        }
+        match after {
+            Some(after) => fetch.after(after),
+            None => fetch,
+        }
+    }
+
+    /// All rows, in the place of those that are held.
+    fn load(&self, number: u64, described: &Description, began: SystemTime, run: &Run) -> Result<Version> {
+        let rows = self.source.fetch(&self.fetch(None), &run.call)?;
+        let as_of = rows.moment().unwrap_or(began);
+        // What changed after the description was made is noticed the next time.
+        let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
+        let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
+        let schema = rows.schema().clone();
+        let input = Input::fallible(schema, rows);
+        self.cache.load_table(&self.table, &self.rules, input, (self.position(), record.encode()?), as_of)
+    }
+
+    /// Rows from the position of the held ones on. `None` if there is no position, or if other columns come than are held.
+    fn append(
+        &self,
+        held: &Held,
+        by: &AppendBy,
+        described: &Description,
+        number: u64,
+        began: SystemTime,
+        run: &Run,
+    ) -> Result<Option<Version>> {
+        let schema = &held.info.schema;
+        if !self.has_columns(described.schema(), schema) {
+            return Ok(None);
+        }
+        let positions = Positions::new(schema, by)?;
+        let column = [positions.name().to_owned()];
+        let Some((first, after)) = positions.next(self.cache.scan(held.info.id, Some(&column))?)? else {
+            return Ok(None);
+        };
+        let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
+        let as_of = rows.moment().unwrap_or(began);
+        let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
+        let record = Record::new(number, described.change_mark());
+        let schema = rows.schema().clone();
+        let change = if held.info.rules.primary_key.is_empty() {
+            let held_rows = self.cache.scan(held.info.id, None)?;
+            let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
+            let new = rows.map(move |batch| held_rows.without(&batch?));
+            self.rows(held, WriteMode::Append, Input::fallible(schema, new))
+        } else {
+            self.rows(held, WriteMode::Upsert, Input::fallible(schema, rows))
+        };
+        self.add(held, as_of, &record, vec![change]).map(Some)
+    }
+
+    fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
+        let wanted = match &self.origin.columns {
+            None => Some(described.clone()),
+            Some(names) => {
+                let positions: Option<Vec<usize>> =
+                    names.iter().map(|name| described.index_of(name).ok()).collect();
+                positions.map(|positions| project(described, &positions))
+            }
+        };
+        wanted.is_some_and(|wanted| has_room_for(held, &wanted))
+    }
+
+    fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> Change {
+        Change::Rows { table: held.info.id, mode, rows }
+    }
+
+    /// Commits changes with the record. Without any, an empty write says how fresh the rows are.
+    fn add(
+        &self,
+        held: &Held,
+        as_of: SystemTime,
+        record: &Record,
+        mut changes: Vec<Change>,
+    ) -> Result<Version> {
+        if changes.is_empty() {
+            let nothing = Input::from(RecordBatch::new_empty(held.info.schema.clone()));
+            changes.push(self.rows(held, WriteMode::Append, nothing));
+        }
+        changes.push(Change::Position { source: self.position(), position: record.encode()? });
+        self.cache.write(changes, as_of)
+    }
+}
+
+impl Held {
+    fn is_of(&self, number: u64) -> bool {
+        self.record.as_ref().is_some_and(|record| record.definition == number)
+    }
+
+    fn is_current(&self, number: u64, mark: Option<&[u8]>) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_current(number, mark))
+    }
+}

@@ -1,0 +1,125 @@
+//! Where the rows of a table come from, and when they are fetched again.
+
+use std::time::Duration;
+
+use super::relation::Relation;
+
+/// How often a table is refreshed without being asked.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// How long a refresh may get no row.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of an interval a refresh may be early.
+const JITTER: f64 = 0.1;
+
+/// Where the rows of a table come from, how they are fetched, and when.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use pillion::TableDefinition;
+/// use pillion::source::{Relation, TableSource};
+///
+/// let orders = TableSource::new("shop", Relation::table("public.orders"))
+///     .append_by("changed_at", Duration::from_secs(300))
+///     .every(Duration::from_secs(10));
+/// let orders = TableDefinition::from_source(orders).primary_key(["id"]);
+/// # drop(orders);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct TableSource {
+    pub(crate) source: String,
+    pub(crate) relation: Relation,
+    pub(crate) columns: Option<Vec<String>>,
+    pub(crate) condition: Option<String>,
+    pub(crate) append_by: Option<AppendBy>,
+    pub(crate) interval: Option<Duration>,
+    pub(crate) on_start: bool,
+    pub(crate) jitter: f64,
+    pub(crate) progress_timeout: Duration,
+}
+
+/// The column by which new rows are recognised.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AppendBy {
+    pub(crate) column: String,
+    /// Rows up to this much below the highest value held are fetched again: nanoseconds of times, or whole numbers.
+    pub(crate) overlap: i128,
+}
+
+impl TableSource {
+    /// All rows of a relation of the source that was [added](crate::Cache::add_source) by this name, fetched anew about every
+    /// minute and at the start. What the source can tell is unchanged is not fetched.
+    pub fn new(source: impl Into<String>, relation: Relation) -> Self {
+        Self {
+            source: source.into(),
+            relation,
+            columns: None,
+            condition: None,
+            append_by: None,
+            interval: Some(INTERVAL),
+            on_start: true,
+            jitter: JITTER,
+            progress_timeout: PROGRESS_TIMEOUT,
+        }
+    }
+
+    /// Only these columns. A source that cannot leave out columns sends all of them, and the others are dropped.
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Only rows that satisfy a condition in the words of the source. Refused if the source takes no conditions.
+    pub fn condition(mut self, condition: impl Into<String>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// After the first load, a refresh fetches only rows whose `column`, a time or date, has at least the highest value that the table
+    /// holds less `overlap`: rows that reach the source that much too late are found. With a primary key, fetched rows
+    /// take the place of those that have their keys; without one, rows equal to held ones are not added again. Rows that are
+    /// deleted at the source, or changed without a new value of the column, are not noticed.
+    pub fn append_by(mut self, column: impl Into<String>, overlap: Duration) -> Self {
+        let overlap = i128::try_from(overlap.as_nanos()).unwrap_or(i128::MAX);
+        self.append_by = Some(AppendBy { column: column.into(), overlap });
+        self
+    }
+
+    /// As [`append_by`](Self::append_by), with a column of whole numbers.
+    pub fn append_by_number(mut self, column: impl Into<String>, overlap: u64) -> Self {
+        self.append_by = Some(AppendBy { column: column.into(), overlap: overlap.into() });
+        self
+    }
+
+    /// Refreshes this long after the last refresh ended; a tenth less or more at random, so that many caches do not ask at
+    /// once.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// How much of the interval a refresh may be early or late, at random: between 0 and 1.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.jitter = if share.is_finite() { share.clamp(0.0, 1.0) } else { JITTER };
+        self
+    }
+
+    /// Refreshes only by call ([`Table::refresh`](crate::Table::refresh)); the first load still happens by itself.
+    pub fn on_call(mut self) -> Self {
+        self.interval = None;
+        self
+    }
+
+    /// Does not refresh a table that is there when the cache is opened before its interval has passed.
+    pub fn not_on_start(mut self) -> Self {
+        self.on_start = false;
+        self
+    }
+
+    /// Gives a refresh up when no batch has come for this long; one minute unless told otherwise.
+    pub fn progress_timeout(mut self, limit: Duration) -> Self {
+        self.progress_timeout = limit;
+        self
+    }
+}

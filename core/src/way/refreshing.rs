@@ -1,0 +1,74 @@
+//! Refreshes as users of a cache see them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::definition::TableDefinition;
+use crate::source::Source;
+use crate::types::error::{Error, Result};
+use crate::types::version::Version;
+
+/// A way in that refreshes tables from sources.
+pub(crate) trait Refreshing: Debug + Send + Sync {
+    /// Makes a source known by a name.
+    fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()>;
+
+    /// Keeps a table as its definition says, from now on. Returns at once.
+    fn follow(&self, name: &str, definition: TableDefinition) -> Result<()>;
+
+    /// Refreshes a table now, and waits until that is done.
+    fn refresh(&self, table: &str) -> Result<Version>;
+
+    /// Gives up the refresh of a table that is under way. Returns whether there was one.
+    fn cancel(&self, table: &str) -> Result<bool>;
+
+    /// Stops refreshes of a table, or lets them go on.
+    fn pause(&self, table: &str, is_paused: bool) -> Result<()>;
+
+    /// How the refreshes of all tables stand, by name.
+    fn refreshes(&self) -> Vec<RefreshStatus>;
+}
+
+/// How the refreshes of a table stand.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RefreshStatus {
+    /// The table. It does not exist before its first load has succeeded.
+    pub table: String,
+    /// The source that feeds it.
+    pub source: String,
+    /// What happens now.
+    pub state: RefreshState,
+    /// Refreshes that succeeded since the cache was opened.
+    pub succeeded: u64,
+    /// Refreshes that failed since the last one that succeeded.
+    pub failures: u32,
+    /// Why the last one failed; `None` if it succeeded. Its message has no credential.
+    pub last_error: Option<Arc<Error>>,
+    /// When the last refresh that succeeded asked the source.
+    pub last_success: Option<SystemTime>,
+}
+
+/// What a table from a source waits for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RefreshState {
+    /// The next refresh begins in about this time; `None`: when it is called for.
+    Waiting(Option<Duration>),
+    /// A refresh is due, and waits for others to end or for its source to be reachable again.
+    Due,
+    /// A refresh is under way.
+    Running {
+        /// Rows that have come.
+        rows: u64,
+        /// Bytes that these take in memory.
+        bytes: u64,
+        /// About how many rows will come in all, if the source says so.
+        expected_rows: Option<u64>,
+        /// How long it has been under way.
+        elapsed: Duration,
+    },
+    /// Refreshes are paused by hand.
+    Paused,
+}

@@ -1,0 +1,353 @@
+//! Tables that are fed by a source: what is fetched, what stays when a source fails, and what goes on after a restart.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use pillion::source::{Relation, TableSource};
+use pillion::{Cache, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
+
+use crate::support::eventually;
+use crate::support::scripted_source::{Mood, Scripted, SourceRow};
+
+const ROWS: [SourceRow; 4] = [(1, 100, "one"), (2, 200, "two"), (3, 300, "three"), (4, 400, "four")];
+
+fn by_call() -> TableSource {
+    TableSource::new("shop", Relation::table("orders")).on_call()
+}
+
+fn keyed(source: TableSource) -> TableDefinition {
+    TableDefinition::from_source(source).primary_key(["id"])
+}
+
+/// A cache with the source as `shop`.
+fn open(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
+    let cache = Cache::open(dir.path()).unwrap();
+    cache.add_source("shop", source.clone()).unwrap();
+    cache
+}
+
+/// The ids of a table, in order.
+fn ids(cache: &Cache) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for batch in cache.table("orders").unwrap().scan_columns(["id"]).unwrap() {
+        ids.extend(batch.unwrap().column(0).as_primitive::<Int64Type>().values());
+    }
+    ids.sort_unstable();
+    ids
+}
+
+fn name_of(cache: &Cache, id: i64) -> Option<String> {
+    cache.table("orders").unwrap().get(id).unwrap().map(|row| row.get::<&str>("name").unwrap().to_owned())
+}
+
+fn status(cache: &Cache) -> RefreshStatus {
+    cache.refreshes().unwrap().into_iter().find(|status| status.table == "orders").unwrap()
+}
+
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    eventually(is_so, || format!("waited for {what}"));
+}
+
+#[test]
+fn a_refresh_puts_the_rows_of_the_source_in_the_place_of_the_held_ones() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let before = SystemTime::now();
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    let as_of = table.info().unwrap().freshness.unwrap().as_of;
+    assert!(before <= as_of && as_of <= SystemTime::now());
+    source.set_rows(&[(2, 250, "zwei"), (9, 900, "nine")]);
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [2, 9]);
+    assert_eq!(name_of(&cache, 2).unwrap(), "zwei");
+    assert!(table.info().unwrap().freshness.unwrap().as_of > as_of, "the handle of the table is still good");
+    source.set_rows(&[]);
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [0; 0], "an empty source is an empty table");
+    assert_eq!((status(&cache).succeeded, status(&cache).failures), (3, 0));
+}
+
+#[test]
+fn only_refreshes_write_to_a_table_from_a_source() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    assert_eq!(table.delete(1).unwrap_err().code(), ErrorCode::WriteNotAllowed);
+    assert_eq!(table.truncate().unwrap_err().code(), ErrorCode::WriteNotAllowed);
+    table.invalidate(&[1]).unwrap();
+    assert_eq!(ids(&cache), [2, 3, 4]);
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+}
+
+#[test]
+fn unchanged_rows_are_not_fetched_and_count_as_fresh() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_marks());
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    let as_of = table.info().unwrap().freshness.unwrap().as_of;
+    cache.refresh("orders").unwrap();
+    assert_eq!(source.fetches(), 1);
+    assert!(table.info().unwrap().freshness.unwrap().as_of > as_of);
+    cache.close().unwrap();
+    drop((cache, table));
+
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    wait_until("the refresh at the start", || status(&cache).succeeded == 1);
+    assert_eq!((source.fetches(), source.descriptions()), (1, 3), "the mark outlives the process");
+    source.set_rows(&ROWS[..2]);
+    cache.refresh("orders").unwrap();
+    assert_eq!((source.fetches(), ids(&cache)), (2, vec![1, 2]));
+}
+
+#[test]
+fn rows_are_appended_from_the_highest_position_on() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS[..3]));
+    let cache = open(&dir, &source);
+    let by_time = || by_call().append_by("changed", Duration::from_millis(100));
+    cache.define_table("orders", keyed(by_time())).unwrap();
+    // A late row within the overlap, one that changed, one at the position itself, a new one, and one that is too late.
+    source.set_rows(&[
+        (2, 350, "zwei"),
+        (5, 210, "late"),
+        (6, 300, "tie"),
+        (7, 700, "new"),
+        (8, 150, "too late"),
+    ]);
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 5, 6, 7], "what is deleted at the source stays");
+    assert_eq!(name_of(&cache, 2).unwrap(), "zwei");
+    drop(cache);
+    // After a restart the held rows say where to go on.
+    let cache = open(&dir, &source);
+    source.set_rows(&[(9, 650, "overlap"), (10, 500, "before")]);
+    cache.follow_table("orders", keyed(by_time())).unwrap();
+    wait_until("the refresh at the start", || status(&cache).succeeded == 1);
+    assert_eq!(ids(&cache), [1, 2, 3, 5, 6, 7, 9]);
+}
+
+#[test]
+fn rows_without_a_key_are_appended_once() {
+    let rows: [SourceRow; 4] = [(1, 100, "a"), (2, 200, "b"), (2, 200, "b"), (3, 200, "c")];
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&rows));
+    let cache = open(&dir, &source);
+    let definition = || TableDefinition::from_source(by_call().append_by("changed", Duration::ZERO));
+    cache.define_table("orders", definition()).unwrap();
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [1, 2, 2, 3]);
+    // A third row that is equal to two held ones, and a new one.
+    source.set_rows(&[rows.as_slice(), &[(2, 200, "b"), (4, 400, "d")]].concat());
+    cache.refresh("orders").unwrap();
+    cache.refresh("orders").unwrap();
+    assert_eq!(ids(&cache), [1, 2, 2, 2, 3, 4]);
+}
+
+#[test]
+fn rows_stay_whatever_a_source_does() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let patient = || keyed(by_call().progress_timeout(Duration::from_millis(300)));
+    cache.define_table("orders", patient()).unwrap();
+    source.set_rows(&[(1, 1, "x"), (2, 2, "y"), (7, 7, "z")]);
+    for (mood, code) in [
+        (Mood::Fails(ErrorCode::SourceUnavailable), ErrorCode::SourceUnavailable),
+        (Mood::Fails(ErrorCode::SourceRefused), ErrorCode::SourceRefused),
+        (Mood::Fails(ErrorCode::SourceNotFound), ErrorCode::SourceNotFound),
+        (Mood::BreaksOff, ErrorCode::SourceUnavailable),
+        (Mood::Hangs, ErrorCode::Timeout),
+        (Mood::SendsOtherColumns, ErrorCode::SourceInvalid),
+        (Mood::Panics, ErrorCode::Internal),
+    ] {
+        source.set(mood);
+        let error = cache.refresh("orders").unwrap_err();
+        assert_eq!(error.code(), code, "{mood:?}: {error:?}");
+        assert_eq!(ids(&cache), [1, 2, 3, 4], "{mood:?}");
+        assert_eq!(status(&cache).last_error.unwrap().code(), code);
+    }
+    assert_eq!(status(&cache).failures, 7);
+    source.set_rows(&[(5, 5, "x"), (5, 6, "twice")]);
+    source.set(Mood::Answers);
+    let error = cache.refresh("orders").unwrap_err();
+    assert_eq!(error.code(), ErrorCode::DuplicateKey, "{error:?}");
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    source.set_rows(&[(5, 5, "x")]);
+    cache.refresh("orders").unwrap();
+    assert_eq!((ids(&cache), status(&cache).failures), (vec![5], 0));
+    assert!(status(&cache).last_error.is_none());
+}
+
+#[test]
+fn a_table_appears_when_its_source_does() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    source.set(Mood::Fails(ErrorCode::SourceNotFound));
+    let error = cache.define_table("orders", keyed(by_call())).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::SourceNotFound);
+    assert!(cache.refreshes().unwrap().is_empty(), "a definition that failed is not followed");
+
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    wait_until("a failure", || status(&cache).failures > 0);
+    assert_eq!(cache.table("orders").unwrap_err().code(), ErrorCode::TableNotFound);
+    source.set(Mood::Answers);
+    wait_until("the table", || cache.table("orders").is_ok());
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_is_on_disk_is_read_while_the_source_is_down() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    drop(cache);
+    source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    assert!(table.info().unwrap().freshness.is_some());
+    wait_until("a failure", || status(&cache).failures > 0);
+}
+
+#[test]
+fn another_definition_is_loaded_anew_while_the_old_rows_are_read() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_marks());
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    drop(cache);
+
+    let other = || TableDefinition::from_source(by_call().columns(["name", "id"])).primary_key(["name"]);
+    let cache = open(&dir, &source);
+    source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+    cache.follow_table("orders", other()).unwrap();
+    wait_until("a failure", || status(&cache).failures > 0);
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    assert_eq!(cache.table("orders").unwrap().schema().fields().len(), 3);
+    source.set(Mood::Answers);
+    cache.refresh("orders").unwrap();
+    let table = cache.table("orders").unwrap();
+    assert_eq!(
+        table.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["name", "id"]
+    );
+    assert_eq!(table.get("three").unwrap().unwrap().get::<i64>("id").unwrap(), 3);
+    assert_eq!(cache.tables().unwrap().len(), 1);
+    let fetches = source.fetches();
+    cache.refresh("orders").unwrap();
+    assert_eq!(source.fetches(), fetches, "the new definition is kept with the rows");
+}
+
+#[test]
+fn a_table_that_something_else_filled_is_not_touched() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let schema = crate::support::scripted_source::schema();
+    let by_hand = arrow::array::RecordBatch::new_empty(schema);
+    cache.define_table("orders", TableDefinition::new(by_hand).primary_key(["id"])).unwrap();
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    let error = cache.refresh("orders").unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TableExists, "{error:?}");
+    assert_eq!(ids(&cache), [0; 0]);
+}
+
+#[test]
+fn tables_are_refreshed_by_the_clock_until_they_are_paused() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let often = by_call().every(Duration::from_millis(20));
+    cache.follow_table("orders", keyed(often)).unwrap();
+    wait_until("five refreshes", || status(&cache).succeeded >= 5);
+    source.set_rows(&[(1, 1, "only")]);
+    wait_until("the new rows", || ids(&cache) == [1]);
+    cache.pause_refreshes("orders").unwrap();
+    wait_until("the pause", || status(&cache).state == RefreshState::Paused);
+    source.set_rows(&[]);
+    let count = status(&cache).succeeded;
+    cache.refresh("orders").unwrap();
+    assert_eq!((status(&cache).succeeded, ids(&cache)), (count + 1, vec![]));
+    cache.resume_refreshes("orders").unwrap();
+    wait_until("another refresh", || status(&cache).succeeded > count + 1);
+}
+
+#[test]
+fn a_refresh_can_be_watched_and_given_up() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set(Mood::Hangs);
+    std::thread::scope(|scope| {
+        let refresh = scope.spawn(|| cache.refresh("orders"));
+        let is_half = |state: &RefreshState| matches!(state, RefreshState::Running { rows: 2, expected_rows: Some(4), bytes, .. } if *bytes > 0);
+        wait_until("half of the rows", || is_half(&status(&cache).state));
+        assert!(cache.cancel_refresh("orders").unwrap());
+        assert_eq!(refresh.join().unwrap().unwrap_err().code(), ErrorCode::Cancelled);
+    });
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    assert!(!cache.cancel_refresh("orders").unwrap());
+}
+
+#[test]
+fn closing_a_cache_ends_its_refreshes() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    source.set(Mood::Hangs);
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    wait_until("the refresh", || matches!(status(&cache).state, RefreshState::Running { .. }));
+    drop(cache);
+    assert_eq!(source.at_once.0.load(Ordering::SeqCst), 0, "nothing is fetched any more");
+    // Nobody owns the directory any more.
+    drop(open(&dir, &source));
+}
+
+#[test]
+fn tables_of_a_source_wait_for_each_other() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    for number in 0..12 {
+        cache.follow_table(&format!("t{number}"), keyed(by_call())).unwrap();
+    }
+    wait_until("all tables", || cache.tables().unwrap().len() == 12);
+    let most = source.at_once.1.load(Ordering::SeqCst);
+    assert!((1..=2).contains(&most), "{most} at once");
+}
+
+#[test]
+fn a_source_that_is_down_is_not_asked_by_every_table() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+    for number in 0..40 {
+        cache.follow_table(&format!("t{number}"), keyed(by_call())).unwrap();
+    }
+    wait_until("the first failures", || source.descriptions() >= 3);
+    // Two may have been under way when the third failed; then there is one probe at a time, after at least half a second.
+    std::thread::sleep(Duration::from_millis(300));
+    let asked = source.descriptions();
+    assert!(asked <= 5, "asked {asked} times");
+    source.set(Mood::Answers);
+    wait_until("all tables", || cache.tables().unwrap().len() == 40);
+}
+
+#[test]
+fn what_a_source_does_not_do_is_refused_at_once() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let code = |source: TableSource| cache.follow_table("orders", keyed(source)).unwrap_err().code();
+    assert_eq!(code(by_call().condition("id > 1")), ErrorCode::Unsupported);
+    let statement = TableSource::new("shop", Relation::statement("SELECT 1"));
+    assert_eq!(code(statement), ErrorCode::Unsupported);
+    let unknown = cache.follow_table("orders", keyed(TableSource::new("shpo", Relation::table("orders"))));
+    assert!(unknown.unwrap_err().message().contains("did you mean `shop`?"));
+    assert_eq!(cache.add_source("shop", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
+    assert_eq!(cache.add_source("a/b", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
+    let appended = by_call().append_by("name", Duration::ZERO);
+    cache.define_table("orders", keyed(appended)).unwrap();
+    let error = cache.refresh("orders").unwrap_err();
+    assert_eq!(error.code(), ErrorCode::UnsupportedType, "{error:?}");
+    let reader = Cache::open_read_only(dir.path()).unwrap();
+    assert_eq!(reader.refresh("orders").unwrap_err().code(), ErrorCode::Unsupported);
+    assert_eq!(reader.add_source("x", source).unwrap_err().code(), ErrorCode::Unsupported);
+}

@@ -1,0 +1,168 @@
+//! A source in memory that does what a test says: it answers, fails, hangs, or sends something else than it announced.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use parking_lot::Mutex;
+use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
+use pillion::{Error, ErrorCode, Result, Value};
+
+/// A row: `id`, `changed` in milliseconds, `name`.
+pub(crate) type SourceRow = (i64, i64, &'static str);
+
+/// What the source does when rows are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mood {
+    Answers,
+    /// Fails when it is asked anything.
+    Fails(ErrorCode),
+    /// Sends a batch, and then an error.
+    BreaksOff,
+    /// Sends a batch, and then nothing until the call ends.
+    Hangs,
+    /// Sends other columns than it announced.
+    SendsOtherColumns,
+    Panics,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Scripted {
+    pub(crate) rows: Arc<Mutex<Vec<SourceRow>>>,
+    pub(crate) mood: Arc<Mutex<Mood>>,
+    pub(crate) has_marks: bool,
+    /// How often rows were asked for, and the relation was described.
+    pub(crate) fetches: Arc<AtomicU32>,
+    pub(crate) descriptions: Arc<AtomicU32>,
+    /// Fetches under way, and the most of them at a time.
+    pub(crate) at_once: Arc<(AtomicU32, AtomicU32)>,
+}
+
+impl Scripted {
+    pub(crate) fn new(rows: &[SourceRow]) -> Self {
+        Self {
+            rows: Arc::new(Mutex::new(rows.to_vec())),
+            mood: Arc::new(Mutex::new(Mood::Answers)),
+            has_marks: false,
+            fetches: Arc::default(),
+            descriptions: Arc::default(),
+            at_once: Arc::default(),
+        }
+    }
+
+    pub(crate) fn with_marks(mut self) -> Self {
+        self.has_marks = true;
+        self
+    }
+
+    pub(crate) fn set_rows(&self, rows: &[SourceRow]) {
+        *self.rows.lock() = rows.to_vec();
+    }
+
+    pub(crate) fn set(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
+
+    pub(crate) fn fetches(&self) -> u32 {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn descriptions(&self) -> u32 {
+        self.descriptions.load(Ordering::SeqCst)
+    }
+
+    fn refuse(&self) -> Result<()> {
+        match *self.mood.lock() {
+            Mood::Fails(code) => Err(Error::new(code, "as the test said")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("changed", DataType::Timestamp(TimeUnit::Millisecond, None), true),
+        Field::new("name", DataType::Utf8, true),
+    ]))
+}
+
+fn batch(rows: &[SourceRow]) -> RecordBatch {
+    let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
+    let changed = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.1));
+    let names = StringArray::from_iter_values(rows.iter().map(|row| row.2));
+    RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(changed), Arc::new(names)]).unwrap()
+}
+
+/// Counts a fetch under way.
+struct UnderWay(Arc<(AtomicU32, AtomicU32)>);
+
+impl UnderWay {
+    fn new(counts: &Arc<(AtomicU32, AtomicU32)>) -> Self {
+        let now = counts.0.fetch_add(1, Ordering::SeqCst) + 1;
+        counts.1.fetch_max(now, Ordering::SeqCst);
+        Self(counts.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Source for Scripted {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { positions: true, marks: self.has_marks, ..Capabilities::default() }
+    }
+
+    fn relations(&self, _: &Call) -> Result<Vec<String>> {
+        Err(Error::new(ErrorCode::Unsupported, "there is one relation"))
+    }
+
+    fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
+        self.descriptions.fetch_add(1, Ordering::SeqCst);
+        self.refuse()?;
+        let rows = self.rows.lock();
+        let description = Description::new(schema()).rows(rows.len() as u64);
+        Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
+    }
+
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        let under_way = UnderWay::new(&self.at_once);
+        self.refuse()?;
+        let first = fetch.from_position().map(|after| match (after.column.as_str(), &after.value) {
+            ("changed", Value::Timestamp { value, unit: TimeUnit::Millisecond }) => *value,
+            other => panic!("a position like {other:?}"),
+        });
+        let mut rows = self.rows.lock().clone();
+        rows.retain(|row| first.is_none_or(|first| row.1 >= first));
+        let (mood, call) = (*self.mood.lock(), call.clone());
+        assert!(mood != Mood::Panics, "as the test said");
+        let half = rows.len() / 2;
+        let mut step = 0;
+        let batches = std::iter::from_fn(move || {
+            let _under_way = &under_way;
+            step += 1;
+            match (step, mood) {
+                (1, Mood::SendsOtherColumns) => Some(Ok(batch(&rows).project(&[0, 2]).unwrap())),
+                (1, _) => Some(Ok(batch(&rows[..half]))),
+                (2, Mood::BreaksOff) => {
+                    Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
+                }
+                (2, Mood::Hangs) => loop {
+                    if let Err(error) = call.check() {
+                        return Some(Err(error));
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                },
+                (2, _) => Some(Ok(batch(&rows[half..]))),
+                _ => None,
+            }
+        });
+        Ok(Fetched::new(schema(), batches))
+    }
+}
