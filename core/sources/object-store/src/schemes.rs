@@ -34,12 +34,6 @@ impl Scheme {
     /// # Errors
     /// [`ErrorCode::InvalidArgument`]; [`ErrorCode::Unsupported`] for one that this build does not have.
     pub(crate) fn of(name: &str) -> Result<Self> {
-        let lacks = |feature: &str| {
-            let message = format!(
-                "this build cannot read `{name}://`: build pillion-object-store with its feature `{feature}`"
-            );
-            Err(Error::new(ErrorCode::Unsupported, message))
-        };
         match name {
             "file" => Ok(Self::Local),
             #[cfg(feature = "aws")]
@@ -50,10 +44,14 @@ impl Scheme {
             "az" | "azure" | "abfs" | "abfss" | "adl" => Ok(Self::Azure),
             #[cfg(feature = "http")]
             "http" | "https" => Ok(Self::Http),
-            "s3" | "s3a" => lacks("aws"),
-            "gs" => lacks("gcp"),
-            "az" | "azure" | "abfs" | "abfss" | "adl" => lacks("azure"),
-            "http" | "https" => lacks("http"),
+            #[cfg(not(feature = "aws"))]
+            "s3" | "s3a" => lacks(name, "aws"),
+            #[cfg(not(feature = "gcp"))]
+            "gs" => lacks(name, "gcp"),
+            #[cfg(not(feature = "azure"))]
+            "az" | "azure" | "abfs" | "abfss" | "adl" => lacks(name, "azure"),
+            #[cfg(not(feature = "http"))]
+            "http" | "https" => lacks(name, "http"),
             _ => {
                 let known = ["file", "s3", "gs", "az", "http", "https"];
                 let message = format!("`{name}://` is not a kind of store{}", suggestion(name, known));
@@ -246,6 +244,14 @@ fn with_certificates(client: ClientOptions, _: &str) -> object_store::Result<Cli
     Ok(client)
 }
 
+#[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure", feature = "http")))]
+fn lacks(name: &str, feature: &str) -> Result<Scheme> {
+    let message =
+        format!("this build cannot read `{name}://`: build pillion-object-store with its feature `{feature}`");
+    Err(Error::new(ErrorCode::Unsupported, message))
+}
+
+/// A text without secrets, and without the queries of URLs, which may have signatures.
 pub(crate) fn hide(secrets: &[String], text: &str) -> String {
     let mut shown = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {

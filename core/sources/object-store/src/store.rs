@@ -169,7 +169,6 @@ impl Store {
         use object_store::Error as E;
         match error {
             E::NotFound { .. } | E::Precondition { .. } => replaced(name),
-            E::InvalidRange { .. } => replaced(name),
             error => self.error(name, error),
         }
     }
