@@ -109,6 +109,16 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// the relation neither leaves out nor reads as text.
     fn describe(&self, relation: &Relation, call: &Call) -> Result<Description>;
 
+    /// The [mark](Description::mark) of a relation alone. Sources that find out columns by reading rows or many files give it for
+    /// less than a description costs: it is asked for first where an earlier mark is known. Asked for only with
+    /// [`Capabilities::marks`].
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        Ok(self.describe(relation, call)?.change_mark().map(<[u8]>::to_vec))
+    }
+
     /// Begins to fetch rows. They are all of one state of the relation where the source can give that, and memory does not grow
     /// with their number.
     ///

@@ -80,8 +80,8 @@
 //! both types. `types` narrows nothing: for Parquet and Arrow it may only widen.
 //!
 //! # Changes
-//! The mark of a relation is a digest of the names, sizes, tags (`ETag`) and times of its files, from one listing: no file is
-//! read. What was learned of a file is remembered while the source lives, so files that did not change are not looked at again.
+//! The mark of a relation is a digest of the names, sizes, tags (`ETag`) and times of its files, from one listing:
+//! [`mark`](pillion::source::Source::mark) reads no file. What was learned of a file is remembered while the source lives, so files that did not change are not looked at again.
 //! Where a server has no tags, a file that is replaced within the same second by one of the same size is not noticed.
 //!
 //! Folders `name=value` make parts, with their values; otherwise each file is a part.

@@ -19,7 +19,7 @@ use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::runtime::Driver;
 use crate::schemes::Settings;
-use crate::store::{Store, nothing_matches};
+use crate::store::{Found, Store, nothing_matches};
 
 /// The most names that are listed.
 const RELATIONS_MAX: usize = 1000;
@@ -66,7 +66,8 @@ impl ObjectStoreSource {
         }
     }
 
-    fn plan(&self, relation: &Relation, call: &Call) -> Result<(Store, Plan)> {
+    /// The files of a relation, from one listing.
+    fn list(&self, relation: &Relation, call: &Call) -> Result<(Store, Options, Vec<Arc<Found>>)> {
         if relation.is_statement() {
             return Err(Error::new(ErrorCode::Unsupported, "files answer no statements: name a pattern of files"));
         }
@@ -77,7 +78,11 @@ impl ObjectStoreSource {
         if files.is_empty() {
             self.check_empty(&store, &pattern, &options, call)?;
         }
-        let files: Vec<_> = files.into_iter().map(Arc::new).collect();
+        Ok((store, options, files.into_iter().map(Arc::new).collect()))
+    }
+
+    fn plan(&self, relation: &Relation, call: &Call) -> Result<(Store, Plan)> {
+        let (store, options, files) = self.list(relation, call)?;
         let readings = files.iter().map(|file| Reading::of(&file.path, &options)).collect::<Result<Vec<_>>>()?;
         let looker =
             Looker { known: &self.known, store: &store, driver: &self.driver, call, options: &options };
@@ -112,6 +117,12 @@ impl Source for ObjectStoreSource {
         let mut names = self.driver.run(call, self.store()?.top())?;
         names.truncate(RELATIONS_MAX);
         Ok(names)
+    }
+
+    /// From one listing: reads no file.
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        let (_, _, files) = self.list(relation, call)?;
+        Ok(Some(marks::of(files.iter().map(|file| &**file))))
     }
 
     fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {

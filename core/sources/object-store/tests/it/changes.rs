@@ -30,7 +30,10 @@ fn ten_thousand_files_that_did_not_change_are_recognised_without_reading_one() {
     }
     let after = source.describe(&relation, &call()).unwrap();
     assert!(before == after);
-    assert_eq!(failure(&local(dir.path()), &relation).code(), ErrorCode::SourceInvalid);
+    // A source that knows nothing yet looks at files, but not for their mark.
+    let new = local(dir.path());
+    assert_eq!(new.mark(&relation, &call()).unwrap().as_deref(), before.change_mark());
+    assert_eq!(failure(&new, &relation).code(), ErrorCode::SourceInvalid);
 }
 
 #[test]
