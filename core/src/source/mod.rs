@@ -141,6 +141,10 @@ impl Source for Box<dyn Source> {
         (**self).describe(relation, call)
     }
 
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        (**self).mark(relation, call)
+    }
+
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
         (**self).fetch(fetch, call)
     }

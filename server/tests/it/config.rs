@@ -367,7 +367,11 @@ fn what_is_wrong_with_sources_is_named() {
         ("[tables.t]\nsource = \"shop\"\nappend_by = \"a\"\noverlap = -5", 8, "at least 0"),
         ("[tables.t]\nsource = \"shop\"\ninterval = \"often\"", 7, "or \"on_call\""),
         ("[sources.\"a/b\"]\nurl = \"x\"", 5, "without a slash"),
-        ("[sources.b]\nsecrets = { k = \"1\" }\nsecret_files = { k = \"2\" }\nurl = \"x\"", 7, "in `secrets` too"),
+        (
+            "[sources.b]\nsecrets = { k = \"1\" }\nsecret_files = { k = \"2\" }\nurl = \"x\"",
+            7,
+            "in `secrets` too",
+        ),
         ("[sources.b]\nurl = \"x\"\noptions = { k = 1 }", 7, "`options.k` is the number 1"),
         ("[sources.b]\noptions = {}", 5, "lacks `url`"),
     ] {

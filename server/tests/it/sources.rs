@@ -119,7 +119,10 @@ fn sources_are_looked_at_before_a_start() {
     assert!(said.contains("source         landing: "), "{outcome:?}");
     assert!(said.contains("table          orders: "), "{outcome:?}");
     assert!(said.contains("id Int64, name Utf8"), "{outcome:?}");
-    assert!(outcome.errors.contains("table `missing`") && outcome.errors.contains("nothing.parquet"), "{outcome:?}");
+    assert!(
+        outcome.errors.contains("table `missing`") && outcome.errors.contains("nothing.parquet"),
+        "{outcome:?}"
+    );
     assert_eq!(outcome.code, 3, "{outcome:?}");
     assert!(!dir.cache().exists(), "nothing is made");
     let unknown = dir.run(&["sources", "check", "--config", "pillion.toml", "other"]);
