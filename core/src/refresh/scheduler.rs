@@ -383,19 +383,15 @@ fn check_capabilities(table: &str, origin: &TableSource, known: &Known) -> Resul
     }
 }
 
-/// When a table is refreshed after it was, or after it failed so many times.
+/// When a table is refreshed after it was, or after it failed so many times: also one that is refreshed by call only is tried
+/// again until it succeeds.
 fn next(origin: &TableSource, failures: u32) -> Option<Instant> {
-    let regular = origin.interval.map(|interval| jittered(interval, origin.jitter, random_share()));
     let wait = match failures {
-        0 => regular,
-        // What is refreshed by call only is tried again all the same, until it succeeds.
-        failures => Some(wait_after(failures, random_share()).max(regular.unwrap_or_default().min(LONG))),
+        0 => origin.interval.map(|interval| jittered(interval, origin.jitter, random_share())),
+        failures => Some(wait_after(failures, random_share())),
     };
     wait.and_then(|wait| Instant::now().checked_add(wait))
 }
-
-/// A failed table is tried again at least this often, whatever its interval is.
-const LONG: Duration = Duration::from_secs(60);
 
 fn schedule(shared: &Arc<Shared>, cache: &Arc<Embedded>) {
     let mut state = shared.state.lock();

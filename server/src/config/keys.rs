@@ -55,7 +55,7 @@ pub(super) const SOURCE: &[Key] =
 
 /// In `[tables.NAME]`.
 pub(super) const TABLE: &[Key] = &[
-    key("files", "required without `source`"),
+    key("files", "required without a source"),
     key("format", "by the ending"),
     key("source", "none"),
     key("relation", "the table's name"),

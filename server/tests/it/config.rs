@@ -176,8 +176,9 @@ fn unknown_keys_are_answered_with_the_nearest() {
         &[
             "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
-            "8: `colour` is not a key of [tables.a]; there are files, format, primary_key, sort_by, reload, write_policy, retain_column, \
-             retain_age",
+            "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
+             statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
+             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age",
         ],
     );
 }

@@ -69,7 +69,8 @@ fn a_sidecar_refreshes_by_call() {
     dir.answer(&["refresh", "--url", &socket, "orders", "--resume"]);
     let unknown = dir.run(&["refresh", "--url", &socket, "ordres"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
-    let written = dir.run(&["load", "--url", &socket, "orders", "landing/orders-3.csv", "--append"]);
+    dir.write("more.csv", "id,name\n5,five\n");
+    let written = dir.run(&["load", "--url", &socket, "orders", "more.csv", "--append"]);
     assert!(written.errors.contains("is fed by the source"), "{written:?}");
     sidecar.end();
 }

@@ -90,7 +90,9 @@ impl Batches {
         if self.is_small(number) {
             let whole = match self.ahead.pop_front() {
                 Some((ahead, bytes)) if ahead == number => self.driver.run(&self.call, bytes.get())?,
-                _ => self.driver.run(&self.call, self.store.clone().read(found.clone(), 0..found.meta.size))?,
+                _ => {
+                    self.driver.run(&self.call, self.store.clone().read(found.clone(), 0..found.meta.size))?
+                }
             };
             file = file.with_bytes(whole);
         }

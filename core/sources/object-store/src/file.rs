@@ -59,7 +59,9 @@ impl SourceFile {
     pub(crate) fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
         match self.held(&range) {
             Some(bytes) => Ok(bytes),
-            None => self.noted(self.driver.run(&self.call, self.store.clone().read(self.found.clone(), range))),
+            None => {
+                self.noted(self.driver.run(&self.call, self.store.clone().read(self.found.clone(), range)))
+            }
         }
     }
 

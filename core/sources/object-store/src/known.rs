@@ -69,7 +69,11 @@ impl Looker<'_> {
         self.keep(&keys, looked)
     }
 
-    fn keep(self, keys: &[u128], looked: Vec<Mutex<Option<Result<Arc<Looked>>>>>) -> Result<Vec<Arc<Looked>>> {
+    fn keep(
+        self,
+        keys: &[u128],
+        looked: Vec<Mutex<Option<Result<Arc<Looked>>>>>,
+    ) -> Result<Vec<Arc<Looked>>> {
         let mut known = self.known.files.lock();
         if known.len() + keys.len() > FILES_MAX {
             known.clear();

@@ -73,7 +73,8 @@ fn parse(column: &str, text: &str) -> Result<DataType> {
 
 /// `decimal(10,2)`, in the narrowest usual type.
 fn decimal(lower: &str) -> Option<DataType> {
-    let inner = lower.strip_prefix("decimal(").or_else(|| lower.strip_prefix("numeric("))?.strip_suffix(')')?;
+    let inner =
+        lower.strip_prefix("decimal(").or_else(|| lower.strip_prefix("numeric("))?.strip_suffix(')')?;
     let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
     let (precision, scale) = (precision.trim().parse::<u8>().ok()?, scale.trim().parse::<i8>().ok()?);
     match precision {
@@ -105,7 +106,8 @@ mod tests {
         ];
         let expected = expected.map(|(name, of)| (name.to_owned(), of));
         assert_eq!(parse_list(text).unwrap(), expected);
-        for (wrong, why) in [("zip", "column=type"), ("zip=Utf9", "is not a type"), ("a=Utf8,a=int", "twice")] {
+        for (wrong, why) in [("zip", "column=type"), ("zip=Utf9", "is not a type"), ("a=Utf8,a=int", "twice")]
+        {
             let error = parse_list(wrong).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidArgument);
             assert!(error.message().contains(why), "{error}");
