@@ -49,6 +49,10 @@ fn a_sidecar_keeps_a_table_fresh() {
     dir.write("landing/orders-4.csv", "id;name\n4;twice\n");
     sidecar.says("refresh failed");
     assert_eq!(names(&dir), "name\none\ntwo\nthree\nfour\n");
+    eventually("the cause in the status", || {
+        let status = dir.answer(&["status", "--url", &url(&dir)]);
+        status.contains("landing") && status.contains("two rows")
+    });
     fs::remove_file(dir.path("landing/orders-4.csv")).unwrap();
     fs::remove_file(dir.path("landing/orders-1.csv")).unwrap();
     eventually("the rest", || names(&dir) == "name\nthree\nfour\n");
