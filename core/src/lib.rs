@@ -58,6 +58,31 @@ mod storage;
 mod test_random;
 #[cfg(test)]
 mod test_report;
+/// Texts as values: for sources whose files hold texts. Each text becomes exactly the same value of its column, or is refused with
+/// file, line and column.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use pillion::texts::{CsvFormat, CsvReader, InferredType, TextColumns, TextRows};
+///
+/// let format = CsvFormat::new().delimiter(Some(b';')).nulls(["NA"]);
+/// let mut reader = CsvReader::new("prices.csv", "id;price\n007;1.50\n8;NA\n".as_bytes(), &format)?;
+/// let (mut rows, mut types) = (TextRows::default(), vec![InferredType::default(); 2]);
+/// reader.read(&mut rows, 8192, 4 << 20)?;
+/// InferredType::look_at(&mut types, Path::new("prices.csv"), &rows)?;
+///
+/// use arrow::datatypes::{DataType, Field, Schema};
+/// assert_eq!((types[0].data_type(), types[1].data_type()), (DataType::Utf8, DataType::Float64));
+/// let price = Schema::new(vec![Field::new("price", DataType::Decimal128(10, 2), true)]);
+/// let batch = TextColumns::of(price.into(), vec![1])?.convert(Path::new("prices.csv"), &rows)?;
+/// assert_eq!((batch.num_rows(), batch.column(0).null_count()), (2, 1));
+/// # Ok::<(), pillion::Error>(())
+/// ```
+#[cfg(feature = "csv")]
+pub mod texts {
+    pub use crate::input::csv::{CsvFormat, CsvReader, InferredType, TextColumns, TextRows};
+}
 mod types;
 mod url;
 mod way;

@@ -262,7 +262,7 @@ mod tests {
         assert!(SentRow::decode(columns, [&bytes[..], &[0]].concat(), 1).is_none(), "too long");
     }
 
-    /// A byte that is changed to 0xFF is noticed where no length and no text has it. Elsewhere it changes its own value
+    /// 0xFF is noticed in a length, and in a text once the value is read. Elsewhere it changes the value of its own column
     /// only.
     #[test]
     fn a_byte_that_was_changed_is_an_error_or_changes_its_own_value_only() {

@@ -2,7 +2,7 @@
 
 mod arrow_ipc;
 #[cfg(feature = "csv")]
-mod csv;
+pub(crate) mod csv;
 mod file;
 mod files;
 #[cfg(feature = "parquet")]

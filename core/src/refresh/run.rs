@@ -51,9 +51,18 @@ impl Work {
     pub(super) fn run(&self, run: &Run) -> Result<Version> {
         let began = SystemTime::now();
         let held = self.held()?;
+        let number = definition_number(&self.origin, &self.rules);
+        if let Some(held) = &held
+            && held.is_of(number)
+            && self.source.capabilities().marks
+        {
+            let mark = self.source.mark(&self.origin.relation, &run.call)?;
+            if held.is_current(number, mark.as_deref()) {
+                return self.add(held, began, &Record::new(number, mark.as_deref()), Vec::new());
+            }
+        }
         let described = self.source.describe(&self.origin.relation, &run.call)?;
         run.progress.expect(described.expected_rows());
-        let number = definition_number(&self.origin, &self.rules);
         if let Some(held) = &held {
             if held.is_current(number, described.change_mark()) {
                 // Nothing changed up to now, which is news too.

@@ -72,8 +72,8 @@ pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::fetch::{After, Fetch, Fetched};
 pub use self::relation::Relation;
-pub(crate) use self::table_source::AppendBy;
 pub use self::table_source::TableSource;
+pub(crate) use self::table_source::{AppendBy, Overlap};
 use crate::types::error::Result;
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.
@@ -109,6 +109,16 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// the relation neither leaves out nor reads as text.
     fn describe(&self, relation: &Relation, call: &Call) -> Result<Description>;
 
+    /// The [mark](Description::mark) of a relation alone. Sources that find out columns by reading rows or many files give it for
+    /// less than a description costs: it is asked for first where an earlier mark is known. Asked for only with
+    /// [`Capabilities::marks`].
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        Ok(self.describe(relation, call)?.change_mark().map(<[u8]>::to_vec))
+    }
+
     /// Begins to fetch rows. They are all of one state of the relation where the source can give that, and memory does not grow
     /// with their number.
     ///
@@ -116,4 +126,26 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// As [`describe`](Self::describe); [`Unsupported`](crate::ErrorCode::Unsupported) for a request beyond
     /// [`capabilities`](Self::capabilities). Later failures come with the batches, and after one of them no batch follows.
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched>;
+}
+
+impl Source for Box<dyn Source> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn relations(&self, call: &Call) -> Result<Vec<String>> {
+        (**self).relations(call)
+    }
+
+    fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {
+        (**self).describe(relation, call)
+    }
+
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        (**self).mark(relation, call)
+    }
+
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+        (**self).fetch(fetch, call)
+    }
 }

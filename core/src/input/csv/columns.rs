@@ -15,21 +15,31 @@ use arrow::array::types::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow::array::{ArrayRef, NullArray};
+use arrow::array::{ArrayRef, NullArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{ArrowTimestampType, DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{ArrowTimestampType, DataType, FieldRef, SchemaRef, TimeUnit};
 
 use super::at_line;
-use super::records::{Column, Field};
+use super::rows::{Column, Field, TextRows};
 use super::values::{self, Decimal, Parsed};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Bytes of a value that an error shows.
 const SHOWN_LEN: usize = 80;
 
+/// Makes batches of rows of texts. Each text becomes exactly the same value of its column, or the rows are refused with the file,
+/// the line, the column and the text.
+#[derive(Debug)]
+pub struct TextColumns {
+    schema: SchemaRef,
+    /// For each column, which field of a row it is.
+    fields: Vec<usize>,
+    converters: Vec<Converter>,
+}
+
 /// Makes arrays of one column.
 #[derive(Debug)]
-pub(super) struct Converter {
+struct Converter {
     field: FieldRef,
     /// The time zone of its type.
     zone: Option<Tz>,
@@ -43,10 +53,50 @@ struct Refused {
 
 type Converted = std::result::Result<ArrayRef, Refused>;
 
+impl TextColumns {
+    /// Columns in the order of the fields of a row.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsupportedType`] for a type that is not read from texts.
+    pub fn new(schema: SchemaRef) -> Result<Self> {
+        let fields = (0..schema.fields().len()).collect();
+        Self::of(schema, fields)
+    }
+
+    /// Some columns; the first is field `fields[0]` of a row, and so on.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsupportedType`] for a type that is not read from texts.
+    pub fn of(schema: SchemaRef, fields: Vec<usize>) -> Result<Self> {
+        let converters = schema.fields().iter().cloned().map(Converter::new).collect::<Result<_>>()?;
+        Ok(Self { schema, fields, converters })
+    }
+
+    /// The rows as a batch. Errors name the file `path`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceInvalid`] for a text that its column cannot hold, and for what is not UTF-8.
+    pub fn convert(&self, path: &Path, rows: &TextRows) -> Result<RecordBatch> {
+        let mut names = vec![""; rows.columns.unwrap_or_default()];
+        for (column, field) in self.schema.fields().iter().zip(&self.fields) {
+            match names.get_mut(*field) {
+                Some(name) => *name = column.name(),
+                None => return Err(Error::internal("rows of texts have fewer fields than are wanted")),
+            }
+        }
+        let texts = rows.texts(path, &names)?;
+        let columns = self.converters.iter().zip(&self.fields);
+        let columns = columns.map(|(converter, field)| converter.convert(path, texts.column(*field)));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns.collect::<Result<_>>()?, &options)
+            .map_err(|error| Error::internal("rows of texts have other columns").with_source(error))
+    }
+}
+
 impl Converter {
     /// # Errors
     /// [`ErrorCode::UnsupportedType`] for a type whose values CSV cannot hold.
-    pub(super) fn new(field: FieldRef) -> Result<Self> {
+    fn new(field: FieldRef) -> Result<Self> {
         use DataType as T;
         let unsupported = |why: &str| {
             let message = format!(
@@ -76,7 +126,7 @@ impl Converter {
     ///
     /// # Errors
     /// [`ErrorCode::SourceInvalid`] for a field that the column cannot hold, with its line.
-    pub(super) fn convert(&self, path: &Path, column: Column<'_>) -> Result<ArrayRef> {
+    fn convert(&self, path: &Path, column: Column<'_>) -> Result<ArrayRef> {
         self.array(column).map_err(|Refused { row, why }| {
             let (name, data_type) = (self.field.name(), self.field.data_type());
             let message = match column.fields().nth(row) {

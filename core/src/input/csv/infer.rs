@@ -9,12 +9,11 @@ use arrow::array::types::{Date32Type, Float64Type, Int64Type};
 use arrow::compute::kernels::cast_utils::Parser;
 use arrow::datatypes::{DataType, Field as ColumnField, Schema, SchemaRef, TimeUnit};
 
-use super::records::{Column, Field, RecordReader, Records};
+use super::rows::{Column, Field, TextRows};
 use super::values::{self, TimeParts};
+use super::{BATCH_LEN, BATCH_ROWS};
 use crate::types::error::Result;
 
-/// Records that are read together.
-const BATCH_ROWS: usize = 16 << 10;
 /// Whole numbers up to here are floats too.
 const FLOAT_INTEGER_MAX: u64 = 1 << 53;
 /// The time zone of a column of moments, whatever zones they were written in.
@@ -29,24 +28,20 @@ const DATE_LEN: usize = 10;
 /// # Errors
 /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
 pub(super) fn infer(path: &Path) -> Result<SchemaRef> {
-    let mut reader = RecordReader::open(path)?;
-    let names = reader.header()?;
-    let shown: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut seen = vec![Seen::default(); names.len()];
-    let mut records = Records::new(names.len());
-    while reader.read(&mut records, BATCH_ROWS)? {
-        let texts = records.texts(path, &shown)?;
-        for (index, seen) in seen.iter_mut().enumerate() {
-            seen.look_at(texts.column(index));
-        }
+    let mut reader = super::read(path)?;
+    let mut seen = vec![InferredType::default(); reader.names().len()];
+    let mut rows = TextRows::default();
+    while reader.read(&mut rows, BATCH_ROWS, BATCH_LEN)? {
+        InferredType::look_at(&mut seen, path, &rows)?;
     }
-    let fields = names.iter().zip(&seen).map(|(name, seen)| ColumnField::new(name, seen.data_type(), true));
+    let columns = reader.names().iter().zip(&seen);
+    let fields = columns.map(|(name, seen)| ColumnField::new(name, seen.data_type(), true));
     Ok(Schema::new(fields.collect::<Vec<_>>()).into())
 }
 
-/// Which kinds of texts a column has.
+/// The type of a column of texts, from the texts that were looked at so far: one that holds the value of each, or else text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
+pub struct InferredType {
     text: bool,
     boolean: bool,
     integer: bool,
@@ -64,21 +59,59 @@ struct Seen {
     far: bool,
 }
 
-impl Seen {
-    fn look_at(&mut self, column: Column<'_>) {
+impl InferredType {
+    /// Looks at rows whose fields are `columns`. Errors name the file `path`.
+    ///
+    /// # Errors
+    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid) for what is not UTF-8.
+    pub fn look_at(columns: &mut [Self], path: &Path, rows: &TextRows) -> Result<()> {
+        let texts = rows.texts(path, &[])?;
+        for (index, column) in columns.iter_mut().enumerate().take(texts.columns()) {
+            column.look_at_column(texts.column(index));
+        }
+        Ok(())
+    }
+
+    /// Looks at a text that is not a null.
+    pub fn look_at_text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.look_at_value(text);
+        }
+    }
+
+    /// Makes the column one of text.
+    pub fn is_text(&mut self) {
+        self.text = true;
+    }
+
+    /// Adds what was seen elsewhere in the same column.
+    pub fn merge(&mut self, other: &Self) {
+        self.text |= other.text;
+        self.boolean |= other.boolean;
+        self.integer |= other.integer;
+        self.long_integer |= other.long_integer;
+        self.float |= other.float;
+        self.date |= other.date;
+        self.local |= other.local;
+        self.moment |= other.moment;
+        self.fraction_digits = self.fraction_digits.max(other.fraction_digits);
+        self.far |= other.far;
+    }
+
+    fn look_at_column(&mut self, column: Column<'_>) {
         for field in column.fields() {
             if self.text {
                 return;
             }
             match field {
-                Field::Text(text) if !text.is_empty() => self.look_at_text(text),
                 // An empty text does not make a column one of text.
-                Field::Text(_) | Field::Null => {}
+                Field::Text(text) => self.look_at_text(text),
+                Field::Null => {}
             }
         }
     }
 
-    fn look_at_text(&mut self, text: &str) {
+    fn look_at_value(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let is_known = match bytes.first() {
             _ if begins_as_date(bytes) => self.look_at_date(text),
@@ -164,7 +197,9 @@ impl Seen {
         true
     }
 
-    fn data_type(&self) -> DataType {
+    /// The type.
+    #[must_use]
+    pub fn data_type(&self) -> DataType {
         let is_number = self.integer || self.long_integer || self.float;
         let is_time = self.date || self.local || self.moment;
         let unit = match self.fraction_digits {

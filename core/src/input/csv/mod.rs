@@ -1,11 +1,13 @@
-//! CSV files with a header line.
+//! CSV files, and rows of texts of any origin.
 //!
 //! Each field becomes exactly the same value of its column, or the file is refused with the line, the column and the
 //! field.
 
 mod columns;
+mod format;
 mod infer;
 mod records;
+mod rows;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -14,13 +16,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
-use self::columns::Converter;
-use self::records::{RecordReader, Records};
+pub use self::columns::TextColumns;
+pub use self::format::CsvFormat;
+pub use self::infer::InferredType;
+pub use self::records::CsvReader;
+pub use self::rows::TextRows;
 use super::{OpenInput, file};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Rows of a batch read from a file.
 const BATCH_ROWS: usize = 16 << 10;
+/// A batch of rows is complete when its texts have so many bytes.
+const BATCH_LEN: usize = 16 << 20;
 
 const NOT_CSV: &str = "is not a CSV file with a header line";
 
@@ -30,21 +37,22 @@ const NOT_CSV: &str = "is not a CSV file with a header line";
 /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`]; [`ErrorCode::UnsupportedType`] for `types` that CSV
 /// cannot hold.
 pub(super) fn open(path: &Path, types: Option<&SchemaRef>) -> Result<OpenInput> {
-    let mut reader = RecordReader::open(path)?;
-    let header = reader.header()?;
+    let reader = read(path)?;
     let schema = match types {
-        Some(types) => in_order_of_header(path, &header, types)?,
+        Some(types) => in_order_of_header(path, reader.names(), types)?,
         None => infer::infer(path)?,
     };
-    let converters = schema.fields().iter().cloned().map(Converter::new).collect::<Result<_>>()?;
     let batches = CsvBatches {
         path: path.to_owned(),
-        schema: schema.clone(),
-        records: Records::new(header.len()),
+        columns: TextColumns::new(schema.clone())?,
+        rows: TextRows::default(),
         reader: Some(reader),
-        converters,
     };
     Ok(OpenInput { schema, batches: Box::new(batches) })
+}
+
+fn read(path: &Path) -> Result<CsvReader> {
+    CsvReader::new(path, file::open_for_reading(path)?, &CsvFormat::new())
 }
 
 /// The fields of `schema` as the header of the file lists them.
@@ -69,24 +77,18 @@ fn at_line(path: &Path, line: u64, what: &str) -> Error {
 /// The rows of a file.
 struct CsvBatches {
     path: PathBuf,
-    schema: SchemaRef,
+    columns: TextColumns,
+    rows: TextRows,
     /// `None` after the last row or an error.
-    reader: Option<RecordReader>,
-    records: Records,
-    converters: Vec<Converter>,
+    reader: Option<CsvReader>,
 }
 
 impl CsvBatches {
-    fn read(&mut self, reader: &mut RecordReader) -> Result<Option<RecordBatch>> {
-        if !reader.read(&mut self.records, BATCH_ROWS)? {
-            return Ok(None);
+    fn read(&mut self, reader: &mut CsvReader) -> Result<Option<RecordBatch>> {
+        match reader.read(&mut self.rows, BATCH_ROWS, BATCH_LEN)? {
+            true => self.columns.convert(&self.path, &self.rows).map(Some),
+            false => Ok(None),
         }
-        let names: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let texts = self.records.texts(&self.path, &names)?;
-        let columns = self.converters.iter().enumerate();
-        let columns = columns.map(|(index, converter)| converter.convert(&self.path, texts.column(index)));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns.collect::<Result<_>>()?);
-        batch.map(Some).map_err(|error| Error::internal("rows of CSV have other columns").with_source(error))
     }
 }
 

@@ -1,20 +1,19 @@
-//! The records of a CSV file: the texts of their fields, which of the empty ones were quoted, and the lines they begin
-//! in.
+//! The records of a CSV file, one after another.
 
-use std::fs::File;
+use std::fmt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use csv_core::{ReadFieldResult, Reader};
 
+use super::format::{self, CsvFormat};
+use super::rows::TextRows;
 use super::{NOT_CSV, at_line};
 use crate::input::file;
 use crate::types::error::Result;
 
 /// Bytes that are read from the file at a time.
 const CHUNK_LEN: usize = 256 << 10;
-/// A batch of records is complete when its texts have so many bytes.
-const BATCH_LEN: usize = 16 << 20;
 /// The most bytes of one record.
 const RECORD_LEN_MAX: usize = 1 << 30;
 /// What some programs write before the first line.
@@ -22,13 +21,17 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The least free room for texts when a field is read.
 const ROOM: usize = 4 << 10;
 
-/// Reads a file record by record.
+/// Reads CSV record by record from anything that gives its bytes: [`TextColumns`](super::TextColumns) makes values of them.
 ///
 /// Lines end with `\n`, `\r\n` or `\r`. Empty lines between records are skipped. But if records have a single field, an
 /// empty line is a record whose field is null, because there is no other way to write it.
-pub(super) struct RecordReader {
+pub struct CsvReader {
     path: PathBuf,
-    file: File,
+    source: Box<dyn Read + Send>,
+    format: CsvFormat,
+    names: Vec<String>,
+    /// The first record of a file without a header line, until it is read again.
+    first: Option<TextRows>,
     chunk: Vec<u8>,
     start: usize,
     end: usize,
@@ -39,59 +42,27 @@ pub(super) struct RecordReader {
     line: u64,
     /// Whether the byte before `start` was a `\r` that ended a line.
     after_return: bool,
+    /// Whether nobody said which delimiter it has.
+    has_looked: bool,
 }
 
-/// Records of equal length, one after another.
-#[derive(Debug, Default)]
-pub(super) struct Records {
-    /// Fields of each record. `None`: the first record may have any number.
-    columns: Option<usize>,
-    /// The texts of all fields; the bytes from `len` on are room for more.
-    texts: Vec<u8>,
-    len: usize,
-    /// Where the text of each field ends.
-    ends: Vec<usize>,
-    /// Numbers of the fields that are empty and quoted, ascending.
-    quoted: Vec<usize>,
-    /// The line in which each record begins.
-    lines: Vec<u64>,
-}
-
-/// Records whose texts are UTF-8.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Texts<'a> {
-    columns: usize,
-    texts: &'a str,
-    ends: &'a [usize],
-    quoted: &'a [usize],
-    lines: &'a [u64],
-}
-
-/// The fields of one column.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Column<'a> {
-    records: Texts<'a>,
-    index: usize,
-}
-
-/// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field<'a> {
-    /// Nothing between the delimiters.
-    Null,
-    /// Text, which is empty only if it was quoted.
-    Text(&'a str),
-}
-
-impl RecordReader {
-    /// Opens a file.
+impl CsvReader {
+    /// Reads the start of a file: its header line, or its first record if it has no such line. Errors name the file `path`.
     ///
     /// # Errors
-    /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound).
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            file: file::open_for_reading(path)?,
+    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid), also for a file without its header line;
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) if several delimiters fit and `format` names none.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        source: impl Read + Send + 'static,
+        format: &CsvFormat,
+    ) -> Result<Self> {
+        let mut reader = Self {
+            path: path.into(),
+            source: Box::new(source),
+            format: format.clone(),
+            names: Vec::new(),
+            first: None,
             chunk: vec![0; CHUNK_LEN],
             start: 0,
             end: 0,
@@ -100,37 +71,63 @@ impl RecordReader {
             parser: Reader::new(),
             line: 1,
             after_return: false,
-        })
+            has_looked: format.delimiter.is_none(),
+        };
+        let delimiter = match format.delimiter {
+            Some(delimiter) => delimiter,
+            None => reader.look_for_delimiter()?,
+        };
+        reader.parser = format.parser(delimiter);
+        reader.read_names()?;
+        Ok(reader)
     }
 
-    /// The first record: the names of the columns.
+    /// The names of the columns, from the header line. Without one: `column_1` and so on.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Replaces what `rows` holds by the next rows: at most `rows_max`, and no more after so many bytes. Returns whether there
+    /// are any.
     ///
     /// # Errors
-    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid), also if there is none.
-    pub(super) fn header(&mut self) -> Result<Vec<String>> {
-        let mut records = Records::default();
-        if !self.read(&mut records, 1)? {
+    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid), with the line.
+    pub fn read(&mut self, rows: &mut TextRows, rows_max: usize, bytes_max: usize) -> Result<bool> {
+        match self.first.take() {
+            Some(first) => *rows = first,
+            None => rows.clear(),
+        }
+        rows.columns = Some(self.names.len());
+        rows.is_escaped = false;
+        while rows.rows() < rows_max && rows.len < bytes_max && self.read_record(rows)? {}
+        Ok(rows.rows() > 0)
+    }
+
+    fn look_for_delimiter(&mut self) -> Result<u8> {
+        self.fill(CHUNK_LEN)?;
+        format::look(&self.path, &self.format, &self.chunk[..self.end], self.is_at_end)
+    }
+
+    fn read_names(&mut self) -> Result<()> {
+        let mut records = TextRows::default();
+        let has_first = self.read_record(&mut records)?;
+        if !self.format.header {
+            let columns = if has_first { records.columns.unwrap_or_default() } else { 0 };
+            self.names = (1..=columns).map(|number| format!("column_{number}")).collect();
+            self.first = has_first.then_some(records);
+            return Ok(());
+        }
+        if !has_first {
             return Err(file::invalid(&self.path, NOT_CSV, "it is empty"));
         }
         let texts = records.texts(&self.path, &[])?;
-        let names = (0..texts.columns).map(|index| match texts.column(index).field(0) {
-            Field::Null => String::new(),
-            Field::Text(name) => name.to_owned(),
-        });
-        Ok(names.collect())
+        let names = (0..texts.columns()).map(|index| texts.column(index).text_of(0).to_owned());
+        self.names = names.collect();
+        Ok(())
     }
 
-    /// Replaces what `records` holds by the next records, at most `rows_max`. Returns whether there are any.
-    ///
-    /// # Errors
-    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
-    pub(super) fn read(&mut self, records: &mut Records, rows_max: usize) -> Result<bool> {
-        records.clear();
-        while records.rows() < rows_max && records.len < BATCH_LEN && self.read_record(records)? {}
-        Ok(records.rows() > 0)
-    }
-
-    fn read_record(&mut self, records: &mut Records) -> Result<bool> {
+    fn read_record(&mut self, records: &mut TextRows) -> Result<bool> {
         loop {
             match self.peek()? {
                 None => return Ok(false),
@@ -161,7 +158,11 @@ impl RecordReader {
         let fields = records.ends.len() - first_field;
         match records.columns {
             Some(columns) if columns != fields => {
-                let message = format!("it has {fields} fields and the header {columns}");
+                let first = if self.format.header { "header" } else { "first line" };
+                let mut message = format!("it has {fields} fields and the {first} {columns}");
+                if self.has_looked {
+                    message.push_str(format::TRIED);
+                }
                 Err(at_line(&self.path, line, &message))
             }
             _ => {
@@ -172,9 +173,9 @@ impl RecordReader {
     }
 
     /// Reads a field of a record that begins at `line`. Returns whether it is the record's last field.
-    fn read_field(&mut self, records: &mut Records, line: u64, first_byte: usize) -> Result<bool> {
+    fn read_field(&mut self, records: &mut TextRows, line: u64, first_byte: usize) -> Result<bool> {
         let field_start = records.len;
-        let mut has_quote = false;
+        let is_quoted = self.peek()?.is_some_and(|byte| Some(byte) == self.format.quote);
         loop {
             let is_at_end = self.peek()?.is_none();
             if records.texts.len() - records.len < ROOM {
@@ -185,11 +186,13 @@ impl RecordReader {
             let input = if is_at_end { b"\n" } else { &self.chunk[self.start..self.end] };
             let (result, read, written) = self.parser.read_field(input, &mut records.texts[records.len..]);
             records.len += written;
-            has_quote |= records.len == field_start && input[..read].contains(&b'"');
             self.start += if is_at_end { 0 } else { read };
             match result {
                 ReadFieldResult::Field { record_end } => {
-                    if has_quote && records.len == field_start {
+                    let text = &records.texts[field_start..records.len];
+                    if !is_quoted && self.format.is_null(text) {
+                        records.len = field_start;
+                    } else if text.is_empty() && is_quoted {
                         records.quoted.push(records.ends.len());
                     }
                     records.ends.push(records.len);
@@ -209,15 +212,7 @@ impl RecordReader {
     fn peek(&mut self) -> Result<Option<u8>> {
         if self.start == self.end && !self.is_at_end {
             (self.start, self.end) = (0, 0);
-            while self.end < BYTE_ORDER_MARK.len() && !self.is_at_end {
-                let read = self.file.read(&mut self.chunk[self.end..]);
-                match read {
-                    Ok(0) => self.is_at_end = true,
-                    Ok(read) => self.end += read,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(file::invalid(&self.path, "cannot be read", error)),
-                }
-            }
+            self.fill(BYTE_ORDER_MARK.len())?;
         }
         if !self.has_read {
             self.has_read = true;
@@ -228,89 +223,29 @@ impl RecordReader {
         }
         Ok(self.chunk[self.start..self.end].first().copied())
     }
-}
 
-impl Records {
-    /// Records of so many fields.
-    pub(super) fn new(columns: usize) -> Self {
-        Self { columns: Some(columns), ..Self::default() }
-    }
-
-    fn rows(&self) -> usize {
-        self.lines.len()
-    }
-
-    fn clear(&mut self) {
-        self.len = 0;
-        self.ends.clear();
-        self.quoted.clear();
-        self.lines.clear();
-    }
-
-    /// The records as texts; `names` are those of the columns.
-    ///
-    /// # Errors
-    /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid) for what is not UTF-8.
-    pub(super) fn texts(&self, path: &Path, names: &[&str]) -> Result<Texts<'_>> {
-        let columns = self.columns.unwrap_or_default().max(1);
-        let wrong = |byte: usize| {
-            let field = self.ends.partition_point(|end| *end <= byte);
-            let line = self.lines.get(field / columns).copied().unwrap_or_default();
-            let column = match names.get(field % columns) {
-                Some(name) => format!("column `{name}`"),
-                None => format!("field {}", field % columns + 1),
-            };
-            at_line(path, line, &format!("{column} is not text in UTF-8"))
-        };
-        let texts =
-            std::str::from_utf8(&self.texts[..self.len]).map_err(|error| wrong(error.valid_up_to()))?;
-        // Two fields that are not UTF-8 by themselves can be so together.
-        if let Some(end) = self.ends.iter().find(|end| !texts.is_char_boundary(**end)) {
-            return Err(wrong(end.saturating_sub(1)));
+    /// Reads until the chunk has so many bytes, or all that there are.
+    fn fill(&mut self, len: usize) -> Result<()> {
+        while self.end < len && !self.is_at_end {
+            let read = self.source.read(&mut self.chunk[self.end..]);
+            match read {
+                Ok(0) => self.is_at_end = true,
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(file::invalid(&self.path, "cannot be read", error)),
+            }
         }
-        Ok(Texts { columns, texts, ends: &self.ends, quoted: &self.quoted, lines: &self.lines })
+        Ok(())
     }
 }
 
-impl<'a> Texts<'a> {
-    pub(super) fn rows(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// The fields of a column.
-    pub(super) fn column(self, index: usize) -> Column<'a> {
-        Column { records: self, index }
-    }
-}
-
-impl<'a> Column<'a> {
-    /// The fields from the first record to the last.
-    pub(super) fn fields(self) -> impl ExactSizeIterator<Item = Field<'a>> {
-        (0..self.records.rows()).map(move |row| self.field(row))
-    }
-
-    #[inline]
-    fn field(self, row: usize) -> Field<'a> {
-        let field = row * self.records.columns + self.index;
-        let text = self.text(field);
-        if text.is_empty() && self.records.quoted.binary_search(&field).is_err() {
-            return Field::Null;
-        }
-        Field::Text(text)
-    }
-
-    #[inline]
-    fn text(self, field: usize) -> &'a str {
-        let Texts { texts, ends, .. } = self.records;
-        let start = if field == 0 { 0 } else { ends[field - 1] };
-        &texts[start..ends[field]]
-    }
-
-    /// The line in which the column's field of a record begins.
-    pub(super) fn line(self, row: usize) -> u64 {
-        let first = row * self.records.columns;
-        let before = (first..first + self.index).map(|field| self.text(field));
-        let ends = before.map(|text| text.bytes().filter(|byte| *byte == b'\n').count() as u64);
-        self.records.lines.get(row).copied().unwrap_or_default() + ends.sum::<u64>()
+impl fmt::Debug for CsvReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CsvReader");
+        shown
+            .field("path", &self.path)
+            .field("names", &self.names)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }

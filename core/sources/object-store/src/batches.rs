@@ -1,0 +1,132 @@
+//! The rows of a fetch: file after file, a batch at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use pillion::Result;
+use pillion::source::Call;
+
+use crate::adapt::{Adapter, pieces};
+use crate::file::SourceFile;
+use crate::formats::FileBatches;
+use crate::plan::Plan;
+use crate::runtime::{Ahead, Driver};
+use crate::store::Store;
+
+/// Files up to so many bytes are read in one request.
+const WHOLE_MAX: u64 = 1 << 20;
+/// As `WHOLE_MAX`, where a server may not be able to give parts of files.
+const WHOLE_MAX_HTTP: u64 = 8 << 20;
+/// Small files that are read before they are needed.
+const AHEAD: usize = 6;
+
+/// Rows of some files of a relation, made when they are asked for.
+pub(crate) struct Batches {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) store: Store,
+    pub(crate) driver: Driver,
+    pub(crate) call: Call,
+    /// Numbers of the files that are still to be opened.
+    files: VecDeque<usize>,
+    /// Small files whose reading began, in the order of `files`.
+    ahead: VecDeque<(usize, Ahead<Bytes>)>,
+    open: Option<Open>,
+}
+
+struct Open {
+    file: SourceFile,
+    adapter: Adapter,
+    batches: FileBatches,
+    /// What is left of the last batch.
+    pieces: VecDeque<RecordBatch>,
+}
+
+impl Batches {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        schema: SchemaRef,
+        store: Store,
+        driver: Driver,
+        call: Call,
+        files: Vec<usize>,
+    ) -> Self {
+        Self { plan, schema, store, driver, call, files: files.into(), ahead: VecDeque::new(), open: None }
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            self.call.check()?;
+            let Some(open) = &mut self.open else {
+                match self.files.pop_front() {
+                    Some(file) => self.open = Some(self.open(file)?),
+                    None => return Ok(None),
+                }
+                continue;
+            };
+            if let Some(piece) = open.pieces.pop_front() {
+                return Ok(Some(piece));
+            }
+            match open.batches.next() {
+                Some(batch) => {
+                    let batch = open.adapter.adapt(&batch?)?;
+                    open.pieces.extend(pieces(&batch).into_iter().filter(|piece| piece.num_rows() > 0));
+                }
+                None => {
+                    open.file.look_again()?;
+                    self.open = None;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, number: usize) -> Result<Open> {
+        let found = &self.plan.files[number];
+        let adapter = Adapter::new(&self.plan, &self.schema, number, self.store.name_of(&found.path))?;
+        let mut file = SourceFile::new(&self.store, &self.driver, &self.call, found);
+        if self.is_small(number) {
+            let whole = match self.ahead.pop_front() {
+                Some((ahead, bytes)) if ahead == number => self.driver.run(&self.call, bytes.get())?,
+                _ => {
+                    self.driver.run(&self.call, self.store.clone().read(found.clone(), 0..found.meta.size))?
+                }
+            };
+            file = file.with_bytes(whole);
+        }
+        self.read_ahead()?;
+        let batches = self.plan.readings[number].open(&file, &adapter.of_file)?;
+        Ok(Open { file, adapter, batches, pieces: VecDeque::new() })
+    }
+
+    fn is_small(&self, number: usize) -> bool {
+        let max = if self.store.may_lack_ranges() { WHOLE_MAX_HTTP } else { WHOLE_MAX };
+        (1..=max).contains(&self.plan.files[number].meta.size)
+    }
+
+    /// Begins to read the next small files.
+    fn read_ahead(&mut self) -> Result<()> {
+        let next = self.files.iter().copied().filter(|number| self.is_small(*number));
+        let next: Vec<usize> = next.take(AHEAD).skip(self.ahead.len()).collect();
+        for number in next {
+            let found = self.plan.files[number].clone();
+            let range = 0..found.meta.size;
+            self.ahead.push_back((number, self.driver.spawn(self.store.clone().read(found, range))?));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.read();
+        if !matches!(batch, Ok(Some(_))) {
+            (self.files, self.ahead, self.open) = (VecDeque::new(), VecDeque::new(), None);
+        }
+        batch.transpose()
+    }
+}

@@ -1,0 +1,78 @@
+//! Compressed files of texts.
+
+use std::io::Read;
+
+use pillion::{Error, ErrorCode, Result};
+
+use crate::blocks::Blocks;
+use crate::file::SourceFile;
+
+/// Endings of compressed files that are not read.
+const UNREAD: [(&str, &str); 9] = [
+    ("bz2", "bzip2"),
+    ("xz", "xz"),
+    ("lz4", "LZ4"),
+    ("br", "Brotli"),
+    ("sz", "Snappy"),
+    ("snappy", "Snappy"),
+    ("z", "compress"),
+    ("zip", "ZIP"),
+    ("7z", "7-Zip"),
+];
+
+/// How a file is compressed as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    None,
+    #[cfg(feature = "gzip")]
+    Gzip,
+    #[cfg(feature = "zstd")]
+    Zstd,
+}
+
+impl Codec {
+    /// The codec that the ending of a name in lower case tells, and the name without it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] for one that this build does not have.
+    pub(super) fn of<'a>(path: &str, name: &'a str) -> Result<(&'a str, Self)> {
+        let Some((rest, ending)) = name.rsplit_once('.') else { return Ok((name, Self::None)) };
+        let lacks = |codec: &str, what: &str| {
+            let message = format!("`{path}` is compressed by {codec}, which {what}");
+            Err(Error::new(ErrorCode::Unsupported, message))
+        };
+        match ending {
+            #[cfg(feature = "gzip")]
+            "gz" | "gzip" => Ok((rest, Self::Gzip)),
+            #[cfg(feature = "zstd")]
+            "zst" | "zstd" => Ok((rest, Self::Zstd)),
+            #[cfg(not(feature = "gzip"))]
+            "gz" | "gzip" => {
+                lacks("gzip", "this build lacks: build pillion-object-store with its feature `gzip`")
+            }
+            #[cfg(not(feature = "zstd"))]
+            "zst" | "zstd" => {
+                lacks("Zstandard", "this build lacks: build pillion-object-store with its feature `zstd`")
+            }
+            _ => match UNREAD.iter().find(|(known, _)| *known == ending) {
+                Some((_, codec)) => lacks(codec, "is not read: decompress it, or use gzip or Zstandard"),
+                None => Ok((name, Self::None)),
+            },
+        }
+    }
+
+    /// The bytes of a file before it was compressed.
+    ///
+    /// # Errors
+    /// Those of the decompressor.
+    pub(super) fn reader(self, file: &SourceFile) -> std::io::Result<Box<dyn Read + Send>> {
+        let blocks = Blocks::new(file.clone());
+        match self {
+            Self::None => Ok(Box::new(blocks)),
+            #[cfg(feature = "gzip")]
+            Self::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(blocks))),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => Ok(Box::new(zstd::stream::read::Decoder::new(blocks)?)),
+        }
+    }
+}

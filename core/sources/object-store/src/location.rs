@@ -1,0 +1,192 @@
+//! Where the files are, and how to reach them.
+
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use pillion::{Error, ErrorCode, Result};
+
+use crate::names::suggestion;
+use crate::schemes::{Scheme, Settings};
+use crate::secret::Secret;
+use crate::store::Opened;
+
+/// A request is given up after so long without a complete answer, and repeated.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pillion asks again later by itself, so a source need not.
+const RETRIES_MAX: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Where files are: a URL, options, and secrets.
+///
+/// ```
+/// use pillion_object_store::{Location, Secret};
+///
+/// let location = Location::new("s3://flights/2013")
+///     .option("endpoint", "https://s3.example.org")
+///     .option("region", "eu-west-1")
+///     .secret("access_key_id", Secret::Env("FLIGHTS_KEY".to_owned()))
+///     .secret("secret_access_key", Secret::File("/run/secrets/flights".into()));
+/// assert_eq!(format!("{location:?}").contains("eu-west-1"), true);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Location {
+    url: Url,
+    options: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// The parts of a URL, without user and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Url {
+    scheme: String,
+    authority: String,
+    path: String,
+}
+
+impl Location {
+    /// A folder on disk, as a path or as `file:///folder`; a prefix of a bucket, as `s3://bucket/prefix`, `gs://bucket/prefix`
+    /// or `az://container/prefix`; a folder of a server, as `https://host/folder`. The features of this crate say which of
+    /// these there are.
+    pub fn new(url: impl Into<String>) -> Self {
+        let url = url.into();
+        let Some((scheme, rest)) = url.split_once("://") else {
+            let url = Url { scheme: "file".to_owned(), authority: String::new(), path: url };
+            return Self { url, options: BTreeMap::new(), secrets: BTreeMap::new() };
+        };
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let is_http = matches!(scheme, "http" | "https");
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) if is_http => (Some(user), host),
+            _ => (None, authority),
+        };
+        let url = Url { scheme: scheme.to_lowercase(), authority: host.to_owned(), path: path.to_owned() };
+        let location = Self { url, options: BTreeMap::new(), secrets: BTreeMap::new() };
+        match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+            Some((user, password)) => location.secret("user", user).secret("password", password),
+            None => location,
+        }
+    }
+
+    /// An option; the documentation of the crate lists them. Names that are not known are refused when the source is made.
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
+    /// An option that errors, logs and `Debug` never show. Every option can be given so.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// Checks what can be checked without reaching the files.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`]; [`ErrorCode::Unsupported`] for a URL whose feature this build does not have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let known = self.scheme()?.options();
+        for name in self.options.keys().chain(self.secrets.keys()) {
+            if !known.contains(&name.as_str()) {
+                let scheme = &self.url.scheme;
+                let mut message = format!(
+                    "`{scheme}://` has no option `{name}`{}",
+                    suggestion(name, known.iter().copied())
+                );
+                if !message.ends_with('?') && !known.is_empty() {
+                    message = format!("{message}; there are {}", known.join(", "));
+                }
+                return Err(Error::new(ErrorCode::InvalidArgument, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn scheme(&self) -> Result<Scheme> {
+        Scheme::of(&self.url.scheme)
+    }
+
+    /// How errors name it.
+    pub(crate) fn shown(&self) -> String {
+        let Url { scheme, authority, path } = &self.url;
+        let path = path.trim_end_matches('/');
+        if scheme == "file" { path.to_owned() } else { format!("{scheme}://{authority}{path}") }
+    }
+
+    /// The values of all options, with secrets as they are now.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceRefused`] for a secret that cannot be read.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let mut values = self.options.clone();
+        let mut secrets = Vec::new();
+        for (name, secret) in &self.secrets {
+            let secret = secret.read()?;
+            secrets.push(secret.clone());
+            values.insert(name.clone(), secret);
+        }
+        Ok(Settings { values, secrets })
+    }
+
+    /// Makes the client; reaches nothing, except that a local folder must exist.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`]; [`ErrorCode::SourceNotFound`] for a local folder that is not there.
+    pub(crate) fn open(&self, settings: Settings) -> Result<Opened> {
+        let Url { scheme: scheme_name, authority, path } = &self.url;
+        let scheme = self.scheme()?;
+        if scheme == Scheme::Local {
+            return Ok(Opened {
+                store: local(path)?,
+                root: Path::default(),
+                secrets: settings.secrets,
+                scheme,
+            });
+        }
+        let retry = RetryConfig {
+            backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_TIMEOUT,
+        };
+        let client = ClientOptions::new()
+            .with_timeout(REQUEST_TIMEOUT)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_allow_http(settings.allows_http(scheme_name));
+        let wrong = |error: object_store::Error| {
+            let text = settings.hide(&error.to_string());
+            Error::new(ErrorCode::InvalidArgument, format!("cannot use `{}`: {text}", self.shown()))
+        };
+        let root = if scheme == Scheme::Http { "" } else { path.as_str() };
+        let root = Path::parse(root.trim_matches('/')).map_err(|error| wrong(error.into()))?;
+        let url = match scheme {
+            Scheme::Http => format!("{scheme_name}://{}{authority}{path}", settings.user_of_url()),
+            _ => format!("{scheme_name}://{authority}"),
+        };
+        let client = settings.with_authority(client).map_err(wrong)?;
+        let store = scheme.build(&url, &settings, client, retry).map_err(wrong)?;
+        Ok(Opened { store, root, secrets: settings.secrets, scheme })
+    }
+}
+
+fn local(folder: &str) -> Result<Arc<dyn ObjectStore>> {
+    let folder = if folder.is_empty() { "." } else { folder };
+    let missing = |why: String| {
+        Error::new(ErrorCode::SourceNotFound, format!("cannot open the folder `{folder}`: {why}"))
+    };
+    match FilePath::new(folder).metadata() {
+        Ok(found) if !found.is_dir() => return Err(missing("it is not a folder".to_owned())),
+        Ok(_) => {}
+        Err(error) => return Err(missing(error.to_string())),
+    }
+    match LocalFileSystem::new_with_prefix(folder) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(missing(error.to_string())),
+    }
+}

@@ -1,0 +1,20 @@
+//! Files on disk, on a real S3 server and on an HTTP server, as a source of tables.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests say what they expect by failing"
+)]
+
+mod cases;
+mod changes;
+mod formats;
+mod hive;
+#[cfg(feature = "http")]
+mod http;
+mod oracle;
+#[cfg(feature = "aws")]
+mod s3;
+mod suite;
+mod support;
