@@ -29,7 +29,8 @@ impl Adapter {
         let found = match &*plan.looked[file] {
             Looked::Declared(schema, _) => schema.clone(),
             Looked::Texts(columns) => {
-                let fields = columns.iter().filter_map(|(name, _)| plan.texts.field_with_name(name).ok().cloned());
+                let fields =
+                    columns.iter().filter_map(|(name, _)| plan.texts.field_with_name(name).ok().cloned());
                 Arc::new(Schema::new(fields.collect::<Vec<_>>()))
             }
         };
@@ -70,7 +71,10 @@ impl Adapter {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|error| {
-            Error::new(ErrorCode::SourceInvalid, format!("`{}` does not hold what it declares: {error}", self.name))
+            Error::new(
+                ErrorCode::SourceInvalid,
+                format!("`{}` does not hold what it declares: {error}", self.name),
+            )
         })
     }
 

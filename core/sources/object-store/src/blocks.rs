@@ -84,7 +84,8 @@ impl Seek for Blocks {
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
             SeekFrom::End(by) => self.file.bytes().checked_add_signed(by),
         };
-        self.position = position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "before the start"))?;
+        self.position =
+            position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "before the start"))?;
         Ok(self.position)
     }
 }

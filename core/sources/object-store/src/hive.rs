@@ -28,7 +28,12 @@ impl Folders {
     /// [`ErrorCode::SourceInvalid`] if files are in folders of different columns, or a value is not of the type that the
     /// definition gives.
     pub(crate) fn of(paths: &[&str], options: &Options) -> Result<Self> {
-        let none = || Ok(Self { schema: Schema::empty().into(), values: RecordBatch::new_empty(Schema::empty().into()) });
+        let none = || {
+            Ok(Self {
+                schema: Schema::empty().into(),
+                values: RecordBatch::new_empty(Schema::empty().into()),
+            })
+        };
         let Some(first) = paths.first().filter(|_| options.hive) else { return none() };
         let names: Vec<String> = pairs(first).map(|(name, _)| name).collect();
         let mut rows = TextRows::new(names.len());
@@ -47,10 +52,12 @@ impl Folders {
         let field = |(name, inferred): (&String, &InferredType)| {
             let told = options.type_of(name).cloned();
             let as_text = options.is_as_text(name).then_some(DataType::Utf8);
-            let seen = Some(inferred.data_type()).filter(|of| matches!(of, DataType::Int64 | DataType::Date32));
+            let seen =
+                Some(inferred.data_type()).filter(|of| matches!(of, DataType::Int64 | DataType::Date32));
             Field::new(name, as_text.or(told).or(seen).unwrap_or(DataType::Utf8), true)
         };
-        let schema: SchemaRef = Schema::new(names.iter().zip(&inferred).map(field).collect::<Vec<_>>()).into();
+        let schema: SchemaRef =
+            Schema::new(names.iter().zip(&inferred).map(field).collect::<Vec<_>>()).into();
         let columns = TextColumns::new(schema.clone())?;
         match columns.convert(Path::new(first), &rows) {
             Ok(values) => Ok(Self { schema, values }),
@@ -119,7 +126,9 @@ fn pairs(path: &str) -> impl Iterator<Item = (String, Option<String>)> {
 
 /// Hive escapes bytes as `%2F`. What is not such an escape stands for itself.
 fn unescaped(text: &str) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())
+    };
     let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while let Some(byte) = bytes.get(at) {
         match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
@@ -172,7 +181,10 @@ mod tests {
         assert_eq!(types, [&DataType::Int64, &DataType::Date32, &DataType::Utf8, &DataType::Utf8]);
         let texts = |file| found.texts(file).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         assert_eq!(texts(0), ["2013", "2013-01-01", "01", "New York"].map(|text| Some(text.to_owned())));
-        assert_eq!(texts(1), [None, Some("2013-01-02"), Some("2"), Some("%zz")].map(|text| text.map(str::to_owned)));
+        assert_eq!(
+            texts(1),
+            [None, Some("2013-01-02"), Some("2"), Some("%zz")].map(|text| text.map(str::to_owned))
+        );
         assert_eq!(found.column("city", 0, 3).unwrap().as_ref(), &StringArray::from(vec!["New York"; 3]));
     }
 

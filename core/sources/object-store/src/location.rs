@@ -96,7 +96,10 @@ impl Location {
         for name in self.options.keys().chain(self.secrets.keys()) {
             if !known.contains(&name.as_str()) {
                 let scheme = &self.url.scheme;
-                let mut message = format!("`{scheme}://` has no option `{name}`{}", suggestion(name, known.iter().copied()));
+                let mut message = format!(
+                    "`{scheme}://` has no option `{name}`{}",
+                    suggestion(name, known.iter().copied())
+                );
                 if !message.ends_with('?') && !known.is_empty() {
                     message = format!("{message}; there are {}", known.join(", "));
                 }
@@ -140,7 +143,12 @@ impl Location {
         let Url { scheme: scheme_name, authority, path } = &self.url;
         let scheme = self.scheme()?;
         if scheme == Scheme::Local {
-            return Ok(Opened { store: local(path)?, root: Path::default(), secrets: settings.secrets, scheme });
+            return Ok(Opened {
+                store: local(path)?,
+                root: Path::default(),
+                secrets: settings.secrets,
+                scheme,
+            });
         }
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
@@ -169,7 +177,9 @@ impl Location {
 
 fn local(folder: &str) -> Result<Arc<dyn ObjectStore>> {
     let folder = if folder.is_empty() { "." } else { folder };
-    let missing = |why: String| Error::new(ErrorCode::SourceNotFound, format!("cannot open the folder `{folder}`: {why}"));
+    let missing = |why: String| {
+        Error::new(ErrorCode::SourceNotFound, format!("cannot open the folder `{folder}`: {why}"))
+    };
     match FilePath::new(folder).metadata() {
         Ok(found) if !found.is_dir() => return Err(missing("it is not a folder".to_owned())),
         Ok(_) => {}

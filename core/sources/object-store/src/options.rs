@@ -39,14 +39,21 @@ impl Options {
         let given = relation.options();
         if let Some(name) = given.keys().find(|name| !KNOWN.contains(&name.as_str())) {
             let near = suggestion(name, KNOWN);
-            return Err(invalid(format!("files have no option `{name}`{near}; there are {}", KNOWN.join(", "))));
+            return Err(invalid(format!(
+                "files have no option `{name}`{near}; there are {}",
+                KNOWN.join(", ")
+            )));
         }
         let get = |name: &str| given.get(name).map(String::as_str);
         let format = get("format").map(Format::named).transpose()?;
         let delimiter = get("delimiter").map(|text| byte("delimiter", text)).transpose()?;
         let mut csv = CsvFormat::new().delimiter(delimiter).header(is_on("header", get("header"))?);
         if let Some(text) = get("quote") {
-            csv = csv.quote(if matches!(text, "off" | "none" | "") { None } else { Some(byte("quote", text)?) });
+            csv = csv.quote(if matches!(text, "off" | "none" | "") {
+                None
+            } else {
+                Some(byte("quote", text)?)
+            });
         }
         if let Some(words) = get("null") {
             csv = csv.nulls(words.split(',').filter(|word| !word.is_empty()));
@@ -54,7 +61,9 @@ impl Options {
         let may_be_empty = match get("empty") {
             None | Some("refuse") => false,
             Some("allow") => true,
-            Some(other) => return Err(invalid(format!("the option `empty` is `allow` or `refuse`, and not `{other}`"))),
+            Some(other) => {
+                return Err(invalid(format!("the option `empty` is `allow` or `refuse`, and not `{other}`")));
+            }
         };
         Ok(Self {
             format,

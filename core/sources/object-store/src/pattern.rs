@@ -21,7 +21,9 @@ impl Pattern {
     /// # Errors
     /// [`ErrorCode::InvalidArgument`].
     pub(crate) fn new(text: &str) -> Result<Self> {
-        let invalid = |why: &str| Err(Error::new(ErrorCode::InvalidArgument, format!("`{text}` is not a pattern of files: {why}")));
+        let invalid = |why: &str| {
+            Err(Error::new(ErrorCode::InvalidArgument, format!("`{text}` is not a pattern of files: {why}")))
+        };
         let mut path = text;
         while let Some(rest) = path.strip_prefix("./").or_else(|| path.strip_prefix('/')) {
             path = rest;
@@ -113,8 +115,12 @@ mod tests {
 
     #[test]
     fn files_that_are_not_data_are_named_to_be_read() {
-        assert!(!matches("**/*", "_SUCCESS") && !matches("**/*", "x/.a.crc") && !matches("**/*", "_tmp/a.csv"));
-        assert!(matches("**/*", "_part=1/a.csv") && matches("_tmp/*.csv", "_tmp/a.csv") && matches("**/.*", ".a"));
+        assert!(
+            !matches("**/*", "_SUCCESS") && !matches("**/*", "x/.a.crc") && !matches("**/*", "_tmp/a.csv")
+        );
+        assert!(
+            matches("**/*", "_part=1/a.csv") && matches("_tmp/*.csv", "_tmp/a.csv") && matches("**/.*", ".a")
+        );
     }
 
     #[test]

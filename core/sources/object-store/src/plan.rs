@@ -45,12 +45,14 @@ impl Plan {
         let texts = text_columns(&looked, &options);
         let mut reconciled = Reconciled::default();
         for (file, looked) in files.iter().zip(&looked) {
-            let is_text = |name: &str| options.is_as_text(name) || options.is_left_out(name) || folders.has(name);
+            let is_text =
+                |name: &str| options.is_as_text(name) || options.is_left_out(name) || folders.has(name);
             let name = store.name_of(&file.path);
             match &**looked {
                 Looked::Declared(schema, _) => reconciled.add(&name, schema, is_text)?,
                 Looked::Texts(columns) => {
-                    let fields = columns.iter().filter_map(|(name, _)| texts.field_with_name(name).ok().cloned());
+                    let fields =
+                        columns.iter().filter_map(|(name, _)| texts.field_with_name(name).ok().cloned());
                     reconciled.add(&name, &Schema::new(fields.collect::<Vec<_>>()), is_text)?;
                 }
             }
@@ -65,7 +67,8 @@ impl Plan {
         }
         options.check_names(&names)?;
         let of_files = found.fields().iter().filter(|field| !folders.has(field.name()));
-        let all = of_files.chain(folders.schema().fields()).filter(|field| !options.is_left_out(field.name()));
+        let all =
+            of_files.chain(folders.schema().fields()).filter(|field| !options.is_left_out(field.name()));
         let fields: Vec<FieldRef> = all.map(|field| typed(field, &options)).collect::<Result<_>>()?;
         if fields.is_empty() {
             let message = format!("`{}` has no columns", store.name_of(&files[0].path));
@@ -93,7 +96,8 @@ impl Plan {
     /// # Errors
     /// [`ErrorCode::Internal`].
     pub(crate) fn parts(&self) -> Result<Vec<(Part, Vec<usize>)>> {
-        let is_shown = !self.folders.schema().fields().iter().any(|field| self.options.is_left_out(field.name()));
+        let is_shown =
+            !self.folders.schema().fields().iter().any(|field| self.options.is_left_out(field.name()));
         let mut groups: BTreeMap<String, (Vec<(String, Option<String>)>, Vec<usize>)> = BTreeMap::new();
         for (index, file) in self.files.iter().enumerate() {
             let values = self.folders.texts(index)?;

@@ -34,7 +34,8 @@ impl Reconciled {
         for field in schema.fields() {
             let text = is_text(field.name()).then_some(DataType::Utf8);
             let found = text.unwrap_or_else(|| decoded(field.data_type()));
-            let Some(column) = self.columns.iter_mut().find(|column| column.field.name() == field.name()) else {
+            let Some(column) = self.columns.iter_mut().find(|column| column.field.name() == field.name())
+            else {
                 let is_nullable = field.is_nullable() || self.files > 0;
                 let field = Field::new(field.name(), found, is_nullable);
                 self.columns.push(Column { field, file: file.to_owned(), files: 1 });
@@ -78,7 +79,8 @@ fn mismatch(file: &str, name: &str, found: &DataType, column: &Column) -> Error 
 /// The type in which the values of a column are stored: without dictionaries, runs and views.
 pub(crate) fn decoded(of: &DataType) -> DataType {
     use DataType as T;
-    let inner = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(decoded(field.data_type())));
+    let inner =
+        |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(decoded(field.data_type())));
     match of {
         T::Dictionary(_, values) => decoded(values),
         T::RunEndEncoded(_, values) => decoded(values.data_type()),
@@ -118,9 +120,12 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
         }),
         (T::Duration(a), T::Duration(b)) => Some(T::Duration(*a.max(b))),
         (T::List(a), T::List(b)) => Some(T::List(common_field(a, b)?)),
-        (T::List(a) | T::LargeList(a), T::List(b) | T::LargeList(b)) => Some(T::LargeList(common_field(a, b)?)),
+        (T::List(a) | T::LargeList(a), T::List(b) | T::LargeList(b)) => {
+            Some(T::LargeList(common_field(a, b)?))
+        }
         (T::Struct(a), T::Struct(b)) if a.len() == b.len() => {
-            let fields = a.iter().zip(b).map(|(a, b)| (a.name() == b.name()).then(|| common_field(a, b)).flatten());
+            let fields =
+                a.iter().zip(b).map(|(a, b)| (a.name() == b.name()).then(|| common_field(a, b)).flatten());
             Some(T::Struct(fields.collect::<Option<_>>()?))
         }
         _ => of_integers().or_else(|| common_float(a, b)).or_else(|| common_decimal(a, b)),
@@ -241,8 +246,14 @@ mod tests {
         assert_eq!(both(T::Int64, T::Utf8), None);
         assert_eq!(both(T::Utf8, T::LargeUtf8), Some(T::LargeUtf8));
         let zoned = |unit, zone: &str| T::Timestamp(unit, Some(zone.into()));
-        assert_eq!(both(zoned(Second, "Asia/Tokyo"), zoned(Millisecond, "UTC")), Some(zoned(Millisecond, "UTC")));
-        assert_eq!(both(T::Timestamp(Second, None), T::Timestamp(Nanosecond, None)), Some(T::Timestamp(Nanosecond, None)));
+        assert_eq!(
+            both(zoned(Second, "Asia/Tokyo"), zoned(Millisecond, "UTC")),
+            Some(zoned(Millisecond, "UTC"))
+        );
+        assert_eq!(
+            both(T::Timestamp(Second, None), T::Timestamp(Nanosecond, None)),
+            Some(T::Timestamp(Nanosecond, None))
+        );
         assert_eq!(both(T::Timestamp(Second, None), zoned(Second, "UTC")), None);
         assert_eq!(both(T::Time32(Second), T::Time64(Microsecond)), Some(T::Time64(Microsecond)));
         assert_eq!(both(T::Decimal128(10, 2), T::Decimal128(8, 4)), Some(T::Decimal128(12, 4)));

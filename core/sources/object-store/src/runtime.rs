@@ -30,8 +30,11 @@ impl Driver {
     /// # Errors
     /// [`ErrorCode::Internal`] if the system gives no threads.
     pub(crate) fn new() -> Result<Self> {
-        let built =
-            Builder::new_multi_thread().worker_threads(THREADS).thread_name("pillion-files").enable_all().build();
+        let built = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("pillion-files")
+            .enable_all()
+            .build();
         let runtime = built.map_err(|error| {
             Error::new(ErrorCode::Internal, "cannot start threads for object storage").with_source(error)
         })?;

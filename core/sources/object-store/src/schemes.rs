@@ -103,9 +103,19 @@ impl Scheme {
 
     #[cfg_attr(
         not(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http")),
-        expect(unused_variables, clippy::needless_pass_by_value, reason = "only stores on a network have a client")
+        expect(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            reason = "only stores on a network have a client"
+        )
     )]
-    pub(crate) fn build(self, url: &str, settings: &Settings, client: ClientOptions, retry: RetryConfig) -> Built {
+    pub(crate) fn build(
+        self,
+        url: &str,
+        settings: &Settings,
+        client: ClientOptions,
+        retry: RetryConfig,
+    ) -> Built {
         match self {
             #[cfg(feature = "aws")]
             Self::S3 => s3(url, settings, client, retry),
@@ -175,7 +185,8 @@ fn azure(url: &str, settings: &Settings, client: ClientOptions, retry: RetryConf
     use object_store::azure::{AzureConfigKey as Key, MicrosoftAzureBuilder};
     let named = ["anonymous", "access_key", "client_secret", "sas_token"];
     let is_complete = named.iter().any(|name| settings.values.contains_key(*name));
-    let mut builder = if is_complete { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
+    let mut builder =
+        if is_complete { MicrosoftAzureBuilder::new() } else { MicrosoftAzureBuilder::from_env() };
     builder = builder.with_url(url).with_client_options(client).with_retry(retry);
     for (name, key) in [
         ("account", Key::AccountName),
@@ -246,8 +257,9 @@ fn with_certificates(client: ClientOptions, _: &str) -> object_store::Result<Cli
 
 #[cfg(not(all(feature = "aws", feature = "gcp", feature = "azure", feature = "http")))]
 fn lacks(name: &str, feature: &str) -> Result<Scheme> {
-    let message =
-        format!("this build cannot read `{name}://`: build pillion-object-store with its feature `{feature}`");
+    let message = format!(
+        "this build cannot read `{name}://`: build pillion-object-store with its feature `{feature}`"
+    );
     Err(Error::new(ErrorCode::Unsupported, message))
 }
 

@@ -28,8 +28,11 @@ impl Secret {
         let missing = |message: String| Error::new(ErrorCode::SourceRefused, message);
         match self {
             Self::Text(text) => Ok(text.clone()),
-            Self::Env(name) => std::env::var(name)
-                .map_err(|_| missing(format!("the variable `{name}` of the environment, which has a credential, is not set"))),
+            Self::Env(name) => std::env::var(name).map_err(|_| {
+                missing(format!(
+                    "the variable `{name}` of the environment, which has a credential, is not set"
+                ))
+            }),
             Self::File(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {

@@ -69,7 +69,10 @@ impl ObjectStoreSource {
     /// The files of a relation, from one listing.
     fn list(&self, relation: &Relation, call: &Call) -> Result<(Store, Options, Vec<Arc<Found>>)> {
         if relation.is_statement() {
-            return Err(Error::new(ErrorCode::Unsupported, "files answer no statements: name a pattern of files"));
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "files answer no statements: name a pattern of files",
+            ));
         }
         let options = Options::of(relation)?;
         let pattern = Pattern::new(relation.text())?;
@@ -83,7 +86,8 @@ impl ObjectStoreSource {
 
     fn plan(&self, relation: &Relation, call: &Call) -> Result<(Store, Plan)> {
         let (store, options, files) = self.list(relation, call)?;
-        let readings = files.iter().map(|file| Reading::of(&file.path, &options)).collect::<Result<Vec<_>>>()?;
+        let readings =
+            files.iter().map(|file| Reading::of(&file.path, &options)).collect::<Result<Vec<_>>>()?;
         let looker =
             Looker { known: &self.known, store: &store, driver: &self.driver, call, options: &options };
         let looked = looker.look(&files, &readings)?;

@@ -14,6 +14,11 @@ use crate::names::suggestion;
 use crate::pattern::Pattern;
 use crate::schemes::{Scheme, hide};
 
+/// Files up to so many bytes are read in one request.
+const SMALL_FILE: u64 = 1 << 20;
+/// As `SMALL_FILE`, where a server may not be able to give parts of files.
+const SMALL_FILE_HTTP: u64 = 8 << 20;
+
 /// A store as its client library opened it.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -53,6 +58,11 @@ impl Store {
     /// Whether the server may be one that gives files only as a whole.
     pub(crate) fn may_lack_ranges(&self) -> bool {
         self.scheme() == Scheme::Http
+    }
+
+    /// Files up to so many bytes are read in one request.
+    pub(crate) fn small_file(&self) -> u64 {
+        if self.may_lack_ranges() { SMALL_FILE_HTTP } else { SMALL_FILE }
     }
 
     /// How errors name a file.
@@ -97,7 +107,8 @@ impl Store {
         let listed = listed.map_err(|error| self.list_error("", &error))?;
         let folders = listed.common_prefixes.iter().filter_map(|path| Some(self.below_root(path)? + "/"));
         let files = listed.objects.iter().filter_map(|meta| self.below_root(&meta.location));
-        let mut names: Vec<String> = folders.chain(files).filter(|name| !name.starts_with(['.', '_'])).collect();
+        let mut names: Vec<String> =
+            folders.chain(files).filter(|name| !name.starts_with(['.', '_'])).collect();
         names.sort();
         Ok(names)
     }
@@ -148,7 +159,8 @@ impl Store {
     fn below_root(&self, location: &Path) -> Option<String> {
         let root = self.opened.root.as_ref();
         let rest = location.as_ref().strip_prefix(root)?;
-        Some(if root.is_empty() { rest } else { rest.strip_prefix('/')? }.to_owned()).filter(|path| !path.is_empty())
+        Some(if root.is_empty() { rest } else { rest.strip_prefix('/')? }.to_owned())
+            .filter(|path| !path.is_empty())
     }
 
     fn list_error(&self, pattern: &str, error: &object_store::Error) -> Error {
@@ -156,11 +168,15 @@ impl Store {
         #[cfg(feature = "http")]
         if self.scheme() == Scheme::Http && !matches!(error, object_store::Error::Unauthenticated { .. }) {
             let text = hide(&self.opened.secrets, &error.to_string());
-            let message =
-                format!("the server does not list the files of `{folder}`: name a file without wildcards ({text})");
+            let message = format!(
+                "the server does not list the files of `{folder}`: name a file without wildcards ({text})"
+            );
             let is_down = text.contains("error sending request");
             let code = if is_down { ErrorCode::SourceUnavailable } else { ErrorCode::Unsupported };
-            return Error::new(code, if is_down { format!("cannot list `{folder}`: {text}") } else { message });
+            return Error::new(
+                code,
+                if is_down { format!("cannot list `{folder}`: {text}") } else { message },
+            );
         }
         self.error(&folder, error)
     }
@@ -182,9 +198,10 @@ impl Store {
                 (ErrorCode::SourceRefused, "may not be read with these credentials")
             }
             E::InvalidPath { .. } => (ErrorCode::SourceInvalid, "has a name that cannot be read"),
-            E::NotSupported { .. } | E::NotImplemented { .. } => {
-                (ErrorCode::Unsupported, "cannot be read: the server lacks what this needs, such as ranges of bytes")
-            }
+            E::NotSupported { .. } | E::NotImplemented { .. } => (
+                ErrorCode::Unsupported,
+                "cannot be read: the server lacks what this needs, such as ranges of bytes",
+            ),
             _ => (ErrorCode::SourceUnavailable, "cannot be read"),
         };
         Error::new(code, format!("`{name}` {what}: {text}"))
@@ -199,7 +216,8 @@ impl fmt::Debug for Store {
 
 /// The error of a file that is not the one that was listed.
 fn replaced(name: &str) -> Error {
-    let message = format!("`{name}` was replaced or removed while it was read: nothing of it was kept, read it again");
+    let message =
+        format!("`{name}` was replaced or removed while it was read: nothing of it was kept, read it again");
     Error::new(ErrorCode::SourceUnavailable, message)
 }
 
@@ -210,7 +228,9 @@ fn tag_for_condition(scheme: Scheme, meta: &ObjectMeta) -> Option<String> {
 
 /// Whether two answers are about the same content. Listings write tags without quotes, and some servers round times.
 fn is_same(now: &ObjectMeta, listed: &ObjectMeta) -> bool {
-    let bare = |meta: &ObjectMeta| meta.e_tag.as_deref().map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
+    let bare = |meta: &ObjectMeta| {
+        meta.e_tag.as_deref().map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned())
+    };
     let tags = match (bare(now), bare(listed)) {
         (Some(now), Some(listed)) => now == listed,
         _ => now.last_modified.timestamp() == listed.last_modified.timestamp(),

@@ -3,6 +3,8 @@
 use arrow::datatypes::DataType;
 use pillion::{Error, ErrorCode, Result};
 
+use crate::reconcile::decoded;
+
 /// Names of types that people use beside those of Arrow, in lower case.
 const SYNONYMS: &[(&str, DataType)] = &[
     ("bigint", DataType::Int64),
@@ -63,7 +65,7 @@ fn parse(column: &str, text: &str) -> Result<DataType> {
     if let Some(found) = decimal(&lower) {
         return Ok(found);
     }
-    text.parse::<DataType>().map_err(|_| {
+    text.parse::<DataType>().map(|of| decoded(&of)).map_err(|_| {
         invalid(format!(
             "`{text}` is not a type, for column `{column}`: use one of Arrow's, such as Int64, Utf8, Date32, \
              Decimal(10,2), Timestamp(us) or Timestamp(us, \"UTC\")"
@@ -73,7 +75,8 @@ fn parse(column: &str, text: &str) -> Result<DataType> {
 
 /// `decimal(10,2)`, in the narrowest usual type.
 fn decimal(lower: &str) -> Option<DataType> {
-    let inner = lower.strip_prefix("decimal(").or_else(|| lower.strip_prefix("numeric("))?.strip_suffix(')')?;
+    let inner =
+        lower.strip_prefix("decimal(").or_else(|| lower.strip_prefix("numeric("))?.strip_suffix(')')?;
     let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
     let (precision, scale) = (precision.trim().parse::<u8>().ok()?, scale.trim().parse::<i8>().ok()?);
     match precision {
@@ -105,7 +108,8 @@ mod tests {
         ];
         let expected = expected.map(|(name, of)| (name.to_owned(), of));
         assert_eq!(parse_list(text).unwrap(), expected);
-        for (wrong, why) in [("zip", "column=type"), ("zip=Utf9", "is not a type"), ("a=Utf8,a=int", "twice")] {
+        for (wrong, why) in [("zip", "column=type"), ("zip=Utf9", "is not a type"), ("a=Utf8,a=int", "twice")]
+        {
             let error = parse_list(wrong).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidArgument);
             assert!(error.message().contains(why), "{error}");

@@ -242,6 +242,10 @@ impl CsvReader {
 impl fmt::Debug for CsvReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("CsvReader");
-        shown.field("path", &self.path).field("names", &self.names).field("line", &self.line).finish_non_exhaustive()
+        shown
+            .field("path", &self.path)
+            .field("names", &self.names)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }

@@ -115,7 +115,14 @@ impl TextRows {
         if let Some(end) = self.ends.iter().find(|end| !texts.is_char_boundary(**end)) {
             return Err(wrong(end.saturating_sub(1)));
         }
-        Ok(Texts { columns, texts, ends: &self.ends, quoted: &self.quoted, lines: &self.lines, is_escaped: self.is_escaped })
+        Ok(Texts {
+            columns,
+            texts,
+            ends: &self.ends,
+            quoted: &self.quoted,
+            lines: &self.lines,
+            is_escaped: self.is_escaped,
+        })
     }
 }
 

@@ -47,9 +47,13 @@ impl Codec {
             #[cfg(feature = "zstd")]
             "zst" | "zstd" => Ok((rest, Self::Zstd)),
             #[cfg(not(feature = "gzip"))]
-            "gz" | "gzip" => lacks("gzip", "this build lacks: build pillion-object-store with its feature `gzip`"),
+            "gz" | "gzip" => {
+                lacks("gzip", "this build lacks: build pillion-object-store with its feature `gzip`")
+            }
             #[cfg(not(feature = "zstd"))]
-            "zst" | "zstd" => lacks("Zstandard", "this build lacks: build pillion-object-store with its feature `zstd`"),
+            "zst" | "zstd" => {
+                lacks("Zstandard", "this build lacks: build pillion-object-store with its feature `zstd`")
+            }
             _ => match UNREAD.iter().find(|(known, _)| *known == ending) {
                 Some((_, codec)) => lacks(codec, "is not read: decompress it, or use gzip or Zstandard"),
                 None => Ok((name, Self::None)),

@@ -18,8 +18,9 @@ pub(super) fn look(file: &SourceFile, codec: Codec, format: &CsvFormat, options:
     file.decode(NOT_CSV, || {
         let mut reader = reader(file, codec, format)?;
         let mut types = vec![InferredType::default(); reader.names().len()];
-        let is_known =
-            |name: &String| options.type_of(name).is_some() || options.is_as_text(name) || options.is_left_out(name);
+        let is_known = |name: &String| {
+            options.type_of(name).is_some() || options.is_as_text(name) || options.is_left_out(name)
+        };
         let mut rows = TextRows::default();
         let is_needed = !reader.names().iter().all(is_known);
         while is_needed && reader.read(&mut rows, BATCH_ROWS, BATCH_BYTES)? {
@@ -29,7 +30,12 @@ pub(super) fn look(file: &SourceFile, codec: Codec, format: &CsvFormat, options:
     })
 }
 
-pub(super) fn open(file: &SourceFile, codec: Codec, format: &CsvFormat, wanted: &Schema) -> Result<FileBatches> {
+pub(super) fn open(
+    file: &SourceFile,
+    codec: Codec,
+    format: &CsvFormat,
+    wanted: &Schema,
+) -> Result<FileBatches> {
     let reader = file.decode(NOT_CSV, || reader(file, codec, format))?;
     let field = |name: &String| reader.names().iter().position(|found| found == name);
     let fields: Option<Vec<usize>> = wanted.fields().iter().map(|wanted| field(wanted.name())).collect();
@@ -38,7 +44,13 @@ pub(super) fn open(file: &SourceFile, codec: Codec, format: &CsvFormat, wanted: 
         return Err(Error::new(ErrorCode::Internal, message));
     };
     let columns = TextColumns::of(wanted.clone().into(), fields)?;
-    Ok(Box::new(CsvBatches { file: file.clone(), reader, columns, rows: TextRows::default(), is_over: false }))
+    Ok(Box::new(CsvBatches {
+        file: file.clone(),
+        reader,
+        columns,
+        rows: TextRows::default(),
+        is_over: false,
+    }))
 }
 
 fn reader(file: &SourceFile, codec: Codec, format: &CsvFormat) -> std::result::Result<CsvReader, Refused> {

@@ -111,7 +111,8 @@ impl Reading {
     fn check(&self, path: &str, options: &Options) -> Result<()> {
         let is_texts = matches!(self.format, Format::Csv | Format::NdJson);
         if !is_texts && self.codec != Codec::None {
-            let message = format!("`{path}` is compressed as a whole, but its format cannot be read so: decompress it");
+            let message =
+                format!("`{path}` is compressed as a whole, but its format cannot be read so: decompress it");
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         match options.of_csv {
@@ -139,7 +140,10 @@ impl Reading {
         let mut names = HashSet::new();
         for name in looked.names() {
             if !names.insert(name) {
-                let message = format!("`{}` has two columns `{name}`: leave one out where the file is made", file.name());
+                let message = format!(
+                    "`{}` has two columns `{name}`: leave one out where the file is made",
+                    file.name()
+                );
                 return Err(Error::new(ErrorCode::SourceInvalid, message));
             }
         }

@@ -23,8 +23,6 @@ const NOT_NDJSON: &str = "cannot be read as JSON objects, one a line";
 const LINE_LEN_MAX: u64 = 256 << 20;
 const BUFFER_LEN: usize = 64 << 10;
 
-
-
 pub(super) fn look(file: &SourceFile, codec: Codec) -> Result<Looked> {
     file.decode(NOT_NDJSON, || {
         let mut lines = Lines::new(file, codec)?;
@@ -136,7 +134,10 @@ impl Lines {
             self.number += 1;
             let read = (&mut self.source).take(LINE_LEN_MAX).read_until(b'\n', &mut self.buffer)?;
             if read as u64 == LINE_LEN_MAX {
-                return Err(Refused::Why(format!("line {} is longer than {LINE_LEN_MAX} bytes", self.number)));
+                return Err(Refused::Why(format!(
+                    "line {} is longer than {LINE_LEN_MAX} bytes",
+                    self.number
+                )));
             }
             if read == 0 {
                 return Ok(None);
@@ -158,7 +159,8 @@ impl Lines {
 impl<'a> Line<'a> {
     fn object(&self) -> std::result::Result<Object<'a>, Refused> {
         if self.text.trim_start().starts_with('[') {
-            return Err(self.wrong("it is a list, not an object: write each object of the list into a line of its own"));
+            return Err(self
+                .wrong("it is a list, not an object: write each object of the list into a line of its own"));
         }
         serde_json::from_str(self.text).map_err(|error| self.wrong(explained(&error)))
     }

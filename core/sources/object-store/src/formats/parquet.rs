@@ -142,7 +142,8 @@ impl Chunks {
             let requests = joined(&spans);
             let answers = file.read_all(requests.clone())?;
             for (span, held) in spans.iter().zip(&mut held) {
-                let request = requests.partition_point(|request| request.start <= span.start).saturating_sub(1);
+                let request =
+                    requests.partition_point(|request| request.start <= span.start).saturating_sub(1);
                 if let (Some(request), Some(bytes)) = (requests.get(request), answers.get(request)) {
                     *held = part(request.start, bytes, span).map(|bytes| (span.start, bytes));
                 }
@@ -206,7 +207,8 @@ impl ChunkReader for Chunks {
 
     fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.file.bytes());
-        let end = end.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are beyond the end")))?;
+        let end =
+            end.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are beyond the end")))?;
         Ok(self.get(start..end)?)
     }
 }

@@ -7,8 +7,8 @@ use arrow::array::builder::{StringRunBuilder, StringViewBuilder};
 use arrow::array::types::{Int8Type, Int32Type};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array,
-    Int8Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, UInt64Array,
+    Int8Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, Time64NanosecondArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use pillion::ErrorCode;
@@ -18,7 +18,8 @@ use crate::support::files::{arrow_file, arrow_stream, batch, numbers, parquet, w
 use crate::support::{call, columns, failure, local, rows, shown, try_rows};
 
 fn types() -> RecordBatch {
-    let items = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
+    let items =
+        ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
     let fields = Fields::from(vec![Field::new("x", DataType::Int64, true)]);
     let inner: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))];
     batch([
@@ -29,7 +30,9 @@ fn types() -> RecordBatch {
         (
             "decimal",
             Arc::new(
-                Decimal128Array::from(vec![Some(-1), None, Some(10_i128.pow(37))]).with_precision_and_scale(38, 2).unwrap(),
+                Decimal128Array::from(vec![Some(-1), None, Some(10_i128.pow(37))])
+                    .with_precision_and_scale(38, 2)
+                    .unwrap(),
             ),
         ),
         ("text", Arc::new(StringArray::from(vec![Some(""), None, Some("ä\n\"")]))),
@@ -38,7 +41,9 @@ fn types() -> RecordBatch {
         ("time", Arc::new(Time64NanosecondArray::from(vec![Some(0), None, Some(86_399_999_999_999)]))),
         (
             "moment",
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(i64::MIN + 1), None, Some(1)]).with_timezone("UTC")),
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![Some(i64::MIN + 1), None, Some(1)]).with_timezone("UTC"),
+            ),
         ),
         ("list", Arc::new(items)),
         ("struct", Arc::new(StructArray::new(fields, inner, None))),
@@ -55,7 +60,11 @@ fn files_with_types_give_what_was_written() {
     for name in ["all.parquet", "all.arrow", "all.arrows"] {
         assert_eq!(rows(&local(dir.path()), &Relation::table(name)), written, "{name}");
         let empty = written.slice(0, 0);
-        write(dir.path(), "empty.bin", if name == "all.parquet" { parquet(&empty, 2) } else { arrow_file(&empty) });
+        write(
+            dir.path(),
+            "empty.bin",
+            if name == "all.parquet" { parquet(&empty, 2) } else { arrow_file(&empty) },
+        );
         let format = if name == "all.parquet" { "parquet" } else { "arrow" };
         let found = rows(&local(dir.path()), &Relation::table("empty.bin").option("format", format));
         assert_eq!(found, empty, "{name}");
@@ -94,7 +103,10 @@ fn columns_are_read_as_text_or_left_out() {
     assert_eq!(found.num_columns(), 10);
     let texts = found.project(&names.map(|name| found.schema().index_of(name).unwrap())).unwrap();
     assert!(texts.schema().fields().iter().all(|field| field.data_type() == &DataType::Utf8));
-    assert_eq!(shown(&texts)[2], "false,100000000000000000000000000000000000.00,1970-01-01T00:00:00.000001Z,[],{x: 3}");
+    assert_eq!(
+        shown(&texts)[2],
+        "false,100000000000000000000000000000000000.00,1970-01-01T00:00:00.000001Z,[],{x: 3}"
+    );
     assert_eq!(texts.column(0).null_count(), 1);
     for relation in [relation.clone().leave_out(["no"]), relation.as_text(["txt"])] {
         assert_eq!(failure(&source, &relation).code(), ErrorCode::ColumnNotFound);
@@ -117,7 +129,11 @@ fn types_that_a_definition_gives_must_hold_all_values() {
 fn what_files_cannot_agree_on_is_named() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.parquet", parquet(&numbers(0, 3), 10));
-    write(dir.path(), "b.parquet", parquet(&batch([("id", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]), 10));
+    write(
+        dir.path(),
+        "b.parquet",
+        parquet(&batch([("id", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]), 10),
+    );
     let source = local(dir.path());
     let error = failure(&source, &Relation::table("*.parquet"));
     assert_eq!(error.code(), ErrorCode::SchemaMismatch);
@@ -156,7 +172,8 @@ fn types_of_texts_follow_from_all_files() {
 fn csv_is_read_as_it_is_said_to_be_written() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.csv", "a|b\n'x|y'|NA\n'NA'|''\n");
-    let relation = Relation::table("a.csv").option("quote", "'").option("delimiter", "pipe").option("null", "NA");
+    let relation =
+        Relation::table("a.csv").option("quote", "'").option("delimiter", "pipe").option("null", "NA");
     let found = rows(&local(dir.path()), &relation);
     assert_eq!(shown(&found), ["x|y,-", "NA,"]);
     assert_eq!((found.column(0).null_count(), found.column(1).null_count()), (0, 1));
@@ -180,7 +197,8 @@ fn a_text_that_its_type_cannot_hold_is_named_with_its_place() {
     write(dir.path(), "a.csv", "id,price\n1,2.50\n2,2.555\n");
     write(dir.path(), "a.ndjson", "{\"price\": 2.50}\n\n{\"price\": 2.555}\n");
     for name in ["a.csv", "a.ndjson"] {
-        let error = failure(&local(dir.path()), &Relation::table(name).option("types", "price=Decimal(10,2)"));
+        let error =
+            failure(&local(dir.path()), &Relation::table(name).option("types", "price=Decimal(10,2)"));
         assert_eq!(error.code(), ErrorCode::SourceInvalid);
         for part in [name, "line 3", "`price`", "Decimal128(10, 2)", "`2.555`"] {
             assert!(error.message().contains(part), "{error}");
@@ -202,11 +220,7 @@ fn json_is_read_exactly() {
     assert_eq!(columns(&found), "n Int64, d Float64, t Utf8, x Utf8, nested Utf8, b Boolean, ünı Utf8");
     assert_eq!(
         shown(&found),
-        [
-            "9007199254740993,0.1,a\nb,1,-,-,-",
-            r#"-1,1000.0,-,y,{"a": [1, 2]},true,-"#,
-            "-,-,-,-,-,-,ü",
-        ]
+        ["9007199254740993,0.1,a\nb,1,-,-,-", r#"-1,1000.0,-,y,{"a": [1, 2]},true,-"#, "-,-,-,-,-,-,ü",]
     );
     for (text, why) in [
         ("{\"a\": 1}\n{\"a\": }\n", "line 2: expected value, at byte 7"),
@@ -245,7 +259,9 @@ fn compressed_files_are_whole_or_refused() {
         assert_eq!(error.code(), ErrorCode::SourceInvalid, "{name}: {error}");
         assert!(error.message().contains(name), "{error}");
     }
-    for (name, why) in [("a.csv.bz2", "bzip2"), ("a.csv.xz", "xz"), ("a.parquet.gz", "decompress it"), ("a.xyz", "ending")] {
+    for (name, why) in
+        [("a.csv.bz2", "bzip2"), ("a.csv.xz", "xz"), ("a.parquet.gz", "decompress it"), ("a.xyz", "ending")]
+    {
         write(dir.path(), name, "x");
         let error = failure(&source, &Relation::table(name));
         assert!(error.message().contains(why) && error.message().contains(name), "{error}");
@@ -276,7 +292,8 @@ fn only_wanted_columns_come_and_batches_are_small() {
     write(dir.path(), "n.parquet", parquet(&numbers(0, 50_000), 20_000));
     let source = local(dir.path());
     let fetch = Fetch::of(Relation::table("n.parquet")).columns(["text"]);
-    let sizes: Vec<usize> = source.fetch(&fetch, &call()).unwrap().map(|batch| batch.unwrap().num_rows()).collect();
+    let sizes: Vec<usize> =
+        source.fetch(&fetch, &call()).unwrap().map(|batch| batch.unwrap().num_rows()).collect();
     assert!(sizes.len() > 5 && sizes.iter().all(|rows| *rows <= 8192), "{sizes:?}");
     assert_eq!(try_rows(&source, &fetch).unwrap(), numbers(0, 50_000).project(&[1]).unwrap());
     let wide = StringArray::from_iter_values((0..64).map(|row| format!("{row}").repeat(500_000)));

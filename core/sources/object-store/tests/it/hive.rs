@@ -16,7 +16,9 @@ fn parts(source: &impl Source, relation: &Relation) -> Vec<Part> {
 #[test]
 fn partitions_are_parts_whose_marks_are_those_of_their_files() {
     let dir = tempfile::tempdir().unwrap();
-    for (path, first) in [("year=2013/month=1/a", 0), ("year=2013/month=1/b", 10), ("year=2013/month=12/a", 20)] {
+    for (path, first) in
+        [("year=2013/month=1/a", 0), ("year=2013/month=1/b", 10), ("year=2013/month=12/a", 20)]
+    {
         write(dir.path(), &format!("{path}.parquet"), parquet(&numbers(first, 2), 10));
     }
     write(dir.path(), "year=2013/_SUCCESS", "");
@@ -49,13 +51,19 @@ fn only_columns_of_folders_need_no_column_of_a_file() {
     write(dir.path(), "k=b/2.ndjson", "{\"id\": 1}\n{\"id\": 2}\n");
     write(dir.path(), "k=c/1.arrow", crate::support::files::arrow_file(&numbers(0, 2)));
     let fetch = Fetch::of(Relation::table("")).columns(["k"]);
-    assert_eq!(shown(&try_rows(&local(dir.path()), &fetch).unwrap()), ["a", "a", "a", "b", "b", "b", "c", "c"]);
+    assert_eq!(
+        shown(&try_rows(&local(dir.path()), &fetch).unwrap()),
+        ["a", "a", "a", "b", "b", "b", "c", "c"]
+    );
 }
 
 #[test]
 fn a_folder_speaks_for_a_column_that_the_file_has_too() {
     let dir = tempfile::tempdir().unwrap();
-    let file = batch([("k", Arc::new(Int64Array::from(vec![5])) as ArrayRef), ("v", Arc::new(Int64Array::from(vec![6])))]);
+    let file = batch([
+        ("k", Arc::new(Int64Array::from(vec![5])) as ArrayRef),
+        ("v", Arc::new(Int64Array::from(vec![6]))),
+    ]);
     write(dir.path(), "k=x/1.parquet", parquet(&file, 10));
     assert_eq!(shown(&rows(&local(dir.path()), &Relation::table("**"))), ["6,x"]);
     let off = Relation::table("**").option("hive", "off");
@@ -80,7 +88,8 @@ fn files_outside_of_folders_are_parts_by_name() {
     write(dir.path(), "a.csv", "id\n2\n");
     let source = local(dir.path());
     let parts = parts(&source, &Relation::table("*.csv"));
-    let found: Vec<(&str, usize)> = parts.iter().map(|part| (part.name.as_str(), part.values.len())).collect();
+    let found: Vec<(&str, usize)> =
+        parts.iter().map(|part| (part.name.as_str(), part.values.len())).collect();
     assert_eq!(found, [("a.csv", 0), ("b.csv", 0)]);
     // In the order of names.
     assert_eq!(shown(&rows(&source, &Relation::table("*.csv"))), ["2", "1"]);

@@ -15,19 +15,26 @@ const SCRIPT: &str = include_str!("oracle.py");
 
 /// A Python that has pyarrow: the one that compares files that the command loads, or any.
 fn python() -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target")), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target")),
+        PathBuf::from,
+    );
     let named = std::env::var_os("PILLION_TEST_PYTHON").map(PathBuf::from);
     let candidates = [named, Some(target.join("oracle-venv/bin/python")), Some(PathBuf::from("python3"))];
     let has_it = |python: &PathBuf| {
-        Command::new(python).args(["-c", "import pyarrow.dataset"]).output().is_ok_and(|done| done.status.success())
+        Command::new(python)
+            .args(["-c", "import pyarrow.dataset"])
+            .output()
+            .is_ok_and(|done| done.status.success())
     };
     candidates.into_iter().flatten().find(has_it)
 }
 
 #[test]
 fn data_sets_of_pyarrow_give_what_it_reads() {
-    let Some(python) = python() else { return report::not_run("no Python with pyarrow to compare data sets with") };
+    let Some(python) = python() else {
+        return report::not_run("no Python with pyarrow to compare data sets with");
+    };
     let dir = tempfile::tempdir().unwrap();
     let seed = std::env::var("PILLION_TEST_SEED").unwrap_or_else(|_| "20130101".to_owned());
     let done = Command::new(python).args(["-c", SCRIPT, &seed]).current_dir(dir.path()).output().unwrap();

@@ -6,11 +6,11 @@ use pillion::ErrorCode;
 use pillion::source::{Call, Fetch, Relation, Source};
 use pillion_object_store::{Location, ObjectStoreSource, Secret};
 
+use crate::suite;
 use crate::support::files::{numbers, parquet};
 use crate::support::proxy::Proxy;
 use crate::support::s3::{KEY, SECRET, Server, bare, location};
 use crate::support::{call, columns, failure, rows, shown};
-use crate::suite;
 
 const ROWS: usize = 2_000_000;
 
@@ -57,11 +57,14 @@ fn patterns_and_folders_are_read(server: &Server) {
 fn credentials_and_names_that_are_wrong_are_told_apart(server: &Server) {
     let at = |location: Location| ObjectStoreSource::new(location).unwrap();
     let relation = Relation::table("flights.csv");
-    let wrong = bare("s3://files", server.address()).secret("access_key_id", KEY).secret("secret_access_key", "wr0ng");
+    let wrong = bare("s3://files", server.address())
+        .secret("access_key_id", KEY)
+        .secret("secret_access_key", "wr0ng");
     let error = failure(&at(wrong), &relation);
     assert_eq!(error.code(), ErrorCode::SourceRefused, "{error}");
     assert!(error.message().contains("s3://files/flights.csv"), "{error}");
-    let error = failure(&at(bare("s3://files", server.address()).option("anonymous", "true")), &Relation::table("*"));
+    let error =
+        failure(&at(bare("s3://files", server.address()).option("anonymous", "true")), &Relation::table("*"));
     assert_eq!(error.code(), ErrorCode::SourceRefused, "{error}");
     let error = failure(&at(location("s3://no-such-bucket", server.address())), &Relation::table("*.csv"));
     assert_eq!(error.code(), ErrorCode::SourceNotFound, "{error}");
@@ -97,10 +100,17 @@ fn objects_that_are_replaced_are_refused(server: &Server) {
         put(0);
         let mut fetched = source.fetch(&Fetch::of(Relation::table("replaced/*")), &call()).unwrap();
         assert!(fetched.next().unwrap().is_ok());
-        if removed { server.delete("replaced/a.parquet") } else { put(7) }
+        if removed {
+            server.delete("replaced/a.parquet")
+        } else {
+            put(7)
+        }
         let error = fetched.find_map(Result::err).expect("rows of two versions came");
         assert_eq!(error.code(), ErrorCode::SourceUnavailable, "{error}");
-        assert!(error.message().contains("replaced/a.parquet") && error.message().contains("replaced or removed"), "{error}");
+        assert!(
+            error.message().contains("replaced/a.parquet") && error.message().contains("replaced or removed"),
+            "{error}"
+        );
     }
     put(9);
     let found = rows(&source, &Relation::table("replaced/a.parquet"));

@@ -75,7 +75,9 @@ fn serve(state: &Mutex<State>, client: &TcpStream) {
     while let Some(Ok(request)) = lines.next() {
         let headers = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
         let headers: HashMap<String, String> = headers
-            .filter_map(|line| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())))
+            .filter_map(|line| {
+                line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            })
             .collect();
         let (head, body) = answer(&mut state.lock().unwrap(), &request, &headers);
         let mut client = client;

