@@ -16,10 +16,6 @@ use crate::plan::Plan;
 use crate::runtime::{Ahead, Driver};
 use crate::store::Store;
 
-/// Files up to so many bytes are read in one request.
-const WHOLE_MAX: u64 = 1 << 20;
-/// As `WHOLE_MAX`, where a server may not be able to give parts of files.
-const WHOLE_MAX_HTTP: u64 = 8 << 20;
 /// Small files that are read before they are needed.
 const AHEAD: usize = 6;
 
@@ -88,13 +84,20 @@ impl Batches {
         let adapter = Adapter::new(&self.plan, &self.schema, number, self.store.name_of(&found.path))?;
         let mut file = SourceFile::new(&self.store, &self.driver, &self.call, found);
         if self.is_small(number) {
+<<<<<<< HEAD
+            file = match self.ahead.pop_front() {
+                Some((ahead, bytes)) if ahead == number => {
+                    file.with_bytes(self.driver.run(&self.call, bytes.get())?)
+                }
+                _ => file.with_all()?,
+=======
             let whole = match self.ahead.pop_front() {
                 Some((ahead, bytes)) if ahead == number => self.driver.run(&self.call, bytes.get())?,
                 _ => {
                     self.driver.run(&self.call, self.store.clone().read(found.clone(), 0..found.meta.size))?
                 }
+>>>>>>> main
             };
-            file = file.with_bytes(whole);
         }
         self.read_ahead()?;
         let batches = self.plan.readings[number].open(&file, &adapter.of_file)?;
@@ -102,8 +105,7 @@ impl Batches {
     }
 
     fn is_small(&self, number: usize) -> bool {
-        let max = if self.store.may_lack_ranges() { WHOLE_MAX_HTTP } else { WHOLE_MAX };
-        (1..=max).contains(&self.plan.files[number].meta.size)
+        (1..=self.store.small_file()).contains(&self.plan.files[number].meta.size)
     }
 
     /// Begins to read the next small files.

@@ -41,6 +41,16 @@ impl SourceFile {
         }
     }
 
+    /// The same file, read as a whole.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(crate) fn with_all(self) -> Result<Self> {
+        let range = 0..self.found.meta.size;
+        let whole = self.driver.run(&self.call, self.store.clone().read(self.found.clone(), range))?;
+        Ok(self.with_bytes(whole))
+    }
+
     pub(crate) fn with_bytes(mut self, whole: Bytes) -> Self {
         self.whole = Some(whole);
         self

@@ -52,8 +52,7 @@ impl Looker<'_> {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(index) = unknown.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
-                let file = SourceFile::new(self.store, self.driver, self.call, &files[index]);
-                let found = readings[index].look(&file, self.options);
+                let found = self.look_at(&files[index], &readings[index]);
                 if found.is_err() {
                     next.store(unknown.len(), Ordering::Relaxed);
                 }
@@ -67,6 +66,14 @@ impl Looker<'_> {
             work();
         });
         self.keep(&keys, looked)
+    }
+
+    fn look_at(self, found: &Arc<Found>, reading: &Reading) -> Result<Looked> {
+        let mut file = SourceFile::new(self.store, self.driver, self.call, found);
+        if self.store.may_lack_ranges() && file.bytes() <= self.store.small_file() {
+            file = file.with_all()?;
+        }
+        reading.look(&file, self.options)
     }
 
     fn keep(

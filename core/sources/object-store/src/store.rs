@@ -14,6 +14,11 @@ use crate::names::suggestion;
 use crate::pattern::Pattern;
 use crate::schemes::{Scheme, hide};
 
+/// Files up to so many bytes are read in one request.
+const SMALL_FILE: u64 = 1 << 20;
+/// As `SMALL_FILE`, where a server may not be able to give parts of files.
+const SMALL_FILE_HTTP: u64 = 8 << 20;
+
 /// A store as its client library opened it.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -53,6 +58,11 @@ impl Store {
     /// Whether the server may be one that gives files only as a whole.
     pub(crate) fn may_lack_ranges(&self) -> bool {
         self.scheme() == Scheme::Http
+    }
+
+    /// Files up to so many bytes are read in one request.
+    pub(crate) fn small_file(&self) -> u64 {
+        if self.may_lack_ranges() { SMALL_FILE_HTTP } else { SMALL_FILE }
     }
 
     /// How errors name a file.

@@ -3,6 +3,8 @@
 use arrow::datatypes::DataType;
 use pillion::{Error, ErrorCode, Result};
 
+use crate::reconcile::decoded;
+
 /// Names of types that people use beside those of Arrow, in lower case.
 const SYNONYMS: &[(&str, DataType)] = &[
     ("bigint", DataType::Int64),
@@ -63,7 +65,7 @@ fn parse(column: &str, text: &str) -> Result<DataType> {
     if let Some(found) = decimal(&lower) {
         return Ok(found);
     }
-    text.parse::<DataType>().map_err(|_| {
+    text.parse::<DataType>().map(|of| decoded(&of)).map_err(|_| {
         invalid(format!(
             "`{text}` is not a type, for column `{column}`: use one of Arrow's, such as Int64, Utf8, Date32, \
              Decimal(10,2), Timestamp(us) or Timestamp(us, \"UTC\")"

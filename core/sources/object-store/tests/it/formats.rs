@@ -7,8 +7,8 @@ use arrow::array::builder::{StringRunBuilder, StringViewBuilder};
 use arrow::array::types::{Int8Type, Int32Type};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array,
-    Int8Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, UInt64Array,
+    Int8Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, Time64NanosecondArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use pillion::ErrorCode;

@@ -93,8 +93,9 @@ impl Server {
         let begun = Instant::now();
         loop {
             let is_there = TcpStream::connect(self.address).is_ok();
-            let put = || self.store.put(&Path::from("_started"), PutPayload::from_static(b"yes"));
-            match is_there.then(|| self.runtime.block_on(put())) {
+            let path = Path::from("_started");
+            let put = || self.runtime.block_on(self.store.put(&path, PutPayload::from_static(b"yes")));
+            match is_there.then(put) {
                 Some(Ok(_)) => return,
                 other if begun.elapsed() > STARTED_WITHIN => {
                     panic!("the S3 server does not start: {other:?}")
