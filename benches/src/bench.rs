@@ -1,24 +1,27 @@
 //! A program that runs rows and reports them.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::Result;
 use crate::harness::{Plan, Row, Subject};
 use crate::options::Options;
-use crate::report::Report;
+use crate::report::{Headline, Report};
 
 /// A program that runs rows and reports them.
 #[derive(Debug)]
 pub struct Bench {
     options: Options,
     report: Report,
+    headlines: Vec<(&'static str, Headline)>,
 }
 
 impl Bench {
     /// A bench with these options.
     pub fn new(title: &str, options: Options) -> Self {
         let report = Report::new(title, options.quick);
-        Self { options, report }
+        Self { options, report, headlines: Vec::new() }
     }
 
     /// Adds a size, a seed or a version to the report.
@@ -26,7 +29,12 @@ impl Bench {
         self.report.set(name, value);
     }
 
-    /// Whether the options select any of these rows, so that their data must be made.
+    /// Adds a chart of one row, which is written as `NAME.svg` if that row is measured.
+    pub fn headline(&mut self, name: &'static str, headline: Headline) {
+        self.headlines.push((name, headline));
+    }
+
+    /// Whether any of these rows is asked for, so that what they need must be made.
     pub fn wants(&self, subjects: &[Subject]) -> bool {
         subjects.iter().any(|subject| self.options.wants(subject.figure, subject.name))
     }
@@ -70,6 +78,11 @@ impl Bench {
         }
         println!("{}", self.report.to_table());
         let paths = self.report.write(&self.options.out, name)?;
+        for (name, headline) in &self.headlines {
+            if let Some(svg) = self.report.to_headline(headline) {
+                File::create(self.options.out.join(name).with_extension("svg"))?.write_all(svg.as_bytes())?;
+            }
+        }
         println!("written: {}, and the same as .svg and .txt", paths[0].display());
         Ok(paths)
     }
@@ -81,6 +94,7 @@ mod tests {
 
     use super::*;
     use crate::data::{Keys, Points};
+    use crate::report::{Bar, Figure};
     use crate::workload::{self, Get, GetAbsent, GetEach, GetMany, PointText, PreparedPoint, Stored};
 
     const PLAN: Plan = Plan {
@@ -117,7 +131,16 @@ mod tests {
         let absent =
             bench.row(workload::GET_ABSENT, PLAN, |row| Ok(row.with("get", GetAbsent::new(table, keys))));
         absent.unwrap();
+        let headline = |row| Headline {
+            title: "one row",
+            row,
+            bars: &[Bar { label: "a lookup", figure: Figure::Ours("get") }],
+        };
+        bench.headline("first", headline(workload::POINT_TEXT.name));
+        bench.headline("second", headline("a row that nobody measured"));
         let [json, ..] = bench.finish("test").unwrap();
+        assert!(std::fs::read_to_string(out.path().join("first.svg")).unwrap().contains(">a lookup<"));
+        assert!(!out.path().join("second.svg").exists());
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         assert_eq!(report["rows"].as_array().unwrap().len(), 3);
         assert_eq!(report["rows"][0]["contestants"][2]["latency"]["calls"], 5);

@@ -108,6 +108,9 @@ pub use input::{Input, InputFile};
 pub use serve::{Server, ServerOptions};
 pub use types::column::ColumnIndex;
 pub use types::error::{Error, ErrorCode, ErrorKind, Result};
+// The command suggests names as the cache does. Not for others: it may change in any version.
+#[doc(hidden)]
+pub use types::error::nearest;
 pub use types::key::{Key, KeyParts};
 pub use types::options::{CacheOptions, Durability};
 pub use types::rules::{Retention, TableRules, WritePolicy};

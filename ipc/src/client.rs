@@ -74,6 +74,8 @@ impl Inbox {
 pub enum CallError {
     /// The request was not sent: the connection was broken before.
     NotSent(String),
+    /// The request was not sent: a frame cannot hold it. The connection is as before.
+    TooLong(String),
     /// The request was sent and the connection broke before its answer came.
     Lost(String),
     /// The request was sent, and the other end answered with something that is not a frame.
@@ -88,6 +90,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSent(cause) => write!(f, "the connection is broken ({cause}); the request was not sent"),
+            Self::TooLong(cause) => write!(f, "the request was not sent: {cause}"),
             Self::Lost(cause) => write!(f, "the connection broke ({cause}) before the answer came"),
             Self::Garbled(cause) => write!(f, "the other end does not answer as a sidecar does ({cause})"),
             Self::Timeout => f.write_str("the deadline passed before the answer came"),
@@ -170,7 +173,8 @@ impl Call {
     /// Sends a frame of the request; blocks while the other end does not read.
     ///
     /// # Errors
-    /// [`CallError::NotSent`]: the other end ignores a frame that is cut short.
+    /// [`CallError::NotSent`]: the other end ignores a frame that is cut short. [`CallError::TooLong`], which concerns this
+    /// call alone.
     pub fn send(&self, call: u16, flags: Flags, body: &[u8]) -> Result<(), CallError> {
         let shared = &self.shared;
         let mut writer = shared.writer.lock();
@@ -179,6 +183,9 @@ impl Call {
         }
         writer.send(Head { call, flags, request: self.request }, body).map_err(|error| {
             let cause = error.to_string();
+            if error.kind() == io::ErrorKind::InvalidInput {
+                return CallError::TooLong(cause);
+            }
             if error.kind() == io::ErrorKind::BrokenPipe {
                 // The other end takes no more requests, but may still answer those that it has, as a stopping server
                 // does. The thread that reads notices when it has finished.
@@ -373,6 +380,23 @@ mod tests {
             }
         });
         drop(client);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_fails_alone() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let server =
+            std::thread::Builder::new().name("echo".into()).spawn(move || echo_backwards(far)).unwrap();
+        let client = Client::new(near).unwrap();
+        let waits = client.begin().unwrap();
+        waits.send(1, Flags::default(), &[1]).unwrap();
+        let too_long = vec![0; crate::frame::FRAME_BODY_MAX + 1];
+        assert!(matches!(client.call(1, &too_long, None), Err(CallError::TooLong(_))));
+        assert!(!client.is_broken());
+        assert_eq!(waits.receive(None).unwrap().body, [1], "the calls of others go on");
+        assert_eq!(client.call(1, &[2], None).unwrap().body, [2]);
+        drop((waits, client));
         server.join().unwrap();
     }
 

@@ -5,9 +5,12 @@ use clap::{Parser, Subcommand};
 use crate::config::ConfigArgs;
 use crate::export::ExportArgs;
 use crate::load::LoadArgs;
+use crate::refresh::RefreshArgs;
 use crate::serve::ServeArgs;
+use crate::sources::SourcesArgs;
 use crate::sql::SqlArgs;
 use crate::status::StatusArgs;
+use crate::warm::WarmArgs;
 
 /// An accelerated table cache: load tables from files, look at them, and ask them by SQL.
 #[derive(Debug, Parser)]
@@ -83,6 +86,17 @@ pub enum Command {
     Serve(ServeArgs),
     /// Look at the configuration of a sidecar
     Config(ConfigArgs),
+    /// Refresh tables of a running sidecar from their sources, or pause and resume that
+    ///
+    /// Waits until the rows are there. The old ones are read meanwhile, and stay if the refresh fails.
+    Refresh(RefreshArgs),
+    /// Load the tables of a configuration once and end, as an init container
+    ///
+    /// Loads tables that are not there yet, and refreshes those that sources feed. Becomes the owner of the directory
+    /// while it runs, so it fails with exit code 4 beside a sidecar.
+    Warm(WarmArgs),
+    /// Look at the sources of a configuration
+    Sources(SourcesArgs),
 }
 
 const AFTER_HELP: &str = "\

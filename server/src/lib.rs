@@ -12,9 +12,12 @@ mod failure;
 mod load;
 mod nearest;
 mod output;
+mod refresh;
 mod serve;
+mod sources;
 mod sql;
 mod status;
+mod warm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,10 +31,13 @@ pub use export::{ExportArgs, export};
 pub use failure::Failure;
 pub use load::{LoadArgs, load};
 pub use output::format::Format;
+pub use refresh::{RefreshArgs, refresh};
 pub use serve::{ServeArgs, serve, serve_with};
+pub use sources::{SourcesArgs, SourcesCommand, sources};
 pub use sql::splitter::{Splitter, Statement, Unfinished};
 pub use sql::{SqlArgs, sql};
 pub use status::{StatusArgs, StatusFormat, status};
+pub use warm::{WarmArgs, warm};
 
 use cli::{Cli, Command};
 
@@ -52,6 +58,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Load(args) => load(args),
         Command::Serve(args) => serve(args),
         Command::Config(args) => config::config(args),
+        Command::Refresh(args) => refresh(args),
+        Command::Warm(args) => warm(args),
+        Command::Sources(args) => sources(args),
     };
     match done {
         Ok(()) => Exit::Done.into(),

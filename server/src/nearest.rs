@@ -1,4 +1,4 @@
-//! Names the nearest known name where an unknown one was given.
+//! Arguments that take one of a few words, and name the nearest where another was given.
 
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -6,17 +6,7 @@ use std::marker::PhantomData;
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, Error, ValueEnum};
-
-/// The name in `known` that is nearest to `unknown`, if it is near enough to be a typo.
-pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (unknown.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
+use pillion::nearest;
 
 /// Parses the values of an enum; clap's own measure of nearness finds nothing for short names such as `cvs`.
 pub(crate) struct NearestParser<E>(PhantomData<fn() -> E>);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use arrow::datatypes::TimeUnit;
 use clap::{Args, ValueEnum};
-use pillion::{Status, TableInfo, Value, Way};
+use pillion::{RefreshState, RefreshStatus, Status, TableInfo, Value, Way};
 use serde_json::{Value as Json, json};
 
 use crate::connection::Connection;
@@ -59,11 +59,15 @@ pub fn status(args: &StatusArgs) -> Result<(), Failure> {
         return Ok(cache.version().map(drop)?);
     }
     let status = cache.status()?;
+    // Only the owner of a cache and its clients know of refreshes.
+    let refreshes = cache.refreshes().unwrap_or_default();
     let target = Target::stdout(Format::Table)?;
     let mut out = target.sink().clone();
     let written = match args.format {
-        StatusFormat::Table => write_table(&status, &mut out),
-        StatusFormat::Json => writeln!(out, "{:#}", json(&status)),
+        StatusFormat::Table => {
+            write_table(&status, &mut out).and_then(|()| write_refreshes(&refreshes, &mut out))
+        }
+        StatusFormat::Json => writeln!(out, "{:#}", json(&status, &refreshes)),
     };
     written.map_err(|error| target.explain(&error))?;
     target.finish()?;
@@ -108,6 +112,64 @@ fn write_table(status: &Status, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How tables are kept fresh, if sources feed some.
+fn write_refreshes(refreshes: &[RefreshStatus], out: &mut impl Write) -> std::io::Result<()> {
+    if refreshes.is_empty() {
+        return Ok(());
+    }
+    let columns = ["table", "source", "refresh", "succeeded", "failures", "last error"];
+    let mut layout = Layout::new(columns.map(|name| (name, matches!(name, "succeeded" | "failures"))));
+    let rows: Vec<[String; 6]> = refreshes.iter().map(refresh_row).collect();
+    rows.iter().for_each(|row| layout.fit(row));
+    writeln!(out)?;
+    layout.write_header(out)?;
+    rows.iter().try_for_each(|row| layout.write_row(out, row))
+}
+
+fn refresh_row(refresh: &RefreshStatus) -> [String; 6] {
+    let state = match &refresh.state {
+        RefreshState::Waiting(Some(next)) => format!("in {}", units::age(*next)),
+        RefreshState::Waiting(None) => "by call".to_owned(),
+        RefreshState::Due => "due".to_owned(),
+        RefreshState::Running { rows, bytes, .. } => {
+            format!("running: {}, {}", units::rows(*rows), units::bytes(*bytes))
+        }
+        RefreshState::Paused => "paused".to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    let error = refresh.last_error.as_ref().map_or_else(|| "-".to_owned(), |error| format!("{error:#}"));
+    [
+        printable(&refresh.table),
+        printable(&refresh.source),
+        state,
+        units::count(refresh.succeeded),
+        units::count(refresh.failures.into()),
+        printable(&error),
+    ]
+}
+
+fn refresh_json(refresh: &RefreshStatus) -> Json {
+    let (state, rows, expected_rows, next) = match &refresh.state {
+        RefreshState::Waiting(next) => ("waiting", None, None, next.map(|next| next.as_secs_f64())),
+        RefreshState::Due => ("due", None, None, None),
+        RefreshState::Running { rows, expected_rows, .. } => ("running", Some(*rows), *expected_rows, None),
+        RefreshState::Paused => ("paused", None, None, None),
+        _ => ("unknown", None, None, None),
+    };
+    json!({
+        "table": refresh.table,
+        "source": refresh.source,
+        "state": state,
+        "next_seconds": next,
+        "rows": rows,
+        "expected_rows": expected_rows,
+        "succeeded": refresh.succeeded,
+        "failures": refresh.failures,
+        "last_error": refresh.last_error.as_ref().map(|error| format!("{error:#}")),
+        "last_success": refresh.last_success.and_then(moment),
+    })
+}
+
 /// The process that writes, as far as this process knows.
 fn owner(status: &Status) -> String {
     let Some(owner) = status.owner else {
@@ -136,7 +198,7 @@ fn row(table: &TableInfo) -> [String; 7] {
     ]
 }
 
-fn json(status: &Status) -> Json {
+fn json(status: &Status, refreshes: &[RefreshStatus]) -> Json {
     json!({
         "way": status.way.to_string(),
         "dir": status.dir.to_string_lossy(),
@@ -145,6 +207,7 @@ fn json(status: &Status) -> Json {
         "damage": status.damage,
         "poisoned": status.poisoned,
         "tables": status.tables.iter().map(table_json).collect::<Json>(),
+        "refreshes": refreshes.iter().map(refresh_json).collect::<Json>(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Pillion's three ways in beside SQLite and plain DataFusion: every row of the report, interleaved, in one run.
+//! Pillion's three ways in beside other systems: every row of the report, interleaved, in one run.
 
 use std::path::Path;
 
@@ -14,8 +14,11 @@ use pillion_benches::workload::{
     self, ATTACHED, ATTACHED_GOAL, CALLS, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, SCANS, Ways,
     lookup_goal,
 };
-use pillion_benches_rivals::datafusion;
+use pillion_benches_rivals::lmdb::{self, LMDB};
+use pillion_benches_rivals::redb::{self, REDB};
 use pillion_benches_rivals::sqlite::{self, SQLITE};
+use pillion_benches_rivals::stores::Stores;
+use pillion_benches_rivals::{datafusion, headline};
 
 const ONE_BY_ONE: &str = "embedded, one by one";
 const SQLITE_TRANSACTION: &str = "SQLite, in a transaction";
@@ -32,11 +35,12 @@ fn main() -> Result<()> {
     }
     let points = workload::points(options.quick);
     let large = options.large.then(|| workload::points_large(options.quick));
-    let mut bench = Bench::new("Pillion, the three ways in, beside SQLite and DataFusion", options);
+    let mut bench = Bench::new("Pillion, the three ways in, beside other systems", options);
     bench.set("rows", &points.rows());
     bench.set("seed", &SEED);
     bench.set("SQLite", &sqlite::version());
     bench.set("DataFusion", &datafusion::VERSION);
+    bench.headline(headline::NAME, headline::LOOKUP);
     let dir = tempfile::tempdir()?;
     let echo = Echo::start()?;
     lookups_and_queries(&mut bench, points, dir.path(), &echo)?;
@@ -48,7 +52,14 @@ fn main() -> Result<()> {
         rows::large_table(&mut bench, points, &echo, |row| {
             let file = dir.path().join("large.sqlite");
             sqlite::store_points(&file, points)?;
-            Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, Keys::new(points))?).without(DATAFUSION))
+            let lmdb = lmdb::Store::create(&dir.path().join("large.lmdb"), points)?;
+            let redb = redb::Store::create(&dir.path().join("large.redb"), points)?;
+            let keys = Keys::new(points);
+            Ok(row
+                .with(SQLITE, sqlite::GetPoint::new(&file, keys)?)
+                .with(LMDB, lmdb::GetPoint::new(&lmdb, keys))
+                .with(REDB, redb::GetPoint::new(&redb, keys))
+                .without(DATAFUSION))
         })?;
     }
     rows::open(&mut bench, points, |row| {
@@ -75,31 +86,44 @@ fn lookups_and_queries(bench: &mut Bench, points: Points, dir: &Path, echo: &Ech
         stored.load_points(batches.clone())?;
         stored.load_trips(trips.batches()?).map(drop)
     })?;
-    lookups(bench, keys, &ways, &file, echo)?;
+    let stores = Stores::create(dir, points)?;
+    stores.describe(bench)?;
+    lookups(bench, keys, &ways, &file, echo, &stores)?;
     rows::commits(bench, points, |row| {
-        Ok(row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?).without(DATAFUSION))
+        let row = row.with(SQLITE, sqlite::GetPoint::new(&file, keys)?);
+        Ok(stores.get_embedded(row).without(DATAFUSION))
     })?;
     trip_lookups(bench, trips, &ways, dir, echo)?;
     let engine = datafusion::Engine::new(&batches)?;
-    point_queries(bench, keys, &ways, &file, echo, &engine)?;
+    point_queries(bench, keys, &ways, &file, echo, &engine, &stores)?;
+    // What follows asks for more than rows by their keys, and none of them is to be in its way.
+    drop(stores);
     queries(bench, keys, &ways, &file, &engine)?;
     rows::whole(bench, &ways, [workload::WHOLE, workload::WHOLE_PASS])?;
     ways.end()
 }
 
-fn lookups(bench: &mut Bench, keys: Keys, ways: &Ways, file: &Path, echo: &Echo) -> Result<()> {
+fn lookups(
+    bench: &mut Bench,
+    keys: Keys,
+    ways: &Ways,
+    file: &Path,
+    echo: &Echo,
+    stores: &Stores,
+) -> Result<()> {
     let get = |cache: &Cache| Ok(workload::Get::new(cache.table(Points::NAME)?, keys));
     bench.row(workload::GET, CALLS, |row| {
-        Ok(lookup_goal(ways.enter_with_round_trip(row, echo, get)?)
+        let row = lookup_goal(ways.enter_with_round_trip(row, echo, get)?)
             .with(SQLITE, sqlite::GetPoint::new(file, keys)?)
-            .with(SQLITE_TRANSACTION, sqlite::GetPoint::in_transaction(file, keys)?)
-            .without(DATAFUSION))
+            .with(SQLITE_TRANSACTION, sqlite::GetPoint::in_transaction(file, keys)?);
+        Ok(stores.get(row)?.without(DATAFUSION))
     })?;
     bench.row(workload::GET_PLACED, CALLS, |row| ways.enter_placed(row, echo, get))?;
     let absent = |cache: &Cache| Ok(workload::GetAbsent::new(cache.table(Points::NAME)?, keys));
     bench.row(workload::GET_ABSENT, CALLS, |row| {
         let row = lookup_goal(ways.enter_with_round_trip(row, echo, absent)?);
-        Ok(row.with(SQLITE, sqlite::GetAbsent::new(file, keys)?).without(DATAFUSION))
+        let row = row.with(SQLITE, sqlite::GetAbsent::new(file, keys)?);
+        Ok(stores.get_absent(row)?.without(DATAFUSION))
     })?;
     let many = |cache: &Cache| Ok(workload::GetMany::new(cache.table(Points::NAME)?, keys));
     bench.row(workload::GET_MANY, Plan { checked_calls: 5, ..CALLS }, |row| {
@@ -134,19 +158,19 @@ fn point_queries(
     file: &Path,
     echo: &Echo,
     engine: &datafusion::Engine,
+    stores: &Stores,
 ) -> Result<()> {
     bench.row(workload::POINT_PREPARED, CALLS, |row| {
         let prepared = |cache: &Cache| workload::PreparedPoint::new(cache, keys);
-        Ok(ways
-            .enter_with_round_trip(row, echo, prepared)?
-            .with(SQLITE, sqlite::GetPoint::new(file, keys)?)
-            .with(DATAFUSION, datafusion::PreparedPoint::new(engine, keys)?))
+        let row =
+            ways.enter_with_round_trip(row, echo, prepared)?.with(SQLITE, sqlite::GetPoint::new(file, keys)?);
+        Ok(stores.query_prepared(row)?.with(DATAFUSION, datafusion::PreparedPoint::new(engine, keys)?))
     })?;
     bench.row(workload::POINT_TEXT, CALLS, |row| {
-        Ok(ways
+        let row = ways
             .enter(row, |cache| Ok(workload::PointText::new(cache, keys)))?
-            .with(SQLITE, sqlite::PointText::new(file, keys)?)
-            .with(DATAFUSION, datafusion::PointText::new(engine, keys)))
+            .with(SQLITE, sqlite::PointText::new(file, keys)?);
+        Ok(stores.query_text(row)?.with(DATAFUSION, datafusion::PointText::new(engine, keys)))
     })
 }
 

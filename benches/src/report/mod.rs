@@ -1,10 +1,13 @@
 //! The results of a bench, and the forms in which they are shown.
 
 mod chart;
+mod headline;
 mod machine;
+mod svg;
 mod table;
 mod units;
 
+pub use headline::{Bar, Figure, Headline};
 pub use machine::Machine;
 
 use std::fs::{File, create_dir_all};
@@ -59,6 +62,11 @@ impl Report {
     /// The report as a chart.
     pub fn to_svg(&self) -> String {
         chart::render(self)
+    }
+
+    /// The chart of one of its rows, or `None` if that was not measured.
+    pub fn to_headline(&self, headline: &Headline) -> Option<String> {
+        headline::render(self, headline)
     }
 
     /// Writes `NAME.json`, `NAME.svg` and `NAME.txt` into a folder, which is created, and returns their paths.

@@ -56,11 +56,10 @@ pub(super) fn render(report: &Report) -> String {
 
 /// Machine, build, clock and settings in a few lines.
 pub(super) fn describe(report: &Report) -> Vec<String> {
-    let Machine { cpu, cores, memory_gib, kernel, rustc, profile, date } = &report.machine;
     let clock = report.clock;
     let settings = report.settings.iter().map(|(name, value)| format!("{name} {value}"));
     let mut lines = vec![
-        format!("{date} UTC; {cpu}, {cores} cores, {memory_gib} GiB; {kernel}; {rustc}, {profile}"),
+        machine(&report.machine),
         format!(
             "latencies include one reading of the clock, {:.0} ns, in steps of {} ns; \
              ratio: p50 to that of the row's first line (lowest and highest of a round)",
@@ -72,6 +71,12 @@ pub(super) fn describe(report: &Report) -> Vec<String> {
         lines.push("a quick trial run: the figures below say nothing about speed".to_owned());
     }
     lines
+}
+
+/// When, where and how it was built.
+pub(super) fn machine(machine: &Machine) -> String {
+    let Machine { cpu, cores, memory_gib, kernel, rustc, profile, date } = machine;
+    format!("{date} UTC; {cpu}, {cores} cores, {memory_gib} GiB; {kernel}; {rustc}, {profile}")
 }
 
 /// A ratio with its range over the rounds; the first line of a row has none.

@@ -259,15 +259,56 @@ mod tests {
         for len in 1..bytes.len() {
             assert!(SentRow::decode(columns.clone(), bytes[..len].to_vec(), 1).is_none(), "{len}");
         }
-        assert!(SentRow::decode(columns.clone(), [&bytes[..], &[0]].concat(), 1).is_none(), "too long");
-        for position in 1..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[position] = 0xFF;
-            if let Some(row) = SentRow::decode(columns.clone(), changed, 1) {
-                // Bytes that are not text are an error at most: nothing panics.
-                drop(row.array(0).map(|_| ()));
+        assert!(SentRow::decode(columns, [&bytes[..], &[0]].concat(), 1).is_none(), "too long");
+    }
+
+    /// 0xFF is noticed in a length, and in a text once the value is read. Elsewhere it changes the value of its own column
+    /// only.
+    #[test]
+    fn a_byte_that_was_changed_is_an_error_or_changes_its_own_value_only() {
+        use DataType as T;
+        let batch = batch();
+        let columns = Arc::new(CellColumns::of(&batch.schema()).unwrap());
+        let bytes = cells(&batch, 0);
+        let mut start = 1;
+        for (number, column) in batch.columns().iter().enumerate() {
+            let mut cell = Vec::new();
+            push_cell(&mut cell, column, 0).unwrap();
+            let has_len = matches!(columns.kinds[number], CellKind::Text);
+            let value_start = if has_len { 5 } else { 1 };
+            for at in 0..cell.len() {
+                let mut changed = bytes.clone();
+                changed[start + at] = 0xFF;
+                let row = SentRow::decode(columns.clone(), changed.clone(), 1);
+                if (1..value_start).contains(&at) {
+                    assert!(row.is_none(), "byte {at} of the length of column {number}");
+                    continue;
+                }
+                let row = row.unwrap();
+                for (other, column) in batch.columns().iter().enumerate() {
+                    let (_, found) = row.value(other).unwrap();
+                    if other == number {
+                        assert_eq!(found, &changed[start + value_start..start + cell.len()]);
+                    } else if let Ok(array) = row.array(other) {
+                        assert_eq!(
+                            array,
+                            &column.slice(0, 1),
+                            "column {other}; byte {at} of {number} changed"
+                        );
+                    }
+                }
+                let is_text = matches!(column.data_type(), T::Utf8 | T::LargeUtf8 | T::Utf8View);
+                if is_text && at >= value_start {
+                    let error = row.array(number).unwrap_err();
+                    assert_eq!(error.code(), ErrorCode::Internal);
+                    assert!(error.message().contains(&format!("column `{number}`")), "{error}");
+                } else {
+                    row.array(number).unwrap();
+                }
             }
+            start += cell.len();
         }
+        assert_eq!(start, bytes.len());
     }
 
     #[test]

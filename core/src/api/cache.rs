@@ -9,12 +9,12 @@ use super::table::Table;
 use super::transaction::Transaction;
 use crate::answer::batches::Batches;
 use crate::source::Source;
-use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
 use crate::way::definition::TableDefinition;
-use crate::way::refreshing::{RefreshStatus, Refreshing};
+use crate::way::refreshing::{RefreshStatus, Refreshing, refreshing};
 use crate::way::table_info::TableInfo;
 
 /// A table cache.
@@ -102,9 +102,10 @@ impl Cache {
     /// How the refreshes of tables from sources stand, by table.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache and this handle came without its
+    /// socket.
     pub fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
-        Ok(self.refreshing()?.refreshes())
+        self.refreshing()?.refreshes()
     }
 
     /// Refreshes a table from its source now, also if refreshes are paused, and waits until the rows of a refresh that began after
@@ -112,8 +113,9 @@ impl Cache {
     ///
     /// # Errors
     /// Those of the source and of a write: the rows are then as before. [`InvalidArgument`](crate::ErrorCode::InvalidArgument)
-    /// for a table that no source feeds; [`Cancelled`](crate::ErrorCode::Cancelled);
-    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    /// for a table that no source feeds; [`Cancelled`](crate::ErrorCode::Cancelled). Through a sidecar also
+    /// [`Timeout`](crate::ErrorCode::Timeout): the refresh goes on, and [`refreshes`](Self::refreshes) shows how far it is.
+    /// Otherwise as [`refreshes`](Self::refreshes).
     pub fn refresh(&self, table: &str) -> Result<Version> {
         self.refreshing()?.refresh(table)
     }
@@ -146,12 +148,7 @@ impl Cache {
     }
 
     fn refreshing(&self) -> Result<&dyn Refreshing> {
-        self.backend.refreshing().ok_or_else(|| {
-            Error::new(
-                ErrorCode::Unsupported,
-                "only the process that owns the cache refreshes its tables: ask it there",
-            )
-        })
+        refreshing(&*self.backend)
     }
 
     /// Removes a table and its rows. Snapshots and rows taken before keep them.
@@ -273,6 +270,10 @@ impl Cache {
     /// next opening. Other handles can still read, and further writes are refused. A write whose rows are still being
     /// read is refused once they are read; until then no other process can own the directory. Dropping the last
     /// handle does the same, but can only log an error.
+    ///
+    /// All of that is for the owner. The directory of an attached or a remote cache is another process's, so that there
+    /// this only refuses further writes of this handle and its clones, [`sync`](Self::sync) among them: nothing is sent,
+    /// and nothing made durable. An attached cache without a sidecar has no writes to refuse.
     ///
     /// # Errors
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).

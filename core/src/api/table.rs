@@ -14,7 +14,7 @@ use crate::types::error::Result;
 use crate::types::key::{Key, owned};
 use crate::types::mode::WriteMode;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::{Backend, Reader};
 
 /// A table of a cache, at whatever version is newest when a call is made.
@@ -101,7 +101,7 @@ impl Table {
     /// input, [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
     pub fn append(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Rows { table: self.id, mode: WriteMode::Append, rows: rows.into() })
+        self.write(ChangeRequest::Rows { table: self.id, mode: WriteMode::Append, rows: rows.into() })
     }
 
     /// Adds rows, replacing those with the same primary keys, in one commit, and returns its version. If several of
@@ -113,7 +113,7 @@ impl Table {
     /// # Errors
     /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey); those of [`append`](Self::append) except for duplicate keys.
     pub fn upsert(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Rows { table: self.id, mode: WriteMode::Upsert, rows: rows.into() })
+        self.write(ChangeRequest::Rows { table: self.id, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
     /// Removes the row with a primary key, in one commit, and returns its version. A missing row is not an error.
@@ -132,7 +132,7 @@ impl Table {
     /// As [`delete`](Self::delete), for the first key that fails.
     pub fn delete_many<K: Key>(&self, keys: &[K]) -> Result<Version> {
         let keys = keys.iter().map(owned).collect::<Result<_>>()?;
-        self.write(Change::Delete { table: self.id, keys })
+        self.write(ChangeRequest::Delete { table: self.id, keys })
     }
 
     /// Removes the rows with some primary keys from the cache, in one commit, and returns its version, because they
@@ -146,7 +146,7 @@ impl Table {
     /// As [`delete`](Self::delete), for the first key that fails.
     pub fn invalidate<K: Key>(&self, keys: &[K]) -> Result<Version> {
         let keys = keys.iter().map(owned).collect::<Result<_>>()?;
-        self.write(Change::Invalidate { table: self.id, keys })
+        self.write(ChangeRequest::Invalidate { table: self.id, keys })
     }
 
     /// Removes all rows, in one commit, and returns its version. Snapshots and rows taken before keep them.
@@ -155,7 +155,7 @@ impl Table {
     /// [`DiskFull`](crate::ErrorCode::DiskFull), [`ReadOnly`](crate::ErrorCode::ReadOnly),
     /// [`Poisoned`](crate::ErrorCode::Poisoned), [`Io`](crate::ErrorCode::Io). The table is then as before.
     pub fn truncate(&self) -> Result<Version> {
-        self.write(Change::Truncate { table: self.id })
+        self.write(ChangeRequest::Truncate { table: self.id })
     }
 
     /// Replaces all rows with new ones in one commit and returns its version; readers see the old rows until then.
@@ -164,7 +164,7 @@ impl Table {
     /// # Errors
     /// As [`append`](Self::append).
     pub fn replace(&self, rows: impl Into<Input>) -> Result<Version> {
-        self.write(Change::Rows { table: self.id, mode: WriteMode::Replace, rows: rows.into() })
+        self.write(ChangeRequest::Rows { table: self.id, mode: WriteMode::Replace, rows: rows.into() })
     }
 
     /// What commits changed in the table after a version, in their order, deletes of rows by key included. It ends at
@@ -204,7 +204,7 @@ impl Table {
         Subscription::new(self.clone(), since)
     }
 
-    fn write(&self, change: Change) -> Result<Version> {
+    fn write(&self, change: ChangeRequest) -> Result<Version> {
         self.backend.write(vec![change], SystemTime::now())
     }
 

@@ -1,6 +1,6 @@
 //! Several changes in one commit.
 
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,7 +41,7 @@ use crate::way::Backend;
 #[must_use = "nothing happens before `commit`"]
 pub struct Transaction {
     backend: Arc<dyn Backend>,
-    changes: Vec<Change>,
+    changes: Vec<ChangeRequest>,
 }
 
 impl Transaction {
@@ -49,7 +49,7 @@ impl Transaction {
         Self { backend, changes: Vec::new() }
     }
 
-    fn with(mut self, change: Change) -> Self {
+    fn with(mut self, change: ChangeRequest) -> Self {
         self.changes.push(change);
         self
     }
@@ -57,19 +57,19 @@ impl Transaction {
     /// Adds rows to a table; see [`Table::append`].
     pub fn append(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Rows { table, mode: WriteMode::Append, rows: rows.into() })
+        self.with(ChangeRequest::Rows { table, mode: WriteMode::Append, rows: rows.into() })
     }
 
     /// Adds rows to a table, replacing those with the same keys; see [`Table::upsert`].
     pub fn upsert(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Rows { table, mode: WriteMode::Upsert, rows: rows.into() })
+        self.with(ChangeRequest::Rows { table, mode: WriteMode::Upsert, rows: rows.into() })
     }
 
     /// Replaces all rows of a table; see [`Table::replace`].
     pub fn replace(self, table: &Table, rows: impl Into<Input>) -> Self {
         let table = table.id();
-        self.with(Change::Rows { table, mode: WriteMode::Replace, rows: rows.into() })
+        self.with(ChangeRequest::Rows { table, mode: WriteMode::Replace, rows: rows.into() })
     }
 
     /// Removes the rows with some keys from a table; see [`Table::delete_many`].
@@ -79,13 +79,13 @@ impl Transaction {
     pub fn delete<K: Key>(self, table: &Table, keys: &[K]) -> Result<Self> {
         let keys = keys.iter().map(owned).collect::<Result<_>>()?;
         let table = table.id();
-        Ok(self.with(Change::Delete { table, keys }))
+        Ok(self.with(ChangeRequest::Delete { table, keys }))
     }
 
     /// Removes all rows of a table; see [`Table::truncate`].
     pub fn truncate(self, table: &Table) -> Self {
         let table = table.id();
-        self.with(Change::Truncate { table })
+        self.with(ChangeRequest::Truncate { table })
     }
 
     /// Says that the changes are everything from a source up to a position, so that whoever goes on reading the
@@ -96,7 +96,7 @@ impl Transaction {
     /// bytes. One more source is refused with [`TooMany`](crate::ErrorCode::TooMany) before anything is written, and
     /// a longer name or position with [`InvalidArgument`](crate::ErrorCode::InvalidArgument).
     pub fn source_position(self, source: impl Into<String>, position: impl Into<Vec<u8>>) -> Self {
-        self.with(Change::Position { source: source.into(), position: position.into() })
+        self.with(ChangeRequest::Position { source: source.into(), position: position.into() })
     }
 
     /// Makes the changes in one commit and returns its version; returns the newest version if there are no changes.

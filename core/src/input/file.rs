@@ -1,10 +1,10 @@
 //! One file of an input: how it is opened, and what is said of a bad one.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::panics;
 
 /// Opens a file for reading.
 ///
@@ -33,8 +33,8 @@ pub(super) fn contained<T, E: std::error::Error + Send + Sync + 'static>(
     what: &str,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| invalid(path, what, error)),
-        Err(_) => Err(invalid(path, what, "the decoder panicked")),
-    }
+    panics::catch(
+        || read().map_err(|error| invalid(path, what, error)),
+        || invalid(path, what, "the decoder panicked"),
+    )
 }

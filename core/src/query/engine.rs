@@ -23,7 +23,7 @@ use super::error::planning;
 use super::functions;
 use super::guard::guarded;
 use super::inverses;
-use super::long_rows::LongRows;
+use super::last_rule::LastRule;
 use super::parse::parse;
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
@@ -32,7 +32,7 @@ use super::stream::QuerySource;
 use super::threads::Threads;
 use super::values;
 use super::watch;
-use super::zeros::{self, OneOrderOfZeros};
+use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
 use crate::storage::State;
 use crate::storage::freshness;
@@ -83,8 +83,7 @@ impl Engine {
             .with_default_features()
             .with_optimizer_rules(zeros::logical_rules())
             .with_physical_optimizer_rules(inverses::physical_rules())
-            .with_physical_optimizer_rule(Arc::new(OneOrderOfZeros))
-            .with_physical_optimizer_rule(Arc::new(LongRows::new()));
+            .with_physical_optimizer_rule(Arc::new(LastRule));
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));

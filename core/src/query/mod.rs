@@ -12,6 +12,7 @@ mod functions;
 mod guard;
 mod inverses;
 mod key_filter;
+mod last_rule;
 mod limits;
 mod long_rows;
 mod lookup;

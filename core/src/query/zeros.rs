@@ -15,8 +15,7 @@ use arrow::datatypes::{
     DataType, Float16Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema,
 };
 use datafusion::common::ScalarValue;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::utils::normalize_float_zero_scalar;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Between, InList};
@@ -25,7 +24,6 @@ use datafusion::logical_expr::{BinaryExpr, ColumnarValue, Expr, LogicalPlan};
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -112,26 +110,10 @@ fn positive_zero(expr: &mut Expr) -> Option<()> {
     (turned != *value).then(|| *value = turned)
 }
 
-/// Runs after all other rules, which check that the orders that sorts provide and require match.
-#[derive(Debug)]
-pub(super) struct OneOrderOfZeros;
-
-impl PhysicalOptimizerRule for OneOrderOfZeros {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let changed = sorted_by_bits(&plan)?.or_else(|| of_all_groups(&plan));
-            Ok(changed.map_or_else(|| Transformed::no(plan), Transformed::yes))
-        })
-        .data()
-    }
-
-    fn name(&self) -> &'static str {
-        "one_order_of_zeros"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+/// The operator in whose place `plan` keeps its first rows in one order of the zeros; `None` if it does. May be asked only
+/// after DataFusion's rules, which check that the orders that sorts provide and require match.
+pub(super) fn in_one_order(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    Ok(sorted_by_bits(plan)?.or_else(|| of_all_groups(plan)))
 }
 
 /// A sort that keeps its first rows, with floats sorted by their bits, so that everything it does has one order.

@@ -1,13 +1,14 @@
 //! Refreshes that add rows: from which position on they are fetched, and which of them are held already.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
-use crate::source::{After, AppendBy};
+use crate::source::{After, AppendBy, Overlap};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 
@@ -44,20 +45,7 @@ impl Positions {
                 ),
             )
         })?;
-        let overlap = match field.data_type() {
-            DataType::Timestamp(unit, _) => ceiling(by.overlap, nanoseconds(*unit)),
-            DataType::Date32 => ceiling(by.overlap, NANOSECONDS_OF_DAY),
-            data_type if data_type.is_integer() => by.overlap,
-            other => {
-                return Err(Error::new(
-                    ErrorCode::UnsupportedType,
-                    format!(
-                        "rows cannot be appended by the column `{}` of type {other}: it must be a timestamp, a date or a whole number",
-                        by.column
-                    ),
-                ));
-            }
-        };
+        let overlap = overlap(field.data_type(), by)?;
         Ok(Self { column, name: by.column.clone(), data_type: field.data_type().clone(), overlap })
     }
 
@@ -106,6 +94,39 @@ impl Positions {
             numbers.into_iter().map(|number| Some(number.is_some_and(|number| number >= first))).collect();
         filter_record_batch(batch, &is_above)
             .map_err(|error| Error::internal("rows from a position on").with_source(error))
+    }
+}
+
+/// The overlap in units of the column.
+fn overlap(data_type: &DataType, by: &AppendBy) -> Result<i128> {
+    let column = &by.column;
+    let unit = match data_type {
+        DataType::Timestamp(unit, _) => nanoseconds(*unit),
+        DataType::Date32 => NANOSECONDS_OF_DAY,
+        data_type if data_type.is_integer() => 1,
+        other => {
+            return Err(Error::new(
+                ErrorCode::UnsupportedType,
+                format!(
+                    "rows cannot be appended by the column `{column}` of type {other}: it must be a timestamp, a date or a \
+                     whole number"
+                ),
+            ));
+        }
+    };
+    match by.overlap {
+        Overlap::Time(Duration::ZERO) | Overlap::Number(0) => Ok(0),
+        Overlap::Time(overlap) if !data_type.is_integer() => {
+            Ok(ceiling(i128::try_from(overlap.as_nanos()).unwrap_or(i128::MAX), unit))
+        }
+        Overlap::Number(overlap) if data_type.is_integer() => Ok(overlap.into()),
+        _ => Err(Error::new(
+            ErrorCode::InvalidArgument,
+            format!(
+                "the overlap of the column `{column}` of type {data_type} must be a {}",
+                if data_type.is_integer() { "whole number" } else { "duration" }
+            ),
+        )),
     }
 }
 
@@ -181,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    fn positions(data_type: DataType, overlap: i128) -> Result<Positions> {
+    fn positions(data_type: DataType, overlap: Overlap) -> Result<Positions> {
         let schema = Schema::new(vec![Field::new("at", data_type, true)]);
         Positions::new(&schema, &AppendBy { column: "at".to_owned(), overlap })
     }
@@ -192,22 +213,29 @@ mod tests {
 
     #[test]
     fn the_position_is_the_highest_value_less_the_overlap() {
-        let millis = positions(DataType::Timestamp(TimeUnit::Millisecond, None), 1_500_001).unwrap();
+        let millis = positions(
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            Overlap::Time(Duration::from_nanos(1_500_001)),
+        )
+        .unwrap();
         let held = batches(Arc::new(TimestampMillisecondArray::from(vec![Some(70), None, Some(100)])));
         let (first, after) = millis.next(held).unwrap().unwrap();
         assert_eq!(first, 98, "an overlap is rounded up to whole units");
         assert_eq!(after.value, Value::Timestamp { value: 98, unit: TimeUnit::Millisecond });
         let nothing = batches(Arc::new(TimestampMillisecondArray::from(vec![None, None])));
         assert!(millis.next(nothing).unwrap().is_none());
-        let number = positions(DataType::Int64, 20).unwrap();
+        let number = positions(DataType::Int64, Overlap::Number(20)).unwrap();
         let lowest = batches(Arc::new(Int64Array::from(vec![i64::MIN + 5])));
         assert_eq!(number.next(lowest).unwrap().unwrap().1.value, Value::Int(i64::MIN));
-        assert_eq!(positions(DataType::Utf8, 0).err().unwrap().code(), ErrorCode::UnsupportedType);
+        let code = |data_type, overlap| positions(data_type, overlap).err().unwrap().code();
+        assert_eq!(code(DataType::Utf8, Overlap::Number(0)), ErrorCode::UnsupportedType);
+        assert_eq!(code(DataType::Date32, Overlap::Number(3)), ErrorCode::InvalidArgument);
+        assert_eq!(code(DataType::Int32, Overlap::Time(Duration::from_secs(1))), ErrorCode::InvalidArgument);
     }
 
     #[test]
     fn a_held_row_stands_for_one_fetched_row() {
-        let number = positions(DataType::Int64, 0).unwrap();
+        let number = positions(DataType::Int64, Overlap::Time(Duration::ZERO)).unwrap();
         let held: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(5), Some(5), None, Some(6)]));
         let schema = Arc::new(Schema::new(vec![Field::new("at", DataType::Int64, true)]));
         let mut rows = HeldRows::read(&schema, &number, 5, batches(held)).unwrap();

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use super::record::position_name;
 use super::scheduler::Scheduler;
 use crate::answer::batches::Batches;
-use crate::source::Source;
+use crate::source::{Source, TableSource};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::types::rules::WritePolicy;
+use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::embedded::Embedded;
 use crate::way::refreshing::{RefreshStatus, Refreshing};
@@ -57,10 +57,12 @@ impl Writer for Owner {
         if definition.origin.is_none() {
             return self.embedded.define_table(name, definition);
         }
-        self.follow(name, definition)?;
         if let Ok(held) = self.embedded.table(name) {
+            self.follow(name, definition)?;
             return Ok(held);
         }
+        let (origin, rules) = fed(name, definition)?;
+        self.scheduler.follow(name, origin, rules, true)?;
         if let Err(error) = self.scheduler.refresh(name) {
             self.scheduler.forget(name);
             return Err(error);
@@ -73,7 +75,7 @@ impl Writer for Owner {
         self.embedded.drop_table(name)
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         self.embedded.write(changes, as_of)
     }
 }
@@ -151,23 +153,8 @@ impl Refreshing for Owner {
     }
 
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {
-        let TableDefinition { origin, mut rules, .. } = definition;
-        let Some(origin) = origin else {
-            return Err(Error::new(
-                ErrorCode::InvalidArgument,
-                format!(
-                    "table `{name}` has no source to follow: define it with `TableDefinition::from_source`"
-                ),
-            ));
-        };
-        if rules.write_policy != WritePolicy::Anyone {
-            return Err(Error::new(
-                ErrorCode::InvalidArgument,
-                format!("table `{name}` is fed by a source, and has no other write policy beside that"),
-            ));
-        }
-        rules.write_policy = WritePolicy::Source(position_name(&origin.source, name));
-        self.scheduler.follow(name, *origin, rules)
+        let (origin, rules) = fed(name, definition)?;
+        self.scheduler.follow(name, origin, rules, false)
     }
 
     fn refresh(&self, table: &str) -> Result<Version> {
@@ -182,7 +169,25 @@ impl Refreshing for Owner {
         self.scheduler.pause(table, is_paused)
     }
 
-    fn refreshes(&self) -> Vec<RefreshStatus> {
-        self.scheduler.refreshes()
+    fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
+        Ok(self.scheduler.refreshes())
     }
+}
+
+/// The source of a table, and its rules with the policy that lets only the source write.
+fn fed(name: &str, definition: TableDefinition) -> Result<(TableSource, TableRules)> {
+    let TableDefinition { origin, mut rules, .. } = definition;
+    let refused = |message: String| Error::new(ErrorCode::InvalidArgument, message);
+    let Some(origin) = origin else {
+        return Err(refused(format!(
+            "table `{name}` has no source to follow: define it with `TableDefinition::from_source`"
+        )));
+    };
+    if rules.write_policy != WritePolicy::Anyone {
+        return Err(refused(format!(
+            "table `{name}` is fed by a source, and has no other write policy beside that"
+        )));
+    }
+    rules.write_policy = WritePolicy::Source(position_name(&origin.source, name));
+    Ok((*origin, rules))
 }

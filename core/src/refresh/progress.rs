@@ -1,6 +1,6 @@
 //! How far a refresh is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Counts what a refresh has fetched; shared by whoever fetches and whoever watches.
@@ -13,6 +13,8 @@ pub(super) struct Progress {
     expected: AtomicU64,
     /// Milliseconds from the beginning to the last sign of life.
     last: AtomicU64,
+    /// Whether the source was asked something and has not answered. Otherwise the load is busy.
+    is_asked: AtomicBool,
 }
 
 impl Progress {
@@ -23,7 +25,19 @@ impl Progress {
             bytes: AtomicU64::new(0),
             expected: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            is_asked: AtomicBool::new(true),
         }
+    }
+
+    /// The source is asked something.
+    pub(super) fn asked(&self) {
+        self.alive();
+        self.is_asked.store(true, Ordering::Release);
+    }
+
+    /// The source has answered.
+    pub(super) fn answered(&self) {
+        self.is_asked.store(false, Ordering::Release);
     }
 
     pub(super) fn expect(&self, rows: Option<u64>) {
@@ -37,14 +51,16 @@ impl Progress {
         self.alive();
     }
 
-    /// The source answered, or it is not its turn.
-    pub(super) fn alive(&self) {
+    fn alive(&self) {
         let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(since, Ordering::Relaxed);
     }
 
-    /// How long the source has not answered.
+    /// How long the source has not answered; zero while nothing is asked of it.
     pub(super) fn silent_for(&self) -> Duration {
+        if !self.is_asked.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
         self.began.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }
 
@@ -62,5 +78,20 @@ impl Progress {
 
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_source_that_was_asked_is_silent() {
+        let progress = Progress::new();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(progress.silent_for() >= Duration::from_millis(10));
+        progress.answered();
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(progress.silent_for(), Duration::ZERO, "the load is busy");
     }
 }

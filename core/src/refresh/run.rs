@@ -16,7 +16,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::embedded::{Embedded, has_room_for};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Writer};
@@ -174,8 +174,8 @@ impl Work {
         wanted.is_some_and(|wanted| has_room_for(held, &wanted))
     }
 
-    fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> Change {
-        Change::Rows { table: held.info.id, mode, rows }
+    fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
+        ChangeRequest::Rows { table: held.info.id, mode, rows }
     }
 
     /// Commits changes with the record. Without any, an empty write says how fresh the rows are.
@@ -184,13 +184,13 @@ impl Work {
         held: &Held,
         as_of: SystemTime,
         record: &Record,
-        mut changes: Vec<Change>,
+        mut changes: Vec<ChangeRequest>,
     ) -> Result<Version> {
         if changes.is_empty() {
             let nothing = Input::from(RecordBatch::new_empty(held.info.schema.clone()));
             changes.push(self.rows(held, WriteMode::Append, nothing));
         }
-        changes.push(Change::Position { source: self.position(), position: record.encode()? });
+        changes.push(ChangeRequest::Position { source: self.position(), position: record.encode()? });
         self.cache.write(changes, as_of)
     }
 }

@@ -1,7 +1,6 @@
 //! Decides when which table is refreshed, and runs the refreshes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +12,7 @@ use super::progress::Progress;
 use super::run::{Run, Work};
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result, nearest};
+use crate::types::panics;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::Reader;
@@ -31,13 +31,13 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Refreshes tables until it is stopped.
 #[derive(Debug)]
 pub(super) struct Scheduler {
+    cache: Arc<Embedded>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    cache: Arc<Embedded>,
     state: Mutex<State>,
     /// Something is due, has ended, or is to end.
     changed: Condvar,
@@ -86,7 +86,14 @@ struct Followed {
 impl Scheduler {
     pub(super) fn new(cache: Arc<Embedded>) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { cache, state, changed }), thread: Mutex::new(None) }
+        Self { cache, shared: Arc::new(Shared { state, changed }), thread: Mutex::new(None) }
+    }
+
+    /// # Errors
+    /// [`ErrorCode::Closed`] if refreshes were stopped.
+    fn open_state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.shared.state.lock();
+        if state.is_stopping { Err(closed()) } else { Ok(state) }
     }
 
     pub(super) fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
@@ -94,7 +101,7 @@ impl Scheduler {
             let message = format!("a source needs a name without a slash, and `{name}` is not one");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        let mut state = self.shared.state.lock();
+        let mut state = self.open_state()?;
         if state.sources.contains_key(name) {
             let message = format!("there is a source `{name}` already; give this one another name");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
@@ -103,13 +110,20 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Checks what can be checked without asking the source, and refreshes the table from now on.
-    pub(super) fn follow(&self, table: &str, origin: TableSource, rules: TableRules) -> Result<()> {
+    /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
+    /// to [`refresh`](Self::refresh).
+    pub(super) fn follow(
+        &self,
+        table: &str,
+        origin: TableSource,
+        rules: TableRules,
+        waits: bool,
+    ) -> Result<()> {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        let is_held = self.shared.cache.table(table).is_ok();
-        let mut state = self.shared.state.lock();
+        let is_held = self.cache.table(table).is_ok();
+        let mut state = self.open_state()?;
         let known = state.known(&origin.source)?;
         check_capabilities(table, &origin, known)?;
         if let Some(followed) = state.tables.get_mut(table) {
@@ -124,7 +138,11 @@ impl Scheduler {
             return Ok(());
         }
         self.start_thread()?;
-        let due = if is_held && !origin.on_start { next(&origin, 0) } else { Some(Instant::now()) };
+        let due = match (is_held, waits) {
+            (true, _) if !origin.on_start => next(&origin, 0),
+            (_, true) => None,
+            (_, false) => Some(Instant::now()),
+        };
         state.numbers += 1;
         let followed = Followed::new(state.numbers, origin, rules, due);
         state.tables.insert(table.to_owned(), followed);
@@ -135,10 +153,10 @@ impl Scheduler {
     fn start_thread(&self) -> Result<()> {
         let mut thread = self.thread.lock();
         if thread.is_none() {
-            let shared = self.shared.clone();
+            let (shared, cache) = (self.shared.clone(), self.cache.clone());
             let started = std::thread::Builder::new()
                 .name("pillion-refresh".to_owned())
-                .spawn(move || schedule(&shared))
+                .spawn(move || schedule(&shared, &cache))
                 .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
             *thread = Some(started);
         }
@@ -365,26 +383,22 @@ fn check_capabilities(table: &str, origin: &TableSource, known: &Known) -> Resul
     }
 }
 
-/// When a table is refreshed after it was, or after it failed so many times.
+/// When a table is refreshed after it was, or after it failed so many times: also one that is refreshed by call only is tried
+/// again until it succeeds.
 fn next(origin: &TableSource, failures: u32) -> Option<Instant> {
-    let regular = origin.interval.map(|interval| jittered(interval, origin.jitter, random_share()));
     let wait = match failures {
-        0 => regular,
-        // What is refreshed by call only is tried again all the same, until it succeeds.
-        failures => Some(wait_after(failures, random_share()).max(regular.unwrap_or_default().min(LONG))),
+        0 => origin.interval.map(|interval| jittered(interval, origin.jitter, random_share())),
+        failures => Some(wait_after(failures, random_share())),
     };
     wait.and_then(|wait| Instant::now().checked_add(wait))
 }
 
-/// A failed table is tried again at least this often, whatever its interval is.
-const LONG: Duration = Duration::from_secs(60);
-
-fn schedule(shared: &Arc<Shared>) {
+fn schedule(shared: &Arc<Shared>, cache: &Arc<Embedded>) {
     let mut state = shared.state.lock();
     while !state.is_stopping {
         let now = Instant::now();
         for table in state.startable(now) {
-            start(shared, &mut state, &table);
+            start(shared, cache, &mut state, &table);
         }
         time_out(&mut state);
         match state.patience(now) {
@@ -418,7 +432,7 @@ fn time_out(state: &mut MutexGuard<'_, State>) {
     }
 }
 
-fn start(shared: &Arc<Shared>, state: &mut State, table: &str) {
+fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: &str) {
     let Some(followed) = state.tables.get_mut(table) else { return };
     let Some(known) = state.sources.get_mut(&followed.origin.source) else { return };
     let run = Run { call: Call::new(), progress: Arc::new(Progress::new()) };
@@ -427,15 +441,18 @@ fn start(shared: &Arc<Shared>, state: &mut State, table: &str) {
         origin: followed.origin.clone(),
         rules: followed.rules.clone(),
         source: known.source.clone(),
-        cache: shared.cache.clone(),
+        cache: cache.clone(),
     };
     let (call, progress) = (run.call.clone(), run.progress.clone());
-    let (own, number) = (shared.clone(), followed.number);
-    let began = SystemTime::now();
+    let (own, began) = (shared.clone(), SystemTime::now());
+    let origin =
+        Origin { table: table.to_owned(), number: followed.number, source: followed.origin.source.clone() };
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(|| work.run(&run)))
-            .unwrap_or_else(|_| Err(Error::internal("the source panicked")));
-        ended(&own, &work, number, began, result);
+        let panicked = || Error::internal("the source panicked");
+        let result = panics::catch(|| work.run(&run), panicked);
+        // Whoever waits for the end of this refresh may close the cache.
+        drop(work);
+        ended(&own, &origin, began, result);
     });
     match thread {
         Ok(_) => {
@@ -451,9 +468,16 @@ fn start(shared: &Arc<Shared>, state: &mut State, table: &str) {
     }
 }
 
+/// What a refresh was of.
+struct Origin {
+    table: String,
+    number: u64,
+    source: String,
+}
+
 /// Notes the end of a refresh.
-fn ended(shared: &Shared, work: &Work, number: u64, began: SystemTime, result: Result<Version>) {
-    let (table, source) = (&work.table, &work.origin.source);
+fn ended(shared: &Shared, origin: &Origin, began: SystemTime, result: Result<Version>) {
+    let Origin { table, number, source } = origin;
     let mut state = shared.state.lock();
     state.running -= 1;
     if let Some(known) = state.sources.get_mut(source) {
@@ -463,7 +487,7 @@ fn ended(shared: &Shared, work: &Work, number: u64, began: SystemTime, result: R
             _ => known.breaker.reached(),
         }
     }
-    if let Some(followed) = state.tables.get_mut(table).filter(|followed| followed.number == number) {
+    if let Some(followed) = state.tables.get_mut(table).filter(|followed| followed.number == *number) {
         followed.ended(began, result, table);
     }
     drop(state);

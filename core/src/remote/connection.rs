@@ -102,7 +102,7 @@ impl Connection {
             deadline,
             current: ArcSwap::from_pointee(Link { client, shared: Arc::new(shared) }),
             connecting: Mutex::new(()),
-            seen: Mutex::new(reply.version),
+            seen: Mutex::new(reply.version.map(Into::into)),
             uploads: Semaphore::new(UPLOADS_MAX),
             commits: Semaphore::new(COMMITS_MAX),
             closed: AtomicBool::new(false),
@@ -112,11 +112,13 @@ impl Connection {
     }
 
     /// Remembers the version of an answer.
-    pub(super) fn saw(&self, version: Version) {
+    pub(super) fn saw(&self, version: impl Into<Version>) -> Version {
+        let version = version.into();
         let mut seen = self.seen.lock();
         if seen.is_none_or(|seen| version.includes(seen) != Some(false)) {
             *seen = Some(version);
         }
+        version
     }
 
     /// Waits until this process has fewer uploads under way; the sidecar would refuse one more.
@@ -283,7 +285,7 @@ impl Connection {
             }
             self.current.store(Arc::new(Link { client, shared: Arc::new(shared) }));
             if let (Some(Seen::Lost), Some(lost)) = (reply.seen, seen) {
-                *self.seen.lock() = reply.version;
+                *self.seen.lock() = reply.version.map(Into::into);
                 let message = format!(
                     "version {lost} was lost in a crash of the cache's owner; the next call reads what there is"
                 );
@@ -350,6 +352,7 @@ impl Connection {
         let code = match (error, repeat) {
             (CallError::Forked, _) => ErrorCode::Closed,
             (CallError::NotSent(_), _) => ErrorCode::Unavailable,
+            (CallError::TooLong(_), _) => ErrorCode::TooLarge,
             (_, Repeat::Never) => ErrorCode::OutcomeUnknown,
             (CallError::Timeout, Repeat::Once) => ErrorCode::Timeout,
             (_, Repeat::Once) => ErrorCode::Unavailable,

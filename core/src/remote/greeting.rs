@@ -98,8 +98,11 @@ fn greet_over(
         let answer = receive(&pending, deadline)??;
         Ok((answer, pending))
     };
-    let hello =
-        Hello { protocol: version::NEWEST, client: format!("pillion {}", env!("CARGO_PKG_VERSION")), seen };
+    let hello = Hello {
+        protocol: version::NEWEST,
+        client: format!("pillion {}", env!("CARGO_PKG_VERSION")),
+        seen: seen.map(Into::into),
+    };
     let mut reply: HelloReply = decode(&call(Call::Hello, &encode(&hello)?)?.0)?;
     if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
         let message = format!(

@@ -4,6 +4,7 @@ mod answers;
 mod connection;
 mod exchange;
 mod greeting;
+mod refreshes;
 mod semaphore;
 mod shared_pages;
 mod statement;
@@ -23,7 +24,7 @@ use crate::storage::Maps;
 use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
@@ -90,14 +91,12 @@ impl Writer for Remote {
         self.connection.check_open()?;
         let request = Name { snapshot: None, name: name.to_owned() };
         let reply: VersionMessage = self.connection.call(Call::DropTable, &request, Repeat::Never)?;
-        self.connection.saw(reply.version);
-        Ok(reply.version)
+        Ok(self.connection.saw(reply.version))
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         let reply = writes::write(&self.connection, changes, as_of, &|table| self.newest.schema(table))?;
-        self.connection.saw(reply.version);
-        Ok(reply.version)
+        Ok(self.connection.saw(reply.version))
     }
 }
 
@@ -152,7 +151,7 @@ impl Backend for Remote {
     }
 
     fn changes(&self, table: u64, since: Version) -> Result<Batches> {
-        let request = Changes { table, since };
+        let request = Changes { table, since: since.into() };
         let (reply, link) = self.connection.call_on(Call::Changes, &request, Repeat::Once)?;
         begin_answer(self.connection.clone(), link, &reply)
     }
@@ -164,7 +163,7 @@ impl Backend for Remote {
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {
-        None
+        Some(self)
     }
 
     fn status(&self) -> Result<Status> {
@@ -172,7 +171,7 @@ impl Backend for Remote {
         Ok(Status {
             way: Way::Remote,
             dir: PathBuf::from(reply.dir),
-            version: reply.version,
+            version: reply.version.into(),
             tables: reply.tables.into_iter().map(InfoMessage::into_info).collect::<Result<_>>()?,
             damage: reply.damage,
             poisoned: reply.poisoned,

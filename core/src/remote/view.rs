@@ -128,7 +128,7 @@ impl View {
             *keys = request.keys;
             answer?
         };
-        self.connection.saw(reply.version);
+        let version = self.connection.saw(reply.version);
         let found = reply.found.iter().filter(|&&found| found).count();
         let freshness = freshness_at(reply.as_of);
         let batch = if !reply.layout.is_empty() {
@@ -148,7 +148,7 @@ impl View {
         rows.extend(reply.found.iter().map(|&is_found| {
             let batch = batch.as_ref().filter(|_| is_found)?;
             next += 1;
-            Some(Row::of_batch(batch.clone(), next - 1, reply.version, freshness))
+            Some(Row::of_batch(batch.clone(), next - 1, version, freshness))
         }));
         Ok(answered)
     }
@@ -185,8 +185,7 @@ fn learn(info: InfoMessage, link: &Link) -> Result<TableInfo> {
 impl Reader for View {
     fn version(&self) -> Result<Version> {
         let reply: VersionMessage = self.ask(Call::Version, &Pin { snapshot: self.snapshot() })?.0;
-        self.connection.saw(reply.version);
-        Ok(reply.version)
+        Ok(self.connection.saw(reply.version))
     }
 
     fn tables(&self) -> Result<Vec<TableInfo>> {

@@ -14,7 +14,7 @@ use crate::storage::{batch_len, rows_within};
 use crate::types::clock::nanoseconds_of;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::wire::{
     self, Begin, COMMIT_LEN_MAX, Call, ChangeMessage, Commit, Empty, Next, VersionMessage, WireValue, Write,
     WriteKind,
@@ -104,7 +104,7 @@ impl Drop for Upload<'_> {
 /// Those of the commit; [`ErrorCode::InvalidArgument`] for several changes that do not fit into one message.
 pub(super) fn write(
     connection: &Connection,
-    changes: Vec<Change>,
+    changes: Vec<ChangeRequest>,
     as_of: SystemTime,
     schema: &dyn Fn(u64) -> Result<SchemaRef>,
 ) -> Result<VersionMessage> {
@@ -114,20 +114,20 @@ pub(super) fn write(
     let mut messages = Vec::with_capacity(changes.len());
     for change in changes {
         let (table, mode, rows) = match change {
-            Change::Rows { table, mode, rows } => (table, mode, rows),
-            Change::Delete { table, keys } => {
+            ChangeRequest::Rows { table, mode, rows } => (table, mode, rows),
+            ChangeRequest::Delete { table, keys } => {
                 messages.push(ChangeMessage::Delete { table, keys: wire_keys(&keys) });
                 continue;
             }
-            Change::Invalidate { table, keys } => {
+            ChangeRequest::Invalidate { table, keys } => {
                 messages.push(ChangeMessage::Invalidate { table, keys: wire_keys(&keys) });
                 continue;
             }
-            Change::Truncate { table } => {
+            ChangeRequest::Truncate { table } => {
                 messages.push(ChangeMessage::Truncate { table });
                 continue;
             }
-            Change::Position { source, position } => {
+            ChangeRequest::Position { source, position } => {
                 messages.push(ChangeMessage::Position { source, position });
                 continue;
             }

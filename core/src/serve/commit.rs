@@ -9,7 +9,7 @@ use crate::types::clock::freshness_at;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::way::Backend;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::wire::encoding::values;
 use crate::wire::message::{ChangeMessage, Commit, Key, VersionMessage};
 use crate::wire::rows::decode_batch;
@@ -35,24 +35,24 @@ pub(super) fn commit(backend: &dyn Backend, commit: Commit) -> Result<VersionMes
     let changes = commit.changes.into_iter().map(|change| {
         Ok(match change {
             ChangeMessage::Append { table, rows: sent } => {
-                Change::Rows { table, mode: WriteMode::Append, rows: rows(&sent)? }
+                ChangeRequest::Rows { table, mode: WriteMode::Append, rows: rows(&sent)? }
             }
             ChangeMessage::Upsert { table, rows: sent } => {
-                Change::Rows { table, mode: WriteMode::Upsert, rows: rows(&sent)? }
+                ChangeRequest::Rows { table, mode: WriteMode::Upsert, rows: rows(&sent)? }
             }
             ChangeMessage::Replace { table, rows: sent } => {
-                Change::Rows { table, mode: WriteMode::Replace, rows: rows(&sent)? }
+                ChangeRequest::Rows { table, mode: WriteMode::Replace, rows: rows(&sent)? }
             }
-            ChangeMessage::Delete { table, keys: sent } => Change::Delete { table, keys: keys(sent)? },
+            ChangeMessage::Delete { table, keys: sent } => ChangeRequest::Delete { table, keys: keys(sent)? },
             ChangeMessage::Invalidate { table, keys: sent } => {
-                Change::Invalidate { table, keys: keys(sent)? }
+                ChangeRequest::Invalidate { table, keys: keys(sent)? }
             }
-            ChangeMessage::Truncate { table } => Change::Truncate { table },
-            ChangeMessage::Position { source, position } => Change::Position { source, position },
+            ChangeMessage::Truncate { table } => ChangeRequest::Truncate { table },
+            ChangeMessage::Position { source, position } => ChangeRequest::Position { source, position },
         })
     });
     // A client's clock that is ahead must not make the rows fresher than they are.
     let as_of = freshness_at(Some(commit.as_of)).map_or(SystemTime::UNIX_EPOCH, |freshness| freshness.as_of);
     let version = backend.write(changes.collect::<Result<_>>()?, as_of.min(SystemTime::now()))?;
-    Ok(VersionMessage { version })
+    Ok(VersionMessage { version: version.into() })
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -18,6 +17,7 @@ use super::planted::{self, PanicPlace};
 use super::session::{Answer, Session};
 use super::state::ServerState;
 use crate::types::error::{Error, ErrorCode};
+use crate::types::panics;
 
 /// Calls of one connection that run at a time, per lane; further ones wait.
 const CALLS_MAX: [usize; LANES] = [24, 16];
@@ -112,11 +112,13 @@ enum Placed {
 impl Connection {
     /// Reads and answers in turns until the connection ends.
     fn take_turns(self: &Arc<Self>) -> io::Result<()> {
-        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
-        let outcome = worked.unwrap_or_else(|_| {
-            tracing::error!("a thread of a connection panicked; the connection ends");
-            Err(io::Error::other("a thread of the connection panicked"))
-        });
+        let outcome = panics::catch(
+            || self.work(),
+            || {
+                tracing::error!("a thread of a connection panicked; the connection ends");
+                io::Error::other("a thread of the connection panicked")
+            },
+        );
         if outcome.is_err() {
             self.end();
         }
@@ -263,11 +265,11 @@ impl Connection {
             *found = Vec::new();
         }
         found.clear();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let get_row = || {
             planted::panic_in_answer(&self.shared, frame.call);
             self.session.get_row(&frame.body, found)
-        }));
-        match outcome.unwrap_or_else(|_| Err(panicked())) {
+        };
+        match panics::catch(get_row, panicked) {
             Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
             Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
             Err(error) => self.send(frame, Answer::error(&error)),
@@ -275,11 +277,12 @@ impl Connection {
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
-        let answered = catch_unwind(AssertUnwindSafe(|| {
+        let answer = || {
             planted::panic_in_answer(&self.shared, task.frame.call);
-            self.session.answer(task.number, &task.frame)
-        }));
-        let answer = answered.unwrap_or_else(|_| self.session.refuse(task.number, &panicked()));
+            Ok(self.session.answer(task.number, &task.frame))
+        };
+        let answered = panics::catch(answer, panicked);
+        let answer = answered.unwrap_or_else(|error| self.session.refuse(task.number, &error));
         self.send(&task.frame, answer)
     }
 

@@ -29,7 +29,7 @@ use crate::wire::message::{
 };
 use crate::wire::rows::{decode_schema, encode_batch, encode_schema};
 use crate::wire::value::WireValue;
-use crate::wire::{ChangeMessage, Commit, Source, decode, encode};
+use crate::wire::{ChangeMessage, Commit, Source, Steer, SteerAction, decode, encode};
 
 /// Most calls of one input.
 const CALLS_MAX: usize = 64;
@@ -353,7 +353,17 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         30 => (Call::Compact, encode(&Empty {})),
         31 => {
             let since = Version { incarnation: input.id(), sequence: input.id() };
-            (Call::Changes, encode(&Changes { table, since }))
+            (Call::Changes, encode(&Changes { table, since: since.into() }))
+        }
+        32 => (Call::Refresh, encode(&Name { snapshot: None, name: input.name() })),
+        33 => (Call::Refreshes, encode(&Empty {})),
+        34 => {
+            let action = match input.next() % 3 {
+                0 => SteerAction::Cancel,
+                1 => SteerAction::Pause,
+                _ => SteerAction::Resume,
+            };
+            (Call::SteerRefreshes, encode(&Steer { table: input.name(), action }))
         }
         _ => (
             Call::Hello,

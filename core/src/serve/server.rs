@@ -21,6 +21,7 @@ use super::sharing::ArenaPool;
 use super::state::ServerState;
 use super::upload::UploadLimits;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::panics;
 use crate::way::Backend;
 use crate::wire::encode;
 use crate::wire::message::ErrorMessage;
@@ -166,8 +167,10 @@ fn accept(listener: &Listener, shared: &Arc<ServerState>) {
         planted::panic_at(shared, PanicPlace::Accept);
         let begun = accepted.and_then(|stream| {
             number += 1;
-            let begun = catch_unwind(AssertUnwindSafe(|| begin_connection(shared, number, stream)));
-            begun.unwrap_or_else(|_| Err(io::Error::other("beginning it panicked")))
+            panics::catch(
+                || begin_connection(shared, number, stream),
+                || io::Error::other("beginning it panicked"),
+            )
         });
         if let Err(error) = begun {
             tracing::warn!(%error, "a connection could not be accepted");

@@ -14,7 +14,7 @@ use crate::input::Input;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::way::Backend;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::wire::message::{InfoMessage, VersionMessage, WriteKind};
 
@@ -167,8 +167,8 @@ fn written(
     rows: Input,
     as_of: SystemTime,
 ) -> Result<Written> {
-    let change = Change::Rows { table, mode, rows };
-    Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)? }))
+    let change = ChangeRequest::Rows { table, mode, rows };
+    Ok(Written::Version(VersionMessage { version: backend.write(vec![change], as_of)?.into() }))
 }
 
 impl Drop for Upload {

@@ -72,8 +72,8 @@ pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::fetch::{After, Fetch, Fetched};
 pub use self::relation::Relation;
-pub(crate) use self::table_source::AppendBy;
 pub use self::table_source::TableSource;
+pub(crate) use self::table_source::{AppendBy, Overlap};
 use crate::types::error::Result;
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.
@@ -126,4 +126,26 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// As [`describe`](Self::describe); [`Unsupported`](crate::ErrorCode::Unsupported) for a request beyond
     /// [`capabilities`](Self::capabilities). Later failures come with the batches, and after one of them no batch follows.
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched>;
+}
+
+impl Source for Box<dyn Source> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn relations(&self, call: &Call) -> Result<Vec<String>> {
+        (**self).relations(call)
+    }
+
+    fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {
+        (**self).describe(relation, call)
+    }
+
+    fn mark(&self, relation: &Relation, call: &Call) -> Result<Option<Vec<u8>>> {
+        (**self).mark(relation, call)
+    }
+
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+        (**self).fetch(fetch, call)
+    }
 }

@@ -43,8 +43,17 @@ pub struct TableSource {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AppendBy {
     pub(crate) column: String,
-    /// Rows up to this much below the highest value held are fetched again: nanoseconds of times, or whole numbers.
-    pub(crate) overlap: i128,
+    /// Rows up to this much below the highest value held are fetched again.
+    pub(crate) overlap: Overlap,
+}
+
+/// A distance between values of a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Overlap {
+    /// Between times or dates.
+    Time(Duration),
+    /// Between whole numbers.
+    Number(u64),
 }
 
 impl TableSource {
@@ -64,6 +73,18 @@ impl TableSource {
         }
     }
 
+    /// The name of the source.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What is fetched from it.
+    #[must_use]
+    pub fn relation(&self) -> &Relation {
+        &self.relation
+    }
+
     /// Only these columns. A source that cannot leave out columns sends all of them, and the others are dropped.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.columns = Some(columns.into_iter().map(Into::into).collect());
@@ -81,14 +102,13 @@ impl TableSource {
     /// take the place of those that have their keys; without one, rows equal to held ones are not added again. Rows that are
     /// deleted at the source, or changed without a new value of the column, are not noticed.
     pub fn append_by(mut self, column: impl Into<String>, overlap: Duration) -> Self {
-        let overlap = i128::try_from(overlap.as_nanos()).unwrap_or(i128::MAX);
-        self.append_by = Some(AppendBy { column: column.into(), overlap });
+        self.append_by = Some(AppendBy { column: column.into(), overlap: Overlap::Time(overlap) });
         self
     }
 
     /// As [`append_by`](Self::append_by), with a column of whole numbers.
     pub fn append_by_number(mut self, column: impl Into<String>, overlap: u64) -> Self {
-        self.append_by = Some(AppendBy { column: column.into(), overlap: overlap.into() });
+        self.append_by = Some(AppendBy { column: column.into(), overlap: Overlap::Number(overlap) });
         self
     }
 

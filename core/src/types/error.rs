@@ -220,6 +220,18 @@ impl Error {
         .with_source(source)
     }
 
+    /// Whether the operating system said that a file is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let mut source = self.source();
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+                return cause.kind() == std::io::ErrorKind::NotFound;
+            }
+            source = cause.source();
+        }
+        false
+    }
+
     /// Damage found in a file of the cache at a byte offset.
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Corrupt, format!("{}: {what} at byte {offset}", path.display()))
@@ -261,7 +273,7 @@ impl StdError for Error {
 const _: () = assert!(size_of::<Error>() == 8, "a Result of a small value must stay small");
 
 /// The nearest of `known` to `unknown`, if it is near enough to be a slip of the finger.
-pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let len = unknown.chars().count();
     let limit = (len / 3).max(1);
     known

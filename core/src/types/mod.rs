@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod mode;
 pub(crate) mod options;
+pub(crate) mod panics;
 pub(crate) mod rules;
 pub(crate) mod value;
 pub(crate) mod version;

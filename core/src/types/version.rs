@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// Versions are ordered only within one incarnation. The incarnation is a random number that changes
 /// whenever sequence numbers could have been lost (the last owner did not close cleanly, or the directory was
 /// made anew), so that one version never names two different states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Version {
     /// Names an unbroken line of commits.
     pub incarnation: u64,

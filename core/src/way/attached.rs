@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::change::Change;
+use super::change::ChangeRequest;
 use super::definition::TableDefinition;
 use super::local::{self, Local};
 use super::refreshing::Refreshing;
@@ -140,7 +140,7 @@ impl Writer for Attached {
         self.follow(self.writer()?.drop_table(name)?)
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         self.follow(self.writer()?.write(changes, as_of)?)
     }
 }
@@ -210,6 +210,10 @@ impl Backend for Attached {
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {
+        #[cfg(feature = "sidecar")]
+        if let Some(writer) = &self.writer {
+            return writer.refreshing();
+        }
         None
     }
 

@@ -1,12 +1,12 @@
-//! What a commit is made of.
+//! What a commit is asked for.
 
 use crate::input::Input;
 use crate::types::mode::WriteMode;
 use crate::types::value::Value;
 
-/// One change.
+/// One change, as it is asked of a way in. An owner makes it a [`Change`](crate::storage::Change) of its files.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) enum ChangeRequest {
     /// Adds rows: see [`Table::append`](crate::Table::append), [`Table::upsert`](crate::Table::upsert) and
     /// [`Table::replace`](crate::Table::replace).
     Rows { table: u64, mode: WriteMode, rows: Input },

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use self::change::Change;
+use self::change::ChangeRequest;
 use self::definition::TableDefinition;
 use self::refreshing::Refreshing;
 use self::status::{Status, Way};
@@ -64,7 +64,7 @@ pub(crate) trait Writer {
     fn drop_table(&self, name: &str) -> Result<Version>;
 
     /// Makes changes in one commit; `as_of` is the moment as of which their input is fresh.
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version>;
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version>;
 }
 
 /// Changes to a cache that leave its rows as they are.

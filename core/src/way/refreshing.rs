@@ -4,9 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::Backend;
 use super::definition::TableDefinition;
 use crate::source::Source;
-use crate::types::error::{Error, Result};
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 
 /// A way in that refreshes tables from sources.
@@ -27,7 +28,20 @@ pub(crate) trait Refreshing: Debug + Send + Sync {
     fn pause(&self, table: &str, is_paused: bool) -> Result<()>;
 
     /// How the refreshes of all tables stand, by name.
-    fn refreshes(&self) -> Vec<RefreshStatus>;
+    fn refreshes(&self) -> Result<Vec<RefreshStatus>>;
+}
+
+/// The refreshes of a way in.
+///
+/// # Errors
+/// [`ErrorCode::Unsupported`] if it makes none.
+pub(crate) fn refreshing(backend: &dyn Backend) -> Result<&dyn Refreshing> {
+    backend.refreshing().ok_or_else(|| {
+        Error::new(
+            ErrorCode::Unsupported,
+            "only the process that owns the cache refreshes its tables: ask it there, or connect to its socket",
+        )
+    })
 }
 
 /// How the refreshes of a table stand.

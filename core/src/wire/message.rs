@@ -8,12 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::rows;
-use super::value::WireValue;
+use super::value::{WireValue, WireVersion};
 use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::{Retention, TableRules, WritePolicy};
-use crate::types::version::Version;
 use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
@@ -113,6 +112,12 @@ calls! {
     Compact = 30;
     /// [`Changes`] → [`CursorReply`].
     Changes = 31;
+    /// [`Name`] → [`VersionMessage`]: a table is refreshed from its source.
+    Refresh = 32;
+    /// [`Empty`] → [`RefreshesReply`](super::RefreshesReply).
+    Refreshes = 33;
+    /// [`Steer`](super::Steer) → [`SteerReply`](super::SteerReply).
+    SteerRefreshes = 34;
 }
 
 /// Nothing.
@@ -126,7 +131,7 @@ pub(crate) struct Hello {
     pub(crate) client: String,
     /// The last version that the client saw on an earlier connection.
     #[serde(default)]
-    pub(crate) seen: Option<Version>,
+    pub(crate) seen: Option<WireVersion>,
 }
 
 /// Who answers, the version of the protocol that both will speak, and the cache directory if clients may read it.
@@ -139,7 +144,7 @@ pub(crate) struct HelloReply {
     pub(crate) identity: Option<DirIdentity>,
     /// The newest version.
     #[serde(default)]
-    pub(crate) version: Option<Version>,
+    pub(crate) version: Option<WireVersion>,
     /// What the sidecar knows of the version that the client saw; `None` if the client named none.
     #[serde(default)]
     pub(crate) seen: Option<Seen>,
@@ -265,7 +270,7 @@ fn some_keys<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RowsReply {
     pub(crate) found: Vec<bool>,
-    pub(crate) version: Version,
+    pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
     /// One batch as an Arrow IPC stream.
     #[serde(with = "serde_bytes", default)]
@@ -287,7 +292,7 @@ pub(crate) struct Scan {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Changes {
     pub(crate) table: u64,
-    pub(crate) since: Version,
+    pub(crate) since: WireVersion,
 }
 
 /// A query.
@@ -325,7 +330,7 @@ pub(crate) struct CursorReply {
     pub(crate) id: u64,
     #[serde(with = "serde_bytes")]
     pub(crate) schema: Vec<u8>,
-    pub(crate) version: Version,
+    pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
     pub(crate) first: NextReply,
 }
@@ -398,7 +403,7 @@ pub(crate) struct Write {
 /// A version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VersionMessage {
-    pub(crate) version: Version,
+    pub(crate) version: WireVersion,
 }
 
 /// A description of a table.
@@ -418,7 +423,7 @@ pub(crate) struct InfoMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) damage: Option<String>,
     pub(crate) as_of: Option<i64>,
-    pub(crate) version: Version,
+    pub(crate) version: WireVersion,
 }
 
 impl InfoMessage {
@@ -434,7 +439,7 @@ impl InfoMessage {
             logged_rows: info.logged_rows,
             damage: info.damage,
             as_of: info.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
-            version: info.version,
+            version: info.version.into(),
         })
     }
 
@@ -450,7 +455,7 @@ impl InfoMessage {
             logged_rows: self.logged_rows,
             damage: self.damage,
             freshness: freshness_at(self.as_of),
-            version: self.version,
+            version: self.version.into(),
         })
     }
 }
@@ -516,7 +521,7 @@ impl From<RulesMessage> for TableRules {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReply {
     pub(crate) dir: String,
-    pub(crate) version: Version,
+    pub(crate) version: WireVersion,
     pub(crate) tables: Vec<InfoMessage>,
     pub(crate) damage: Option<String>,
     pub(crate) poisoned: Option<String>,

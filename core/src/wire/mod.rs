@@ -9,6 +9,7 @@ pub(crate) mod cells;
 pub(crate) mod encoding;
 pub(crate) mod layout;
 pub(crate) mod message;
+pub(crate) mod refreshes;
 pub(crate) mod rows;
 pub(crate) mod value;
 
@@ -21,6 +22,7 @@ pub(crate) use self::message::{
     NextReply, Pin, PositionReply, Prepare, PrepareReply, Return, RowsReply, Scan, Seen, Share, ShareReply,
     Source, Sql, StatusReply, Table, VersionMessage, Write, WriteKind,
 };
+pub(crate) use self::refreshes::{RefreshesReply, Steer, SteerAction, SteerReply};
 pub(crate) use self::rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub(crate) use self::value::WireValue;
 

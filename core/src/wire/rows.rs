@@ -1,7 +1,6 @@
 //! Rows and columns as bytes: Arrow IPC streams.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -12,6 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 
 use crate::storage::compact_views;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::panics;
 
 /// A stream without batches.
 pub(crate) fn encode_schema(schema: &Schema) -> Result<Vec<u8>> {
@@ -90,7 +90,7 @@ pub(crate) fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
 /// Arrow panics on some malformed streams, and the other end of a socket may send any bytes.
 fn contained<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
     let wrong = || Error::new(ErrorCode::InvalidArgument, "the bytes are not an Arrow IPC stream");
-    catch_unwind(AssertUnwindSafe(decode)).map_err(|_| wrong())?.map_err(|error| wrong().with_source(error))
+    panics::catch(|| decode().map_err(|error| wrong().with_source(error)), wrong)
 }
 
 #[cfg(test)]

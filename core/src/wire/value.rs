@@ -4,6 +4,7 @@ use arrow::datatypes::TimeUnit;
 use serde::{Deserialize, Serialize};
 
 use crate::types::value::{Value, ValueRef};
+use crate::types::version::Version;
 
 /// A value as it is sent: under the name of its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,27 @@ pub(crate) enum WireValue {
     Time(i64),
     /// The value, and how many ticks of its unit a second has.
     Timestamp(i64, u64),
+}
+
+/// A version as it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireVersion {
+    incarnation: u64,
+    sequence: u64,
+}
+
+impl From<Version> for WireVersion {
+    fn from(version: Version) -> Self {
+        let Version { incarnation, sequence } = version;
+        Self { incarnation, sequence }
+    }
+}
+
+impl From<WireVersion> for Version {
+    fn from(version: WireVersion) -> Self {
+        let WireVersion { incarnation, sequence } = version;
+        Self { incarnation, sequence }
+    }
 }
 
 impl From<ValueRef<'_>> for WireValue {
@@ -89,4 +111,19 @@ pub(super) fn unit_of(ticks: u64) -> Option<TimeUnit> {
     [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]
         .into_iter()
         .find(|unit| self::ticks(*unit) == ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{decode, encode};
+
+    /// Peers of this version of the protocol send and read exactly these bytes.
+    #[test]
+    fn bytes_of_a_version_never_change() {
+        let version = Version { incarnation: 0x0102_0304_0506_0708, sequence: 300 };
+        let bytes = encode(&WireVersion::from(version)).unwrap();
+        assert_eq!(bytes, b"\x82\xabincarnation\xcf\x01\x02\x03\x04\x05\x06\x07\x08\xa8sequence\xcd\x01\x2c");
+        assert_eq!(Version::from(decode::<WireVersion>(&bytes).unwrap()), version);
+    }
 }

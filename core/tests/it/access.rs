@@ -1,5 +1,7 @@
 //! Who may use a server: users that are not named are told so, and so is the one connection too many.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use pillion::{Cache, ErrorCode, ErrorKind, Server, ServerOptions};
@@ -104,13 +106,35 @@ fn one_user_does_not_get_all_connections() {
     assert_eq!(most(&served).0, 3, "those that went left their places");
 }
 
-/// Refused clients that say nothing hold up neither others nor the end of the server.
+/// A client that says nothing, so that it is not told whether it is refused.
+fn silent(served: &Served) -> UnixStream {
+    UnixStream::connect(served.dir.path().join("sock")).unwrap()
+}
+
+/// Refused clients that say nothing keep nobody out.
 #[test]
-fn silent_clients_that_are_refused_hold_nothing_up() {
+fn silent_clients_that_are_refused_hold_no_others_up() {
+    let served = Served::new(|options| options.connections_max(1));
+    let first = served.connect().unwrap();
+    let refused: Vec<_> = (0..100).map(|_| silent(&served)).collect();
+    first.version().unwrap();
+    // Clients are accepted one after another: once this one is sent away, all before it have been refused.
+    assert_eq!(silent(&served).read(&mut [0; 16]).unwrap_or_default(), 0);
+    drop(first);
+    while served.server.connections() > 0 {
+        std::thread::yield_now();
+    }
+    served.connect().unwrap().version().unwrap();
+    served.server.stop();
+    drop(refused);
+}
+
+/// Refused clients that say nothing do not keep a server from its end.
+#[test]
+fn silent_clients_that_are_refused_do_not_delay_a_stop() {
     let (uid, _) = me();
     let served = Served::new(|options| options.allow_uids([uid + 1]));
-    let connect = || std::os::unix::net::UnixStream::connect(served.dir.path().join("sock")).unwrap();
-    let silent: Vec<_> = (0..100).map(|_| connect()).collect();
+    let silent: Vec<_> = (0..100).map(|_| silent(&served)).collect();
     while served.server.denied() < 100 {
         std::thread::yield_now();
     }

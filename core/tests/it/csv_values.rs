@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Schema, TimeUnit};
 use pillion::{Cache, ErrorCode, Input, Result, TableDefinition};
 
 use crate::support::random::Random;
@@ -201,6 +201,35 @@ fn a_value_that_its_column_holds_is_that_value() {
         for (row, (text, expected)) in values.iter().enumerate() {
             assert_eq!(format.value(row).to_string(), *expected, "{text} as {data_type}");
         }
+    }
+}
+
+/// However large an exponent is, as many digits may make up for it.
+#[test]
+fn a_decimal_with_a_long_exponent_is_exact_or_refused() {
+    let zeros = |count: usize| "0".repeat(count);
+    let decimal = DataType::Decimal128(10, 2);
+    let exact = [
+        (format!("0.{}1e10000", zeros(9_999)), 100),
+        (format!("-0.{}125e10001", zeros(9_999)), -1_250),
+        (format!("1{}e-10000", zeros(10_000)), 100),
+        (format!("5{}e-20002", zeros(20_000)), 5),
+        ("0e-9223372036854775808".to_owned(), 0),
+    ];
+    let texts: Vec<&str> = exact.iter().map(|(text, _)| text.as_str()).collect();
+    let loaded = load_column(&decimal, &texts).unwrap();
+    let expected: Vec<i128> = exact.iter().map(|(_, unscaled)| *unscaled).collect();
+    assert_eq!(loaded.as_primitive::<Decimal128Type>().values().to_vec(), expected);
+    for text in [
+        format!("0.{}1e20000", zeros(9_999)),
+        format!("1{}e-10003", zeros(10_000)),
+        "1e10000".to_owned(),
+        "1e9223372036854775807".to_owned(),
+        "1e-9223372036854775808".to_owned(),
+        "1e9223372036854775808".to_owned(),
+    ] {
+        let told = ["rows.csv", "line 6", "column `v`", &decimal.to_string(), &text[..5]];
+        refused(load_column(&decimal, &[&text]), ErrorCode::SourceInvalid, &told);
     }
 }
 

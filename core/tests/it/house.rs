@@ -35,6 +35,7 @@ const DEPENDENCIES: &[&str] = &[
     "datafusion",
     "flatbuffers",
     "futures",
+    "futures-channel",
     "futures-timer",
     "getrandom",
     "glob",
@@ -51,6 +52,7 @@ const DEPENDENCIES: &[&str] = &[
     "stacker",
     "strsim",
     "tokio",
+    "tokio-util",
     "tracing",
     "xxhash-rust",
 ];
@@ -215,6 +217,7 @@ fn the_code_map_names_every_file() {
         "core/src",
         "core/conformance/src",
         "core/sources/object-store/src",
+        "core/sources/postgres/src",
         "server/src",
         "benches/src",
         "benches/rivals/src",

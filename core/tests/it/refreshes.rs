@@ -57,7 +57,7 @@ fn a_refresh_puts_the_rows_of_the_source_in_the_place_of_the_held_ones() {
     let cache = open(&dir, &source);
     let before = SystemTime::now();
     let table = cache.define_table("orders", keyed(by_call())).unwrap();
-    assert_eq!(ids(&cache), [1, 2, 3, 4]);
+    assert_eq!((ids(&cache), source.fetches()), (vec![1, 2, 3, 4], 1));
     let as_of = table.info().unwrap().freshness.unwrap().as_of;
     assert!(before <= as_of && as_of <= SystemTime::now());
     source.set_rows(&[(2, 250, "zwei"), (9, 900, "nine")]);
@@ -350,4 +350,43 @@ fn what_a_source_does_not_do_is_refused_at_once() {
     let reader = Cache::open_read_only(dir.path()).unwrap();
     assert_eq!(reader.refresh("orders").unwrap_err().code(), ErrorCode::Unsupported);
     assert_eq!(reader.add_source("x", source).unwrap_err().code(), ErrorCode::Unsupported);
+}
+
+#[cfg(feature = "sidecar")]
+#[test]
+fn clients_of_a_sidecar_ask_it_to_refresh() {
+    use pillion::{Attach, ConnectOptions, ServerOptions};
+
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    let sockets = tempfile::tempdir().unwrap();
+    let socket = sockets.path().join("s");
+    let server = cache.serve(ServerOptions::new(&socket)).unwrap();
+    for attach in [Attach::Never, Attach::Require] {
+        let options = ConnectOptions::new().attach(attach);
+        let client = options.connect(&socket).unwrap();
+        source.set_rows(&[(7, 7, "seven")]);
+        client.refresh("orders").unwrap();
+        assert_eq!(ids(&client), [7], "the client sees what it asked for");
+        source.set(Mood::Fails(ErrorCode::SourceRefused));
+        let error = client.refresh("orders").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::SourceRefused);
+        assert_eq!(error.kind(), pillion::ErrorKind::Source);
+        client.pause_refreshes("orders").unwrap();
+        let seen = status(&client);
+        assert_eq!((seen.source.as_str(), seen.state), ("shop", RefreshState::Paused));
+        let here = status(&cache);
+        assert_eq!((seen.succeeded, seen.failures), (here.succeeded, here.failures));
+        assert_eq!(seen.last_error.unwrap().code(), ErrorCode::SourceRefused);
+        assert!(here.last_success.is_some() && seen.last_success == here.last_success);
+        source.set(Mood::Answers);
+        client.resume_refreshes("orders").unwrap();
+        assert!(!client.cancel_refresh("orders").unwrap());
+        assert_eq!(client.refresh("nothing").unwrap_err().code(), ErrorCode::InvalidArgument);
+        let error = client.follow_table("more", keyed(by_call())).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unsupported);
+        client.refresh("orders").unwrap();
+    }
+    drop(server);
 }

@@ -150,7 +150,10 @@ fn many_long_keys_are_asked_for_in_parts() {
     let table = client.table("long").unwrap();
     let mut asked = keys;
     asked.insert(300, "none".to_owned());
+    let before = client.messages_sent();
     let rows = table.get_many(&asked).unwrap();
+    assert!(client.messages_sent() - before > 1, "12 MB of keys in one message");
+    assert_eq!(rows.len(), asked.len());
     for (asked, row) in asked.iter().zip(rows) {
         let found = row.map(|row| row.get::<String>("k").unwrap());
         assert_eq!(found.as_ref(), Some(asked).filter(|asked| *asked != "none"));

@@ -175,6 +175,9 @@ impl Found {
 
     fn look_at_table(&mut self, table: &TableConfig) {
         let name = &table.name;
+        if let Some(source) = &table.source {
+            return self.say("table", format_args!("{name}: from the source {}", source.source()));
+        }
         let (mut count, mut bytes) = (0, 0);
         for file in files::look(table) {
             match file {

@@ -1,10 +1,9 @@
 //! The files of tables, looked at before they are loaded.
 
-use pillion::InputFile;
+use pillion::{InputFile, nearest};
 
 use super::TableConfig;
 use crate::exit::Exit;
-use crate::nearest::nearest;
 
 /// The length of each file of a table, or what is wrong with the file.
 pub(super) fn look(table: &TableConfig) -> impl Iterator<Item = Result<u64, (Exit, String)>> {

@@ -37,6 +37,7 @@ pub(super) const TOP: &[Key] = &[
     key("stop_timeout", "\"20 s\""),
     key("log", "\"info\""),
     key("access", "a section"),
+    key("sources", "a section for each source"),
     key("tables", "a section for each table"),
 ];
 
@@ -48,10 +49,27 @@ pub(super) const ACCESS: &[Key] = &[
     key("attach", "true"),
 ];
 
+/// In `[sources.NAME]`.
+pub(super) const SOURCE: &[Key] =
+    &[key("url", "required"), key("options", "{}"), key("secrets", "{}"), key("secret_files", "{}")];
+
 /// In `[tables.NAME]`.
 pub(super) const TABLE: &[Key] = &[
-    key("files", "required"),
+    key("files", "required without a source"),
     key("format", "by the ending"),
+    key("source", "none"),
+    key("relation", "the table's name"),
+    key("statement", "none"),
+    key("columns", "all"),
+    key("condition", "all rows"),
+    key("leave_out", "[]"),
+    key("as_text", "[]"),
+    key("options", "{}"),
+    key("append_by", "none"),
+    key("overlap", "0"),
+    key("interval", "\"60 s\""),
+    key("refresh_on_start", "true"),
+    key("progress_timeout", "\"60 s\""),
     key("primary_key", "[]"),
     key("sort_by", "the primary key"),
     key("reload", "\"never\""),
@@ -65,5 +83,8 @@ pub fn keys() -> impl Iterator<Item = (String, Key)> {
     let in_section = |prefix: &'static str, keys: &'static [Key]| {
         keys.iter().map(move |key| (format!("{prefix}{}", key.name), *key))
     };
-    in_section("", TOP).chain(in_section("access.", ACCESS)).chain(in_section("tables.NAME.", TABLE))
+    in_section("", TOP)
+        .chain(in_section("access.", ACCESS))
+        .chain(in_section("sources.NAME.", SOURCE))
+        .chain(in_section("tables.NAME.", TABLE))
 }

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pillion::source::TableSource;
 use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition, TableRules};
 
 use crate::exit::Exit;
@@ -69,6 +70,8 @@ pub struct Config {
     pub log: LogLevel,
     /// Who may connect.
     pub access: Access,
+    /// The sources, in the order of the file.
+    pub sources: Vec<SourceConfig>,
     /// The tables, in the order of the file.
     pub tables: Vec<TableConfig>,
 }
@@ -87,6 +90,41 @@ pub struct Access {
     pub attach: Option<bool>,
 }
 
+/// A source and how to reach it. `Debug` shows no secret.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it is; the scheme says of which kind it is.
+    pub url: String,
+    /// Options by their names.
+    pub options: Vec<(String, String)>,
+    /// Secrets by their names.
+    pub secrets: Vec<(String, Secret)>,
+}
+
+/// Where a secret is.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Secret {
+    /// In the configuration, mostly by a variable of the environment.
+    Text(String),
+    /// In a file, which is read again whenever the source is connected.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for SourceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let secrets: Vec<&str> = self.secrets.iter().map(|(name, _)| name.as_str()).collect();
+        // A URL may hold a password.
+        f.debug_struct("SourceConfig")
+            .field("name", &self.name)
+            .field("secrets", &secrets)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A table and where its rows come from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -101,6 +139,8 @@ pub struct TableConfig {
     pub rules: TableRules,
     /// When a table that exists already is loaded again.
     pub reload: Reload,
+    /// The source that feeds it and keeps it fresh, in the place of files.
+    pub source: Option<TableSource>,
 }
 
 /// Formats of files.
@@ -252,7 +292,13 @@ impl Config {
 }
 
 impl TableConfig {
-    /// The definition of the table; its load calls `observer` with the number of rows read so far.
+    /// The definition of a table that a source feeds.
+    pub fn fed_definition(&self) -> Option<TableDefinition> {
+        let source = self.source.clone()?;
+        Some(TableDefinition::from_source(source).rules(self.rules.clone()))
+    }
+
+    /// The definition of a table of files; its load calls `observer` with the number of rows read so far.
     pub fn definition(&self, observer: impl FnMut(u64) + Send + 'static) -> TableDefinition {
         TableDefinition::new(self.input(observer)).rules(self.rules.clone())
     }

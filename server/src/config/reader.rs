@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use pillion::source::{Relation, TableSource};
 use pillion::{Durability, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
-use super::section::Section;
-use super::{Access, Config, FileFormat, LogLevel, Reload, TableConfig, keys};
+use super::section::{Overlap, Section};
+use super::{Access, Config, FileFormat, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, units};
+use pillion::nearest;
 
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
 /// 90 s that systemd give a process.
@@ -30,6 +32,11 @@ impl Config {
             }
             socket
         });
+        let sources: Vec<SourceConfig> = file
+            .sections("sources", keys::SOURCE)
+            .into_iter()
+            .map(|(name, mut section)| SourceConfig::of(name, &mut section, folder))
+            .collect();
         let config = Self {
             dir: dir.clone().unwrap_or_default(),
             socket: socket.clone().unwrap_or_default(),
@@ -58,8 +65,9 @@ impl Config {
             tables: file
                 .sections("tables", keys::TABLE)
                 .into_iter()
-                .map(|(name, mut section)| TableConfig::of(name, &mut section, folder))
+                .map(|(name, mut section)| TableConfig::of(name, &mut section, folder, &sources))
                 .collect(),
+            sources,
         };
         dir.and(socket).map(|_| config)
     }
@@ -77,55 +85,204 @@ impl Access {
     }
 }
 
-impl TableConfig {
+impl SourceConfig {
     /// Reads it. Problems are reported to the document.
     pub(super) fn of(name: String, section: &mut Section<'_>, folder: &Path) -> Self {
+        if name.is_empty() || name.contains('/') {
+            section.problem(section.line(), "a source needs a name without a slash");
+        }
+        let url = section.required_text("url").map(|url| url.value).unwrap_or_default();
+        let options = section.named_texts("options").into_iter().map(|(name, at)| (name, at.value)).collect();
+        let texts = section.named_texts("secrets");
+        let files = section.named_texts("secret_files");
+        for (name, file) in &files {
+            if texts.iter().any(|(other, _)| other == name) {
+                let message = format!("the secret `{name}` is in `secrets` too; which of them counts?");
+                section.problem(file.line, message);
+            }
+        }
+        let texts = texts.into_iter().map(|(name, at)| (name, Secret::Text(at.value)));
+        let files = files.into_iter().map(|(name, at)| (name, Secret::File(folder.join(at.value))));
+        // A folder on disk starts, as all paths do, at the folder of the configuration.
+        let url = if url.contains("://") || url.is_empty() {
+            url
+        } else {
+            folder.join(url).to_string_lossy().into_owned()
+        };
+        Self { name, url, options, secrets: texts.chain(files).collect() }
+    }
+}
+
+/// Keys that say something of files.
+const OF_FILES: [&str; 3] = ["files", "format", "reload"];
+/// Keys that say something of a source.
+const OF_SOURCES: [&str; 13] = [
+    "relation",
+    "statement",
+    "columns",
+    "condition",
+    "leave_out",
+    "as_text",
+    "options",
+    "append_by",
+    "overlap",
+    "interval",
+    "refresh_on_start",
+    "progress_timeout",
+    "source",
+];
+
+impl TableConfig {
+    /// Reads it. Problems are reported to the document.
+    pub(super) fn of(
+        name: String,
+        section: &mut Section<'_>,
+        folder: &Path,
+        sources: &[SourceConfig],
+    ) -> Self {
         if name.is_empty() {
             section.problem(section.line(), "a table needs a name");
         }
-        let format_line = section.line_of("format");
-        let files = section.required_texts("files");
-        let formats =
-            [("parquet", FileFormat::Parquet), ("csv", FileFormat::Csv), ("arrow", FileFormat::Arrow)];
-        let format = section.choice("format", &formats);
-        if let Some(line) = format_line
-            && files.len() > 1
-        {
-            let message =
-                "`format` is for one path or pattern; of several, each file's ending tells its format";
-            section.problem(line, message);
+        let source_line = section.line_of("source");
+        let others: &[&str] = if source_line.is_some() { &OF_FILES } else { &OF_SOURCES };
+        for key in others {
+            if let Some(line) = section.line_of(key) {
+                let message = match source_line {
+                    Some(_) => format!("`{key}` is for tables of files, and `source` feeds this one"),
+                    None => format!("`{key}` is for tables with `source`"),
+                };
+                section.problem(line, message);
+            }
         }
-        let (reload_line, reload) = (
-            section.line_of("reload"),
-            section
-                .choice("reload", &[("never", Reload::Never), ("start", Reload::Start)])
-                .unwrap_or_default(),
-        );
+        let policy_line = section.line_of("write_policy");
         let append_only = section.choice("write_policy", &[("anyone", false), ("append_only", true)]);
-        let write_policy = match append_only {
-            Some(true) => WritePolicy::AppendOnly,
-            _ => WritePolicy::Anyone,
-        };
-        if let Some(line) = reload_line
-            && (reload, append_only) == (Reload::Start, Some(true))
-        {
-            section.problem(line, "`reload = \"start\"` replaces rows, which `append_only` does not allow");
-        }
         let columns = |columns: Vec<At<String>>| columns.into_iter().map(|column| column.value).collect();
         let mut rules = TableRules::default();
         rules.primary_key = columns(section.texts("primary_key"));
         rules.sort_by = columns(section.texts("sort_by"));
-        rules.write_policy = write_policy;
+        rules.write_policy = match append_only {
+            Some(true) => WritePolicy::AppendOnly,
+            _ => WritePolicy::Anyone,
+        };
         rules.retention = retention(section);
-        Self {
-            name,
-            files: files
-                .into_iter()
-                .map(|file| folder.join(file.value).to_string_lossy().into_owned())
-                .collect(),
-            format,
-            rules,
-            reload,
+        if let Some(source_line) = source_line {
+            if let Some(line) = policy_line {
+                section.problem(
+                    line,
+                    "`write_policy` is for tables of files: only its source writes to this one",
+                );
+            }
+            let source = table_source(&name, section);
+            check_source(section, source_line, source.source(), sources);
+            let source = Some(source);
+            return Self { name, files: Vec::new(), format: None, rules, reload: Reload::Never, source };
+        }
+        let (files, format) = files(section, folder);
+        let reload = reload(section, append_only == Some(true));
+        Self { name, files, format, rules, reload, source: None }
+    }
+}
+
+/// Reports a source that the file does not define.
+fn check_source(section: &Section<'_>, line: usize, source: &str, sources: &[SourceConfig]) {
+    let names = || sources.iter().map(|source| source.name.as_str());
+    if source.is_empty() || names().any(|name| name == source) {
+        return;
+    }
+    let hint = match nearest(source, names()) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => format!("define it in [sources.{source}]"),
+    };
+    section.problem(line, format!("there is no source \"{source}\"; {hint}"));
+}
+
+fn files(section: &mut Section<'_>, folder: &Path) -> (Vec<String>, Option<FileFormat>) {
+    let format_line = section.line_of("format");
+    let files = section.required_texts("files");
+    let formats = [("parquet", FileFormat::Parquet), ("csv", FileFormat::Csv), ("arrow", FileFormat::Arrow)];
+    let format = section.choice("format", &formats);
+    if let Some(line) = format_line
+        && files.len() > 1
+    {
+        let message = "`format` is for one path or pattern; of several, each file's ending tells its format";
+        section.problem(line, message);
+    }
+    let files = files.into_iter().map(|file| folder.join(file.value).to_string_lossy().into_owned());
+    (files.collect(), format)
+}
+
+fn reload(section: &mut Section<'_>, is_append_only: bool) -> Reload {
+    let line = section.line_of("reload");
+    let reload = section.choice("reload", &[("never", Reload::Never), ("start", Reload::Start)]);
+    if let Some(line) = line
+        && (reload, is_append_only) == (Some(Reload::Start), true)
+    {
+        section.problem(line, "`reload = \"start\"` replaces rows, which `append_only` does not allow");
+    }
+    reload.unwrap_or_default()
+}
+
+/// Where a table with the key `source` comes from, and when.
+fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
+    let source = section.required_text("source").map(|source| source.value).unwrap_or_default();
+    let statement_line = section.line_of("statement");
+    let relation = section.text("relation").map(|relation| relation.value);
+    let statement = section.text("statement").map(|statement| statement.value);
+    if let (Some(line), Some(_)) = (statement_line, &relation) {
+        section.problem(line, "`statement` and `relation` exclude each other: what is fetched?");
+    }
+    let relation = match statement {
+        Some(statement) => Relation::statement(statement),
+        None => Relation::table(relation.unwrap_or_else(|| table.to_owned())),
+    };
+    let values = |texts: Vec<At<String>>| texts.into_iter().map(|text| text.value).collect::<Vec<_>>();
+    let relation =
+        relation.leave_out(values(section.texts("leave_out"))).as_text(values(section.texts("as_text")));
+    let options = section.named_texts("options").into_iter();
+    let relation = options.fold(relation, |relation, (name, value)| relation.option(name, value.value));
+    let mut from = TableSource::new(source, relation);
+    if section.line_of("columns").is_some() {
+        from = from.columns(values(section.texts("columns")));
+    }
+    if let Some(condition) = section.text("condition") {
+        from = from.condition(condition.value);
+    }
+    let overlap_line = section.line_of("overlap");
+    let overlap = section.duration_or_number("overlap").map(|overlap| overlap.value);
+    match (section.text("append_by"), overlap) {
+        (Some(column), Some(Overlap::Number(overlap))) => from = from.append_by_number(column.value, overlap),
+        (Some(column), Some(Overlap::Duration(overlap))) => from = from.append_by(column.value, overlap),
+        (Some(column), None) => from = from.append_by_number(column.value, 0),
+        (None, _) => {
+            if let Some(line) = overlap_line {
+                section.problem(line, "`overlap` is for tables with `append_by`");
+            }
+        }
+    }
+    from = interval(section, from);
+    if section.boolean("refresh_on_start") == Some(false) {
+        from = from.not_on_start();
+    }
+    match section.duration("progress_timeout") {
+        Some(limit) => from.progress_timeout(limit),
+        None => from,
+    }
+}
+
+fn interval(section: &mut Section<'_>, from: TableSource) -> TableSource {
+    let Some(text) = section.text("interval") else { return from };
+    if text.value == "on_call" {
+        return from.on_call();
+    }
+    match units::duration(&text.value) {
+        Ok(interval) if !interval.is_zero() => from.every(interval),
+        Ok(_) => {
+            section.problem(text.line, format!("`interval` is {}; it must be longer", text.value));
+            from
+        }
+        Err(message) => {
+            section.problem(text.line, format!("`interval`: {message}, or \"on_call\""));
+            from
         }
     }
 }

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use pillion::nearest;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{At, Document};
 use super::environment::substitute;
 use super::keys::Key;
 use super::units;
-use crate::nearest::nearest;
+
+/// How far below the highest value rows are fetched again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Overlap {
+    Duration(Duration),
+    Number(u64),
+}
 
 /// One table of the TOML file.
 pub(super) struct Section<'a> {
@@ -129,6 +136,45 @@ impl<'a> Section<'a> {
             self.problem(line, format!("`{name}` names nothing"));
         }
         texts
+    }
+
+    /// Texts by their names, as in `{ region = "eu-west-1" }`, in the order of the names.
+    pub(super) fn named_texts(&mut self, name: &'static str) -> Vec<(String, At<String>)> {
+        let wanted = "a text in quotes";
+        let Some((_, table)) = self.table(name) else { return Vec::new() };
+        let mut texts = Vec::new();
+        for (key, value) in table {
+            let line = self.document.line(key.span().start);
+            let key = key.into_inner().into_owned();
+            let text = match value.into_inner() {
+                DeValue::String(text) => self.substituted(line, &text),
+                other => self.wrong(&format!("{name}.{key}"), line, wanted, &other),
+            };
+            texts.extend(text.map(|text| (key, text)));
+        }
+        texts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        texts
+    }
+
+    /// A duration with a unit, or a bare number, which may be 0.
+    pub(super) fn duration_or_number(&mut self, name: &'static str) -> Option<At<Overlap>> {
+        let value = self.take(name)?;
+        let line = value.line;
+        let found = match &value.value {
+            DeValue::Integer(number) => {
+                let number = u64::from_str_radix(number.as_str(), number.radix());
+                number.map(Overlap::Number).map_err(|_| "it must be a whole number of at least 0".to_owned())
+            }
+            DeValue::String(text) => {
+                let text = self.substituted(line, text)?.value;
+                units::duration(&text).map(Overlap::Duration)
+            }
+            other => return self.wrong(name, line, "a duration such as \"5 min\", or a whole number", other),
+        };
+        match found {
+            Ok(value) => Some(At { line, value }),
+            Err(message) => self.refuse(line, format!("`{name}`: {message}")),
+        }
     }
 
     /// A whole number of at least 1.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use pillion::nearest;
 
 use crate::failure::Failure;
-use crate::nearest::nearest;
 
 /// What rows are written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -7,7 +7,7 @@ use tracing::Level;
 use crate::config::LogLevel;
 
 /// From now on every event is a line on standard error. If the process logs already, this changes nothing.
-pub(super) fn begin(level: LogLevel) {
+pub(crate) fn begin(level: LogLevel) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,

@@ -20,6 +20,10 @@ use pillion_ipc::{BindError, Listener};
 use crate::config::{Config, notes};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::sources;
+
+pub(crate) use log::begin as begin_log;
+pub(crate) use tables::load as load_files;
 
 /// How long a start may take to end after the process was asked to end; then the process ends without it.
 const START_GRACE: Duration = Duration::from_secs(1);
@@ -187,7 +191,14 @@ fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Res
 
 /// Loads the tables and listens. Gives up between two tables if `stopping` is set.
 fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option<Server>, Failure> {
+    sources::add_all(cache, config)?;
+    // Tables from sources appear one by one; a source that is down keeps nobody waiting.
     for table in &config.tables {
+        if let Some(definition) = table.fed_definition() {
+            tables::follow(cache, table, definition)?;
+        }
+    }
+    for table in config.tables.iter().filter(|table| table.source.is_none()) {
         tables::load(cache, table)?;
         if stopping.load(Ordering::SeqCst) {
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pillion::{Cache, ErrorCode, ErrorKind};
+use pillion::{Cache, ErrorCode, ErrorKind, TableDefinition};
 
 use crate::config::{Config, Reload, TableConfig};
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// # Errors
 /// Of defining and loading. If the files of an existing table cannot be read, that is logged and the table keeps its
 /// rows.
-pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
+pub(crate) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
     let name = table.name.as_str();
     let failed = |error: pillion::Error| Failure::from(error).context(format_args!("table `{name}`"));
     let is_there = match cache.table(name) {
@@ -44,6 +44,24 @@ pub(super) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
     };
     let info = handle.info().map_err(failed)?;
     tracing::info!(table = name, rows = info.rows, bytes = info.bytes, elapsed = ?started.elapsed(), "{what}");
+    Ok(())
+}
+
+/// Keeps a table fresh from its source from now on.
+///
+/// # Errors
+/// If the source does not do what the table needs.
+pub(super) fn follow(cache: &Cache, table: &TableConfig, definition: TableDefinition) -> Result<(), Failure> {
+    let name = table.name.as_str();
+    let failed = |error: pillion::Error| Failure::from(error).context(format_args!("table `{name}`"));
+    let held = cache.table(name).and_then(|held| held.info()).ok();
+    cache.follow_table(name, definition).map_err(failed)?;
+    match held.and_then(|held| held.freshness.map(|freshness| (held.rows, freshness))) {
+        Some((rows, freshness)) => {
+            tracing::info!(table = name, rows, age = ?freshness.age(), "table kept, and followed");
+        }
+        None => tracing::info!(table = name, "table followed; it appears when it is loaded"),
+    }
     Ok(())
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
+use pillion::source::{Relation, TableSource};
 use pillion::{CacheOptions, ServerOptions};
 use pillion_server::Config;
-use pillion_server::config::keys;
+use pillion_server::config::{Secret, keys};
 
 use crate::sidecar::config;
 use crate::support::{Dir, items, write_parquet};
@@ -64,7 +66,7 @@ fn the_example_of_the_document_has_every_key() {
     let (_, rest) = document.split_once("```toml\n# Every key").unwrap();
     let example = rest.split_once("```").unwrap().0;
     let config = parse(&format!("# Every key{example}"));
-    assert_eq!(config.tables.len(), 2);
+    assert_eq!((config.sources.len(), config.tables.len()), (2, 5));
     for (name, _) in keys() {
         let key = name.rsplit('.').next().unwrap();
         let is_there = example
@@ -174,8 +176,9 @@ fn unknown_keys_are_answered_with_the_nearest() {
         &[
             "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
-            "8: `colour` is not a key of [tables.a]; there are files, format, primary_key, sort_by, reload, write_policy, retain_column, \
-             retain_age",
+            "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
+             statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
+             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age",
         ],
     );
 }
@@ -327,4 +330,54 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
         1,
         &["table `items` is there with primary key (id) and sort order (id), not primary key (name) and sort order (name)"],
     );
+}
+
+#[test]
+fn sources_and_their_tables_are_read() {
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"postgresql://a:hidden@db/shop\"\n\
+         secret_files = { password = \"pw\" }\n[sources.lake]\nurl = \"landing\"\noptions = { a = \"1\", b = \"2\" }\n\
+         secrets = { key = \"hidden\" }\n[tables.orders]\nsource = \"shop\"\nappend_by = \"at\"\noverlap = \"5 min\"\n\
+         interval = \"10 s\"\nprimary_key = [\"id\"]\n[tables.b]\nsource = \"lake\"\nrelation = \"*.csv\"\n\
+         options = { delimiter = \";\" }\ninterval = \"on_call\"",
+    );
+    let [shop, lake] = &config.sources[..] else { panic!("{config:?}") };
+    assert_eq!((shop.url.as_str(), lake.url.as_str()), ("postgresql://a:hidden@db/shop", "/etc/landing"));
+    assert!(matches!(&shop.secrets[0].1, Secret::File(path) if path.ends_with("etc/pw")));
+    assert_eq!(lake.options, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    assert!(!format!("{config:?}").contains("hidden"));
+    let orders = TableSource::new("shop", Relation::table("orders"))
+        .append_by("at", Duration::from_secs(300))
+        .every(Duration::from_secs(10));
+    assert_eq!(config.tables[0].source, Some(orders));
+    let landed = TableSource::new("lake", Relation::table("*.csv").option("delimiter", ";")).on_call();
+    assert_eq!(config.tables[1].source, Some(landed));
+}
+
+#[test]
+fn what_is_wrong_with_sources_is_named() {
+    let head = "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"landing\"\n";
+    for (text, line, words) in [
+        ("[tables.t]\nsource = \"shpo\"", 6, "did you mean \"shop\"?"),
+        ("[tables.t]\nsource = \"lake\"", 6, "define it in [sources.lake]"),
+        ("[tables.t]\nsource = \"shop\"\nfiles = \"x.csv\"", 7, "`files` is for tables of files"),
+        ("[tables.t]\nfiles = \"x.csv\"\ninterval = \"1 s\"", 7, "`interval` is for tables with `source`"),
+        ("[tables.t]\nsource = \"shop\"\nwrite_policy = \"append_only\"", 7, "only its source writes"),
+        ("[tables.t]\nsource = \"shop\"\nrelation = \"a\"\nstatement = \"b\"", 8, "exclude each other"),
+        ("[tables.t]\nsource = \"shop\"\noverlap = 5", 7, "`overlap` is for tables with `append_by`"),
+        ("[tables.t]\nsource = \"shop\"\nappend_by = \"a\"\noverlap = -5", 8, "at least 0"),
+        ("[tables.t]\nsource = \"shop\"\ninterval = \"often\"", 7, "or \"on_call\""),
+        ("[sources.\"a/b\"]\nurl = \"x\"", 5, "without a slash"),
+        (
+            "[sources.b]\nsecrets = { k = \"1\" }\nsecret_files = { k = \"2\" }\nurl = \"x\"",
+            7,
+            "in `secrets` too",
+        ),
+        ("[sources.b]\nurl = \"x\"\noptions = { k = 1 }", 7, "`options.k` is the number 1"),
+        ("[sources.b]\noptions = {}", 5, "lacks `url`"),
+    ] {
+        let parsed = Config::parse(&format!("{head}{text}"), "pillion.toml", Path::new("/etc"), &|_| None);
+        let message = format!("{:?}", parsed.unwrap_err()).replace("\\\"", "\"");
+        assert!(message.contains(&format!(":{line}: ")) && message.contains(words), "{text}: {message}");
+    }
 }

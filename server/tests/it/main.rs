@@ -14,6 +14,7 @@ mod load;
 mod pipes;
 mod serve;
 mod sidecar;
+mod sources;
 mod splitter;
 mod sql;
 mod status;

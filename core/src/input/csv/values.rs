@@ -117,8 +117,8 @@ pub(super) fn decimal<T: Decimal>(
         _ => (false, text),
     };
     let (number, exponent) = match number.find(['e', 'E']) {
-        // No type holds a number with a larger exponent, unless thousands of its digits make up for that.
-        Some(at) => (&number[..at], number[at + 1..].parse::<i32>().map_err(|_| NONE)?.clamp(-9999, 9999)),
+        // A large exponent is taken as it is: as many digits of the number may make up for it.
+        Some(at) => (&number[..at], number[at + 1..].parse::<i64>().map_err(|_| NONE)?),
         None => (number, 0),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -137,10 +137,10 @@ pub(super) fn decimal<T: Decimal>(
     }
     // The last digit stands for this power of ten of the unscaled number.
     let fraction_len = i64::try_from(fraction.len()).unwrap_or(i64::MAX);
-    let shift = i64::from(exponent).saturating_sub(fraction_len).saturating_add(scale.into());
+    let shift = exponent.saturating_sub(fraction_len).saturating_add(scale.into());
     let too_long = || Err(format!("it has more than {precision} digits at the scale of the type").into());
     if shift < 0 {
-        let dropped = usize::try_from(-shift).unwrap_or(usize::MAX);
+        let dropped = usize::try_from(shift.unsigned_abs()).unwrap_or(usize::MAX);
         let zeros = digits.bytes().rev().take_while(|byte| *byte == b'0').count();
         if zeros < dropped {
             return Err(
@@ -149,8 +149,8 @@ pub(super) fn decimal<T: Decimal>(
         }
         digits.truncate(digits.len() - dropped);
     }
-    let zeros = usize::try_from(shift).unwrap_or(0);
-    if digits.len() - sign_len + zeros > precision.into() {
+    let zeros = usize::try_from(shift.max(0)).unwrap_or(usize::MAX);
+    if (digits.len() - sign_len).saturating_add(zeros) > precision.into() {
         return too_long();
     }
     digits.extend(std::iter::repeat_n('0', zeros));

@@ -12,7 +12,7 @@ impl Session {
     pub(super) fn answer_version(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { body, .. } = request;
         let Pin { snapshot } = decode(body)?;
-        encode(&VersionMessage { version: self.reader(snapshot)?.version()? })
+        encode(&VersionMessage { version: self.reader(snapshot)?.version()?.into() })
     }
 
     pub(super) fn answer_tables(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -37,7 +37,7 @@ impl Session {
         let status = self.backend.status()?;
         encode(&StatusReply {
             dir: if self.attach { status.dir.display().to_string() } else { String::new() },
-            version: status.version,
+            version: status.version.into(),
             tables: infos(status.tables)?,
             damage: status.damage,
             poisoned: status.poisoned,

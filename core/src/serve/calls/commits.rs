@@ -15,7 +15,7 @@ impl Session {
     pub(super) fn answer_drop_table(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { body, .. } = request;
         let Name { name, .. } = decode(body)?;
-        encode(&VersionMessage { version: self.backend.drop_table(&name)? })
+        encode(&VersionMessage { version: self.backend.drop_table(&name)?.into() })
     }
 
     pub(super) fn answer_compact(&self, _: Request<'_>) -> Result<Vec<u8>> {

@@ -55,8 +55,8 @@ impl Session {
             server: format!("pillion {}", env!("CARGO_PKG_VERSION")),
             dir,
             identity: identity.map(|(device, inode)| DirIdentity { device, inode }),
-            version: Some(self.backend.version()?),
-            seen: hello.seen.map(|version| self.seen(version)).transpose()?,
+            version: Some(self.backend.version()?.into()),
+            seen: hello.seen.map(|version| self.seen(version.into())).transpose()?,
         })
     }
 

@@ -72,7 +72,8 @@ impl Session {
         };
         let rows: Vec<&Row> = found.iter().flatten().collect();
         let found = found.iter().map(Option::is_some).collect();
-        let mut reply = RowsReply { found, version, as_of, rows: Vec::new(), layout: Vec::new() };
+        let mut reply =
+            RowsReply { found, version: version.into(), as_of, rows: Vec::new(), layout: Vec::new() };
         if !rows.is_empty() {
             let batch = Row::gather(&rows)?;
             match self.sharing_for(&batch) {

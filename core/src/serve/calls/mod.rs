@@ -5,6 +5,7 @@ mod commits;
 mod greeting;
 mod lookups;
 mod queries;
+mod refreshes;
 mod uploads;
 
 use std::cell::OnceCell;
@@ -87,6 +88,9 @@ fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
         C::DropTable => (Lane::Slow, Session::answer_drop_table),
         C::Compact => (Lane::Slow, Session::answer_compact),
         C::Sync => (Lane::Slow, Session::answer_sync),
+        C::Refresh => (Lane::Slow, Session::answer_refresh),
+        C::Refreshes => (Lane::Quick, Session::answer_refreshes),
+        C::SteerRefreshes => (Lane::Quick, Session::answer_steer_refreshes),
     }
 }
 

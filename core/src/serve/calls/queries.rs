@@ -43,7 +43,7 @@ impl Session {
         let Request { task, body, .. } = request;
         let Changes { table, since } = decode(body)?;
         let (_, pin) = self.reader_of_cursor(None)?;
-        self.begin_cursor(task, self.backend.changes(table, since)?, pin)
+        self.begin_cursor(task, self.backend.changes(table, since.into())?, pin)
     }
 
     pub(super) fn answer_sql(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -151,6 +151,6 @@ impl Session {
                 self.held.lock().hold_cursor(task, Arc::new(held))?
             }
         };
-        encode(&CursorReply { id, schema, version, as_of, first: first.reply })
+        encode(&CursorReply { id, schema, version: version.into(), as_of, first: first.reply })
     }
 }

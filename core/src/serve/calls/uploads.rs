@@ -1,6 +1,5 @@
 //! Calls that send rows batch by batch.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,6 +10,7 @@ use crate::serve::session::{Session, find, unknown};
 use crate::serve::upload::{Upload, Written};
 use crate::types::clock::freshness_at;
 use crate::types::error::{Error, Result};
+use crate::types::panics;
 use crate::wire::{Begin, Empty, Next, Write, decode, encode, rows};
 
 impl Session {
@@ -22,11 +22,11 @@ impl Session {
         let schema = rows::decode_schema(&schema)?;
         self.held.lock().reserve_upload()?;
         // If this panics, the reserved room must still be released.
-        let begun = catch_unwind(AssertUnwindSafe(|| {
+        let begin = || {
             let limits = (self.uid, self.uploads.as_ref());
             Upload::begin(self.backend.clone(), limits, kind, schema, as_of)
-        }));
-        let upload = begun.unwrap_or_else(|_| Err(Error::internal("the upload panicked")));
+        };
+        let upload = panics::catch(begin, || Error::internal("the upload panicked"));
         let upload = upload.map(|upload| Arc::new(Mutex::new(Some(upload))));
         encode(&Next { id: self.held.lock().hold_upload(task, upload)? })
     }

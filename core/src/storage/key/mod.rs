@@ -414,7 +414,6 @@ pub(crate) fn encode_cell(out: &mut KeyBytes, array: &dyn Array, row: usize) -> 
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::cmp::Ordering;
     use std::sync::Arc;
 
     use arrow::array::{
@@ -496,10 +495,18 @@ pub(crate) mod tests {
             };
             let compare_first = make_comparator(first, first, SortOptions::default()).unwrap();
             let compare_second = make_comparator(second, second, SortOptions::default()).unwrap();
-            for a in 0..first.len() {
-                let expected = compare_first(a, 0).then(compare_second(0, 1));
-                assert_eq!(key(a, 0).cmp(&key(0, 1)), expected);
-                assert_eq!(key(a, 1).cmp(&key(a, 1)), Ordering::Equal);
+            let pairs: Vec<(usize, usize)> =
+                (0..first.len()).flat_map(|a| (0..second.len()).map(move |b| (a, b))).collect();
+            for (&(a, b), &(c, d)) in pairs.iter().flat_map(|one| pairs.iter().map(move |other| (one, other)))
+            {
+                let expected = compare_first(a, c).then(compare_second(b, d));
+                assert_eq!(
+                    key(a, b).cmp(&key(c, d)),
+                    expected,
+                    "{} and {}, rows {a}, {b} and {c}, {d}",
+                    first.data_type(),
+                    second.data_type()
+                );
             }
         }
     }

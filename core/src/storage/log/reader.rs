@@ -20,12 +20,16 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Sequence of the last commit before a file, read from its header alone; `None` if that cannot be read.
-    pub(crate) fn base_sequence_of(vfs: &dyn Vfs, path: &Path) -> Option<u64> {
-        let (region, len) = vfs.map_log(path).ok()?;
-        region.populate(0, len.min(LOG_HEADER_LEN)).ok()?;
+    /// Sequence of the last commit before a file, read from its header alone; `None` if that says nothing.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`].
+    pub(crate) fn base_sequence_of(vfs: &dyn Vfs, path: &Path) -> Result<Option<u64>> {
+        let (region, len) = vfs.map_log(path).map_err(|error| Error::io("map", path, error))?;
+        region.populate(0, len.min(LOG_HEADER_LEN)).map_err(|error| Error::io("read", path, error))?;
         // SAFETY: the file had `len` bytes when it was mapped; logs only grow, and what is in them is not written again.
-        FileHeader::decode(unsafe { region.first(len) }).ok().map(|header| header.base_sequence)
+        let header = FileHeader::decode(unsafe { region.first(len) });
+        Ok(header.ok().map(|header| header.base_sequence))
     }
 
     /// Maps a file and reads it as a whole. `None` if its header is not whole and nothing follows it: its owner died

@@ -60,7 +60,7 @@ impl SegmentHandle {
     /// live. Every read that needs it fails, in this version and in later ones. With `hides_tails` it stands for rows
     /// of tails too.
     pub(crate) fn give_up(&self, error: &Error, hides_tails: bool) -> Self {
-        let may_pass = error.code() == ErrorCode::Io && !is_not_found(error);
+        let may_pass = error.code() == ErrorCode::Io && !error.is_not_found();
         let damage = self.record.damage.clone().unwrap_or_else(|| {
             let first = if may_pass { "mend that and open the cache again, or " } else { "" };
             format!(
@@ -195,15 +195,4 @@ impl Drop for SegmentHandle {
             self.files.maps.remove(segment.region());
         }
     }
-}
-
-fn is_not_found(error: &Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
-            return cause.kind() == std::io::ErrorKind::NotFound;
-        }
-        source = cause.source();
-    }
-    false
 }

@@ -346,7 +346,8 @@ impl Committer {
             let (mut kept, mut is_kept, mut told_since) = (0, true, oldest);
             for number in numbers.into_iter().filter(|&number| number < needed) {
                 let path = log_dir.join(log::file_name(number));
-                let base = LogFile::base_sequence_of(vfs, &path);
+                // History ends at a file that cannot be read.
+                let base = LogFile::base_sequence_of(vfs, &path).ok().flatten();
                 if is_kept && let Some(base) = base {
                     let dropped = self
                         .retired

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::storage::segment::SegmentHandle;
 use crate::storage::table::TableState;
 
-/// A table has at most this many runs. The key ranges of all may overlap.
+/// A table has at most this many runs, beside those that are damaged as a whole. The key ranges of all may overlap.
 const RUNS_MAX: usize = 8;
 /// A segment is written anew if more than one in this many of its rows is deleted.
 const DELETED_SHARE: u64 = 2;
@@ -29,8 +29,7 @@ pub(super) fn segments_to_rewrite(
     }
     let deleted_in = |segment: &SegmentHandle| deleted.get(&segment.id()).copied().unwrap_or_default();
     let mut runs: Vec<(u64, u64)> = Vec::new();
-    let is_whole = |segment: &&Arc<SegmentHandle>| segment.damage().is_none();
-    for record in table.segments.iter().filter(is_whole).map(|segment| segment.record()) {
+    for record in whole_segments(table).map(|segment| segment.record()) {
         match runs.iter_mut().find(|(run, _)| *run == record.run) {
             Some((_, rows)) => *rows += record.rows,
             None => runs.push((record.run, record.rows)),
@@ -40,7 +39,7 @@ pub(super) fn segments_to_rewrite(
     let mut rewritten = new_rows;
     // What is rewritten becomes a run of its own. The run that it was part of may remain beside it.
     let is_deleted = |segment: &SegmentHandle| DELETED_SHARE * deleted_in(segment) > segment.record().rows;
-    let is_any_deleted = table.segments.iter().filter(is_whole).any(|segment| is_deleted(segment));
+    let is_any_deleted = whole_segments(table).any(|segment| is_deleted(segment));
     let added = usize::from(new_rows > 0 || is_any_deleted) + coming;
     if runs.len() + added > RUNS_MAX {
         while let Some(&(run, rows)) = runs.last()
@@ -53,11 +52,17 @@ pub(super) fn segments_to_rewrite(
     }
     let is_rewritten =
         |segment: &&Arc<SegmentHandle>| merged.contains(&segment.record().run) || is_deleted(segment);
-    table.segments.iter().filter(is_whole).filter(is_rewritten).cloned().collect()
+    whole_segments(table).filter(is_rewritten).cloned().collect()
 }
 
-/// Whether one more run would be too many.
+/// Whether one more run would be too many. Damaged segments do not count, as for [`segments_to_rewrite`]: nothing could be
+/// merged to make room beside them.
 pub(super) fn is_full(table: &TableState) -> bool {
-    let runs: HashSet<u64> = table.segments.iter().map(|segment| segment.record().run).collect();
+    let runs: HashSet<u64> = whole_segments(table).map(|segment| segment.record().run).collect();
     runs.len() >= RUNS_MAX
+}
+
+/// The segments that are not known to be damaged.
+fn whole_segments(table: &TableState) -> impl Iterator<Item = &Arc<SegmentHandle>> {
+    table.segments.iter().filter(|segment| segment.damage().is_none())
 }

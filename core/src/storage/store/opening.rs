@@ -16,7 +16,9 @@ use crate::storage::vfs::LockOutcome;
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// What may stand in a directory whose first manifest was never finished.
-const OWN_NAMES: [&str; 2] = ["LOCK", "manifest.tmp"];
+/// The file that an owner locks. It names the process.
+pub(super) const LOCK_FILE: &str = "LOCK";
+const OWN_NAMES: [&str; 2] = [LOCK_FILE, "manifest.tmp"];
 
 /// Released when all clones are dropped, or when the process dies.
 pub(super) type DirectoryLock = Arc<dyn Send + Sync>;
@@ -39,7 +41,7 @@ pub(super) fn refuse_foreign_directory(files: &Files) -> Result<()> {
 }
 
 pub(super) fn take_lock(files: &Files) -> Result<DirectoryLock> {
-    let path = files.dir.join("LOCK");
+    let path = files.dir.join(LOCK_FILE);
     match files.vfs.lock(&path).map_err(|error| Error::io("lock", &path, error))? {
         LockOutcome::Taken(guard) => Ok(Arc::from(guard)),
         LockOutcome::Held(owner) => {

@@ -155,20 +155,18 @@ impl Reader<'_> {
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| log::file_number(name)).collect();
         numbers.sort_unstable();
         // The newest file that begins at or before `since` has what follows `since`. Older files are not read.
-        let begins = |&number: &u64| {
-            let path = dir.join(log::file_name(number));
-            LogFile::base_sequence_of(vfs, &path).is_some_and(|base| base <= since.sequence)
-        };
-        let first = numbers.iter().rposition(begins).ok_or_else(gone)?;
-        let mut logs = Vec::new();
-        for &number in &numbers[first..] {
-            match LogFile::read(vfs, &dir.join(log::file_name(number))) {
-                Ok(Some(file)) => logs.push(file),
-                // A file that is gone leaves a gap, which is noticed below.
-                Ok(None) => {}
-                Err(error) if error.code() == ErrorCode::Io => {}
-                Err(error) => return Err(error),
+        let mut first = None;
+        for (position, &number) in numbers.iter().enumerate().rev() {
+            let base = unless_gone(LogFile::base_sequence_of(vfs, &dir.join(log::file_name(number))))?;
+            if base.is_some_and(|base| base <= since.sequence) {
+                first = Some(position);
+                break;
             }
+        }
+        let mut logs = Vec::new();
+        for &number in &numbers[first.ok_or_else(gone)?..] {
+            // A file that is gone leaves a gap, which is noticed below.
+            logs.extend(unless_gone(LogFile::read(vfs, &dir.join(log::file_name(number))))?);
         }
         for (position, file) in logs.iter().enumerate() {
             if file.base_sequence() > self.next {
@@ -176,11 +174,8 @@ impl Reader<'_> {
             }
             let limit = logs[position + 1..].iter().map(LogFile::base_sequence).min();
             self.file(file, limit.unwrap_or(u64::MAX).min(self.until)).map_err(|error| {
-                match error.code() {
-                    // The segment was replaced since, and its file is gone.
-                    ErrorCode::Io => gone().with_source(error),
-                    _ => error,
-                }
+                // The segment was replaced since, and its file is gone.
+                if error.is_not_found() { gone().with_source(error) } else { error }
             })?;
         }
         if self.next < self.until { Err(gone()) } else { Ok(()) }
@@ -249,6 +244,15 @@ impl Reader<'_> {
         let handle = SegmentHandle::new(record.clone(), self.table.shape.clone(), files);
         handle.open()?;
         Ok(Arc::new(handle))
+    }
+}
+
+/// What was read of a file, or nothing if the file was removed. Any other failure stays one: the disk may be well again
+/// when the caller asks once more.
+fn unless_gone<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.is_not_found() => Ok(None),
+        read => read,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::types::options::{CacheOptions, Durability};
 use crate::types::rules::TableRules;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::change::Change;
+use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::local::{self, Local};
 use crate::way::refreshing::Refreshing;
@@ -132,20 +132,20 @@ impl Opened {
 }
 
 impl Embedded {
-    fn open_change(&self, change: Change) -> Result<Opened> {
+    fn open_change(&self, change: ChangeRequest) -> Result<Opened> {
         match change {
-            Change::Rows { table, mode, rows } => {
+            ChangeRequest::Rows { table, mode, rows } => {
                 let schema = local::table_of(&self.store().state(), table)?.shape.schema.clone();
                 Ok(Opened::Rows { table, mode, rows: rows.open(Some(&schema))? })
             }
-            Change::Delete { table, keys } => {
+            ChangeRequest::Delete { table, keys } => {
                 Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: false })
             }
-            Change::Invalidate { table, keys } => {
+            ChangeRequest::Invalidate { table, keys } => {
                 Ok(Opened::Delete { table, keys: self.encode_keys(table, &keys)?, invalidates: true })
             }
-            Change::Truncate { table } => Ok(Opened::Truncate { table }),
-            Change::Position { source, position } => Ok(Opened::Position { source, position }),
+            ChangeRequest::Truncate { table } => Ok(Opened::Truncate { table }),
+            ChangeRequest::Position { source, position } => Ok(Opened::Position { source, position }),
         }
     }
 
@@ -223,7 +223,7 @@ impl Writer for Embedded {
         self.store().write(vec![storage::Change::Drop { table }], SystemTime::now())
     }
 
-    fn write(&self, changes: Vec<Change>, as_of: SystemTime) -> Result<Version> {
+    fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         let store = self.store();
         store.refuse_unless_writable()?;
         let mut opened: Vec<Opened> =

@@ -1,6 +1,7 @@
 //! What a fault at any operation leaves behind: the state before or after the call, never another.
 
 mod ends;
+mod history;
 mod long_keys;
 mod model;
 mod replay;
@@ -18,6 +19,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::storage::store::committer::MANIFESTS_KEPT;
+use crate::storage::store::merge::is_full;
 use crate::storage::store::*;
 use crate::storage::vfs::faulty::{Fault, FaultyVfs, Reach, is_below};
 use crate::storage::vfs::{OsVfs, Vfs};
@@ -479,40 +481,60 @@ fn with_a_long_sync(dir: &Path, records: usize, fails: bool) -> (Arc<OnceLock<St
     (store, armed)
 }
 
-/// Commits of several kinds wait for one sync while the index of their table grows. After it, all of them are there or
+/// Commits of every kind wait for one sync while the index of their table grows. After it, all of them are there or
 /// none.
 #[test]
 fn commits_of_every_kind_wait_for_one_sync() {
+    const OTHERS: [&str; 4] = ["truncated", "replaced", "dropped", "thinned"];
+    /// Commits before the long sync: the tables, and rows in two of them.
+    const BEFORE: usize = 1 + OTHERS.len() + 2;
+    const WAITING: usize = 10;
     for fails in [false, true] {
         let dir = scratch();
-        let (store, armed) = with_a_long_sync(dir.path(), 8, fails);
+        let (store, armed) = with_a_long_sync(dir.path(), BEFORE + WAITING, fails);
         let store = store.get().unwrap();
         store.create_table(shape(), SystemTime::now(), &mut rows(0..3)).unwrap();
         let table = store.state().table("numbers").unwrap().shape.id;
+        let [truncated, replaced, dropped, thinned] = OTHERS.map(|name| {
+            let shape = TableShape::keyed(name, schema(), 0);
+            let state = store.create_table(shape, SystemTime::now(), &mut rows(0..3)).unwrap();
+            state.table(name).unwrap().shape.id
+        });
         upsert(store, table, [3]);
+        upsert(store, thinned, [3]);
         let follower = Follower::open(Files::below(dir.path()).unwrap()).unwrap().0;
         let before = store.state().version;
+        let sizes = |state: &State| OTHERS.map(|name| state.table(name).map(|table| table.rows).ok());
+        let old_sizes = [Some(3), Some(3), Some(3), Some(4)];
         armed.store(true, Ordering::Relaxed);
         let outcomes: Vec<Result<Version>> = std::thread::scope(|scope| {
             type Work<'a> = Box<dyn FnOnce() -> Result<Version> + Send + 'a>;
-            let changes: [Work<'_>; 6] = [
+            let changes: [Work<'_>; WAITING] = [
                 Box::new(|| append(store, table, [10])),
                 Box::new(|| append(store, table, 100..2500)),
-                Box::new(|| append(store, table, [11])),
+                // Rows of segments and of the log are replaced and deleted.
                 Box::new(|| {
-                    write(store, Change::Delete { table, keys: KeyColumn::default(), invalidates: false })
+                    let (mode, rows) = (WriteMode::Upsert, &mut rows([0, 3, 11]));
+                    write(store, Change::Rows { table, mode, rows })
                 }),
+                Box::new(|| write(store, delete(table, 1))),
+                Box::new(|| write(store, delete(thinned, 3))),
+                Box::new(|| write(store, Change::Truncate { table: truncated })),
+                Box::new(|| replace(store, replaced, 50..55)),
+                Box::new(|| write(store, Change::Drop { table: dropped })),
                 Box::new(|| write(store, Change::Position { source: "s".to_owned(), position: vec![1] })),
                 Box::new(|| append(store, table, [12])),
             ];
             let threads = changes.map(|change| scope.spawn(change));
             // Nobody sees any of them while the sync lasts.
-            while store.committer.lock().records < 5 {
+            while store.committer.lock().records < BEFORE + WAITING - 3 {
                 assert_eq!(store.state().version, before);
+                assert_eq!(sizes(&store.state()), old_sizes);
                 assert_eq!(followed(&follower), [0, 1, 2, 3]);
             }
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
+        let position = || store.state().positions.get("s").map(|position| position.to_vec());
         if fails {
             assert!(outcomes.iter().all(|outcome| {
                 outcome.as_ref().is_err_and(|error| error.code() == ErrorCode::OutcomeUnknown)
@@ -520,15 +542,20 @@ fn commits_of_every_kind_wait_for_one_sync() {
             assert_eq!(store.newest().unwrap().version, before, "nobody saw more, so nobody is told");
             assert_eq!(followed(&follower), [0, 1, 2, 3]);
             assert_eq!(content(store), Some((0..4).collect()));
+            assert_eq!((sizes(&store.state()), position()), (old_sizes, None));
             assert_eq!(store.fold().unwrap_err().code(), ErrorCode::Poisoned);
             continue;
         }
-        let all: BTreeSet<i64> = (0..4).chain([10, 11, 12]).chain(100..2500).collect();
+        let all: BTreeSet<i64> = [0, 2, 3, 10, 11, 12].into_iter().chain(100..2500).collect();
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         assert_eq!(content(store).as_ref(), Some(&all));
         assert!(followed(&follower).into_iter().eq(all.iter().copied()));
+        let new_sizes = [Some(0), Some(5), None, Some(3)];
+        assert_eq!((sizes(&store.state()), position()), (new_sizes, Some(vec![1])));
+        assert_eq!(sizes(&follower.newest().unwrap()), new_sizes);
         store.fold().unwrap();
         assert_eq!(content(store), Some(all));
+        assert_eq!(sizes(&store.state()), new_sizes);
     }
 }
 
@@ -826,6 +853,40 @@ fn many_rows_of_a_commit_know_its_other_changes() {
     drop(store);
     let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
     assert_eq!(content(&store), Some((0..80_000).collect()));
+}
+
+/// Damaged runs cannot be merged with others, so they take none of the room: otherwise a table with some of them would
+/// look full at every large commit, which would wait for whoever moves rows and then find nothing to merge.
+#[test]
+fn damaged_runs_take_no_room() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let of_table = || store.state().table("numbers").unwrap().clone();
+    let runs = |is_whole: bool| {
+        let table = of_table();
+        let segments = table.segments.iter().filter(|segment| segment.damage().is_none() == is_whole);
+        segments.map(|segment| segment.record().run).collect::<BTreeSet<_>>().len()
+    };
+    // Each is much smaller than the one before, so that they are merged only if they must be.
+    let mut next = 0;
+    for len in [20_000, 5000, 1200, 300, 75, 18, 4, 1] {
+        append(&store, table, next..next + len).unwrap();
+        next += len;
+        store.fold().unwrap();
+    }
+    assert_eq!((runs(true), is_full(&of_table())), (8, true));
+    of_table().segments[..3].iter().for_each(|segment| segment.meet("it cannot be read".to_owned()));
+    for whole in 5..=8 {
+        assert_eq!((runs(true), runs(false)), (whole, 3));
+        assert_eq!(is_full(&of_table()), whole == 8);
+        append(&store, table, next..next + MANY.end).unwrap();
+        next += MANY.end;
+    }
+    // The last of them found eight, which were merged.
+    assert!(runs(true) <= 8 && runs(false) == 3, "{} and {}", runs(true), runs(false));
+    assert_eq!(content(&store), Some((0..next).collect()));
 }
 
 /// There are never more runs than a lookup may have to search.

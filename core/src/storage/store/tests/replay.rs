@@ -10,6 +10,7 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::storage::KeyColumn;
+use crate::storage::store::opening::LOCK_FILE;
 use crate::storage::store::*;
 use crate::storage::vfs::machine::CountedMachine;
 use crate::storage::vfs::{OsVfs, Vfs};
@@ -77,7 +78,7 @@ fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
             collect(root, &path, files);
         } else {
             // The lock file names the process that held it.
-            let is_lock = path.file_name().is_some_and(|name| name == "lock");
+            let is_lock = path.file_name().is_some_and(|name| name == LOCK_FILE);
             let content = if is_lock { Vec::new() } else { OsVfs.read(&path).unwrap() };
             files.insert(path.strip_prefix(root).unwrap().to_owned(), content);
         }
@@ -92,5 +93,6 @@ fn a_history_that_is_replayed_writes_the_same_bytes() {
     let differ: Vec<_> = differ.into_iter().map(|(path, _)| path).collect();
     assert!(differ.is_empty(), "{differ:?}");
     assert!(first.len() > 5, "{:?}", first.keys());
+    assert_eq!(first.get(Path::new(LOCK_FILE)), Some(&Vec::new()), "the name of a process is not compared");
     assert_ne!(first, other, "the numbers of its incarnations are others");
 }

@@ -45,54 +45,36 @@ fn crash(name: &str) {
     ));
 }
 
-#[test]
-fn appends_survive_a_crash_at_any_operation() {
-    crash("append");
+/// A test for each workload, and their names.
+macro_rules! crashes {
+    ($($test:ident: $workload:literal,)+) => {
+        const TRIED: &[&str] = &[$($workload),+];
+
+        $(
+            #[test]
+            fn $test() {
+                crash($workload);
+            }
+        )+
+    };
+}
+
+crashes! {
+    appends_survive_a_crash_at_any_operation: "append",
+    replacements_survive_a_crash_at_any_operation: "replace",
+    upserts_and_deletes_survive_a_crash_at_any_operation: "upsert",
+    replacements_with_upserts_are_whole_after_a_crash_at_any_operation: "replace_with_upserts",
+    moved_rows_survive_a_crash_at_any_operation: "compaction",
+    dropped_tables_stay_dropped_after_a_crash_at_any_operation: "drop",
+    checkpoints_lose_nothing_in_a_crash_at_any_operation: "checkpoint",
+    a_full_disk_and_a_crash_at_any_operation_lose_nothing: "full_disk",
+    recoveries_survive_a_crash_at_any_operation: "recovery",
 }
 
 #[test]
-fn replacements_survive_a_crash_at_any_operation() {
-    crash("replace");
-}
-
-#[test]
-fn upserts_and_deletes_survive_a_crash_at_any_operation() {
-    crash("upsert");
-}
-
-#[test]
-fn replacements_with_upserts_are_whole_after_a_crash_at_any_operation() {
-    crash("replace_with_upserts");
-}
-
-#[test]
-fn moved_rows_survive_a_crash_at_any_operation() {
-    crash("compaction");
-}
-
-#[test]
-fn dropped_tables_stay_dropped_after_a_crash_at_any_operation() {
-    crash("drop");
-}
-
-#[test]
-fn checkpoints_lose_nothing_in_a_crash_at_any_operation() {
-    crash("checkpoint");
-}
-
-#[test]
-fn a_full_disk_and_a_crash_at_any_operation_lose_nothing() {
-    crash("full_disk");
-}
-
-#[test]
-fn recoveries_survive_a_crash_at_any_operation() {
-    crash("recovery");
-}
-
-/// Each test above names its workload.
-#[test]
-fn workloads_have_names_of_their_own() {
+fn every_workload_is_tried_under_a_name_of_its_own() {
+    let names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
+    assert_eq!(names, TRIED);
     for workload in &WORKLOADS {
         assert!(std::ptr::eq(Workload::named(workload.name), workload));
     }

@@ -1,0 +1,140 @@
+//! A PostgreSQL server as a source.
+
+use std::sync::Arc;
+
+use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
+use pillion::{Error, ErrorCode, Result};
+
+use crate::catalog;
+use crate::decode::RowDecoder;
+use crate::options::PostgresOptions;
+use crate::plan;
+use crate::rows::Rows;
+use crate::runtime::Runtime;
+use crate::session::Session;
+
+/// A database on a PostgreSQL server. Clones share a thread for their connections; every call has a connection of its
+/// own, which ends with it.
+///
+/// The [crate's documentation](crate) says what is fetched, and in which types.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    options: Arc<PostgresOptions>,
+    runtime: Arc<Runtime>,
+}
+
+impl Postgres {
+    /// The database of a [URL](PostgresOptions::from_url). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for a URL that cannot be used, [`Io`](ErrorCode::Io) if the thread of
+    /// connections cannot be started.
+    pub fn from_url(url: &str) -> Result<Self> {
+        PostgresOptions::from_url(url)?.build()
+    }
+
+    pub(crate) fn new(options: PostgresOptions) -> Result<Self> {
+        Ok(Self { options: Arc::new(options), runtime: Runtime::start()? })
+    }
+
+    async fn session(self) -> Result<Session> {
+        Session::open(self.options, self.runtime).await
+    }
+}
+
+impl Source for Postgres {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            relations: true,
+            columns: true,
+            conditions: true,
+            positions: true,
+            clock: true,
+            dialect: Some("postgresql"),
+            ..Capabilities::default()
+        }
+    }
+
+    fn relations(&self, call: &Call) -> Result<Vec<String>> {
+        let source = self.clone();
+        self.runtime.run(call, async move {
+            let session = source.session().await?;
+            let names = catalog::names(&session).await;
+            session.done();
+            names
+        })
+    }
+
+    fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {
+        let (source, relation) = (self.clone(), relation.clone());
+        self.runtime.run(call, async move {
+            let session = source.session().await?;
+            let description = describe(&session, &relation).await;
+            session.done();
+            description
+        })
+    }
+
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+        if fetch.wanted_parts().is_some() {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "relations of PostgreSQL have no parts to fetch alone",
+            ));
+        }
+        let (source, fetch, of_rows) = (self.clone(), fetch.clone(), call.clone());
+        self.runtime.run(call, async move {
+            let runtime = source.runtime.clone();
+            let session = source.session().await?;
+            match begin(&session, &fetch).await {
+                Ok(begun) => Ok(begun.fetched(session, &of_rows, runtime)),
+                Err(error) => {
+                    session.done();
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+async fn describe(session: &Session, relation: &Relation) -> Result<Description> {
+    session.begin().await?;
+    let shape = plan::shape_of(session, relation).await?;
+    let mut description = Description::new(shape.select(relation, None)?.schema);
+    if let Some(rows) = shape.rows {
+        description = description.rows(rows);
+    }
+    if let Some(bytes) = shape.bytes {
+        description = description.bytes(bytes);
+    }
+    Ok(description)
+}
+
+/// A `COPY` that the server began.
+struct Begun {
+    moment: Option<std::time::SystemTime>,
+    selection: plan::Selection,
+    stream: tokio_postgres::CopyOutStream,
+}
+
+async fn begin(session: &Session, fetch: &Fetch) -> Result<Begun> {
+    let moment = session.begin().await?;
+    let shape = plan::shape_of(session, fetch.relation()).await?;
+    let mut selection = shape.select(fetch.relation(), fetch.wanted_columns())?;
+    let list = std::mem::take(&mut selection.list);
+    let copy = shape.copy(session, &list, fetch).await?;
+    let stream = session.client()?.copy_out(&copy).await.map_err(|error| session.failure(error))?;
+    Ok(Begun { moment, selection, stream })
+}
+
+impl Begun {
+    fn fetched(self, session: Session, call: &Call, runtime: Arc<Runtime>) -> Fetched {
+        let schema = self.selection.schema;
+        let decoder = RowDecoder::new(schema.clone(), self.selection.cells, session.place().into());
+        let fetched = Fetched::new(schema, Rows::start(session, self.stream, decoder, call, runtime));
+        match self.moment {
+            Some(moment) => fetched.as_of(moment),
+            None => fetched,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The sources of a configuration: the only place that knows the connectors.
+
+mod check;
+
+use pillion::source::Source;
+use pillion::{Cache, Error, ErrorCode};
+
+pub use self::check::{SourcesArgs, SourcesCommand, sources};
+use crate::config::{Config, Secret, SourceConfig};
+use crate::failure::Failure;
+
+/// Makes the sources of a configuration known to a cache.
+///
+/// # Errors
+/// Those of making them; nothing is connected yet.
+pub(crate) fn add_all(cache: &Cache, config: &Config) -> Result<(), Failure> {
+    for source in &config.sources {
+        cache.add_source(&source.name, open(source)?).map_err(|error| named(source, error))?;
+    }
+    Ok(())
+}
+
+/// The source that a section describes.
+pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
+    let scheme = config.url.split_once("://").map_or("file", |(scheme, _)| scheme);
+    let source = match scheme {
+        "postgresql" | "postgres" => postgres(config),
+        "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
+        _ => Err(Error::new(
+            ErrorCode::InvalidArgument,
+            "`url` has an unknown scheme; there are postgresql, s3, gs, az, http, https and file",
+        )),
+    };
+    source.map_err(|error| named(config, error))
+}
+
+fn named(config: &SourceConfig, error: Error) -> Failure {
+    Failure::from(error).context(format_args!("source `{}`", config.name))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    use pillion_postgres::{Password, PostgresOptions};
+
+    if let Some((name, _)) = config.options.first() {
+        let message =
+            format!("write `{name}` into `url`, as in `?{name}=…`: a PostgreSQL source has no `options`");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    let mut options = PostgresOptions::from_url(&config.url)?;
+    for (name, secret) in &config.secrets {
+        if name != "password" {
+            let message = format!("a PostgreSQL source has no secret `{name}`, only `password`");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        options = options.password(match secret {
+            Secret::Text(text) => Password::Text(text.clone()),
+            Secret::File(path) => Password::File(path.clone()),
+        });
+    }
+    Ok(Box::new(options.build()?))
+}
+
+#[cfg(feature = "object-store")]
+fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    use pillion_object_store::{Location, ObjectStoreSource, Secret as Kept};
+
+    let mut location = Location::new(&config.url);
+    for (name, value) in &config.options {
+        location = location.option(name, value);
+    }
+    for (name, secret) in &config.secrets {
+        location = location.secret(
+            name,
+            match secret {
+                Secret::Text(text) => Kept::Text(text.clone()),
+                Secret::File(path) => Kept::File(path.clone()),
+            },
+        );
+    }
+    Ok(Box::new(ObjectStoreSource::new(location)?))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("postgres"))
+}
+
+#[cfg(not(feature = "object-store"))]
+fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("object-store"))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "object-store")))]
+fn not_built_in(feature: &str) -> Error {
+    Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
+}

@@ -1,0 +1,135 @@
+//! Tables that a sidecar keeps fresh from a source: a folder of files, as a user configures it.
+
+use std::fs;
+
+use crate::sidecar::{Sidecar, config, socket, url};
+use crate::support::Dir;
+
+/// A folder of CSV files as the source `landing`.
+const LANDING: &str = "[sources.landing]\nurl = \"landing\"\n";
+
+fn orders(interval: &str) -> String {
+    format!(
+        "{LANDING}[tables.orders]\nsource = \"landing\"\nrelation = \"orders-*.csv\"\nprimary_key = [\"id\"]\n\
+         options = {{ delimiter = \";\" }}\ninterval = \"{interval}\"\n"
+    )
+}
+
+/// A directory with two files of orders.
+fn landing() -> Dir {
+    let dir = Dir::empty();
+    fs::create_dir(dir.path("landing")).unwrap();
+    dir.write("landing/orders-1.csv", "id;name\n1;one\n2;two\n");
+    dir.write("landing/orders-2.csv", "id;name\n3;three\n");
+    dir
+}
+
+fn names(dir: &Dir) -> String {
+    dir.answer(&["sql", "--url", &url(dir), "--format", "csv", "SELECT name FROM orders ORDER BY id"])
+}
+
+#[track_caller]
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < patience, "waited for {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_sidecar_keeps_a_table_fresh() {
+    let dir = landing();
+    let sidecar = Sidecar::ready(&dir, &config(&orders("50 ms")));
+    eventually("the table", || dir.run(&["sql", "--url", &url(&dir), "SELECT * FROM orders"]).code == 0);
+    assert_eq!(names(&dir), "name\none\ntwo\nthree\n");
+    dir.write("landing/orders-3.csv", "id;name\n4;four\n");
+    eventually("the new file", || names(&dir).ends_with("four\n"));
+    // What is wrong is logged, and the rows stay.
+    dir.write("landing/orders-4.csv", "id;name\n4;twice\n");
+    sidecar.says("refresh failed");
+    assert_eq!(names(&dir), "name\none\ntwo\nthree\nfour\n");
+    eventually("the cause in the status", || {
+        let status = dir.answer(&["status", "--url", &url(&dir)]);
+        status.contains("landing") && status.contains("two rows")
+    });
+    fs::remove_file(dir.path("landing/orders-4.csv")).unwrap();
+    fs::remove_file(dir.path("landing/orders-1.csv")).unwrap();
+    eventually("the rest", || names(&dir) == "name\nthree\nfour\n");
+    sidecar.end();
+}
+
+#[test]
+fn a_sidecar_refreshes_by_call() {
+    let dir = landing();
+    let sidecar = Sidecar::ready(&dir, &config(&orders("on_call")));
+    let socket = format!("unix:{}", socket(&dir).display());
+    dir.answer(&["refresh", "--url", &socket]);
+    dir.write("landing/orders-3.csv", "id;name\n4;four\n");
+    assert_eq!(names(&dir), "name\none\ntwo\nthree\n");
+    dir.answer(&["refresh", "--url", &socket, "orders"]);
+    assert_eq!(names(&dir), "name\none\ntwo\nthree\nfour\n");
+    dir.answer(&["refresh", "--url", &socket, "orders", "--pause"]);
+    dir.answer(&["refresh", "--url", &socket, "orders", "--resume"]);
+    let unknown = dir.run(&["refresh", "--url", &socket, "ordres"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    dir.write("more.csv", "id,name\n5,five\n");
+    let written = dir.run(&["load", "--url", &socket, "orders", "more.csv", "--append"]);
+    assert!(written.errors.contains("is fed by the source"), "{written:?}");
+    sidecar.end();
+}
+
+#[test]
+fn a_source_that_is_gone_delays_no_start() {
+    let dir = landing();
+    Sidecar::ready(&dir, &config(&orders("on_call"))).end();
+    dir.answer(&["warm", "--config", "pillion.toml"]);
+    fs::rename(dir.path("landing"), dir.path("gone")).unwrap();
+    dir.write("items.csv", "x\n1\n");
+    let more = "[tables.items]\nfiles = \"items.csv\"\n[tables.later]\nsource = \"landing\"\nrelation = \"later.csv\"\n";
+    let sidecar = Sidecar::ready(&dir, &config(&format!("{}{more}", orders("1 min"))));
+    assert_eq!(names(&dir), "name\none\ntwo\nthree\n", "what is on disk is served");
+    sidecar.says("refresh failed");
+    // A table that appears later is loaded.
+    dir.write("gone/later.csv", "x\n7\n");
+    fs::rename(dir.path("gone"), dir.path("landing")).unwrap();
+    eventually("the later table", || {
+        dir.run(&["sql", "--url", &url(&dir), "--format", "csv", "SELECT x FROM later"]).bytes == b"x\n7\n"
+    });
+    sidecar.end();
+}
+
+#[test]
+fn tables_are_loaded_once_before_a_start() {
+    let dir = landing();
+    dir.write("pillion.toml", config(&orders("1 min")));
+    dir.answer(&["warm", "--config", "pillion.toml"]);
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT count(*) AS n FROM orders"]);
+    assert_eq!(answer, "n\n3\n");
+    fs::remove_dir_all(dir.path("landing")).unwrap();
+    let failed = dir.run(&["warm", "--config", "pillion.toml"]);
+    assert_ne!(failed.code, 0, "{failed:?}");
+    assert!(failed.errors.contains("table `orders`"), "{failed:?}");
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT count(*) AS n FROM orders"]);
+    assert_eq!(answer, "n\n3\n", "the rows stay");
+}
+
+#[test]
+fn sources_are_looked_at_before_a_start() {
+    let dir = landing();
+    let more = "[tables.missing]\nsource = \"landing\"\nrelation = \"nothing.parquet\"\n";
+    dir.write("pillion.toml", config(&format!("{}{more}", orders("1 min"))));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    let said = String::from_utf8(outcome.bytes.clone()).unwrap();
+    assert!(said.contains("source         landing: "), "{outcome:?}");
+    assert!(said.contains("table          orders: "), "{outcome:?}");
+    assert!(said.contains("id Int64, name Utf8"), "{outcome:?}");
+    assert!(
+        outcome.errors.contains("table `missing`") && outcome.errors.contains("nothing.parquet"),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+    assert!(!dir.cache().exists(), "nothing is made");
+    let unknown = dir.run(&["sources", "check", "--config", "pillion.toml", "other"]);
+    assert_eq!(unknown.code, 2);
+}
