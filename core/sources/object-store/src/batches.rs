@@ -84,19 +84,11 @@ impl Batches {
         let adapter = Adapter::new(&self.plan, &self.schema, number, self.store.name_of(&found.path))?;
         let mut file = SourceFile::new(&self.store, &self.driver, &self.call, found);
         if self.is_small(number) {
-<<<<<<< HEAD
             file = match self.ahead.pop_front() {
                 Some((ahead, bytes)) if ahead == number => {
                     file.with_bytes(self.driver.run(&self.call, bytes.get())?)
                 }
                 _ => file.with_all()?,
-=======
-            let whole = match self.ahead.pop_front() {
-                Some((ahead, bytes)) if ahead == number => self.driver.run(&self.call, bytes.get())?,
-                _ => {
-                    self.driver.run(&self.call, self.store.clone().read(found.clone(), 0..found.meta.size))?
-                }
->>>>>>> main
             };
         }
         self.read_ahead()?;
