@@ -181,12 +181,12 @@ fn float_bits(of: &DataType) -> Option<u8> {
 }
 
 fn common_float(a: &DataType, b: &DataType) -> Option<DataType> {
-    float_bits(a).or(float_bits(b))?;
+    float_bits(a).or_else(|| float_bits(b))?;
     let needed = |of: &DataType| float_bits(of).or_else(|| integer(of).map(|(_, bits)| bits));
     match needed(a)?.max(needed(b)?) {
-        ..=11 => Some(DataType::Float16),
-        ..=24 => Some(DataType::Float32),
-        ..=53 => Some(DataType::Float64),
+        bits if bits <= 11 => Some(DataType::Float16),
+        bits if bits <= 24 => Some(DataType::Float32),
+        bits if bits <= 53 => Some(DataType::Float64),
         _ => None,
     }
 }
@@ -211,8 +211,8 @@ fn common_decimal(a: &DataType, b: &DataType) -> Option<DataType> {
     let precision = u8::try_from(a_whole.max(b_whole) + scale).ok()?;
     let scale = i8::try_from(scale).ok()?;
     match precision {
-        ..=DECIMAL128_DIGITS => Some(DataType::Decimal128(precision, scale)),
-        ..=DECIMAL256_DIGITS => Some(DataType::Decimal256(precision, scale)),
+        digits if digits <= DECIMAL128_DIGITS => Some(DataType::Decimal128(precision, scale)),
+        digits if digits <= DECIMAL256_DIGITS => Some(DataType::Decimal256(precision, scale)),
         _ => None,
     }
 }
@@ -226,6 +226,7 @@ pub(crate) fn holds(wide: &DataType, narrow: &DataType) -> bool {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "types are written in place")]
     fn both(a: DataType, b: DataType) -> Option<DataType> {
         assert_eq!(common(&a, &b), common(&b, &a), "{a} {b}");
         common(&a, &b)

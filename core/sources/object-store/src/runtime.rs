@@ -120,7 +120,8 @@ impl fmt::Debug for Driver {
 }
 
 fn panicked(cause: &(dyn Any + Send)) -> Error {
-    let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+    let text =
+        cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     Error::new(ErrorCode::Internal, format!("a read from object storage panicked: {}", text.unwrap_or("")))
 }
 
@@ -135,7 +136,7 @@ mod tests {
         let driver = Driver::new().unwrap();
         let call = Call::new();
         let canceller = call.clone();
-        let thread = std::thread::spawn(move || canceller.cancel());
+        let thread = std::thread::Builder::new().spawn(move || canceller.cancel()).unwrap();
         let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Cancelled);
         thread.join().unwrap();
@@ -144,7 +145,7 @@ mod tests {
         let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Timeout);
         assert!(begun.elapsed() >= Duration::from_millis(50));
-        let error = driver.run(&Call::new(), async { panic!("no") }).map(|()| ()).unwrap_err();
+        let error = driver.run::<()>(&Call::new(), async { panic!("no") }).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Internal);
         assert_eq!(driver.run(&Call::new(), async { Ok(7) }).unwrap(), 7);
     }
