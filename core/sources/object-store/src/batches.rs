@@ -31,6 +31,7 @@ pub(crate) struct Batches {
     /// Small files whose reading began, in the order of `files`.
     ahead: VecDeque<(usize, Ahead<Bytes>)>,
     open: Option<Open>,
+    is_over: bool,
 }
 
 struct Open {
@@ -50,7 +51,17 @@ impl Batches {
         call: Call,
         files: Vec<usize>,
     ) -> Self {
-        Self { plan, schema, store, driver, call, files: files.into(), ahead: VecDeque::new(), open: None }
+        Self {
+            plan,
+            schema,
+            store,
+            driver,
+            call,
+            files: files.into(),
+            ahead: VecDeque::new(),
+            open: None,
+            is_over: false,
+        }
     }
 
     fn read(&mut self) -> Result<Option<RecordBatch>> {
@@ -117,8 +128,12 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
         let batch = self.read();
-        if !matches!(batch, Ok(Some(_))) {
+        self.is_over = !matches!(batch, Ok(Some(_)));
+        if self.is_over {
             (self.files, self.ahead, self.open) = (VecDeque::new(), VecDeque::new(), None);
         }
         batch.transpose()

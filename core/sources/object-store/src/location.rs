@@ -166,10 +166,10 @@ impl Location {
         let root = if scheme == Scheme::Http { "" } else { path.as_str() };
         let root = Path::parse(root.trim_matches('/')).map_err(|error| wrong(error.into()))?;
         let url = match scheme {
-            Scheme::Http => format!("{scheme_name}://{}{authority}{path}", settings.user_of_url()),
+            Scheme::Http => format!("{scheme_name}://{authority}{path}"),
             _ => format!("{scheme_name}://{authority}"),
         };
-        let client = settings.with_authority(client).map_err(wrong)?;
+        let client = settings.with_user(settings.with_authority(client).map_err(wrong)?);
         let store = scheme.build(&url, &settings, client, retry).map_err(wrong)?;
         Ok(Opened { store, root, secrets: settings.secrets, scheme })
     }

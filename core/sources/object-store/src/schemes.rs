@@ -215,11 +215,11 @@ impl Settings {
         scheme == "http" || self.is_on("allow_http")
     }
 
-    /// User and password as they stand in a URL, `@` included; empty without a user.
-    pub(crate) fn user_of_url(&self) -> String {
-        let Some(user) = self.values.get("user") else { return String::new() };
+    /// Adds user and password, which every request then has.
+    pub(crate) fn with_user(&self, client: ClientOptions) -> ClientOptions {
+        let Some(user) = self.values.get("user") else { return client };
         let password = self.values.get("password").map(String::as_str).unwrap_or_default();
-        format!("{}:{}@", escaped(user), escaped(password))
+        with_user(client, user, password)
     }
 
     /// Adds the certificates of `ca_file`.
@@ -279,6 +279,40 @@ pub(crate) fn hide(secrets: &[String], text: &str) -> String {
     words.collect::<String>().trim_end().to_owned()
 }
 
+#[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
+fn with_user(client: ClientOptions, user: &str, password: &str) -> ClientOptions {
+    use object_store::{HeaderMap, HeaderValue};
+    let value = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
+    // Base64 is always the value of a header.
+    let Ok(mut value) = HeaderValue::from_str(&value) else { return client };
+    value.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", value);
+    client.with_default_headers(headers)
+}
+
+#[cfg(not(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http")))]
+fn with_user(client: ClientOptions, _: &str, _: &str) -> ClientOptions {
+    client
+}
+
+/// Bytes in Base64.
+#[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let at = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for digit in 0..4 {
+            let six = (bits >> (18 - 6 * digit)) & 63;
+            let is_there = digit <= three.len();
+            text.push(if is_there { char::from(DIGITS[six as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
 /// A text as it stands in a URL.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
@@ -291,6 +325,13 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "http")]
+    fn bytes_are_base64() {
+        let texts = ["", "f", "fo", "foo", "us er:pa/ss"].map(|text| base64(text.as_bytes()));
+        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "dXMgZXI6cGEvc3M="]);
+    }
 
     #[test]
     fn no_text_shows_a_secret() {

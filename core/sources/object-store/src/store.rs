@@ -202,7 +202,12 @@ impl Store {
                 ErrorCode::Unsupported,
                 "cannot be read: the server lacks what this needs, such as ranges of bytes",
             ),
-            _ => (ErrorCode::SourceUnavailable, "cannot be read"),
+            // Listings have no kinds of errors.
+            _ => match status_of(&text) {
+                Some(401 | 403) => (ErrorCode::SourceRefused, "may not be read with these credentials"),
+                Some(404) => (ErrorCode::SourceNotFound, "is not there"),
+                _ => (ErrorCode::SourceUnavailable, "cannot be read"),
+            },
         };
         Error::new(code, format!("`{name}` {what}: {text}"))
     }
@@ -212,6 +217,12 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.shown).finish()
     }
+}
+
+/// The status of an answer that an error tells.
+fn status_of(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
 }
 
 /// The error of a file that is not the one that was listed.

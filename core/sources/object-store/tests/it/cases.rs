@@ -12,7 +12,7 @@ fn categories_of_pandas_are_texts() {
     let text = columns(&found);
     assert!(!text.contains("Dictionary"), "{text}");
     let city = found.schema().index_of("city").unwrap();
-    assert_eq!(found.schema().field(city).data_type(), &arrow::datatypes::DataType::Utf8);
+    assert!(text.contains("city LargeUtf8"), "{text}");
     let mut cities = shown(&found.project(&[city]).unwrap());
     cities.sort();
     let counts: Vec<usize> = cities.chunk_by(|a, b| a == b).map(<[String]>::len).collect();
@@ -25,7 +25,7 @@ fn times_of_several_units_have_the_finest() {
     assert_eq!(found.num_rows(), 4);
     let text = columns(&found);
     assert!(text.contains("Timestamp(ns"), "{text}");
-    let times = shown(&found);
+    let times = shown(&found.project(&[found.schema().index_of("ts").unwrap()]).unwrap());
     assert!(times.iter().all(|time| *time == times[0]), "{times:?}");
 }
 

@@ -42,7 +42,8 @@ fn types() -> RecordBatch {
         (
             "moment",
             Arc::new(
-                TimestampMicrosecondArray::from(vec![Some(i64::MIN + 1), None, Some(1)]).with_timezone("UTC"),
+                TimestampMicrosecondArray::from(vec![Some(-62_135_596_800_000_000), None, Some(1)])
+                    .with_timezone("UTC"),
             ),
         ),
         ("list", Arc::new(items)),
