@@ -15,6 +15,7 @@ use crate::types::key::{Key, owned};
 use crate::types::mode::WriteMode;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
+use crate::way::refreshing::refreshing;
 use crate::way::{Backend, Reader};
 
 /// A table of a cache, at whatever version is newest when a call is made.
@@ -196,6 +197,14 @@ impl Table {
     /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash, or is of another cache.
     pub fn changes(&self, since: Version) -> Result<Batches> {
         self.backend.changes(self.id, since)
+    }
+
+    /// Refreshes the table from its source now; see [`Cache::refresh`](crate::Cache::refresh).
+    ///
+    /// # Errors
+    /// As [`Cache::refresh`](crate::Cache::refresh).
+    pub fn refresh(&self) -> Result<Version> {
+        refreshing(&*self.backend)?.refresh(&self.name)
     }
 
     /// Keeps asking for [`changes`](Self::changes), and hands out what was committed after `since`. Rows that become

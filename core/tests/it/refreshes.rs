@@ -66,7 +66,7 @@ fn a_refresh_puts_the_rows_of_the_source_in_the_place_of_the_held_ones() {
     assert_eq!(name_of(&cache, 2).unwrap(), "zwei");
     assert!(table.info().unwrap().freshness.unwrap().as_of > as_of, "the handle of the table is still good");
     source.set_rows(&[]);
-    cache.refresh("orders").unwrap();
+    table.refresh().unwrap();
     assert_eq!(ids(&cache), [0; 0], "an empty source is an empty table");
     assert_eq!((status(&cache).succeeded, status(&cache).failures), (3, 0));
 }

@@ -24,7 +24,7 @@ use crate::store::{Found, Store, nothing_matches};
 /// The most names that are listed.
 const RELATIONS_MAX: usize = 1000;
 
-/// Files on object storage, on an HTTP server or on disk. See the [crate](crate) for what it reads and how.
+/// Files on object storage, on an HTTP server or on disk. See the crate for what it reads and how.
 #[derive(Debug)]
 pub struct ObjectStoreSource {
     location: Location,
