@@ -120,7 +120,8 @@ impl fmt::Debug for Driver {
 }
 
 fn panicked(cause: &(dyn Any + Send)) -> Error {
-    let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
     Error::new(ErrorCode::Internal, format!("a read from object storage panicked: {}", text.unwrap_or("")))
 }
 

@@ -119,6 +119,9 @@ fn rows_of_batch(group: &RowGroupMetaData, leaves: &[usize]) -> usize {
     (BATCH_BYTES / bytes_of_row).clamp(1, BATCH_ROWS)
 }
 
+/// Bytes in memory, and where in the file they begin.
+type Held = Option<(u64, Bytes)>;
+
 /// Stretches of a file, of which some bytes are in memory.
 #[derive(Clone)]
 struct Chunks {
@@ -128,7 +131,7 @@ struct Chunks {
     /// Bytes that are read at a time.
     window: u64,
     /// For each stretch, where the bytes in memory begin, and they.
-    held: Arc<Mutex<Vec<Option<(u64, Bytes)>>>>,
+    held: Arc<Mutex<Vec<Held>>>,
 }
 
 impl Chunks {
@@ -160,10 +163,10 @@ impl Chunks {
         let mut held = self.held.lock();
         held.resize(self.spans.len(), None);
         let slot = &mut held[number];
-        if let Some((start, bytes)) = slot {
-            if let Some(found) = part(*start, bytes, &range) {
-                return Ok(found);
-            }
+        if let Some((start, bytes)) = slot
+            && let Some(found) = part(*start, bytes, &range)
+        {
+            return Ok(found);
         }
         let window = range.start..range.end.max(range.start + self.window).min(span.end);
         let bytes = self.file.read(window)?;
@@ -223,7 +226,7 @@ impl Read for ChunkRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let end = self.position.saturating_add(buffer.len() as u64);
         let within = self.chunks.spans.iter().find(|span| span.contains(&self.position));
-        let end = end.min(within.map_or(self.chunks.file.bytes(), |span| span.end));
+        let end = end.min(within.map_or_else(|| self.chunks.file.bytes(), |span| span.end));
         if self.position >= end {
             return Ok(0);
         }
