@@ -225,6 +225,7 @@ pub(crate) fn holds(wide: &DataType, narrow: &DataType) -> bool {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers read better")]
     fn both(a: DataType, b: DataType) -> Option<DataType> {
         assert_eq!(common(&a, &b), common(&b, &a), "{a} {b}");
         common(&a, &b)

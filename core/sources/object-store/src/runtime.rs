@@ -136,16 +136,17 @@ mod tests {
         let driver = Driver::new().unwrap();
         let call = Call::new();
         let canceller = call.clone();
-        let thread = std::thread::spawn(move || canceller.cancel());
-        let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(move || canceller.cancel());
+            driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err()
+        });
         assert_eq!(error.code(), ErrorCode::Cancelled);
-        thread.join().unwrap();
         let begun = Instant::now();
         let call = Call::within(Duration::from_millis(50));
         let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Timeout);
         assert!(begun.elapsed() >= Duration::from_millis(50));
-        let error = driver.run(&Call::new(), async { panic!("no") }).map(|()| ()).unwrap_err();
+        let error = driver.run::<()>(&Call::new(), async { panic!("no") }).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Internal);
         assert_eq!(driver.run(&Call::new(), async { Ok(7) }).unwrap(), 7);
     }

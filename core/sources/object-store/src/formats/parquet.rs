@@ -246,7 +246,10 @@ mod tests {
         let far = GAP + 21;
         let spans = [0..10, 10..20, far..far + 5, 10 * GAP..10 * GAP + 1];
         assert_eq!(joined(&spans), [0..20, far..far + 5, 10 * GAP..10 * GAP + 1]);
-        assert_eq!(joined(&[5..6, 4 + GAP..5 + GAP]), [5..5 + GAP]);
+        assert_eq!(
+            joined(&[5..6, 4 + GAP..5 + GAP, 9 * GAP..9 * GAP + 1]),
+            [5..5 + GAP, 9 * GAP..9 * GAP + 1]
+        );
         assert!(joined(&[]).is_empty());
     }
 }

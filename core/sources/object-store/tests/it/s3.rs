@@ -101,9 +101,9 @@ fn objects_that_are_replaced_are_refused(server: &Server) {
         let mut fetched = source.fetch(&Fetch::of(Relation::table("replaced/*")), &call()).unwrap();
         assert!(fetched.next().unwrap().is_ok());
         if removed {
-            server.delete("replaced/a.parquet")
+            server.delete("replaced/a.parquet");
         } else {
-            put(7)
+            put(7);
         }
         let error = fetched.find_map(Result::err).expect("rows of two versions came");
         assert_eq!(error.code(), ErrorCode::SourceUnavailable, "{error}");
