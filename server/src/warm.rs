@@ -27,10 +27,11 @@ Examples:
 
 Exit codes are those of `pillion --help`. With any but 0, the tables that could be loaded are there.";
 
-/// Loads the tables of a configuration that are not there yet, refreshes those that are, and closes the cache.
+/// Loads the tables of a configuration that are not there yet, refreshes those that are, and closes the cache. A refresh that
+/// fails is reported and is no failure: the sidecar can serve the rows that are there.
 ///
 /// # Errors
-/// Those of the first table that fails; the others are loaded all the same.
+/// Those of the first table that cannot be loaded; the others are loaded all the same.
 pub fn warm(args: &WarmArgs) -> Result<(), Failure> {
     let config = Config::read(&args.config)?;
     serve::begin_log(config.log);
@@ -64,8 +65,8 @@ fn load(cache: &Cache, table: &TableConfig, source: TableSource) -> pillion::Res
     let is_held = cache.table(&table.name).is_ok();
     let definition = TableDefinition::from_source(source.not_on_start()).rules(table.rules.clone());
     cache.define_table(&table.name, definition)?;
-    if is_held {
-        cache.refresh(&table.name)?;
+    if is_held && let Err(error) = cache.refresh(&table.name) {
+        Failure::from(error).context(format_args!("table `{}` keeps its rows", table.name)).print();
     }
     Ok(())
 }

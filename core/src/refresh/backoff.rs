@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 /// The wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
+/// The shortest and the longest time between two refreshes.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(300);
 /// A source is left alone after this many failures in a row to reach it, of whatever tables.
@@ -27,7 +30,7 @@ pub(super) fn wait_after(failures: u32, share: f64) -> Duration {
 
 /// `interval`, up to `jitter` of it shorter or longer.
 pub(super) fn jittered(interval: Duration, jitter: f64, share: f64) -> Duration {
-    interval.mul_f64(1.0 + jitter * (2.0 * share - 1.0))
+    interval.clamp(INTERVAL_MIN, INTERVAL_MAX).mul_f64(1.0 + jitter * (2.0 * share - 1.0))
 }
 
 /// Keeps refreshes from a source that is out of reach: after some failures it lets one through at a time, as a probe, until

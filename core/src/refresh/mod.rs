@@ -6,6 +6,7 @@
 mod append;
 mod backoff;
 mod fetched;
+mod gate;
 mod owner;
 mod progress;
 mod record;

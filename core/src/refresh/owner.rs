@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::gate::Gate;
 use super::record::position_name;
 use super::scheduler::Scheduler;
 use crate::answer::batches::Batches;
@@ -57,26 +58,85 @@ impl Writer for Owner {
         if definition.origin.is_none() {
             return self.embedded.define_table(name, definition);
         }
-        if let Ok(held) = self.embedded.table(name) {
-            self.follow(name, definition)?;
+        self.embedded.refuse_if_forked()?;
+        let held = self.embedded.table(name).ok();
+        let (origin, rules) = fed(name, definition)?;
+        if let Some(other) = held.as_ref().filter(|held| held.rules.write_policy != rules.write_policy) {
+            other.check_definition(&rules)?;
+        }
+        let is_new = self.scheduler.follow(name, origin, rules, held.is_none())?;
+        if let Some(held) = held {
             return Ok(held);
         }
-        let (origin, rules) = fed(name, definition)?;
-        self.scheduler.follow(name, origin, rules, true)?;
         if let Err(error) = self.scheduler.refresh(name) {
-            self.scheduler.forget(name);
+            if is_new {
+                self.scheduler.forget(name);
+            }
             return Err(error);
         }
         self.embedded.table(name)
     }
 
     fn drop_table(&self, name: &str) -> Result<Version> {
-        self.scheduler.forget(name);
-        self.embedded.drop_table(name)
+        let held = self.embedded.table(name).ok();
+        let fed = held.as_ref().and_then(|held| self.gate(held));
+        if !self.embedded.is_forked() {
+            self.scheduler.forget(name);
+        }
+        let version = self.embedded.drop_table(name)?;
+        match fed {
+            None => Ok(version),
+            // A record without a table would count among the positions that a cache remembers.
+            Some((source, _)) => self
+                .embedded
+                .write(vec![ChangeRequest::Position { source, position: Vec::new() }], SystemTime::now()),
+        }
     }
 
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
-        self.embedded.write(changes, as_of)
+        let tables = changes.iter().filter_map(|change| match change {
+            ChangeRequest::Invalidate { table, .. } => self.embedded.table_by_id(*table).ok(),
+            _ => None,
+        });
+        let invalidated: Vec<TableInfo> = tables.filter(|table| self.gate(table).is_some()).collect();
+        if invalidated.is_empty() {
+            return self.embedded.write(changes, as_of);
+        }
+        self.invalidate(changes, as_of, &invalidated)
+    }
+}
+
+impl Owner {
+    /// The name of the record of a table, and its gate, if refreshes feed it.
+    fn gate(&self, table: &TableInfo) -> Option<(String, Gate)> {
+        let WritePolicy::Source(position) = &table.rules.write_policy else { return None };
+        if self.embedded.is_forked() {
+            return None;
+        }
+        Some((position.clone(), self.scheduler.gate(&table.name, position)?))
+    }
+
+    /// Writes changes that invalidate rows of tables from sources: the next refresh brings them back, also after a crash.
+    fn invalidate(
+        &self,
+        mut changes: Vec<ChangeRequest>,
+        as_of: SystemTime,
+        tables: &[TableInfo],
+    ) -> Result<Version> {
+        let mut gates: Vec<(String, Gate)> = tables.iter().filter_map(|table| self.gate(table)).collect();
+        // In an order that is the same for all, so that two commits never wait for each other.
+        gates.sort_by(|(a, _), (b, _)| a.cmp(b));
+        gates.dedup_by(|(a, _), (b, _)| a == b);
+        let mut locked: Vec<_> = gates.iter().map(|(_, gate)| gate.lock()).collect();
+        let positions = gates.iter().map(|(source, _)| (source.clone(), Vec::new()));
+        changes.extend(positions.map(|(source, position)| ChangeRequest::Position { source, position }));
+        let version = self.embedded.write(changes, as_of)?;
+        locked.iter_mut().for_each(|counts| counts.invalidate());
+        drop(locked);
+        for table in tables {
+            self.scheduler.hurry(&table.name);
+        }
+        Ok(version)
     }
 }
 
@@ -90,7 +150,9 @@ impl Upkeep for Owner {
     }
 
     fn close(&self) -> Result<()> {
-        self.scheduler.stop();
+        if !self.embedded.is_forked() {
+            self.scheduler.stop();
+        }
         self.embedded.close()
     }
 }
@@ -149,27 +211,33 @@ impl Backend for Owner {
 
 impl Refreshing for Owner {
     fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
+        self.embedded.refuse_if_forked()?;
         self.scheduler.add_source(name, source)
     }
 
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {
         let (origin, rules) = fed(name, definition)?;
-        self.scheduler.follow(name, origin, rules, false)
+        self.embedded.refuse_if_forked()?;
+        self.scheduler.follow(name, origin, rules, false).map(drop)
     }
 
     fn refresh(&self, table: &str) -> Result<Version> {
+        self.embedded.refuse_if_forked()?;
         self.scheduler.refresh(table)
     }
 
     fn cancel(&self, table: &str) -> Result<bool> {
+        self.embedded.refuse_if_forked()?;
         self.scheduler.cancel(table)
     }
 
     fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
+        self.embedded.refuse_if_forked()?;
         self.scheduler.pause(table, is_paused)
     }
 
     fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
+        self.embedded.refuse_if_forked()?;
         Ok(self.scheduler.refreshes())
     }
 }

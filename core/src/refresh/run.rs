@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::append::{HeldRows, Positions};
 use super::fetched::{Incoming, project};
+use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use crate::input::Input;
@@ -29,6 +30,7 @@ pub(super) struct Work {
     pub(super) rules: TableRules,
     pub(super) source: Arc<dyn Source>,
     pub(super) cache: Arc<Embedded>,
+    pub(super) gate: Gate,
 }
 
 /// What a refresh is given from outside.
@@ -50,32 +52,37 @@ impl Work {
     /// Those of the source and of a write. Nothing has changed then.
     pub(super) fn run(&self, run: &Run) -> Result<Version> {
         let began = SystemTime::now();
+        let (before, has_gaps) = {
+            let counts = self.gate.lock();
+            (counts.before_load(), counts.has_gaps())
+        };
         let held = self.held()?;
         let number = definition_number(&self.origin, &self.rules);
-        if let Some(held) = &held
-            && held.is_of(number)
+        // Rows that were fetched for what is asked for now, and of which none is missing.
+        let whole = held.as_ref().filter(|held| held.is_of(number, &self.rules) && !has_gaps);
+        if let Some(held) = whole
             && self.source.capabilities().marks
         {
             let mark = self.source.mark(&self.origin.relation, &run.call)?;
-            if held.is_current(number, mark.as_deref()) {
-                return self.add(held, began, &Record::new(number, mark.as_deref()), Vec::new());
+            if held.has_mark(mark.as_deref()) {
+                // Nothing changed up to now, which is news too.
+                let record = Record::new(number, mark.as_deref());
+                if let Some(version) = self.confirm(held, began, &record)? {
+                    return Ok(version);
+                }
             }
         }
         let described = self.source.describe(&self.origin.relation, &run.call)?;
         run.progress.expect(described.expected_rows());
-        if let Some(held) = &held {
-            if held.is_current(number, described.change_mark()) {
-                // Nothing changed up to now, which is news too.
-                return self.add(held, began, &Record::new(number, described.change_mark()), Vec::new());
-            }
-            if let Some(by) = &self.origin.append_by
-                && held.is_of(number)
-                && let Some(version) = self.append(held, by, &described, number, began, run)?
-            {
-                return Ok(version);
-            }
+        if let Some(held) = whole
+            && let Some(by) = &self.origin.append_by
+            && let Some(version) = self.append(held, by, &described, number, began, run)?
+        {
+            return Ok(version);
         }
-        self.load(number, &described, began, run)
+        let version = self.load(number, &described, began, run)?;
+        self.gate.lock().loaded(before);
+        Ok(version)
     }
 
     fn held(&self) -> Result<Option<Held>> {
@@ -154,12 +161,27 @@ impl Work {
         let change = if held.info.rules.primary_key.is_empty() {
             let held_rows = self.cache.scan(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
-            let new = rows.map(move |batch| held_rows.without(&batch?));
+            let order = schema_order(&held.info.schema, &schema)?;
+            let new = rows.map(move |batch| {
+                let batch = batch?.project(&order);
+                held_rows.without(
+                    &batch.map_err(|error| Error::internal("columns of a fetch").with_source(error))?,
+                )
+            });
+            let schema = held.info.schema.clone();
             self.rows(held, WriteMode::Append, Input::fallible(schema, new))
         } else {
             self.rows(held, WriteMode::Upsert, Input::fallible(schema, rows))
         };
-        self.add(held, as_of, &record, vec![change]).map(Some)
+        let version = self.add(as_of, &record, change)?;
+        let counts = self.gate.lock();
+        if counts.has_gaps() {
+            // Rows were invalidated while others were appended: the record must not say that the table is whole.
+            let position = ChangeRequest::Position { source: self.position(), position: Vec::new() };
+            self.cache.write(vec![position], as_of)?;
+        }
+        drop(counts);
+        Ok(Some(version))
     }
 
     fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
@@ -178,29 +200,41 @@ impl Work {
         ChangeRequest::Rows { table: held.info.id, mode, rows }
     }
 
-    /// Commits changes with the record. Without any, an empty write says how fresh the rows are.
-    fn add(
-        &self,
-        held: &Held,
-        as_of: SystemTime,
-        record: &Record,
-        mut changes: Vec<ChangeRequest>,
-    ) -> Result<Version> {
-        if changes.is_empty() {
-            let nothing = Input::from(RecordBatch::new_empty(held.info.schema.clone()));
-            changes.push(self.rows(held, WriteMode::Append, nothing));
+    /// Commits that nothing changed up to a moment. `None` if rows were invalidated meanwhile.
+    fn confirm(&self, held: &Held, as_of: SystemTime, record: &Record) -> Result<Option<Version>> {
+        let counts = self.gate.lock();
+        if counts.has_gaps() {
+            return Ok(None);
         }
-        changes.push(ChangeRequest::Position { source: self.position(), position: record.encode()? });
-        self.cache.write(changes, as_of)
+        // An empty write says how fresh the rows are.
+        let nothing = Input::from(RecordBatch::new_empty(held.info.schema.clone()));
+        self.add(as_of, record, self.rows(held, WriteMode::Append, nothing)).map(Some)
+    }
+
+    /// Commits a change with the record.
+    fn add(&self, as_of: SystemTime, record: &Record, change: ChangeRequest) -> Result<Version> {
+        let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
+        self.cache.write(vec![change, position], as_of)
     }
 }
 
+/// Where the columns of a table are among those that come.
+fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
+    let positions = held.fields().iter().map(|field| fetched.index_of(field.name()));
+    positions.collect::<std::result::Result<_, _>>().map_err(|error| {
+        Error::new(ErrorCode::SourceInvalid, "the source sends other columns than it described")
+            .with_source(error)
+    })
+}
+
 impl Held {
-    fn is_of(&self, number: u64) -> bool {
+    /// Whether the rows were fetched for what is asked for now.
+    fn is_of(&self, number: u64, rules: &TableRules) -> bool {
         self.record.as_ref().is_some_and(|record| record.definition == number)
+            && self.info.rules == rules.clone().of_table()
     }
 
-    fn is_current(&self, number: u64, mark: Option<&[u8]>) -> bool {
-        self.record.as_ref().is_some_and(|record| record.is_current(number, mark))
+    fn has_mark(&self, mark: Option<&[u8]>) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_current(record.definition, mark))
     }
 }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::backoff::{Breaker, jittered, random_share, wait_after};
+use super::gate::Gate;
 use super::progress::Progress;
+use super::record::position_name;
 use super::run::{Run, Work};
 use crate::source::{Call, Source, TableSource};
-use crate::types::error::{Error, ErrorCode, Result, nearest};
+use crate::types::error::{Error, ErrorCode, ErrorKind, Result, nearest};
 use crate::types::panics;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
@@ -73,6 +75,9 @@ struct Followed {
     /// Somebody waits for the next refresh: it does not wait for its source to be reachable again.
     is_asked: bool,
     is_paused: bool,
+    /// Something else is asked for than the refresh under way fetches.
+    is_outdated: bool,
+    gate: Gate,
     under_way: Option<(Call, Arc<Progress>)>,
     /// Refreshes that began and that ended.
     began: u64,
@@ -111,14 +116,14 @@ impl Scheduler {
     }
 
     /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
-    /// to [`refresh`](Self::refresh).
+    /// to [`refresh`](Self::refresh). Returns whether the table was not followed before.
     pub(super) fn follow(
         &self,
         table: &str,
         origin: TableSource,
         rules: TableRules,
         waits: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
@@ -132,10 +137,11 @@ impl Scheduler {
             followed.origin = origin;
             followed.rules = rules;
             if !is_same {
+                followed.is_outdated = followed.under_way.is_some();
                 followed.due = Some(Instant::now());
                 self.shared.changed.notify_all();
             }
-            return Ok(());
+            return Ok(false);
         }
         self.start_thread()?;
         let due = match (is_held, waits) {
@@ -147,7 +153,7 @@ impl Scheduler {
         let followed = Followed::new(state.numbers, origin, rules, due);
         state.tables.insert(table.to_owned(), followed);
         self.shared.changed.notify_all();
-        Ok(())
+        Ok(true)
     }
 
     fn start_thread(&self) -> Result<()> {
@@ -176,7 +182,7 @@ impl Scheduler {
     pub(super) fn refresh(&self, table: &str) -> Result<Version> {
         let mut state = self.shared.state.lock();
         let followed = state.followed(table)?;
-        let wanted = followed.began + 1;
+        let (wanted, number) = (followed.began + 1, followed.number);
         followed.is_asked = true;
         self.shared.changed.notify_all();
         loop {
@@ -184,6 +190,12 @@ impl Scheduler {
                 return Err(closed());
             }
             let followed = state.followed(table)?;
+            if followed.number != number {
+                return Err(Error::new(
+                    ErrorCode::Cancelled,
+                    format!("table `{table}` was dropped meanwhile"),
+                ));
+            }
             if followed.ended >= wanted {
                 return match &followed.last {
                     Some(Ok(version)) => Ok(*version),
@@ -201,6 +213,22 @@ impl Scheduler {
             state.followed(table)?.under_way.as_ref().map(|(call, _)| call.clone())
         };
         Ok(call.map(|call| call.cancel()).is_some())
+    }
+
+    /// The gate of a table, if it is followed and its record is kept under this name.
+    pub(super) fn gate(&self, table: &str, position: &str) -> Option<Gate> {
+        let state = self.shared.state.lock();
+        let followed = state.tables.get(table)?;
+        (position_name(&followed.origin.source, table) == position).then(|| followed.gate.clone())
+    }
+
+    /// Refreshes a table as soon as nothing speaks against it.
+    pub(super) fn hurry(&self, table: &str) {
+        if let Ok(followed) = self.shared.state.lock().followed(table) {
+            followed.due = Some(Instant::now());
+            followed.is_outdated = followed.under_way.is_some();
+        }
+        self.shared.changed.notify_all();
     }
 
     pub(super) fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
@@ -308,6 +336,8 @@ impl Followed {
             due,
             is_asked: false,
             is_paused: false,
+            is_outdated: false,
+            gate: Gate::default(),
             under_way: None,
             began: 0,
             ended: 0,
@@ -338,7 +368,8 @@ impl Followed {
                 tracing::warn!(table, source, failures, "refresh failed: {error:#}");
             }
         }
-        self.due = next(&self.origin, self.failures);
+        let is_outdated = std::mem::take(&mut self.is_outdated);
+        self.due = if is_outdated { Some(Instant::now()) } else { next(&self.origin, self.failures) };
         self.last = Some(result.map_err(Arc::new));
     }
 
@@ -400,7 +431,7 @@ fn schedule(shared: &Arc<Shared>, cache: &Arc<Embedded>) {
         for table in state.startable(now) {
             start(shared, cache, &mut state, &table);
         }
-        time_out(&mut state);
+        time_out(&state);
         match state.patience(now) {
             Some(patience) => {
                 shared.changed.wait_for(&mut state, patience);
@@ -411,7 +442,7 @@ fn schedule(shared: &Arc<Shared>, cache: &Arc<Embedded>) {
 }
 
 /// Gives up refreshes whose sources are silent.
-fn time_out(state: &mut MutexGuard<'_, State>) {
+fn time_out(state: &State) {
     let late: Vec<(Call, String)> = state
         .tables
         .values()
@@ -422,13 +453,17 @@ fn time_out(state: &mut MutexGuard<'_, State>) {
             (progress.silent_for() > limit).then(|| (call.clone(), message))
         })
         .collect();
-    if !late.is_empty() {
-        // What a source hung on the end of its call may take a while.
-        MutexGuard::unlocked(state, || {
-            for (call, message) in late {
-                call.time_out(message);
-            }
-        });
+    if late.is_empty() {
+        return;
+    }
+    // On a thread of its own: what a source hung on the end of its call may take a while.
+    let ending = std::thread::Builder::new().name("pillion-timeout".to_owned()).spawn(move || {
+        for (call, message) in late {
+            call.time_out(message);
+        }
+    });
+    if let Err(error) = ending {
+        tracing::warn!(%error, "no thread to give up a refresh; it is tried again");
     }
 }
 
@@ -442,6 +477,7 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
         rules: followed.rules.clone(),
         source: known.source.clone(),
         cache: cache.clone(),
+        gate: followed.gate.clone(),
     };
     let (call, progress) = (run.call.clone(), run.progress.clone());
     let (own, began) = (shared.clone(), SystemTime::now());
@@ -484,6 +520,8 @@ fn ended(shared: &Shared, origin: &Origin, began: SystemTime, result: Result<Ver
         known.running -= 1;
         match &result {
             Err(error) if is_out_of_reach(error) => known.breaker.out_of_reach(Instant::now()),
+            // Other errors say nothing of the source.
+            Err(error) if error.kind() != ErrorKind::Source => {}
             _ => known.breaker.reached(),
         }
     }

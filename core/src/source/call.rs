@@ -100,7 +100,7 @@ impl Call {
     }
 
     /// Runs `hook` when the call is given up, at once if that happened before: to interrupt a client library that waits. It runs
-    /// at most once, not after a deadline that merely passed, and not after the guard was dropped.
+    /// at most once, and not after a deadline that merely passed. It may still be running when the guard is dropped.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> OnCancel {
         let mut state = self.shared.lock();
         let number = state.next_hook;

@@ -87,8 +87,8 @@ use crate::types::error::Result;
 /// The code of an error decides what Pillion does next. It tries again later after
 /// [`SourceUnavailable`](crate::ErrorCode::SourceUnavailable), [`Timeout`](crate::ErrorCode::Timeout),
 /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound) and every other code too, because what is missing or wrong at a source
-/// may be mended there. After [`SourceRefused`](crate::ErrorCode::SourceRefused) it also reads the credentials anew. No error
-/// may contain a credential.
+/// may be mended there. [`SourceRefused`](crate::ErrorCode::SourceRefused) stands for credentials that the source does not
+/// accept; a source should read them anew when it connects again. No error may contain a credential.
 pub trait Source: Debug + Send + Sync + 'static {
     /// What this source can do beyond describing a relation and fetching all of it. The same at every call.
     fn capabilities(&self) -> Capabilities;

@@ -78,10 +78,43 @@ fn only_refreshes_write_to_a_table_from_a_source() {
     let table = cache.define_table("orders", keyed(by_call())).unwrap();
     assert_eq!(table.delete(1).unwrap_err().code(), ErrorCode::WriteNotAllowed);
     assert_eq!(table.truncate().unwrap_err().code(), ErrorCode::WriteNotAllowed);
-    table.invalidate(&[1]).unwrap();
-    assert_eq!(ids(&cache), [2, 3, 4]);
-    cache.refresh("orders").unwrap();
     assert_eq!(ids(&cache), [1, 2, 3, 4]);
+}
+
+#[test]
+fn rows_that_are_invalidated_come_back() {
+    let by_time = || by_call().append_by("changed", Duration::ZERO);
+    for (source, definition) in [
+        (Scripted::new(&ROWS), keyed(by_call())),
+        (Scripted::new(&ROWS).with_marks(), keyed(by_call())),
+        (Scripted::new(&ROWS), keyed(by_time())),
+        (Scripted::new(&ROWS).with_marks(), keyed(by_time())),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(&dir, &source);
+        let table = cache.define_table("orders", definition).unwrap();
+        source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+        table.invalidate(&[1]).unwrap();
+        assert_eq!(ids(&cache), [2, 3, 4]);
+        wait_until("a refresh by itself", || status(&cache).failures > 0);
+        source.set(Mood::Answers);
+        cache.refresh("orders").unwrap();
+        assert_eq!(ids(&cache), [1, 2, 3, 4], "{source:?}");
+    }
+}
+
+#[test]
+fn rows_that_were_invalidated_before_a_restart_come_back() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_marks());
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+    table.invalidate(&[1]).unwrap();
+    drop((table, cache));
+    source.set(Mood::Answers);
+    let cache = open(&dir, &source);
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    wait_until("the row", || ids(&cache) == [1, 2, 3, 4]);
 }
 
 #[test]
@@ -153,6 +186,8 @@ fn rows_stay_whatever_a_source_does() {
     let cache = open(&dir, &source);
     let patient = || keyed(by_call().progress_timeout(Duration::from_millis(300)));
     cache.define_table("orders", patient()).unwrap();
+    // Nothing is tried again by itself meanwhile, which would count too.
+    cache.pause_refreshes("orders").unwrap();
     source.set_rows(&[(1, 1, "x"), (2, 2, "y"), (7, 7, "z")]);
     for (mood, code) in [
         (Mood::Fails(ErrorCode::SourceUnavailable), ErrorCode::SourceUnavailable),

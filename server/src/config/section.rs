@@ -140,15 +140,23 @@ impl<'a> Section<'a> {
 
     /// Texts by their names, as in `{ region = "eu-west-1" }`, in the order of the names.
     pub(super) fn named_texts(&mut self, name: &'static str) -> Vec<(String, At<String>)> {
-        let wanted = "a text in quotes";
-        let Some((_, table)) = self.table(name) else { return Vec::new() };
+        let line = self.line_of(name).unwrap_or(self.line);
+        let table = match self.take(name).map(|at| at.value) {
+            None => return Vec::new(),
+            Some(DeValue::Table(table)) => table,
+            // What it is instead may be a secret, and is not shown.
+            Some(_) => {
+                self.problem(line, format!("`{name}` is not written as {{ NAME = \"TEXT\" }}"));
+                return Vec::new();
+            }
+        };
         let mut texts = Vec::new();
         for (key, value) in table {
             let line = self.document.line(key.span().start);
             let key = key.into_inner().into_owned();
             let text = match value.into_inner() {
                 DeValue::String(text) => self.substituted(line, &text),
-                other => self.wrong(&format!("{name}.{key}"), line, wanted, &other),
+                _ => self.refuse(line, format!("`{name}.{key}` is not a text in quotes")),
             };
             texts.extend(text.map(|text| (key, text)));
         }

@@ -373,11 +373,14 @@ fn what_is_wrong_with_sources_is_named() {
             7,
             "in `secrets` too",
         ),
-        ("[sources.b]\nurl = \"x\"\noptions = { k = 1 }", 7, "`options.k` is the number 1"),
+        ("[sources.b]\nurl = \"x\"\noptions = { k = 1 }", 7, "`options.k` is not a text"),
         ("[sources.b]\noptions = {}", 5, "lacks `url`"),
+        ("[sources.b]\nurl = \"x\"\nsecrets = \"hidden\"", 7, "`secrets` is not written as"),
+        ("[sources.b]\nurl = \"x\"\nsecrets = { k = [\"hidden\"] }", 7, "`secrets.k` is not a text"),
     ] {
         let parsed = Config::parse(&format!("{head}{text}"), "pillion.toml", Path::new("/etc"), &|_| None);
         let message = format!("{:?}", parsed.unwrap_err()).replace("\\\"", "\"");
         assert!(message.contains(&format!(":{line}: ")) && message.contains(words), "{text}: {message}");
+        assert!(!message.contains("hidden"), "{message}");
     }
 }

@@ -16,9 +16,6 @@ use crate::options::Options;
 use crate::reconcile::{Reconciled, decoded, holds};
 use crate::store::{Found, Store};
 
-/// Columns of folders, with the values that they have there.
-type Values = Vec<(String, Option<String>)>;
-
 /// Files and columns of a relation.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -101,20 +98,23 @@ impl Plan {
     pub(crate) fn parts(&self) -> Result<Vec<(Part, Vec<usize>)>> {
         let is_shown =
             !self.folders.schema().fields().iter().any(|field| self.options.is_left_out(field.name()));
-        let mut groups: BTreeMap<String, (Values, Vec<usize>)> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for (index, file) in self.files.iter().enumerate() {
             let values = self.folders.texts(index)?;
             let name = if values.is_empty() { file.path.clone() } else { name_of(&values) };
             let values = if is_shown { values } else { Vec::new() };
             groups.entry(name).or_insert_with(|| (values, Vec::new())).1.push(index);
         }
-        let part = |(name, (values, files)): (String, (Values, Vec<usize>))| {
+        let part = |(name, (values, files)): (String, Group)| {
             let mark = marks::of(files.iter().map(|index| &*self.files[*index]));
             (Part { name, mark, values }, files)
         };
         Ok(groups.into_iter().map(part).collect())
     }
 }
+
+/// Values of columns that the names of folders give, and the files with them.
+type Group = (Vec<(String, Option<String>)>, Vec<usize>);
 
 /// The name of a part, such as `year=2013/month=1`. A null differs from every text.
 fn name_of(values: &[(String, Option<String>)]) -> String {

@@ -158,14 +158,14 @@ fn integer_type(signed: bool, both: [(bool, u8); 2]) -> Option<DataType> {
     // A signed type needs one more bit for what an unsigned one holds.
     let needed = both.into_iter().map(|(is_signed, bits)| bits + u8::from(signed && !is_signed)).max()?;
     Some(match (signed, needed) {
-        (true, 0..=8) => T::Int8,
-        (true, 9..=16) => T::Int16,
-        (true, 17..=32) => T::Int32,
-        (true, 33..=64) => T::Int64,
+        (true, ..=8) => T::Int8,
+        (true, ..=16) => T::Int16,
+        (true, ..=32) => T::Int32,
+        (true, ..=64) => T::Int64,
         (true, _) => return None,
-        (false, 0..=8) => T::UInt8,
-        (false, 9..=16) => T::UInt16,
-        (false, 17..=32) => T::UInt32,
+        (false, ..=8) => T::UInt8,
+        (false, ..=16) => T::UInt16,
+        (false, ..=32) => T::UInt32,
         (false, _) => T::UInt64,
     })
 }
@@ -184,9 +184,9 @@ fn common_float(a: &DataType, b: &DataType) -> Option<DataType> {
     float_bits(a).or_else(|| float_bits(b))?;
     let needed = |of: &DataType| float_bits(of).or_else(|| integer(of).map(|(_, bits)| bits));
     match needed(a)?.max(needed(b)?) {
-        0..=11 => Some(DataType::Float16),
-        12..=24 => Some(DataType::Float32),
-        25..=53 => Some(DataType::Float64),
+        bits if bits <= 11 => Some(DataType::Float16),
+        bits if bits <= 24 => Some(DataType::Float32),
+        bits if bits <= 53 => Some(DataType::Float64),
         _ => None,
     }
 }
@@ -210,10 +210,11 @@ fn common_decimal(a: &DataType, b: &DataType) -> Option<DataType> {
     let scale = a_scale.max(b_scale);
     let precision = u8::try_from(a_whole.max(b_whole) + scale).ok()?;
     let scale = i8::try_from(scale).ok()?;
-    if precision <= DECIMAL128_DIGITS {
-        return Some(DataType::Decimal128(precision, scale));
+    match precision {
+        digits if digits <= DECIMAL128_DIGITS => Some(DataType::Decimal128(precision, scale)),
+        digits if digits <= DECIMAL256_DIGITS => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
     }
-    (precision <= DECIMAL256_DIGITS).then_some(DataType::Decimal256(precision, scale))
 }
 
 /// Whether every value of one type is a value of the other.
@@ -225,7 +226,7 @@ pub(crate) fn holds(wide: &DataType, narrow: &DataType) -> bool {
 mod tests {
     use super::*;
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers read better")]
+    #[expect(clippy::needless_pass_by_value, reason = "types are written in place")]
     fn both(a: DataType, b: DataType) -> Option<DataType> {
         assert_eq!(common(&a, &b), common(&b, &a), "{a} {b}");
         common(&a, &b)

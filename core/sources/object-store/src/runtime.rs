@@ -120,8 +120,8 @@ impl fmt::Debug for Driver {
 }
 
 fn panicked(cause: &(dyn Any + Send)) -> Error {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
+    let text =
+        cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     Error::new(ErrorCode::Internal, format!("a read from object storage panicked: {}", text.unwrap_or("")))
 }
 
@@ -136,11 +136,10 @@ mod tests {
         let driver = Driver::new().unwrap();
         let call = Call::new();
         let canceller = call.clone();
-        let error = std::thread::scope(|scope| {
-            scope.spawn(move || canceller.cancel());
-            driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err()
-        });
+        let thread = std::thread::Builder::new().spawn(move || canceller.cancel()).unwrap();
+        let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Cancelled);
+        thread.join().unwrap();
         let begun = Instant::now();
         let call = Call::within(Duration::from_millis(50));
         let error = driver.run(&call, std::future::pending::<Result<()>>()).unwrap_err();

@@ -71,10 +71,10 @@ pub(crate) async fn shape_of(session: &Session, relation: &Relation) -> Result<S
 
 async fn table(session: &Session, name: &str) -> Result<Shape> {
     let entry = catalog::table(session, name).await?;
-    let columns = columns_of(session.client()?, &format!("SELECT * FROM {}", entry.name), |name| {
-        !entry.not_null.iter().any(|not_null| not_null == name)
-    });
-    let columns = columns.await.map_err(|error| session.failure(error))?;
+    let select = format!("SELECT * FROM {}", entry.name);
+    let is_nullable = |name: &str| !entry.not_null.iter().any(|not_null| not_null == name);
+    let columns = columns_of(session.client()?, &select, is_nullable).await;
+    let columns = columns.map_err(|error| session.failure(error))?;
     let shown = format!("table `{}`", entry.name);
     Ok(Shape { from: entry.name, shown, columns, rows: entry.rows, bytes: entry.bytes })
 }
@@ -156,12 +156,7 @@ impl Shape {
     }
 
     /// The statement that gives the selected columns of the wanted rows.
-    pub(crate) async fn copy(
-        &self,
-        session: &Session,
-        selection: &Selection,
-        fetch: &Fetch,
-    ) -> Result<String> {
+    pub(crate) async fn copy(&self, session: &Session, list: &str, fetch: &Fetch) -> Result<String> {
         let mut conditions = Vec::new();
         if let Some(condition) = fetch.wanted_condition() {
             self.check_condition(session, condition).await?;

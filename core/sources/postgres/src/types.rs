@@ -70,8 +70,8 @@ fn decimal(modifier: i32) -> Result<Box<dyn Cells>, String> {
         return Err(too_wide(precision, scale));
     };
     match digits {
-        ..=DIGITS_128 => Ok(cells::decimal128(narrow, behind)),
-        ..=DIGITS_256 => Ok(cells::decimal256(narrow, behind)),
+        digits if digits <= DIGITS_128 => Ok(cells::decimal128(narrow, behind)),
+        digits if digits <= DIGITS_256 => Ok(cells::decimal256(narrow, behind)),
         _ => Err(too_wide(precision, scale)),
     }
 }

@@ -254,7 +254,7 @@ impl Store {
     }
 
     /// Refuses in a forked child of the owner, which must not wait for locks that nobody there will release.
-    fn refuse_if_forked(&self) -> Result<()> {
+    pub(crate) fn refuse_if_forked(&self) -> Result<()> {
         if !self.is_forked() {
             return Ok(());
         }

@@ -56,6 +56,12 @@ impl Embedded {
     pub(crate) fn is_forked(&self) -> bool {
         self.store().is_forked()
     }
+
+    /// # Errors
+    /// In a copy of the process that opened the cache.
+    pub(crate) fn refuse_if_forked(&self) -> Result<()> {
+        self.store().refuse_if_forked()
+    }
 }
 
 impl Embedded {
@@ -77,6 +83,14 @@ impl Embedded {
         let state = self.store().state();
         let held = state.table(name).ok().map(|table| local::info(&state, table));
         drop(state);
+        if held.as_ref().is_some_and(|held| held.rules.write_policy != rules.write_policy) {
+            return Err(Error::new(
+                ErrorCode::TableExists,
+                format!(
+                    "table `{name}` exists and is not fed by this source; drop it, or give the new one another name"
+                ),
+            ));
+        }
         let replaced = held.as_ref().map(|held| held.id);
         if let Some(held) = held
             && held.rules == rules.clone().of_table()

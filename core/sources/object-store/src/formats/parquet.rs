@@ -119,9 +119,6 @@ fn rows_of_batch(group: &RowGroupMetaData, leaves: &[usize]) -> usize {
     (BATCH_BYTES / bytes_of_row).clamp(1, BATCH_ROWS)
 }
 
-/// Bytes in memory, and where in the file they begin.
-type Held = Option<(u64, Bytes)>;
-
 /// Stretches of a file, of which some bytes are in memory.
 #[derive(Clone)]
 struct Chunks {
@@ -130,9 +127,12 @@ struct Chunks {
     spans: Vec<Range<u64>>,
     /// Bytes that are read at a time.
     window: u64,
-    /// For each stretch, where the bytes in memory begin, and they.
+    /// For each stretch, the bytes in memory.
     held: Arc<Mutex<Vec<Held>>>,
 }
+
+/// Where some bytes of a file begin, and they; `None` if none are held.
+type Held = Option<(u64, Bytes)>;
 
 impl Chunks {
     /// Reads all stretches if they are small.
@@ -246,10 +246,7 @@ mod tests {
         let far = GAP + 21;
         let spans = [0..10, 10..20, far..far + 5, 10 * GAP..10 * GAP + 1];
         assert_eq!(joined(&spans), [0..20, far..far + 5, 10 * GAP..10 * GAP + 1]);
-        assert_eq!(
-            joined(&[5..6, 4 + GAP..5 + GAP, 9 * GAP..9 * GAP + 1]),
-            [5..5 + GAP, 9 * GAP..9 * GAP + 1]
-        );
+        assert_eq!(joined(&[5..6, 4 + GAP..5 + GAP]).as_slice(), std::slice::from_ref(&(5..5 + GAP)));
         assert!(joined(&[]).is_empty());
     }
 }

@@ -1,10 +1,10 @@
 //! Files on disk, on a real S3 server and on an HTTP server, as a source of tables.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::disallowed_methods,
     reason = "helpers of tests say what they expect by failing"
 )]
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::array::builder::{BinaryBuilder, BooleanBuilder, PrimitiveBuilder, StringBuilder};
-use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type,
     Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
@@ -276,6 +276,8 @@ impl Cells for Binaries {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Array;
+
     use super::*;
 
     fn first(mut cells: Box<dyn Cells>, bytes: &[u8]) -> Result<String, Fault> {

@@ -1,5 +1,7 @@
 //! Rows of `COPY … (FORMAT BINARY)` as columns of Arrow.
 
+#![expect(clippy::big_endian_bytes, reason = "the server sends numbers so")]
+
 pub(crate) mod cells;
 mod list;
 mod numeric;

@@ -52,7 +52,7 @@ impl RowDecoder {
             match (&self.stage, i16::from_be_bytes(*count)) {
                 (Stage::Rows, -1) => self.stage = Stage::End,
                 (Stage::Rows, count) if usize::try_from(count) == Ok(self.columns.len()) => {
-                    self.row(&mut rest)?
+                    self.row(&mut rest)?;
                 }
                 _ => return Err(self.damaged("a row has another number of columns than was announced")),
             }

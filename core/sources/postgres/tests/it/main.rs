@@ -1,11 +1,6 @@
 //! Tests against a real server, which each test starts for itself on this machine.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests say what they expect by failing"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests say what they expect by failing")]
 
 mod connections;
 mod encryption;

@@ -132,7 +132,11 @@ impl Server {
             "postgres",
             "-p",
         ]);
-        command.arg(self.port.to_string()).env("PGPASSWORD", SECRET).env("PGTZ", "UTC");
+        command
+            .arg(self.port.to_string())
+            .env("PGPASSWORD", SECRET)
+            .env("PGTZ", "UTC")
+            .env("PGOPTIONS", "-c client_min_messages=warning");
         command
     }
 
