@@ -70,7 +70,7 @@ mod test_report;
 /// let mut reader = CsvReader::new("prices.csv", "id;price\n007;1.50\n8;NA\n".as_bytes(), &format)?;
 /// let (mut rows, mut types) = (TextRows::default(), vec![InferredType::default(); 2]);
 /// reader.read(&mut rows, 8192, 4 << 20)?;
-/// InferredType::look_at(&mut types, Path::new("prices.csv"), &rows)?;
+/// InferredType::look_at(&mut types, reader.names(), Path::new("prices.csv"), &rows)?;
 ///
 /// use arrow::datatypes::{DataType, Field, Schema};
 /// assert_eq!((types[0].data_type(), types[1].data_type()), (DataType::Utf8, DataType::Float64));

@@ -48,7 +48,7 @@ impl Folders {
             return none();
         }
         let mut inferred = vec![InferredType::default(); names.len()];
-        InferredType::look_at(&mut inferred, Path::new(first), &names, &rows)?;
+        InferredType::look_at(&mut inferred, &names, Path::new(first), &rows)?;
         let field = |(name, inferred): (&String, &InferredType)| {
             let told = options.type_of(name).cloned();
             let as_text = options.is_as_text(name).then_some(DataType::Utf8);

@@ -96,6 +96,8 @@
 mod adapt;
 mod batches;
 mod blocks;
+#[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
+mod clients;
 mod file;
 mod formats;
 mod hive;

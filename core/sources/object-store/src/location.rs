@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::names::suggestion;
@@ -15,13 +14,16 @@ use crate::schemes::{Scheme, Settings};
 use crate::secret::Secret;
 use crate::store::Opened;
 
-/// A request is given up after so long without a complete answer, and repeated.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pillion asks again later by itself, so a source need not.
-const RETRIES_MAX: usize = 3;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Options that are secrets, however they are given.
+const SECRETS: [&str; 7] = [
+    "access_key",
+    "client_secret",
+    "password",
+    "sas_token",
+    "secret_access_key",
+    "service_account_key",
+    "session_token",
+];
 
 /// Where files are: a URL, options, and secrets.
 ///
@@ -77,7 +79,11 @@ impl Location {
 
     /// An option; the documentation of the crate lists them. Names that are not known are refused when the source is made.
     pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.options.insert(name.into(), value.into());
+        let name = name.into();
+        if SECRETS.contains(&name.as_str()) {
+            return self.secret(name, value.into());
+        }
+        self.options.insert(name, value.into());
         self
     }
 
@@ -140,38 +146,34 @@ impl Location {
     /// # Errors
     /// [`ErrorCode::InvalidArgument`]; [`ErrorCode::SourceNotFound`] for a local folder that is not there.
     pub(crate) fn open(&self, settings: Settings) -> Result<Opened> {
-        let Url { scheme: scheme_name, authority, path } = &self.url;
         let scheme = self.scheme()?;
         if scheme == Scheme::Local {
             return Ok(Opened {
-                store: local(path)?,
+                store: local(&self.url.path)?,
                 root: Path::default(),
                 secrets: settings.secrets,
                 scheme,
             });
         }
-        let retry = RetryConfig {
-            backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
-            max_retries: RETRIES_MAX,
-            retry_timeout: RETRY_TIMEOUT,
-        };
-        let client = ClientOptions::new()
-            .with_timeout(REQUEST_TIMEOUT)
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_allow_http(settings.allows_http(scheme_name));
+        self.open_on_network(scheme, settings)
+    }
+
+    #[cfg(not(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http")))]
+    fn open_on_network(&self, _: Scheme, _: Settings) -> Result<Opened> {
+        Err(Error::new(ErrorCode::Unsupported, format!("this build cannot read `{}`", self.shown())))
+    }
+
+    #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
+    fn open_on_network(&self, scheme: Scheme, settings: Settings) -> Result<Opened> {
+        let Url { scheme: name, authority, path } = &self.url;
         let wrong = |error: object_store::Error| {
             let text = settings.hide(&error.to_string());
             Error::new(ErrorCode::InvalidArgument, format!("cannot use `{}`: {text}", self.shown()))
         };
-        let root = if scheme == Scheme::Http { "" } else { path.as_str() };
+        let (below, root) = if scheme.is_plain_http() { (path.as_str(), "") } else { ("", path.as_str()) };
         let root = Path::parse(root.trim_matches('/')).map_err(|error| wrong(error.into()))?;
-        let url = match scheme {
-            Scheme::Http => format!("{scheme_name}://{authority}{path}"),
-            _ => format!("{scheme_name}://{authority}"),
-        };
-        let client = settings.with_user(settings.with_authority(client).map_err(wrong)?);
-        let store = scheme.build(&url, &settings, client, retry).map_err(wrong)?;
-        Ok(Opened { store, root, secrets: settings.secrets, scheme })
+        let store = crate::clients::build(scheme, &format!("{name}://{authority}{below}"), &settings);
+        Ok(Opened { store: store.map_err(wrong)?, root, secrets: settings.secrets, scheme })
     }
 }
 

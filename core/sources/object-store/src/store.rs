@@ -57,7 +57,7 @@ impl Store {
 
     /// Whether the server may be one that gives files only as a whole.
     pub(crate) fn may_lack_ranges(&self) -> bool {
-        self.scheme() == Scheme::Http
+        self.scheme().is_plain_http()
     }
 
     /// Files up to so many bytes are read in one request.
@@ -165,8 +165,7 @@ impl Store {
 
     fn list_error(&self, pattern: &str, error: &object_store::Error) -> Error {
         let folder = self.name_of(pattern);
-        #[cfg(feature = "http")]
-        if self.scheme() == Scheme::Http && !matches!(error, object_store::Error::Unauthenticated { .. }) {
+        if self.may_lack_ranges() && !matches!(error, object_store::Error::Unauthenticated { .. }) {
             let text = hide(&self.opened.secrets, &error.to_string());
             let message = format!(
                 "the server does not list the files of `{folder}`: name a file without wildcards ({text})"

@@ -32,7 +32,7 @@ pub(super) fn infer(path: &Path) -> Result<SchemaRef> {
     let mut seen = vec![InferredType::default(); reader.names().len()];
     let mut rows = TextRows::default();
     while reader.read(&mut rows, BATCH_ROWS, BATCH_LEN)? {
-        InferredType::look_at(&mut seen, path, reader.names(), &rows)?;
+        InferredType::look_at(&mut seen, reader.names(), path, &rows)?;
     }
     let columns = reader.names().iter().zip(&seen);
     let fields = columns.map(|(name, seen)| ColumnField::new(name, seen.data_type(), true));
@@ -60,11 +60,11 @@ pub struct InferredType {
 }
 
 impl InferredType {
-    /// Looks at rows whose fields are `columns`, called `names`. Errors name the file `path`.
+    /// Looks at rows whose fields are `columns`. Errors name the file `path` and the column by its name.
     ///
     /// # Errors
     /// [`SourceInvalid`](crate::ErrorCode::SourceInvalid) for what is not UTF-8.
-    pub fn look_at(columns: &mut [Self], path: &Path, names: &[String], rows: &TextRows) -> Result<()> {
+    pub fn look_at(columns: &mut [Self], names: &[String], path: &Path, rows: &TextRows) -> Result<()> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let texts = rows.texts(path, &names)?;
         for (index, column) in columns.iter_mut().enumerate().take(texts.columns()) {

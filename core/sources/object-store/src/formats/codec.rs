@@ -36,16 +36,16 @@ impl Codec {
     /// # Errors
     /// [`ErrorCode::Unsupported`] for one that this build does not have.
     pub(super) fn of<'a>(path: &str, name: &'a str) -> Result<(&'a str, Self)> {
-        let Some((rest, ending)) = name.rsplit_once('.') else { return Ok((name, Self::None)) };
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
         let lacks = |codec: &str, what: &str| {
             let message = format!("`{path}` is compressed by {codec}, which {what}");
             Err(Error::new(ErrorCode::Unsupported, message))
         };
         match ending {
             #[cfg(feature = "gzip")]
-            "gz" | "gzip" => Ok((rest, Self::Gzip)),
+            "gz" | "gzip" => Ok((without(name, ending), Self::Gzip)),
             #[cfg(feature = "zstd")]
-            "zst" | "zstd" => Ok((rest, Self::Zstd)),
+            "zst" | "zstd" => Ok((without(name, ending), Self::Zstd)),
             #[cfg(not(feature = "gzip"))]
             "gz" | "gzip" => {
                 lacks("gzip", "this build lacks: build pillion-object-store with its feature `gzip`")
@@ -75,4 +75,10 @@ impl Codec {
             Self::Zstd => Ok(Box::new(zstd::stream::read::Decoder::new(blocks)?)),
         }
     }
+}
+
+/// A name without the ending behind its last point.
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+fn without<'a>(name: &'a str, ending: &str) -> &'a str {
+    name.strip_suffix(ending).map_or(name, |rest| rest.trim_end_matches('.'))
 }

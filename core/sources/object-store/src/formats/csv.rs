@@ -24,7 +24,7 @@ pub(super) fn look(file: &SourceFile, codec: Codec, format: &CsvFormat, options:
         let mut rows = TextRows::default();
         let is_needed = !reader.names().iter().all(is_known);
         while is_needed && reader.read(&mut rows, BATCH_ROWS, BATCH_BYTES)? {
-            InferredType::look_at(&mut types, file.name().as_ref(), reader.names(), &rows)?;
+            InferredType::look_at(&mut types, reader.names(), file.name().as_ref(), &rows)?;
         }
         Ok::<_, Refused>(Looked::Texts(reader.names().iter().cloned().zip(types).collect()))
     })

@@ -76,6 +76,8 @@ fn a_password_is_needed_read_anew_and_never_shown() {
     assert!(!format!("{error:?} {source:?}").contains("wrong-one"));
     std::fs::write(&file, "pa/ss\n").unwrap();
     assert_eq!(rows(&source, &Relation::table("a.csv")).num_rows(), 1);
+    let plain = Location::new("http://host/data").option("password", "hidden-word");
+    assert!(!format!("{plain:?}").contains("hidden-word"));
     let in_url = Location::new(format!("http://us:hidden-word@{}/data", server.address()));
     let source = ObjectStoreSource::new(in_url).unwrap();
     let error = failure(&source, &Relation::table("a.csv"));
