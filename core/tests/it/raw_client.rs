@@ -290,6 +290,11 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!(it.call(5, map! { "table" => table }), Err(101));
     assert_eq!(it.client.call(4711, map! {}), Err(113));
 
+    // No source feeds a table of this cache.
+    assert!(it.ok(33, map! {}).field("refreshes").array().is_empty());
+    assert_eq!(it.call(32, map! { "name" => "t" }), Err(100));
+    assert_eq!(it.call(34, map! { "table" => "t", "action" => "Pause" }), Err(100));
+
     let documented: Vec<u16> = documented_calls().into_iter().map(|(number, _)| number).collect();
     assert_eq!(it.called.into_iter().collect::<Vec<_>>(), documented, "every call was made");
     drop(it.client);
