@@ -1,6 +1,6 @@
 //! What clients see of a sidecar that ends, of the next one, and of what is none.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +88,12 @@ fn what_is_no_sidecar_is_said_at_once() {
     let socket = dir.path().join("other.sock");
     let other = UnixListener::bind(&socket).unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| other.accept().unwrap().0.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap());
+        scope.spawn(|| {
+            let mut stream = other.accept().unwrap().0;
+            // A server answers what it has read. If it closed before, the client would connect again.
+            assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        });
         refused(connect(&socket), ErrorCode::Unsupported, &["other.sock", "does not answer as a sidecar"]);
     });
 }
