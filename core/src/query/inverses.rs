@@ -58,11 +58,11 @@ impl PhysicalOptimizerRule for NoInverses {
 }
 
 fn hidden(expr: Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
-    let has_inverse = match expr.downcast_ref::<BinaryExpr>() {
+    let is_plain = match expr.downcast_ref::<BinaryExpr>() {
         Some(binary) => !binary.op().is_numerical_operators(),
         None => !expr.is::<CastExpr>() && !expr.is::<NegativeExpr>(),
     };
-    if has_inverse || collect_columns(&expr).is_empty() {
+    if is_plain || collect_columns(&expr).is_empty() {
         return Ok(Transformed::no(expr));
     }
     Ok(Transformed::new(Arc::new(Hidden { arg: expr }), true, TreeNodeRecursion::Jump))

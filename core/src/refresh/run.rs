@@ -235,6 +235,6 @@ impl Held {
     }
 
     fn has_mark(&self, mark: Option<&[u8]>) -> bool {
-        self.record.as_ref().is_some_and(|record| record.is_current(record.definition, mark))
+        self.record.as_ref().is_some_and(|record| record.has_mark(mark))
     }
 }

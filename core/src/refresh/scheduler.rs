@@ -10,16 +10,16 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::backoff::{Breaker, jittered, random_share, wait_after};
 use super::gate::Gate;
 use super::progress::Progress;
-use super::record::position_name;
+use super::record::{Record, definition_number, position_name};
 use super::run::{Run, Work};
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, ErrorKind, Result, nearest};
 use crate::types::panics;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
-use crate::way::Reader;
 use crate::way::embedded::Embedded;
 use crate::way::refreshing::{RefreshState, RefreshStatus};
+use crate::way::{Backend, Reader};
 
 /// Refreshes at a time, of all tables.
 const AT_ONCE: usize = 4;
@@ -127,7 +127,7 @@ impl Scheduler {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        let is_held = self.cache.table(table).is_ok();
+        let is_held = self.is_held(table, &origin, &rules)?;
         let mut state = self.open_state()?;
         let known = state.known(&origin.source)?;
         check_capabilities(table, &origin, known)?;
@@ -154,6 +154,14 @@ impl Scheduler {
         state.tables.insert(table.to_owned(), followed);
         self.shared.changed.notify_all();
         Ok(true)
+    }
+
+    /// Whether the rows of a table are there, fetched for what is asked for now.
+    fn is_held(&self, table: &str, origin: &TableSource, rules: &TableRules) -> Result<bool> {
+        let record = self.cache.source_position(&position_name(&origin.source, table))?;
+        let record = record.as_deref().and_then(Record::decode);
+        let number = definition_number(origin, rules);
+        Ok(self.cache.table(table).is_ok() && record.is_some_and(|record| record.definition == number))
     }
 
     fn start_thread(&self) -> Result<()> {

@@ -35,7 +35,6 @@ const DEPENDENCIES: &[&str] = &[
     "datafusion",
     "flatbuffers",
     "futures",
-    "futures-channel",
     "futures-timer",
     "getrandom",
     "glob",
@@ -52,7 +51,6 @@ const DEPENDENCIES: &[&str] = &[
     "stacker",
     "strsim",
     "tokio",
-    "tokio-util",
     "tracing",
     "xxhash-rust",
 ];
