@@ -219,6 +219,7 @@ fn the_code_map_names_every_file() {
         "server/src",
         "benches/src",
         "benches/rivals/src",
+        "benches/sources/src",
     ] {
         for file in rust_files(&root.join(src)) {
             let path = file.strip_prefix(root).unwrap();
