@@ -28,6 +28,7 @@ use super::parse::parse;
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
+use super::stop::Stop;
 use super::stream::QuerySource;
 use super::threads::Threads;
 use super::values;
@@ -198,11 +199,13 @@ impl Engine {
                 plan_with(&session)?
             }
         };
-        Ok(Planned { physical, info, session })
+        let stop = Stop::default();
+        let physical = stop.in_joins(physical).map_err(planning)?;
+        Ok(Planned { physical, info, session, stop })
     }
 
     fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
-        let Planned { physical, info, session } = planned;
+        let Planned { physical, info, session, stop } = planned;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();
@@ -210,7 +213,7 @@ impl Engine {
         })?
         .map_err(planning)?;
         let schema = stream.schema();
-        let source = QuerySource::new(stream, self.inner.threads.clone(), stack);
+        let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
@@ -226,6 +229,7 @@ struct Planned {
     physical: Arc<dyn ExecutionPlan>,
     info: AnswerInfo,
     session: SessionState,
+    stop: Stop,
 }
 
 fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
