@@ -11,9 +11,11 @@ use crate::session::Session;
 
 const NAMES: &str = "SELECT name FROM pragma_table_list WHERE schema = 'main' \
     AND type IN ('table', 'view', 'virtual') AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
-const EVERYTHING: &str = "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view') UNION SELECT 'sqlite_schema'";
+const EVERYTHING: &str =
+    "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view') UNION SELECT 'sqlite_schema'";
 const KIND: &str = "SELECT type, wr FROM pragma_table_list(?1) WHERE schema = 'main'";
-const COLUMNS: &str = "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 1";
+const COLUMNS: &str =
+    "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 1";
 /// A primary key that is not the rowid has an index.
 const KEY_INDEXES: &str = "SELECT count(*) FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'";
 const ESTIMATES: &str = "SELECT stat FROM main.sqlite_stat1 WHERE tbl = ?1";
@@ -88,7 +90,12 @@ fn look_up(connection: &Connection, text: &str) -> rusqlite::Result<Option<Entry
 fn table(connection: &Connection, entry: &mut Entry, is_without_rowid: bool) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(COLUMNS)?;
     let columns = statement.query_map([&entry.name], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?, row.get::<_, u32>(3)?))
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, bool>(2)?,
+            row.get::<_, u32>(3)?,
+        ))
     })?;
     let columns = columns.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut key: Vec<_> = columns.iter().filter(|(.., place)| *place > 0).collect();

@@ -40,9 +40,10 @@ pub(crate) fn of_text(shown: &str, what: &str, error: rusqlite::Error) -> Error 
 /// The error of a row that SQLite computes.
 pub(crate) fn of_row(shown: &str, error: rusqlite::Error) -> Error {
     match error.sqlite_error().map(|raw| primary(raw.extended_code)) {
-        Some(ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH) => {
-            Error::new(ErrorCode::SourceInvalid, format!("`{shown}`: a row cannot be read: {}", text_of(&error)))
-        }
+        Some(ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH) => Error::new(
+            ErrorCode::SourceInvalid,
+            format!("`{shown}`: a row cannot be read: {}", text_of(&error)),
+        ),
         _ => of_file(shown, error),
     }
 }
@@ -109,10 +110,9 @@ fn meaning(raw: ffi::Error) -> (ErrorCode, Option<&'static str>) {
         ffi::SQLITE_NOTADB => {
             (ErrorCode::SourceInvalid, Some("is not a SQLite database, or it is encrypted"))
         }
-        ffi::SQLITE_CORRUPT => (
-            ErrorCode::SourceInvalid,
-            Some("is damaged or truncated; `PRAGMA integrity_check` says where"),
-        ),
+        ffi::SQLITE_CORRUPT => {
+            (ErrorCode::SourceInvalid, Some("is damaged or truncated; `PRAGMA integrity_check` says where"))
+        }
         ffi::SQLITE_BUSY => (ErrorCode::SourceUnavailable, Some("is locked by a writer")),
         ffi::SQLITE_CANTOPEN => (
             ErrorCode::SourceUnavailable,
@@ -159,7 +159,10 @@ mod tests {
             assert!(error.message().contains("/x.db") && error.message().contains(words), "{error}");
         }
         assert!(is_busy(&failure(ffi::SQLITE_BUSY_SNAPSHOT)) && !is_busy(&failure(ffi::SQLITE_LOCKED)));
-        assert_eq!(of_text("x", "the statement", failure(ffi::SQLITE_AUTH)).code(), ErrorCode::InvalidArgument);
+        assert_eq!(
+            of_text("x", "the statement", failure(ffi::SQLITE_AUTH)).code(),
+            ErrorCode::InvalidArgument
+        );
         assert_eq!(of_row("x", failure(ffi::SQLITE_ERROR)).code(), ErrorCode::SourceInvalid);
     }
 }

@@ -14,10 +14,7 @@ const NEVER: u8 = 0;
 /// stamps alone would not tell the moment between.
 pub(crate) fn of(stamps: &Stamps, published: (i64, i64)) -> Vec<u8> {
     let mut mark = vec![VERSION];
-    stamps.database.encode(&mut mark);
-    if let Some(log) = &stamps.log {
-        log.encode(&mut mark);
-    }
+    stamps.encode(&mut mark);
     mark.extend(published.0.to_le_bytes());
     mark.extend(published.1.to_le_bytes());
     // A machine that lost its power may have bytes of a later time than it has times.

@@ -67,8 +67,11 @@ pub(crate) struct Plan {
 pub(crate) fn shape_of(session: &Session, relation: &Relation) -> Result<Shape> {
     let options = RelationOptions::of(relation)?;
     session.seen().take_changing();
-    let mut shape =
-        if relation.is_statement() { statement(session, relation.text())? } else { table(session, relation.text())? };
+    let mut shape = if relation.is_statement() {
+        statement(session, relation.text())?
+    } else {
+        table(session, relation.text())?
+    };
     if let Some(name) = &options.rowid {
         shape.add_rowid(name)?;
     }
@@ -155,7 +158,8 @@ impl Shape {
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         };
         if self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
-            let message = format!("{} has a column `{name}`: give the option `rowid` another name", self.shown);
+            let message =
+                format!("{} has a column `{name}`: give the option `rowid` another name", self.shown);
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
         let column = Column {
@@ -240,8 +244,11 @@ impl Shape {
         if list.is_empty() {
             list.push("NULL".to_owned()); // a statement has at least one column
         }
-        let r#where =
-            if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let r#where = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
         let sql = format!("SELECT {} FROM {}{where}", list.join(", "), self.from);
         let (shown, row_name) = (self.shown, self.row_name);
         Ok(Plan { schema, kinds, position, sql, bounds, is_changing, shown, row_name, named_at })
@@ -269,7 +276,9 @@ fn selected(expression: &str, kind: Kind) -> String {
     match kind {
         Kind::Shown => format!("CAST({expression} AS TEXT)"),
         Kind::LooseText => {
-            format!("CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE CAST({expression} AS TEXT) END")
+            format!(
+                "CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE CAST({expression} AS TEXT) END"
+            )
         }
         _ => expression.to_owned(),
     }

@@ -43,7 +43,9 @@ impl Position {
             (Kind::Integer, Value::Int(number)) => Held::Number((*number).into()),
             (Kind::Integer, Value::UInt(number)) => Held::Number((*number).into()),
             (Kind::Real, Value::Float(number)) => Held::Float(*number),
-            (Kind::Decimal(_, scale), Value::Int(number)) => Held::Number(rescaled((*number).into(), 0, scale)),
+            (Kind::Decimal(_, scale), Value::Int(number)) => {
+                Held::Number(rescaled((*number).into(), 0, scale))
+            }
             (Kind::Decimal(_, scale), Value::Decimal { unscaled, scale: of_value }) => {
                 Held::Number(rescaled(*unscaled, *of_value, scale))
             }
@@ -53,7 +55,9 @@ impl Position {
             (Kind::Time, Value::Time(time)) => {
                 Held::Number(position(*time, TimeUnit::Nanosecond, TimeUnit::Microsecond))
             }
-            (Kind::Timestamp(to, ..), Value::Timestamp { value, unit }) => Held::Number(position(*value, *unit, to)),
+            (Kind::Timestamp(to, ..), Value::Timestamp { value, unit }) => {
+                Held::Number(position(*value, *unit, to))
+            }
             _ => {
                 return Err(Error::new(
                     ErrorCode::InvalidArgument,
@@ -175,6 +179,9 @@ mod tests {
         assert_eq!(number.condition("c", Affinity::Numeric, false).unwrap().1, [Bound::Integer(5)]);
         assert!(number.condition("c", Affinity::Text, true).is_none());
         let day = Position::new("c", Kind::Date, &Value::Date(0)).unwrap();
-        assert_eq!(day.condition("c", Affinity::Numeric, true).unwrap().1[0], Bound::Text("1970-01-01".into()));
+        assert_eq!(
+            day.condition("c", Affinity::Numeric, true).unwrap().1[0],
+            Bound::Text("1970-01-01".into())
+        );
     }
 }

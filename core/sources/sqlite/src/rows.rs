@@ -40,9 +40,9 @@ struct Begun {
 pub(crate) fn fetch(options: Arc<SqliteOptions>, fetch: Fetch, call: &Call) -> Result<Fetched> {
     let work = worker::start(call, AHEAD, move |watch, sender| read(&options, &fetch, watch, sender))?;
     match work.next()? {
-        Sent::Begun(begun) => Ok(Fetched::new(begun.schema, Rows { work: Some(work) })
-            .as_of(begun.moment)
-            .mark(begun.mark)),
+        Sent::Begun(begun) => {
+            Ok(Fetched::new(begun.schema, Rows { work: Some(work) }).as_of(begun.moment).mark(begun.mark))
+        }
         Sent::Batch(_) | Sent::End => Err(Error::new(ErrorCode::Internal, "rows came before their columns")),
     }
 }
@@ -81,12 +81,7 @@ fn read(
     })
 }
 
-fn read_in(
-    session: &Session,
-    fetch: &Fetch,
-    watch: &Watch,
-    sender: &SyncSender<Result<Sent>>,
-) -> Result<()> {
+fn read_in(session: &Session, fetch: &Fetch, watch: &Watch, sender: &SyncSender<Result<Sent>>) -> Result<()> {
     let shape = plan::shape_of(session, fetch.relation())?;
     let is_changing = shape.is_changing;
     let plan = shape.plan(session, fetch)?;

@@ -113,9 +113,8 @@ impl Session {
     /// `None` if this process may not find out.
     fn published(&self, options: &SqliteOptions, watch: &Watch) -> Result<Option<(i64, i64)>> {
         let asked = self.patiently(options, watch, |connection| {
-            let told = connection.query_row("PRAGMA main.wal_checkpoint(noop)", [], |row| {
-                Ok((row.get(1)?, row.get(2)?))
-            });
+            let told = connection
+                .query_row("PRAGMA main.wal_checkpoint(noop)", [], |row| Ok((row.get(1)?, row.get(2)?)));
             match told {
                 Err(error) if failures::is_read_only(&error) => Ok(None),
                 told => told.map(Some),
@@ -146,8 +145,7 @@ impl Session {
     /// Lets virtual tables prepare their statements, of which some write, before writing is refused. What fails is
     /// reported to whoever reads such a table.
     fn touch_virtual_tables(&self) {
-        const NAMES: &str =
-            "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql LIKE 'CREATE VIRTUAL%'";
+        const NAMES: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql LIKE 'CREATE VIRTUAL%'";
         let Ok(mut statement) = self.connection.prepare(NAMES) else { return };
         let Ok(names) = statement.query_map([], |row| row.get::<_, String>(0)) else { return };
         for name in names.flatten() {
@@ -282,7 +280,9 @@ fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
     let mut url = "file:".to_owned();
     for byte in path.as_os_str().as_bytes() {
         match byte {
-            b'/' | b'-' | b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => url.push(char::from(*byte)),
+            b'/' | b'-' | b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                url.push(char::from(*byte))
+            }
             other => drop(write!(url, "%{other:02X}")), // a String takes everything
         }
     }

@@ -66,7 +66,7 @@ impl Stamp {
     }
 
     /// Bytes that differ if anything does.
-    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
+    fn encode(&self, into: &mut Vec<u8>) {
         for number in [self.device, self.inode, self.len] {
             into.extend(number.to_le_bytes());
         }
@@ -95,12 +95,21 @@ impl Stamps {
             return Err(Error::new(ErrorCode::SourceInvalid, message));
         }
         let log = match fs::metadata(beside(path, "-wal")) {
-            Ok(log) => Some(Stamp::of(&log)),
+            // Whoever opens the log as root changes its owner to what it was, which alters it and writes nothing.
+            Ok(log) => Some(Stamp { altered: 0, ..Stamp::of(&log) }),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(unreadable(path, error)),
         };
         let has_index = fs::symlink_metadata(beside(path, "-shm")).is_ok();
         Ok(Self { database: Stamp::of(&database), log, has_index })
+    }
+
+    /// Bytes that differ if anything was written.
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
+        self.database.encode(into);
+        if let Some(log) = &self.log {
+            log.encode(into);
+        }
     }
 
     /// Looks at a file until a later change is sure to show, and says whether it is. Waits for some milliseconds if the file

@@ -56,9 +56,9 @@ fn decoded(text: &str) -> Result<String> {
         let (digits, tail) = rest.split_at_checked(2).unwrap_or((rest, &[]));
         let value = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 2);
         let value = value.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(value.ok_or_else(|| {
-            invalid("two hexadecimal digits must follow `%`; write `%25` for `%`")
-        })?);
+        bytes.push(
+            value.ok_or_else(|| invalid("two hexadecimal digits must follow `%`; write `%25` for `%`"))?,
+        );
         rest = tail;
     }
     let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;

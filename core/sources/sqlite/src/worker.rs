@@ -119,7 +119,10 @@ impl<T> Work<T> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.watch.call.check()?;
-                    return Err(Error::new(ErrorCode::Internal, "the thread of SQLite ended without a result"));
+                    return Err(Error::new(
+                        ErrorCode::Internal,
+                        "the thread of SQLite ended without a result",
+                    ));
                 }
             }
         }
@@ -149,11 +152,10 @@ mod tests {
         };
         assert_eq!(run(&call, work).unwrap_err().code(), ErrorCode::Cancelled);
         drop(stuck);
-        let late = run(&Call::within(Duration::from_millis(20)), |watch| {
-            while watch.check().is_ok() {
-                std::thread::yield_now();
+        let late = run::<()>(&Call::within(Duration::from_millis(20)), |watch| {
+            loop {
+                watch.check()?;
             }
-            Ok(())
         });
         assert_eq!(late.unwrap_err().code(), ErrorCode::Timeout);
         assert_eq!(run(&Call::new(), |_| Ok(7)).unwrap(), 7);

@@ -68,7 +68,8 @@ fn unscaled(digits: &str, behind: i32, precision: u8, scale: u8) -> Result<i128,
     let zeros = i32::try_from(plain.len() - significant.len()).map_err(|_| too_many())?;
     // How many zeros follow to reach the scale.
     let missing = i32::from(scale) - (behind - zeros);
-    let missing = usize::try_from(missing).map_err(|_| format!("has more than {scale} digits behind the point"))?;
+    let missing =
+        usize::try_from(missing).map_err(|_| format!("has more than {scale} digits behind the point"))?;
     let significant = significant.trim_start_matches('0');
     if significant.len().saturating_add(missing) > precision.into() {
         return Err(too_many());

@@ -99,7 +99,10 @@ fn is_ambiguous(number: i64) -> bool {
 fn exact(nanoseconds: i128, unit: TimeUnit) -> Result<i64, Fault> {
     let divisor = 1_000_000_000 / per_second(unit);
     if nanoseconds % divisor != 0 {
-        return Err("has more digits behind the seconds than its type; the option `types` can say TIMESTAMP(9)".to_owned());
+        return Err(
+            "has more digits behind the seconds than its type; the option `types` can say TIMESTAMP(9)"
+                .to_owned(),
+        );
     }
     i64::try_from(nanoseconds / divisor)
         .map_err(|_| "is beyond the years 1677 to 2262, which nanoseconds can count".to_owned())

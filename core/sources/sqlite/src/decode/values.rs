@@ -153,7 +153,11 @@ mod tests {
         assert!(Cell::Int(5).is_from(&Cell::Int(5)) && !Cell::Int(4).is_from(&Cell::Int(5)));
         assert!(!Cell::Null.is_from(&Cell::Int(i64::MIN)));
         assert!(!Cell::Int(i64::MAX).is_from(&Cell::Decimal(u64::MAX.into())));
-        assert!(Cell::Text("a").is_from(&Cell::Text("Z")) && Cell::Text("\u{ff5e}").is_from(&Cell::Text("~")));
-        assert!(Cell::Float(-0.0).is_from(&Cell::Float(0.0)) && !Cell::Float(1.0).is_from(&Cell::Float(f64::NAN)));
+        assert!(
+            Cell::Text("a").is_from(&Cell::Text("Z")) && Cell::Text("\u{ff5e}").is_from(&Cell::Text("~"))
+        );
+        assert!(
+            Cell::Float(-0.0).is_from(&Cell::Float(0.0)) && !Cell::Float(1.0).is_from(&Cell::Float(f64::NAN))
+        );
     }
 }
