@@ -11,8 +11,7 @@ use crate::session::Session;
 
 const NAMES: &str = "SELECT name FROM pragma_table_list WHERE schema = 'main' \
     AND type IN ('table', 'view', 'virtual') AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name";
-const EVERYTHING: &str =
-    "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view') UNION SELECT 'sqlite_schema'";
+const EVERYTHING: &str = "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view')";
 const KIND: &str = "SELECT type, wr FROM pragma_table_list(?1) WHERE schema = 'main'";
 const COLUMNS: &str =
     "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 1";

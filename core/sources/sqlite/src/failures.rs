@@ -5,7 +5,7 @@ use rusqlite::ffi;
 
 /// The error of a file. `shown` is its path.
 pub(crate) fn of_file(shown: &str, error: rusqlite::Error) -> Error {
-    let Some(raw) = error.sqlite_error().copied() else {
+    let Some(raw) = raw_of(&error) else {
         return Error::new(ErrorCode::Internal, format!("`{shown}`: {error}")).with_source(error);
     };
     let (code, why) = meaning(raw);
@@ -25,7 +25,7 @@ pub(crate) fn of_text(shown: &str, what: &str, error: rusqlite::Error) -> Error 
         rusqlite::Error::NulError(_) => return refused("it contains a zero byte"),
         _ => {}
     }
-    let raw = error.sqlite_error().copied();
+    let raw = raw_of(&error);
     let text = text_of(&error);
     match raw.map(|raw| primary(raw.extended_code)) {
         Some(ffi::SQLITE_AUTH) => refused(&format!("a source only reads, and nothing but its file ({text})")),
@@ -39,7 +39,7 @@ pub(crate) fn of_text(shown: &str, what: &str, error: rusqlite::Error) -> Error 
 
 /// The error of a row that SQLite computes.
 pub(crate) fn of_row(shown: &str, error: rusqlite::Error) -> Error {
-    match error.sqlite_error().map(|raw| primary(raw.extended_code)) {
+    match raw_of(&error).map(|raw| primary(raw.extended_code)) {
         Some(ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH) => Error::new(
             ErrorCode::SourceInvalid,
             format!("`{shown}`: a row cannot be read: {}", text_of(&error)),
@@ -50,23 +50,33 @@ pub(crate) fn of_row(shown: &str, error: rusqlite::Error) -> Error {
 
 /// Whether another connection holds a lock, so that waiting may help.
 pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|raw| primary(raw.extended_code));
+    let code = raw_of(error).map(|raw| primary(raw.extended_code));
     matches!(code, Some(ffi::SQLITE_BUSY | ffi::SQLITE_PROTOCOL))
 }
 
 /// Whether the file could not be opened.
 pub(crate) fn is_unopened(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|raw| primary(raw.extended_code) == ffi::SQLITE_CANTOPEN)
+    raw_of(error).is_some_and(|raw| primary(raw.extended_code) == ffi::SQLITE_CANTOPEN)
 }
 
 /// Whether SQLite has no right to write where it would have to.
 pub(crate) fn is_read_only(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|raw| primary(raw.extended_code) == ffi::SQLITE_READONLY)
+    raw_of(error).is_some_and(|raw| primary(raw.extended_code) == ffi::SQLITE_READONLY)
 }
 
 /// Whether what was read makes no sense, which it may do if the file changed meanwhile.
 pub(crate) fn is_of_contents(error: &Error) -> bool {
     matches!(error.code(), ErrorCode::SourceInvalid | ErrorCode::SourceUnavailable)
+}
+
+/// The codes of SQLite, if it is the one who failed.
+fn raw_of(error: &rusqlite::Error) -> Option<ffi::Error> {
+    match error {
+        rusqlite::Error::SqliteFailure(raw, _) | rusqlite::Error::SqlInputError { error: raw, .. } => {
+            Some(*raw)
+        }
+        _ => None,
+    }
 }
 
 fn primary(extended: i32) -> i32 {

@@ -66,7 +66,6 @@ pub(crate) struct Plan {
 /// Learns the columns of a relation.
 pub(crate) fn shape_of(session: &Session, relation: &Relation) -> Result<Shape> {
     let options = RelationOptions::of(relation)?;
-    session.seen().take_changing();
     let mut shape = if relation.is_statement() {
         statement(session, relation.text())?
     } else {
@@ -103,6 +102,8 @@ fn table(session: &Session, name: &str) -> Result<Shape> {
         session.allow_quoted_texts()?;
     }
     let from = entry.from();
+    // Asking for a table looks at all views.
+    session.seen().take_changing();
     let select = session.connection().prepare(&format!("SELECT * FROM {from}"));
     let select = select.map_err(|error| failures::of_text(session.shown(), &shown, error))?;
     let columns = columns_of(&select, |name| !entry.not_null.contains(name));
@@ -121,6 +122,7 @@ fn statement(session: &Session, text: &str) -> Result<Shape> {
     let shown = "the statement".to_owned();
     let refused = |error| failures::of_text(session.shown(), &shown, error);
     let wrong = |why: &str| Error::new(ErrorCode::InvalidArgument, format!("the statement {why}"));
+    session.seen().take_changing();
     // Alone at first, so that it is one whole statement wherever its parentheses stand.
     let alone = session.connection().prepare(text).map_err(refused)?;
     if alone.parameter_count() > 0 {

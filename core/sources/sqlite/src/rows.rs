@@ -74,14 +74,26 @@ fn read(
 ) -> Result<()> {
     let session = Session::open(options, watch)?;
     let read = read_in(&session, fetch, watch, sender);
-    read.map_err(|error| match watch.check() {
+    let is_whole = read.map_err(|error| match watch.check() {
         // Whatever a call that ended was in the middle of.
         Err(end) => end,
         Ok(()) => session.explained(error),
-    })
+    })?;
+    // Whoever has all rows finds the file closed.
+    drop(session);
+    if is_whole {
+        let _ = sender.send(Ok(Sent::End)); // nobody may want it any more
+    }
+    Ok(())
 }
 
-fn read_in(session: &Session, fetch: &Fetch, watch: &Watch, sender: &SyncSender<Result<Sent>>) -> Result<()> {
+/// Sends columns and rows. `false` if nobody takes them any more.
+fn read_in(
+    session: &Session,
+    fetch: &Fetch,
+    watch: &Watch,
+    sender: &SyncSender<Result<Sent>>,
+) -> Result<bool> {
     let shape = plan::shape_of(session, fetch.relation())?;
     let is_changing = shape.is_changing;
     let plan = shape.plan(session, fetch)?;
@@ -91,7 +103,7 @@ fn read_in(session: &Session, fetch: &Fetch, watch: &Watch, sender: &SyncSender<
     let mut statement = prepared.map_err(|error| failures::of_text(shown, "the fetch", error))?;
     let begun = Begun { schema: plan.schema.clone(), moment: session.moment(), mark };
     if sender.send(Ok(Sent::Begun(begun))).is_err() {
-        return Ok(());
+        return Ok(false);
     }
     let bounds = rusqlite::params_from_iter(&plan.bounds);
     let mut rows = statement.query(bounds).map_err(|error| failures::of_row(shown, error))?;
@@ -103,14 +115,12 @@ fn read_in(session: &Session, fetch: &Fetch, watch: &Watch, sender: &SyncSender<
         }
         add(&mut columns, &plan, row, number)?;
         if columns.is_full() && !send(&mut columns, watch, sender)? {
-            return Ok(());
+            return Ok(false);
         }
     }
-    if send(&mut columns, watch, sender)? {
-        session.check_unchanged()?;
-        let _ = sender.send(Ok(Sent::End)); // nobody may want it any more
-    }
-    Ok(())
+    let is_whole = send(&mut columns, watch, sender)?;
+    session.check_unchanged()?;
+    Ok(is_whole)
 }
 
 /// Sends the rows since the last batch. `false` if nobody takes them any more.

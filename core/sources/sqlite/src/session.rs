@@ -135,11 +135,26 @@ impl Session {
             self.moment = moment;
         }
         self.begun = Stamps::look(&self.path)?;
+        self.check_whole()?;
         self.touch_virtual_tables();
         let seen = self.seen.clone();
         self.connection
             .authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| seen.judge(&context)))
             .map_err(|error| failures::of_file(&self.shown, error))
+    }
+
+    /// Fails if the file is shorter than it says. SQLite takes what is missing of its last page for zeros.
+    fn check_whole(&self) -> Result<()> {
+        let ask = |pragma| self.connection.query_row(pragma, [], |row| row.get::<_, u32>(0)).map(u64::from);
+        let len = ask("PRAGMA main.page_count").and_then(|pages| Ok(pages * ask("PRAGMA main.page_size")?));
+        let len = len.map_err(|error| failures::of_file(&self.shown, error))?;
+        // The last pages may be in the log alone.
+        if self.access == Access::Logged || self.begun.database.len() >= len {
+            return Ok(());
+        }
+        let message =
+            format!("`{}` is truncated: it has {} of {len} bytes", self.shown, self.begun.database.len());
+        Err(Error::new(ErrorCode::SourceInvalid, message))
     }
 
     /// Lets virtual tables prepare their statements, of which some write, before writing is refused. What fails is
@@ -281,7 +296,7 @@ fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
     for byte in path.as_os_str().as_bytes() {
         match byte {
             b'/' | b'-' | b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                url.push(char::from(*byte))
+                url.push(char::from(*byte));
             }
             other => drop(write!(url, "%{other:02X}")), // a String takes everything
         }

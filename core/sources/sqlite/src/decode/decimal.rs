@@ -111,7 +111,7 @@ mod tests {
         }
         for (number, precision, scale, why) in [
             (12.345, 10, 2, "behind the point"),
-            (1_234_567_890_123_456.75, 38, 2, "does not show all digits"),
+            (1_234_567_890_123_456.8, 38, 2, "does not show all digits"),
             (1e10, 10, 2, "more digits"),
             (f64::INFINITY, 10, 2, "infinite"),
             (1e300, 38, 0, "more digits"),

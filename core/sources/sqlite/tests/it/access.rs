@@ -62,8 +62,8 @@ fn what_is_no_database_is_named() {
 fn a_truncated_or_damaged_file_is_an_error_and_not_fewer_rows() {
     let database = Database::with(LARGE);
     let whole = fs::read(database.path()).unwrap();
-    let fetch = || all(&database.source(), &table("large"));
-    assert_eq!(fetch().unwrap().num_rows(), 20_000);
+    let fetch = || all(&database.source(), &table("large")).map(|rows| rows.num_rows());
+    assert_eq!(fetch().unwrap(), 20_000);
     for len in [100, 4096, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
         fs::write(database.path(), &whole[..len]).unwrap();
         let error = fetch().unwrap_err();
@@ -78,7 +78,7 @@ fn a_truncated_or_damaged_file_is_an_error_and_not_fewer_rows() {
         assert!(error.message().contains("integrity_check"), "{error}");
     }
     fs::write(database.path(), &whole).unwrap();
-    assert_eq!(fetch().unwrap().num_rows(), 20_000);
+    assert_eq!(fetch().unwrap(), 20_000);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn an_application_that_starts_while_its_closed_file_is_read_is_noticed() {
     let mut fetched = source.fetch(&table("large").columns(["s"]), &patient()).unwrap();
     let (mark, first) = (fetched.change_mark().unwrap().to_vec(), fetched.next().unwrap().unwrap());
     let application = database.connect();
-    application.execute_batch("UPDATE large SET s = 'new';").unwrap();
+    application.execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE large SET s = 'new';").unwrap();
     // The log is not in the file yet, so the rows are those of before.
     let rows = first.num_rows()
         + fetched
@@ -323,9 +323,6 @@ fn locks_of_the_own_process_are_kept() {
     writer.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (2);").unwrap();
     assert_eq!(lines(&all(&database.source(), &table("t")).unwrap()), ["1"]);
     database.source().mark(&Relation::table("t"), &patient()).unwrap();
-    while database.open_files() > 2 {
-        std::thread::yield_now(); // the writer has the file and its journal open
-    }
     // Another process finds the lock.
     let other = Command::new("sqlite3").arg(database.path()).arg("BEGIN IMMEDIATE;").output();
     let Ok(other) = other else { return not_run("sqlite3 is not installed") };

@@ -147,6 +147,9 @@ fn every_fetch_sees_whole_transactions_of_concurrent_writers() {
              WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 3000) \
              INSERT INTO accounts SELECT n, 100, printf('%200d', n) FROM n;"
         )));
+        // The file is open from the first fetch on.
+        let application = database.connect();
+        application.query_row("SELECT count(*) FROM accounts", [], |_| Ok(())).unwrap();
         let ends = Arc::new(AtomicBool::new(false));
         let writers: Vec<_> = (0..2_i64)
             .map(|writer| {

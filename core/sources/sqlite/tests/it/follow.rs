@@ -26,7 +26,10 @@ const TABLES: [(&str, &str); 4] = [
         "SELECT id || '|' || ifnull(name, 'null') || '|' || ifnull(printf('%.2f', price), 'null') || '|' || \
         ifnull(iif(is_new, 'true', 'false'), 'null') FROM stock",
     ),
-    ("orders", "SELECT code || '|' || state || '|' || strftime('%Y-%m-%dT%H:%M:%S', changed) FROM orders"),
+    (
+        "orders",
+        "SELECT code || '|' || state || '|' || strftime('%Y-%m-%dT%H:%M:%S', changed, 'auto') FROM orders",
+    ),
     ("events", "SELECT rowid || '|' || what || '|' || printf('%.1f', weight) FROM events"),
     ("new_ones", "SELECT id || '|' || ifnull(name, 'null') FROM stock WHERE is_new"),
 ];
