@@ -120,13 +120,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_day_has_a_text_and_every_text_its_day() {
-        let mut before = None;
-        for day_number in -719_528..=2_932_896 {
-            let text = date_text(day_number);
-            assert_eq!(day(&text), Some(day_number), "{text}");
-            assert!(before.as_ref().is_none_or(|before| *before < text));
-            before = Some(text);
+    fn days_have_texts_and_texts_their_days() {
+        // All days around ours, and one of each fortnight of the others.
+        for number in (-719_528..2_932_896).step_by(13).chain(-30_000..60_000) {
+            let text = date_text(number);
+            assert_eq!(day(&text), Some(number), "{text}");
+            assert!(text < date_text(number + 1));
         }
         assert_eq!((date_text(0).as_str(), date_text(19_782).as_str()), ("1970-01-01", "2024-02-29"));
         assert_eq!(
