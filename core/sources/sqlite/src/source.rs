@@ -48,7 +48,13 @@ impl Sqlite {
         let options = self.options.clone();
         worker::run(call, move |watch: &Watch| {
             let session = Session::open(&options, watch)?;
-            work(&session).map_err(|error| session.explained(error))
+            let result = work(&session).map_err(|error| match watch.check() {
+                // Whatever a call that ended was in the middle of.
+                Err(end) => end,
+                Ok(()) => session.explained(error),
+            })?;
+            session.check_unchanged()?;
+            Ok(result)
         })
     }
 }
