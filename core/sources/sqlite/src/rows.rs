@@ -14,8 +14,9 @@ use crate::decode::{Cell, Columns, cell_of};
 use crate::failures;
 use crate::mark;
 use crate::options::SqliteOptions;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::session::Session;
+use crate::shape;
 use crate::worker::{self, Watch, Work};
 
 /// Batches that wait for whoever takes them.
@@ -94,7 +95,7 @@ fn read_in(
     watch: &Watch,
     sender: &SyncSender<Result<Sent>>,
 ) -> Result<bool> {
-    let shape = plan::shape_of(session, fetch.relation())?;
+    let shape = shape::shape_of(session, fetch.relation())?;
     let is_changing = shape.is_changing;
     let plan = shape.plan(session, fetch)?;
     let mark = if is_changing || plan.is_changing { mark::never() } else { session.mark().to_vec() };

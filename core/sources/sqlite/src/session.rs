@@ -1,17 +1,16 @@
 //! A connection to a file, for one call: one read transaction.
 
-use std::fmt::Write;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use pillion::{Error, ErrorCode, Result};
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::authority::Seen;
 use crate::failures;
 use crate::mark;
+use crate::opening::{connect, is_closed_log, refuse_log};
 use crate::options::SqliteOptions;
 use crate::stamps::{Stamps, unreadable};
 use crate::worker::Watch;
@@ -262,50 +261,4 @@ impl Session {
     pub(crate) fn explained(&self, error: Error) -> Error {
         if failures::is_of_contents(&error) { self.check_unchanged().err().unwrap_or(error) } else { error }
     }
-}
-
-fn refuse_log(shown: &str, stamps: &Stamps) -> Result<()> {
-    if stamps.log.is_none_or(|log| log.len() == 0) {
-        return Ok(());
-    }
-    let message = format!(
-        "`{shown}` has a write-ahead log, whose rows would not be seen: do without `immutable`, \
-         or let its application checkpoint and close it"
-    );
-    Err(Error::new(ErrorCode::SourceUnavailable, message))
-}
-
-/// Whether a file is of those that have a write-ahead log, and nobody has it open: opening it as usual would create
-/// files beside it, which may be another user's than those of its application.
-fn is_closed_log(path: &Path, stamps: &Stamps) -> bool {
-    let is_open = stamps.log.is_some_and(|log| log.len() > 0 || stamps.has_index);
-    if is_open || stamps.database.len() == 0 {
-        return false;
-    }
-    // Without locks there is no write-ahead log, so SQLite does not open such a file. Whatever else is wrong is found again
-    // with locks.
-    let asked = connect(path, "&nolock=1").and_then(|connection| {
-        connection.busy_timeout(Duration::ZERO)?;
-        connection.query_row("PRAGMA schema_version", [], |_| Ok(()))
-    });
-    asked.is_err_and(|error| failures::is_unopened(&error))
-}
-
-fn connect(path: &Path, parameters: &str) -> rusqlite::Result<Connection> {
-    let mut url = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                url.push(char::from(*byte));
-            }
-            other => drop(write!(url, "%{other:02X}")), // a String takes everything
-        }
-    }
-    url.push_str("?mode=ro");
-    url.push_str(parameters);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    Connection::open_with_flags(url, flags)
 }

@@ -8,9 +8,9 @@ use pillion::{Error, ErrorCode, Result};
 
 use crate::catalog;
 use crate::options::SqliteOptions;
-use crate::plan;
 use crate::rows;
 use crate::session::Session;
+use crate::shape;
 use crate::worker::{self, Watch};
 
 /// A SQLite file. Every call opens it on a thread of its own, reads one state of it, and closes it.
@@ -80,7 +80,7 @@ impl Source for Sqlite {
     fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {
         let relation = relation.clone();
         self.read(call, move |session| {
-            let shape = plan::shape_of(session, &relation)?;
+            let shape = shape::shape_of(session, &relation)?;
             let mut description = Description::new(shape.schema(None)?);
             if let Some(rows) = shape.rows {
                 description = description.rows(rows);
