@@ -155,8 +155,9 @@ impl Work {
         };
         let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
         let as_of = rows.moment().unwrap_or(began);
+        // The mark of the rows knows of the condition too, which may choose others tomorrow.
+        let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
-        let record = Record::new(number, described.change_mark());
         let schema = rows.schema().clone();
         let change = if held.info.rules.primary_key.is_empty() {
             let held_rows = self.cache.scan(held.info.id, None)?;

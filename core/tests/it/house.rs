@@ -216,6 +216,7 @@ fn the_code_map_names_every_file() {
         "core/conformance/src",
         "core/sources/object-store/src",
         "core/sources/postgres/src",
+        "core/sources/sqlite/src",
         "server/src",
         "benches/src",
         "benches/rivals/src",

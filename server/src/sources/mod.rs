@@ -25,10 +25,11 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
     let scheme = config.url.split_once("://").map_or("file", |(scheme, _)| scheme);
     let source = match scheme {
         "postgresql" | "postgres" => postgres(config),
+        "sqlite" => sqlite(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, sqlite, s3, gs, az, http, https and file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -61,6 +62,20 @@ fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Ok(Box::new(options.build()?))
 }
 
+#[cfg(feature = "sqlite")]
+fn sqlite(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    if let Some((name, _)) = config.options.first() {
+        let message =
+            format!("write `{name}` into `url`, as in `?{name}=…`: a SQLite source has no `options`");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    if let Some((name, _)) = config.secrets.first() {
+        let message = format!("a SQLite source has no secret `{name}`: encrypted files cannot be read");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    Ok(Box::new(pillion_sqlite::Sqlite::from_url(&config.url)?))
+}
+
 #[cfg(feature = "object-store")]
 fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     use pillion_object_store::{Location, ObjectStoreSource, Secret as Kept};
@@ -91,7 +106,12 @@ fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
 }
 
-#[cfg(not(all(feature = "postgres", feature = "object-store")))]
+#[cfg(not(feature = "sqlite"))]
+fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("sqlite"))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "object-store", feature = "sqlite")))]
 fn not_built_in(feature: &str) -> Error {
     Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
 }
