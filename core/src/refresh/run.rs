@@ -85,6 +85,33 @@ impl Work {
         Ok(version)
     }
 
+    /// Notes in the record why the refresh failed, for the errors of those who may not read the rows any more. Tables that can be
+    /// read however old they are need no such note.
+    pub(super) fn note_failure(&self, error: &Error) {
+        if matches!(error.code(), ErrorCode::Cancelled | ErrorCode::Closed) {
+            return;
+        }
+        if let Err(error) = self.try_note_failure(error) {
+            tracing::warn!(table = self.table, "the cause of a failed refresh was not noted: {error:#}");
+        }
+    }
+
+    fn try_note_failure(&self, error: &Error) -> Result<()> {
+        // A table that something else filled is none of ours.
+        let Ok(Some(held)) = self.held() else { return Ok(()) };
+        if held.info.rules.max_staleness.is_none() {
+            return Ok(());
+        }
+        let _counts = self.gate.lock();
+        let record = self.cache.source_position(&self.position())?;
+        let mut record = record.as_deref().and_then(Record::decode).unwrap_or_default();
+        if !record.note(error) {
+            return Ok(());
+        }
+        let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
+        self.cache.write(vec![position], SystemTime::now()).map(drop)
+    }
+
     fn held(&self) -> Result<Option<Held>> {
         let info = match self.cache.table(&self.table) {
             Ok(info) => info,
@@ -150,7 +177,7 @@ impl Work {
         }
         let positions = Positions::new(schema, by)?;
         let column = [positions.name().to_owned()];
-        let Some((first, after)) = positions.next(self.cache.scan(held.info.id, Some(&column))?)? else {
+        let Some((first, after)) = positions.next(self.cache.scan_held(held.info.id, Some(&column))?)? else {
             return Ok(None);
         };
         let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
@@ -159,7 +186,7 @@ impl Work {
         let record = Record::new(number, described.change_mark());
         let schema = rows.schema().clone();
         let change = if held.info.rules.primary_key.is_empty() {
-            let held_rows = self.cache.scan(held.info.id, None)?;
+            let held_rows = self.cache.scan_held(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
             let order = schema_order(&held.info.schema, &schema)?;
             let new = rows.map(move |batch| {

@@ -494,6 +494,9 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
         let panicked = || Error::internal("the source panicked");
         let result = panics::catch(|| work.run(&run), panicked);
+        if let Err(error) = &result {
+            work.note_failure(error);
+        }
         // Whoever waits for the end of this refresh may close the cache.
         drop(work);
         ended(&own, &origin, began, result);

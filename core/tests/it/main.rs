@@ -60,6 +60,7 @@ mod refreshes;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod restarts;
 mod small_memory;
+mod stale_reads;
 #[cfg(feature = "sidecar")]
 mod through_socket;
 mod tidy;

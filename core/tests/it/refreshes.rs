@@ -8,26 +8,8 @@ use arrow::datatypes::Int64Type;
 use pillion::source::{Relation, TableSource};
 use pillion::{Cache, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
 
-use crate::support::eventually;
 use crate::support::random::Random;
-use crate::support::scripted_source::{Mood, Scripted, SourceRow};
-
-const ROWS: [SourceRow; 4] = [(1, 100, "one"), (2, 200, "two"), (3, 300, "three"), (4, 400, "four")];
-
-fn by_call() -> TableSource {
-    TableSource::new("shop", Relation::table("orders")).on_call()
-}
-
-fn keyed(source: TableSource) -> TableDefinition {
-    TableDefinition::from_source(source).primary_key(["id"])
-}
-
-/// A cache with the source as `shop`.
-fn open(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
-    let cache = Cache::open(dir.path()).unwrap();
-    cache.add_source("shop", source.clone()).unwrap();
-    cache
-}
+use crate::support::scripted_source::{Mood, ROWS, Scripted, SourceRow, by_call, keyed, open, wait_until};
 
 /// The ids of a table, in order.
 fn ids(cache: &Cache) -> Vec<i64> {
@@ -45,11 +27,6 @@ fn name_of(cache: &Cache, id: i64) -> Option<String> {
 
 fn status(cache: &Cache) -> RefreshStatus {
     cache.refreshes().unwrap().into_iter().find(|status| status.table == "orders").unwrap()
-}
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    eventually(is_so, || format!("waited for {what}"));
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub(super) const TABLE: &[Key] = &[
     key("write_policy", "\"anyone\""),
     key("retain_column", "none"),
     key("retain_age", "all rows stay"),
+    key("max_staleness", "none"),
 ];
 
 /// Every key with its section in front, such as `access.attach` and `tables.NAME.files`.

@@ -165,6 +165,7 @@ impl TableConfig {
             _ => WritePolicy::Anyone,
         };
         rules.retention = retention(section);
+        rules.max_staleness = section.duration("max_staleness");
         if let Some(source_line) = source_line {
             if let Some(line) = policy_line {
                 section.problem(

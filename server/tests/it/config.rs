@@ -178,7 +178,8 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
              statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
-             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age",
+             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
+             max_staleness",
         ],
     );
 }
@@ -338,7 +339,7 @@ fn sources_and_their_tables_are_read() {
         "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"postgresql://a:hidden@db/shop\"\n\
          secret_files = { password = \"pw\" }\n[sources.lake]\nurl = \"landing\"\noptions = { a = \"1\", b = \"2\" }\n\
          secrets = { key = \"hidden\" }\n[tables.orders]\nsource = \"shop\"\nappend_by = \"at\"\noverlap = \"5 min\"\n\
-         interval = \"10 s\"\nprimary_key = [\"id\"]\n[tables.b]\nsource = \"lake\"\nrelation = \"*.csv\"\n\
+         interval = \"10 s\"\nmax_staleness = \"1 h\"\nprimary_key = [\"id\"]\n[tables.b]\nsource = \"lake\"\nrelation = \"*.csv\"\n\
          options = { delimiter = \";\" }\ninterval = \"on_call\"",
     );
     let [shop, lake] = &config.sources[..] else { panic!("{config:?}") };
@@ -350,6 +351,7 @@ fn sources_and_their_tables_are_read() {
         .append_by("at", Duration::from_secs(300))
         .every(Duration::from_secs(10));
     assert_eq!(config.tables[0].source, Some(orders));
+    assert_eq!(config.tables[0].rules.max_staleness, Some(Duration::from_secs(3600)));
     let landed = TableSource::new("lake", Relation::table("*.csv").option("delimiter", ";")).on_call();
     assert_eq!(config.tables[1].source, Some(landed));
 }

@@ -65,6 +65,11 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// All rows of a table, with some columns, even if they are too old for readers.
+    pub(crate) fn scan_held(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        local::scan(&self.store().state(), table, columns)
+    }
+
     /// Gives a table all of its rows, and remembers the position of their source, in one commit: defines the table, or puts the
     /// rows in the place of the held ones. If its columns or rules are others than before, the table itself is replaced.
     ///

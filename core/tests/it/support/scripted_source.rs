@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parking_lot::Mutex;
-use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
-use pillion::{Error, ErrorCode, Result, Value};
+use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source, TableSource};
+use pillion::{Cache, Error, ErrorCode, Result, TableDefinition, Value};
+
+use super::eventually;
 
 /// A row: `id`, `changed` in milliseconds, `name`.
 pub(crate) type SourceRow = (i64, i64, &'static str);
@@ -33,6 +35,8 @@ pub(crate) struct Scripted {
     pub(crate) rows: Arc<Mutex<Vec<SourceRow>>>,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
+    /// How long ago rows were what is sent, by the clock of the source.
+    pub(crate) lag: Arc<Mutex<Option<Duration>>>,
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
@@ -46,6 +50,7 @@ impl Scripted {
             rows: Arc::new(Mutex::new(rows.to_vec())),
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
+            lag: Arc::default(),
             fetches: Arc::default(),
             descriptions: Arc::default(),
             at_once: Arc::default(),
@@ -63,6 +68,10 @@ impl Scripted {
 
     pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock() = mood;
+    }
+
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        *self.lag.lock() = Some(lag);
     }
 
     pub(crate) fn fetches(&self) -> u32 {
@@ -94,6 +103,29 @@ fn batch(rows: &[SourceRow]) -> RecordBatch {
     let changed = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.1));
     let names = StringArray::from_iter_values(rows.iter().map(|row| row.2));
     RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(changed), Arc::new(names)]).unwrap()
+}
+
+pub(crate) const ROWS: [SourceRow; 4] =
+    [(1, 100, "one"), (2, 200, "two"), (3, 300, "three"), (4, 400, "four")];
+
+pub(crate) fn by_call() -> TableSource {
+    TableSource::new("shop", Relation::table("orders")).on_call()
+}
+
+pub(crate) fn keyed(source: TableSource) -> TableDefinition {
+    TableDefinition::from_source(source).primary_key(["id"])
+}
+
+/// A cache with the source as `shop`.
+pub(crate) fn open(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
+    let cache = Cache::open(dir.path()).unwrap();
+    cache.add_source("shop", source.clone()).unwrap();
+    cache
+}
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    eventually(is_so, || format!("waited for {what}"));
 }
 
 /// Counts a fetch under way.
@@ -163,6 +195,10 @@ impl Source for Scripted {
                 _ => None,
             }
         });
-        Ok(Fetched::new(schema(), batches))
+        let fetched = Fetched::new(schema(), batches);
+        Ok(match *self.lag.lock() {
+            Some(lag) => fetched.as_of(SystemTime::now() - lag),
+            None => fetched,
+        })
     }
 }
