@@ -5,6 +5,7 @@
 
 mod append;
 mod backoff;
+mod check;
 mod fetched;
 mod gate;
 mod owner;
@@ -13,4 +14,5 @@ mod record;
 mod run;
 mod scheduler;
 
+pub(crate) use check::check;
 pub(crate) use owner::Owner;

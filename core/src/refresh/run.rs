@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::append::{HeldRows, Positions};
-use super::fetched::{Incoming, project};
+use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
@@ -40,9 +40,9 @@ pub(super) struct Run {
 }
 
 /// What the cache has of the table already.
-struct Held {
-    info: TableInfo,
-    record: Option<Record>,
+pub(super) struct Held {
+    pub(super) info: TableInfo,
+    pub(super) record: Option<Record>,
 }
 
 impl Work {
@@ -74,6 +74,10 @@ impl Work {
         }
         let described = self.source.describe(&self.origin.relation, &run.call)?;
         run.progress.expect(described.expected_rows());
+        if let Some(by) = &self.origin.append_by {
+            // Before the first rows are loaded, to which none could be added later.
+            Positions::new(&*wanted(&self.origin, described.schema())?, by)?;
+        }
         if let Some(held) = whole
             && let Some(by) = &self.origin.append_by
             && let Some(version) = self.append(held, by, &described, number, began, run)?
@@ -109,7 +113,7 @@ impl Work {
             return Ok(());
         }
         let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
-        self.cache.write(vec![position], SystemTime::now()).map(drop)
+        self.add_position(position, SystemTime::now())
     }
 
     fn held(&self) -> Result<Option<Held>> {
@@ -131,18 +135,12 @@ impl Work {
         Ok(Some(Held { info, record: record.as_deref().and_then(Record::decode) }))
     }
 
-    fn position(&self) -> String {
+    pub(super) fn position(&self) -> String {
         position_name(&self.origin.source, &self.table)
     }
 
-    fn fetch(&self, after: Option<After>) -> Fetch {
-        let mut fetch = Fetch::of(self.origin.relation.clone());
-        if let Some(columns) = self.origin.columns.as_ref().filter(|_| self.source.capabilities().columns) {
-            fetch = fetch.columns(columns.iter().cloned());
-        }
-        if let Some(condition) = &self.origin.condition {
-            fetch = fetch.condition(condition.clone());
-        }
+    pub(super) fn fetch(&self, after: Option<After>) -> Fetch {
+        let fetch = fetch_of(&self.origin, self.source.capabilities());
         match after {
             Some(after) => fetch.after(after),
             None => fetch,
@@ -201,26 +199,28 @@ impl Work {
             self.rows(held, WriteMode::Upsert, Input::fallible(schema, rows))
         };
         let version = self.add(as_of, &record, change)?;
-        let counts = self.gate.lock();
-        if counts.has_gaps() {
-            // Rows were invalidated while others were appended: the record must not say that the table is whole.
-            let position = ChangeRequest::Position { source: self.position(), position: Vec::new() };
-            self.cache.write(vec![position], as_of)?;
-        }
-        drop(counts);
+        self.forget_if_gaps(as_of)?;
         Ok(Some(version))
     }
 
-    fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
-        let wanted = match &self.origin.columns {
-            None => Some(described.clone()),
-            Some(names) => {
-                let positions: Option<Vec<usize>> =
-                    names.iter().map(|name| described.index_of(name).ok()).collect();
-                positions.map(|positions| project(described, &positions))
-            }
-        };
-        wanted.is_some_and(|wanted| has_room_for(held, &wanted))
+    /// Takes the record away if rows were invalidated while others were added or kept: it must not say that the table is whole.
+    pub(super) fn forget_if_gaps(&self, as_of: SystemTime) -> Result<()> {
+        let counts = self.gate.lock();
+        if counts.has_gaps() {
+            let position = ChangeRequest::Position { source: self.position(), position: Vec::new() };
+            self.add_position(position, as_of)?;
+        }
+        drop(counts);
+        Ok(())
+    }
+
+    /// Commits a record alone.
+    pub(super) fn add_position(&self, position: ChangeRequest, as_of: SystemTime) -> Result<()> {
+        self.cache.write(vec![position], as_of).map(drop)
+    }
+
+    pub(super) fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
+        wanted(&self.origin, described).is_ok_and(|wanted| has_room_for(held, &wanted))
     }
 
     fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
@@ -246,7 +246,7 @@ impl Work {
 }
 
 /// Where the columns of a table are among those that come.
-fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
+pub(super) fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
     let positions = held.fields().iter().map(|field| fetched.index_of(field.name()));
     positions.collect::<std::result::Result<_, _>>().map_err(|error| {
         Error::new(ErrorCode::SourceInvalid, "the source sends other columns than it described")

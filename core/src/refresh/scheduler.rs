@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::backoff::{Breaker, jittered, random_share, wait_after};
+use super::check::check_capabilities;
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
@@ -130,7 +131,7 @@ impl Scheduler {
         let is_held = self.is_held(table, &origin, &rules)?;
         let mut state = self.open_state()?;
         let known = state.known(&origin.source)?;
-        check_capabilities(table, &origin, known)?;
+        check_capabilities(table, &origin, known.source.capabilities())?;
         if let Some(followed) = state.tables.get_mut(table) {
             // A program may declare its tables as often as it likes.
             let is_same = followed.origin == origin && followed.rules == rules;
@@ -402,23 +403,6 @@ impl Followed {
             last_error: self.last.as_ref().and_then(|last| last.as_ref().err().cloned()),
             last_success: self.last_success,
         }
-    }
-}
-
-/// Refuses what the source does not do before it is asked for it.
-fn check_capabilities(table: &str, origin: &TableSource, known: &Known) -> Result<()> {
-    let capabilities = known.source.capabilities();
-    let lacks = [
-        (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
-        (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
-        (origin.relation.is_statement() && capabilities.dialect.is_none(), "answers no statements"),
-    ];
-    match lacks.into_iter().find(|(is_lacking, _)| *is_lacking) {
-        None => Ok(()),
-        Some((_, what)) => Err(Error::new(
-            ErrorCode::Unsupported,
-            format!("the source `{}` {what}, which table `{table}` needs", origin.source),
-        )),
     }
 }
 

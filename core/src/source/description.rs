@@ -59,6 +59,12 @@ impl Description {
         self
     }
 
+    /// The same with some of the columns only.
+    pub(crate) fn of_columns(mut self, schema: SchemaRef) -> Self {
+        self.schema = schema;
+        self
+    }
+
     /// The columns, with the types in which they are fetched.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {

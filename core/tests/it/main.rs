@@ -15,6 +15,7 @@ mod access;
 mod attaching;
 #[cfg(all(feature = "parquet", feature = "csv"))]
 mod bad_input;
+mod checked;
 mod conformance;
 mod corruption;
 #[cfg(all(feature = "sql", target_os = "linux"))]

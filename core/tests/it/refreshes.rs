@@ -405,13 +405,31 @@ fn what_a_source_does_not_do_is_refused_at_once() {
     assert!(unknown.unwrap_err().message().contains("did you mean `shop`?"));
     assert_eq!(cache.add_source("shop", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
     assert_eq!(cache.add_source("a/b", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
-    let appended = by_call().append_by("name", Duration::ZERO);
-    cache.define_table("orders", keyed(appended)).unwrap();
-    let error = cache.refresh("orders").unwrap_err();
-    assert_eq!(error.code(), ErrorCode::UnsupportedType, "{error:?}");
     let reader = Cache::open_read_only(dir.path()).unwrap();
     assert_eq!(reader.refresh("orders").unwrap_err().code(), ErrorCode::Unsupported);
     assert_eq!(reader.add_source("x", source).unwrap_err().code(), ErrorCode::Unsupported);
+}
+
+#[test]
+fn rows_that_could_not_be_added_to_are_not_loaded() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let refused = |appended: TableSource| {
+        let error = cache.define_table("orders", keyed(appended)).unwrap_err();
+        assert_eq!(source.fetches(), 0);
+        assert_eq!(cache.table("orders").unwrap_err().code(), ErrorCode::TableNotFound);
+        (error.code(), error.message().to_owned())
+    };
+    let (code, message) = refused(by_call().append_by("name", Duration::ZERO));
+    assert_eq!(code, ErrorCode::UnsupportedType);
+    assert!(message.contains("`name`") && message.contains("must be a timestamp"), "{message}");
+    let (code, message) = refused(by_call().append_by("when", Duration::ZERO));
+    assert!(code == ErrorCode::ColumnNotFound && message.contains("`when`"), "{message}");
+    let unfetched = by_call().append_by("changed", Duration::ZERO).columns(["id", "name"]);
+    assert_eq!(refused(unfetched).0, ErrorCode::ColumnNotFound);
+    assert_eq!(refused(by_call().append_by_number("changed", 5)).0, ErrorCode::InvalidArgument);
+    cache.define_table("orders", keyed(by_call().append_by("changed", Duration::ZERO))).unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
 }
 
 #[cfg(feature = "sidecar")]

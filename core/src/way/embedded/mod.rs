@@ -113,6 +113,14 @@ impl Embedded {
     }
 }
 
+/// Refuses rules that do not suit the columns of a table.
+///
+/// # Errors
+/// Those of a definition.
+pub(crate) fn check_table(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<()> {
+    TableShape::new(name, schema, rules.clone()).map(drop)
+}
+
 /// Whether a table can take rows of other columns: the same names and types, and no nulls where it has none.
 pub(crate) fn has_room_for(held: &SchemaRef, rows: &SchemaRef) -> bool {
     held.fields().len() == rows.fields().len()
