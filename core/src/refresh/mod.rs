@@ -5,14 +5,19 @@
 
 mod append;
 mod backoff;
+mod budget;
+mod chance;
 mod check;
+mod due;
 mod fetched;
 mod gate;
 mod owner;
+mod places;
 mod progress;
 mod record;
 mod run;
 mod scheduler;
+mod state;
 
 pub(crate) use check::check;
 pub(crate) use owner::Owner;

@@ -30,9 +30,9 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(embedded: Embedded) -> Self {
+    pub(crate) fn new(embedded: Embedded, refreshes_at_once: usize) -> Self {
         let embedded = Arc::new(embedded);
-        Self { scheduler: Scheduler::new(embedded.clone()), embedded }
+        Self { scheduler: Scheduler::new(embedded.clone(), refreshes_at_once), embedded }
     }
 }
 

@@ -60,6 +60,7 @@
 
 mod call;
 mod capabilities;
+mod cron;
 mod description;
 mod fetch;
 mod relation;
@@ -73,7 +74,7 @@ pub use self::description::{Description, Part};
 pub use self::fetch::{After, Fetch, Fetched};
 pub use self::relation::Relation;
 pub use self::table_source::TableSource;
-pub(crate) use self::table_source::{AppendBy, Overlap};
+pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
 use crate::types::error::Result;
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.

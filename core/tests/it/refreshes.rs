@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use pillion::source::{Relation, TableSource};
-use pillion::{Cache, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
+use pillion::{Cache, CacheOptions, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
 
 use crate::support::random::Random;
 use crate::support::scripted_source::{Mood, ROWS, Scripted, SourceRow, by_call, keyed, open, wait_until};
@@ -374,6 +374,44 @@ fn tables_of_a_source_wait_for_each_other() {
     wait_until("all tables", || cache.tables().unwrap().len() == 12);
     let most = source.at_once.1.load(Ordering::SeqCst);
     assert!((1..=2).contains(&most), "{most} at once");
+}
+
+#[test]
+fn a_source_that_hangs_leaves_places_to_others() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let slow = Scripted::new(&ROWS);
+    slow.set(Mood::Hangs);
+    cache.add_source("slow", slow.clone()).unwrap();
+    for number in 0..10 {
+        let from_slow = TableSource::new("slow", Relation::table("orders")).on_call();
+        cache.follow_table(&format!("a{number}"), keyed(from_slow)).unwrap();
+        cache.follow_table(&format!("b{number}"), keyed(by_call())).unwrap();
+    }
+    wait_until("the tables of the other source", || cache.tables().unwrap().len() == 10);
+    let most = |source: &Scripted| source.at_once.1.load(Ordering::SeqCst);
+    assert!((1..=2).contains(&most(&slow)) && (1..=2).contains(&most(&source)));
+}
+
+#[test]
+fn as_many_tables_are_refreshed_at_once_as_the_cache_is_told() {
+    for (told, of_source) in [(1, 1), (8, 4)] {
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+        source.set(Mood::Hangs);
+        let cache = CacheOptions::new().refreshes_at_once(told).open(dir.path()).unwrap();
+        cache.add_source("shop", source.clone()).unwrap();
+        for number in 0..12 {
+            cache.follow_table(&format!("t{number}"), keyed(by_call())).unwrap();
+        }
+        wait_until("all places", || source.at_once.1.load(Ordering::SeqCst) == of_source);
+        for number in 0..12 {
+            cache.cancel_refresh(&format!("t{number}")).unwrap();
+        }
+        drop(cache);
+        assert_eq!(source.at_once.1.load(Ordering::SeqCst), of_source);
+    }
+    let none = CacheOptions::new().refreshes_at_once(0).open(tempfile::tempdir().unwrap().path());
+    assert_eq!(none.unwrap_err().code(), ErrorCode::InvalidArgument);
 }
 
 #[test]

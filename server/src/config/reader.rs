@@ -45,6 +45,7 @@ impl Config {
             history: file.size("history"),
             disk_limit: file.size("disk_limit"),
             compaction_throughput: file.size("compaction_throughput"),
+            refreshes_at_once: file.count("refreshes_at_once"),
             query_memory: file.size("query_memory"),
             query_threads: file.count("query_threads"),
             spill_dir: file.text("spill_dir").map(path),
@@ -116,7 +117,7 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 13] = [
+const OF_SOURCES: [&str; 15] = [
     "relation",
     "statement",
     "columns",
@@ -127,6 +128,8 @@ const OF_SOURCES: [&str; 13] = [
     "append_by",
     "overlap",
     "interval",
+    "cron",
+    "time_zone",
     "refresh_on_start",
     "progress_timeout",
     "source",
@@ -260,13 +263,35 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
             }
         }
     }
-    from = interval(section, from);
+    from = cadence(section, from);
     if section.boolean("refresh_on_start") == Some(false) {
         from = from.not_on_start();
     }
     match section.duration("progress_timeout") {
         Some(limit) => from.progress_timeout(limit),
         None => from,
+    }
+}
+
+/// When a table is refreshed: at an interval, or at moments of the calendar.
+fn cadence(section: &mut Section<'_>, from: TableSource) -> TableSource {
+    let (cron, zone) = (section.text("cron"), section.text("time_zone"));
+    let Some(cron) = cron else {
+        if let Some(zone) = zone {
+            section.problem(zone.line, "`time_zone` is for tables with `cron`");
+        }
+        return interval(section, from);
+    };
+    if let Some(line) = section.line_of("interval") {
+        section.problem(line, "`interval` and `cron` exclude each other: when is the table refreshed?");
+    }
+    let zone = zone.map_or_else(|| "UTC".to_owned(), |zone| zone.value);
+    match from.clone().cron(&cron.value, &zone) {
+        Ok(from) => from,
+        Err(error) => {
+            section.problem(cron.line, format!("`cron`: {}", error.message()));
+            from
+        }
     }
 }
 

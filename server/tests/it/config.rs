@@ -178,6 +178,7 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
              statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
+             cron, time_zone, \
              refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
              max_staleness",
         ],
@@ -354,6 +355,17 @@ fn sources_and_their_tables_are_read() {
     assert_eq!(config.tables[0].rules.max_staleness, Some(Duration::from_secs(3600)));
     let landed = TableSource::new("lake", Relation::table("*.csv").option("delimiter", ";")).on_call();
     assert_eq!(config.tables[1].source, Some(landed));
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\nrefreshes_at_once = 9\n[sources.shop]\nurl = \"landing\"\n\
+         [tables.a]\nsource = \"shop\"\ncron = \"0 3 * * *\"\n[tables.b]\nsource = \"shop\"\n\
+         cron = \"*/5 8-18 * * MON-FRI\"\ntime_zone = \"Europe/Berlin\"",
+    );
+    assert_eq!(config.refreshes_at_once, Some(9));
+    let cron = |table: &str, pattern: &str, zone: &str| {
+        Some(TableSource::new("shop", Relation::table(table)).cron(pattern, zone).unwrap())
+    };
+    assert_eq!(config.tables[0].source, cron("a", "0 3 * * *", "UTC"));
+    assert_eq!(config.tables[1].source, cron("b", "*/5 8-18 * * MON-FRI", "Europe/Berlin"));
 }
 
 #[test]
@@ -369,6 +381,15 @@ fn what_is_wrong_with_sources_is_named() {
         ("[tables.t]\nsource = \"shop\"\noverlap = 5", 7, "`overlap` is for tables with `append_by`"),
         ("[tables.t]\nsource = \"shop\"\nappend_by = \"a\"\noverlap = -5", 8, "at least 0"),
         ("[tables.t]\nsource = \"shop\"\ninterval = \"often\"", 7, "or \"on_call\""),
+        ("[tables.t]\nsource = \"shop\"\ncron = \"0 3 * *\"", 7, "does not say minute"),
+        ("[tables.t]\nsource = \"shop\"\ncron = \"0 3 * * *\"\ninterval = \"5 s\"", 8, "exclude each other"),
+        ("[tables.t]\nsource = \"shop\"\ntime_zone = \"UTC\"", 7, "for tables with `cron`"),
+        (
+            "[tables.t]\nsource = \"shop\"\ntime_zone = \"Europe/Belin\"\ncron = \"0 3 * * *\"",
+            8,
+            "did you mean \"Europe/Berlin\"?",
+        ),
+        ("[tables.t]\nfiles = \"x.csv\"\ncron = \"0 3 * * *\"", 7, "`cron` is for tables with `source`"),
         ("[sources.\"a/b\"]\nurl = \"x\"", 5, "without a slash"),
         (
             "[sources.b]\nsecrets = { k = \"1\" }\nsecret_files = { k = \"2\" }\nurl = \"x\"",

@@ -13,7 +13,7 @@ use crate::answer::batches::Batches;
 use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
-use crate::storage::{self, Files, KeyColumn, Store, Sync, TableShape, key};
+use crate::storage::{self, Clock, Files, KeyColumn, Store, Sync, TableShape, key};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
@@ -37,11 +37,15 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) fn open(dir: &Path, options: CacheOptions) -> Result<Self> {
+        Self::with_files(Files::below(dir)?, options)
+    }
+
+    pub(crate) fn with_files(files: Files, options: CacheOptions) -> Result<Self> {
         let sync = match options.durability {
             Durability::Always => Sync::Always,
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
-        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
+        let store = Arc::new(Store::open(files, sync, options.load_memory, options.history)?);
         store.limit_disk(options.disk_limit);
         store.limit_moves(options.compaction_throughput);
         let background = Background::start(&store, options.durability)?;
@@ -50,6 +54,11 @@ impl Embedded {
 
     fn store(&self) -> &Store {
         self.local.source()
+    }
+
+    /// The clock that shows the time of day.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.store().files().clock.clone()
     }
 
     /// Whether this process is a copy of the one that opened the cache, which has its threads.
