@@ -18,6 +18,9 @@ pub(super) struct Record {
     /// Why the last refresh failed, for readers that refuse rows because of their age (`way/staleness.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    /// Digests of the parts of which the rows are (`refresh/parts.rs`); empty if they are not known to be of any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    parts: Vec<u8>,
 }
 
 /// The longest mark that is kept as it is; of a longer one only a digest is.
@@ -27,12 +30,21 @@ const FAILURE_MAX: usize = 500;
 
 impl Record {
     pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
-        Self { definition, mark: mark.map(short), failure: None }
+        Self { definition, mark: mark.map(short), failure: None, parts: Vec::new() }
     }
 
     /// Whether the rows have this mark. Without a mark nobody knows.
     pub(super) fn has_mark(&self, mark: Option<&[u8]>) -> bool {
         mark.is_some() && self.mark == mark.map(short)
+    }
+
+    pub(super) fn with_parts(mut self, parts: Vec<u8>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    pub(super) fn parts(&self) -> &[u8] {
+        &self.parts
     }
 
     /// Notes why a refresh failed. Returns whether that is something else than was noted before.

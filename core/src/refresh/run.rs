@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use super::append::{HeldRows, Positions};
 use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
+use super::parts::Seen;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use crate::input::Input;
@@ -66,7 +67,8 @@ impl Work {
             let mark = self.source.mark(&self.origin.relation, &run.call)?;
             if held.has_mark(mark.as_deref()) {
                 // Nothing changed up to now, which is news too.
-                let record = Record::new(number, mark.as_deref());
+                let parts = held.record.as_ref().map(|record| record.parts().to_vec());
+                let record = Record::new(number, mark.as_deref()).with_parts(parts.unwrap_or_default());
                 if let Some(version) = self.confirm(held, began, &record)? {
                     return Ok(version);
                 }
@@ -84,9 +86,12 @@ impl Work {
         {
             return Ok(version);
         }
-        let version = self.load(number, &described, began, run)?;
-        self.gate.lock().loaded(before);
-        Ok(version)
+        if let Some(held) = whole
+            && let Some(version) = self.load_changed(held, &described, number, began, run)?
+        {
+            return Ok(version);
+        }
+        self.load(number, &described, (began, before), run)
     }
 
     /// Notes in the record why the refresh failed, for the errors of those who may not read the rows any more. Tables that can be
@@ -147,16 +152,36 @@ impl Work {
         }
     }
 
-    /// All rows, in the place of those that are held.
-    fn load(&self, number: u64, described: &Description, began: SystemTime, run: &Run) -> Result<Version> {
+    /// All rows, in the place of those that are held; `before` invalidations came before it.
+    fn load(
+        &self,
+        number: u64,
+        described: &Description,
+        (began, before): (SystemTime, u64),
+        run: &Run,
+    ) -> Result<Version> {
         let rows = self.source.fetch(&self.fetch(None), &run.call)?;
         let as_of = rows.moment().unwrap_or(began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
-        let input = Input::fallible(schema, rows);
-        self.cache.load_table(&self.table, &self.rules, input, (self.position(), record.encode()?), as_of)
+        let parts = self.parts(described);
+        let rows_of = parts.as_ref().map(|parts| parts.rows_of_all(&schema)).transpose()?;
+        let (input, seen) = match rows_of {
+            None => (Input::fallible(schema, rows), None),
+            Some(rows_of) => {
+                let (seen, rows) = Seen::through(rows_of, rows);
+                (Input::fallible(schema, rows), Some(seen))
+            }
+        };
+        let position = (self.position(), record.encode()?);
+        let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
+        self.gate.lock().loaded(before);
+        if let Some(parts) = parts.filter(|_| seen.is_some_and(|seen| seen.is_clear())) {
+            self.note_parts(record, &parts, as_of)?;
+        }
+        Ok(version)
     }
 
     /// Rows from the position of the held ones on. `None` if there is no position, or if other columns come than are held.

@@ -20,8 +20,8 @@ pub struct Capabilities {
     pub positions: bool,
     /// Gives a [mark](super::Description::mark) that changes whenever rows do.
     pub marks: bool,
-    /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. Refreshes do not ask for
-    /// parts yet.
+    /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. A refresh
+    /// then fetches only the parts that changed, where rows show [which part](super::Part::values) they are of.
     pub parts: bool,
     /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
     pub clock: bool,

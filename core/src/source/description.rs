@@ -19,7 +19,7 @@ pub struct Part {
     pub name: String,
     /// Bytes that change whenever its rows do. Two parts of equal mark have equal rows.
     pub mark: Vec<u8>,
-    /// Columns that have one value in all rows of this part and of no other part, with that value as text. Empty if rows do not show which
+    /// Columns that have one value in all rows of this part and of no other part, with that value as Arrow shows it. Empty if rows do not show which
     /// part they are of.
     pub values: Vec<(String, Option<String>)>,
 }

@@ -48,6 +48,7 @@ mod long_rows;
 mod nonblocking;
 #[cfg(target_os = "linux")]
 mod opening;
+mod parts;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod raw;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
