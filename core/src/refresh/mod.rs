@@ -12,6 +12,7 @@ mod check;
 mod due;
 mod fetched;
 mod gate;
+mod missing;
 mod owner;
 mod parts;
 mod places;

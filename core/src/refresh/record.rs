@@ -47,6 +47,12 @@ impl Record {
         &self.parts
     }
 
+    /// The same, after a refresh that did not fail.
+    pub(super) fn after_success(mut self) -> Self {
+        self.failure = None;
+        self
+    }
+
     /// Notes why a refresh failed. Returns whether that is something else than was noted before.
     pub(super) fn note(&mut self, error: &Error) -> bool {
         let failure = Some(error.message().chars().take(FAILURE_MAX).collect());

@@ -59,6 +59,12 @@ impl Work {
         };
         let held = self.held()?;
         let number = definition_number(&self.origin, &self.rules);
+        if has_gaps
+            && let Some(held) = &held
+            && let Some(version) = self.load_missing(held, number, run)?
+        {
+            return Ok(version);
+        }
         // Rows that were fetched for what is asked for now, and of which none is missing.
         let whole = held.as_ref().filter(|held| held.is_of(number, &self.rules) && !has_gaps);
         if let Some(held) = whole
@@ -248,7 +254,7 @@ impl Work {
         wanted(&self.origin, described).is_ok_and(|wanted| has_room_for(held, &wanted))
     }
 
-    fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
+    pub(super) fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
         ChangeRequest::Rows { table: held.info.id, mode, rows }
     }
 
@@ -264,7 +270,7 @@ impl Work {
     }
 
     /// Commits a change with the record.
-    fn add(&self, as_of: SystemTime, record: &Record, change: ChangeRequest) -> Result<Version> {
+    pub(super) fn add(&self, as_of: SystemTime, record: &Record, change: ChangeRequest) -> Result<Version> {
         let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
         self.cache.write(vec![change, position], as_of)
     }
@@ -282,8 +288,11 @@ pub(super) fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<
 impl Held {
     /// Whether the rows were fetched for what is asked for now.
     fn is_of(&self, number: u64, rules: &TableRules) -> bool {
-        self.record.as_ref().is_some_and(|record| record.definition == number)
-            && self.info.rules == rules.clone().of_table()
+        self.record.as_ref().is_some_and(|record| record.definition == number) && self.has_rules(rules)
+    }
+
+    pub(super) fn has_rules(&self, rules: &TableRules) -> bool {
+        self.info.rules == rules.clone().of_table()
     }
 
     fn has_mark(&self, mark: Option<&[u8]>) -> bool {

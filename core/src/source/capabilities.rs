@@ -18,6 +18,8 @@ pub struct Capabilities {
     pub conditions: bool,
     /// Sends only rows [after](super::Fetch::after) a value of a column.
     pub positions: bool,
+    /// Sends only rows that have some [keys](super::Fetch::keys).
+    pub keys: bool,
     /// Gives a [mark](super::Description::mark) that changes whenever rows do.
     pub marks: bool,
     /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. A refresh

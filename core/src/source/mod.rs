@@ -71,7 +71,7 @@ use std::fmt::Debug;
 pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
-pub use self::fetch::{After, Fetch, Fetched};
+pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::relation::Relation;
 pub use self::table_source::TableSource;
 pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};

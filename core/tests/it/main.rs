@@ -39,6 +39,7 @@ mod history;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
 mod house;
+mod invalidated;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 mod lifetimes;

@@ -15,6 +15,9 @@ use super::eventually;
 /// A row: `id`, `changed` in milliseconds, `name`.
 pub(crate) type SourceRow = (i64, i64, &'static str);
 
+/// A key by which the source cannot find rows.
+pub(crate) const UNKNOWN_KEY: i64 = -1;
+
 /// What the source does when rows are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mood {
@@ -35,6 +38,9 @@ pub(crate) struct Scripted {
     pub(crate) rows: Arc<Mutex<Vec<SourceRow>>>,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
+    pub(crate) has_keys: bool,
+    /// The keys of each fetch that asked for some.
+    pub(crate) keys: Arc<Mutex<Vec<Vec<Vec<Value>>>>>,
     /// How long ago rows were what is sent, by the clock of the source.
     pub(crate) lag: Arc<Mutex<Option<Duration>>>,
     /// How often rows were asked for, and the relation was described.
@@ -50,6 +56,8 @@ impl Scripted {
             rows: Arc::new(Mutex::new(rows.to_vec())),
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
+            has_keys: false,
+            keys: Arc::default(),
             lag: Arc::default(),
             fetches: Arc::default(),
             descriptions: Arc::default(),
@@ -59,6 +67,11 @@ impl Scripted {
 
     pub(crate) fn with_marks(mut self) -> Self {
         self.has_marks = true;
+        self
+    }
+
+    pub(crate) fn with_keys(mut self) -> Self {
+        self.has_keys = true;
         self
     }
 
@@ -147,7 +160,12 @@ impl Drop for UnderWay {
 
 impl Source for Scripted {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { positions: true, marks: self.has_marks, ..Capabilities::default() }
+        Capabilities {
+            positions: true,
+            keys: self.has_keys,
+            marks: self.has_marks,
+            ..Capabilities::default()
+        }
     }
 
     fn relations(&self, _: &Call) -> Result<Vec<String>> {
@@ -172,6 +190,14 @@ impl Source for Scripted {
         });
         let mut rows = self.rows.lock().clone();
         rows.retain(|row| first.is_none_or(|first| row.1 >= first));
+        if let Some(wanted) = fetch.wanted_keys() {
+            assert_eq!(wanted.columns, ["id"]);
+            if wanted.values.iter().any(|key| *key == [Value::Int(UNKNOWN_KEY)]) {
+                return Err(Error::new(ErrorCode::InvalidArgument, "there are no such keys"));
+            }
+            rows.retain(|row| wanted.values.contains(&vec![Value::Int(row.0)]));
+            self.keys.lock().push(wanted.values.clone());
+        }
         let (mood, call) = (*self.mood.lock(), call.clone());
         assert!(mood != Mood::Panics, "as the test said");
         let half = rows.len() / 2;
