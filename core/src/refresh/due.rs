@@ -81,7 +81,9 @@ impl Due {
 pub(super) fn scheduled(origin: &TableSource, now: Now, share: f64) -> Due {
     match &origin.cadence {
         Cadence::OnCall => Due::Never,
-        Cadence::Every(interval) => Due::after(now, jittered(*interval, origin.jitter, share)),
+        Cadence::Every(interval) | Cadence::OnChange(interval) => {
+            Due::after(now, jittered(*interval, origin.jitter, share))
+        }
         Cadence::Cron(cron) => {
             let Some(next) = cron.after(now.wall) else { return Due::Never };
             let gap = cron.after(next).and_then(|following| following.duration_since(next).ok());

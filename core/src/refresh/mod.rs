@@ -17,6 +17,7 @@ mod owner;
 mod parts;
 mod places;
 mod progress;
+mod quiet;
 mod record;
 mod run;
 mod scheduler;

@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use super::run::{Run, Work};
 use super::state::{Origin, State};
-use crate::source::{Call, Source, TableSource};
+use crate::source::{Call, Changed, Relation, Source, TableSource};
 use crate::storage::Clock;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
@@ -95,6 +95,8 @@ impl Scheduler {
         if let Some(followed) = state.tables.get_mut(table) {
             // A program may declare its tables as often as it likes.
             let is_same = followed.origin == origin && followed.rules == rules;
+            // Dropped behind the lock: whoever tells changes may wait for it.
+            let watch = if is_same { None } else { followed.end_watch() };
             followed.origin = origin;
             followed.rules = rules;
             if !is_same {
@@ -102,11 +104,13 @@ impl Scheduler {
                 followed.due = Due::now(now);
                 self.shared.changed.notify_all();
             }
+            drop(state);
+            drop(watch);
             return Ok(false);
         }
         self.start_thread()?;
         let due = match (is_held, waits) {
-            (true, _) if !origin.on_start => state.scheduled(&origin, now),
+            (true, _) if !origin.on_start && !origin.is_on_change() => state.scheduled(&origin, now),
             (_, true) => Due::Never,
             (_, false) => Due::now(now),
         };
@@ -299,10 +303,15 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
     };
     let (call, progress) = (run.call.clone(), run.progress.clone());
     let own = shared.clone();
+    let to_watch = followed.to_watch();
     let (number, source) = (followed.number, followed.origin.source.clone());
     let origin = Origin { table: table.to_owned(), number, source, began: now };
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
         let panicked = || Error::internal("the source panicked");
+        if let Some(relation) = to_watch {
+            // Before rows are read, so that no change after that is missed.
+            watch(&own, &work, origin.number, &relation);
+        }
         let result = panics::catch(|| work.run(&run), panicked);
         if let Err(error) = &result {
             work.note_failure(error);
@@ -319,6 +328,31 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
         Err(error) => {
             tracing::warn!(%error, table, "no thread for a refresh; it is tried again");
             state.postpone(table, now);
+        }
+    }
+}
+
+/// Lets a source tell the changes of a table. If it cannot, the table is looked at now and then only.
+fn watch(shared: &Arc<Shared>, work: &Work, number: u64, relation: &Relation) {
+    let (own, table) = (Arc::downgrade(shared), work.table.clone());
+    let changed: Changed = Arc::new(move || {
+        if let Some(own) = own.upgrade() {
+            let now = own.now();
+            own.state.lock().changed(&table, number, now);
+            own.changed.notify_all();
+        }
+    });
+    let panicked = || Error::internal("the source panicked");
+    match panics::catch(|| work.source.watch(relation, changed), panicked) {
+        Ok(watch) => {
+            let unwanted = shared.state.lock().keep_watch(&work.table, number, watch);
+            drop(unwanted);
+        }
+        Err(error) => {
+            tracing::warn!(
+                table = work.table,
+                "changes are not told; the table is looked at by time: {error:#}"
+            );
         }
     }
 }
@@ -354,7 +388,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::source::{Capabilities, Description, Fetch, Fetched, Relation};
+    use crate::source::{Capabilities, Description, Fetch, Fetched};
     use crate::storage::{Files, Randomness};
     use crate::types::options::CacheOptions;
 

@@ -25,6 +25,8 @@ pub struct Capabilities {
     /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. A refresh
     /// then fetches only the parts that changed, where rows show [which part](super::Part::values) they are of.
     pub parts: bool,
+    /// Tells [when a relation changes](super::Source::watch).
+    pub changes: bool,
     /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
     pub clock: bool,
     /// Answers [statements](super::Relation::statement) in this dialect of SQL, such as `"postgresql"`.

@@ -48,6 +48,8 @@ pub(crate) enum Cadence {
     Every(Duration),
     /// At moments of the calendar.
     Cron(Box<Cron>),
+    /// When the source says so, and so long after the last refresh.
+    OnChange(Duration),
     OnCall,
 }
 
@@ -83,6 +85,10 @@ impl TableSource {
             jitter: JITTER,
             progress_timeout: PROGRESS_TIMEOUT,
         }
+    }
+
+    pub(crate) fn is_on_change(&self) -> bool {
+        matches!(self.cadence, Cadence::OnChange(_))
     }
 
     /// The name of the source.
@@ -146,6 +152,14 @@ impl TableSource {
     pub fn cron(mut self, pattern: &str, time_zone: &str) -> Result<Self> {
         self.cadence = Cadence::Cron(Box::new(Cron::parse(pattern, time_zone)?));
         Ok(self)
+    }
+
+    /// Refreshes when the source tells a change, about 300 ms after the last of several; while changes go on, every five seconds.
+    /// Refreshes at the start too, and `poll` after the last refresh, because not every change is told: those that another machine makes in
+    /// a folder of a network are not. Refused if the source [tells none](crate::source::Capabilities::changes).
+    pub fn on_change(mut self, poll: Duration) -> Self {
+        self.cadence = Cadence::OnChange(poll);
+        self
     }
 
     /// How much of the interval a refresh may be early or late, at random: between 0 and 1. See [`cron`](Self::cron) for moments of the

@@ -67,3 +67,4 @@ mod stale_reads;
 #[cfg(feature = "sidecar")]
 mod through_socket;
 mod tidy;
+mod told_changes;

@@ -69,6 +69,7 @@ pub(super) const TABLE: &[Key] = &[
     key("append_by", "none"),
     key("overlap", "0"),
     key("interval", "\"60 s\""),
+    key("on_change", "false"),
     key("cron", "none"),
     key("time_zone", "\"UTC\""),
     key("refresh_on_start", "true"),

@@ -15,6 +15,8 @@ use pillion::nearest;
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
 /// 90 s that systemd give a process.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a table is looked at whose source tells changes, unless told otherwise.
+const POLL: Duration = Duration::from_secs(60);
 /// How often the log is synced unless told otherwise.
 const DURABILITY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -117,7 +119,7 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 15] = [
+const OF_SOURCES: [&str; 16] = [
     "relation",
     "statement",
     "columns",
@@ -128,6 +130,7 @@ const OF_SOURCES: [&str; 15] = [
     "append_by",
     "overlap",
     "interval",
+    "on_change",
     "cron",
     "time_zone",
     "refresh_on_start",
@@ -273,8 +276,20 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
     }
 }
 
-/// When a table is refreshed: at an interval, or at moments of the calendar.
+/// When a table is refreshed: at an interval, when its source tells a change, or at moments of the calendar.
 fn cadence(section: &mut Section<'_>, from: TableSource) -> TableSource {
+    let on_change = section.line_of("on_change");
+    let on_change = on_change.filter(|_| section.boolean("on_change") == Some(true));
+    if let Some(line) = on_change {
+        for key in ["cron", "time_zone"] {
+            if section.line_of(key).is_some() {
+                let message =
+                    format!("`on_change` and `{key}` exclude each other: when is the table refreshed?");
+                section.problem(line, message);
+            }
+        }
+        return from.on_change(poll(section));
+    }
     let (cron, zone) = (section.text("cron"), section.text("time_zone"));
     let Some(cron) = cron else {
         if let Some(zone) = zone {
@@ -291,6 +306,22 @@ fn cadence(section: &mut Section<'_>, from: TableSource) -> TableSource {
         Err(error) => {
             section.problem(cron.line, format!("`cron`: {}", error.message()));
             from
+        }
+    }
+}
+
+/// How often a table is looked at whose source tells changes.
+fn poll(section: &mut Section<'_>) -> Duration {
+    let Some(text) = section.text("interval") else { return POLL };
+    match units::duration(&text.value) {
+        Ok(interval) if !interval.is_zero() => interval,
+        Ok(_) => {
+            section.problem(text.line, format!("`interval` is {}; it must be longer", text.value));
+            POLL
+        }
+        Err(message) => {
+            section.problem(text.line, format!("`interval` beside `on_change`: {message}"));
+            POLL
         }
     }
 }

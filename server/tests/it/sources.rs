@@ -60,6 +60,16 @@ fn a_sidecar_keeps_a_table_fresh() {
 }
 
 #[test]
+fn a_sidecar_follows_changes_of_files() {
+    let dir = landing();
+    let sidecar = Sidecar::ready(&dir, &config(&format!("{}on_change = true\n", orders("1 h"))));
+    eventually("the table", || dir.run(&["sql", "--url", &url(&dir), "SELECT * FROM orders"]).code == 0);
+    dir.write("landing/orders-3.csv", "id;name\n4;four\n");
+    eventually("the new file", || names(&dir) == "name\none\ntwo\nthree\nfour\n");
+    sidecar.end();
+}
+
+#[test]
 fn a_sidecar_refreshes_by_call() {
     let dir = landing();
     let sidecar = Sidecar::ready(&dir, &config(&orders("on_call")));

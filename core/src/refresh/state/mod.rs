@@ -11,7 +11,8 @@ use super::due::{Due, Now, after_failure, scheduled};
 use super::gate::Gate;
 use super::places::{Places, SLOW, Taken};
 use super::progress::Progress;
-use crate::source::{Call, Source, TableSource};
+use super::quiet::Quiet;
+use crate::source::{Call, Relation, Source, TableSource, Watch};
 use crate::types::error::{Error, ErrorCode, ErrorKind, Result, nearest};
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
@@ -62,6 +63,9 @@ pub(super) struct Followed {
     /// Something else is asked for than the refresh under way fetches.
     pub(super) is_outdated: bool,
     pub(super) gate: Gate,
+    /// Tells changes at the source, if the table is refreshed by them.
+    watch: Option<Watch>,
+    quiet: Quiet,
     pub(super) under_way: Option<UnderWay>,
     /// Refreshes that began and that ended.
     pub(super) began: u64,
@@ -199,6 +203,7 @@ impl State {
         let Some(followed) = self.tables.get_mut(table) else { return };
         followed.began += 1;
         followed.under_way = Some(UnderWay { call, progress, began: now.steady });
+        followed.quiet.looked();
         let is_retry = std::mem::take(&mut followed.is_retry) && followed.asked.take().is_none();
         followed.asked = None;
         self.running += 1;
@@ -207,6 +212,24 @@ impl State {
             if !is_retry {
                 known.budget.tried();
             }
+        }
+    }
+
+    /// The source says that a table may have changed.
+    pub(super) fn changed(&mut self, table: &str, number: u64, now: Now) {
+        let Some(followed) = self.tables.get_mut(table).filter(|table| table.number == number) else {
+            return;
+        };
+        followed.is_outdated = followed.under_way.is_some();
+        followed.is_retry = false;
+        followed.due = Due::At(followed.quiet.changed(now.steady));
+    }
+
+    /// Keeps what tells changes of a table, and returns it if that is not wanted any more.
+    pub(super) fn keep_watch(&mut self, table: &str, number: u64, watch: Watch) -> Option<Watch> {
+        match self.tables.get_mut(table).filter(|table| table.number == number) {
+            Some(followed) => followed.watch.replace(watch),
+            None => Some(watch),
         }
     }
 
@@ -259,6 +282,8 @@ impl Followed {
             is_paused: false,
             is_outdated: false,
             gate: Gate::default(),
+            watch: None,
+            quiet: Quiet::default(),
             under_way: None,
             began: 0,
             ended: 0,
@@ -267,6 +292,17 @@ impl Followed {
             failures: 0,
             last_success: None,
         }
+    }
+
+    /// Takes away what tells changes.
+    pub(super) fn end_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
+    /// The relation whose changes the source is still to tell.
+    pub(super) fn to_watch(&self) -> Option<Relation> {
+        let is_wanted = self.origin.is_on_change() && self.watch.is_none();
+        is_wanted.then(|| self.origin.relation.clone())
     }
 
     /// How long it has waited to be refreshed; `None` if it need not be now.

@@ -1,7 +1,7 @@
 //! Which tables are refreshed when, over hours of a clock that the tests move.
 
 use super::*;
-use crate::source::{Capabilities, Description, Fetch, Fetched, Relation};
+use crate::source::{Capabilities, Description, Fetch, Fetched};
 use crate::test_random::Random;
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,13 +1,15 @@
 //! A source in memory that does what a test says: it answers, fails, hangs, or sends something else than it announced.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parking_lot::Mutex;
-use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source, TableSource};
+use pillion::source::{
+    Call, Capabilities, Changed, Description, Fetch, Fetched, Relation, Source, TableSource, Watch,
+};
 use pillion::{Cache, Error, ErrorCode, Result, TableDefinition, Value};
 
 use super::eventually;
@@ -39,6 +41,9 @@ pub(crate) struct Scripted {
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
     pub(crate) has_keys: bool,
+    pub(crate) has_changes: bool,
+    /// Whom to tell that rows changed; each is gone when its watch is.
+    watched: Arc<Mutex<Vec<Weak<Told>>>>,
     /// The keys of each fetch that asked for some.
     pub(crate) keys: Arc<Mutex<Vec<Vec<Vec<Value>>>>>,
     /// How long ago rows were what is sent, by the clock of the source.
@@ -57,6 +62,8 @@ impl Scripted {
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
             has_keys: false,
+            has_changes: false,
+            watched: Arc::default(),
             keys: Arc::default(),
             lag: Arc::default(),
             fetches: Arc::default(),
@@ -73,6 +80,18 @@ impl Scripted {
     pub(crate) fn with_keys(mut self) -> Self {
         self.has_keys = true;
         self
+    }
+
+    pub(crate) fn with_changes(mut self) -> Self {
+        self.has_changes = true;
+        self
+    }
+
+    /// Tells whoever watches that rows changed. Returns how many that are.
+    pub(crate) fn tell(&self) -> usize {
+        let watched: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
+        watched.iter().for_each(|told| told.0());
+        watched.len()
     }
 
     pub(crate) fn set_rows(&self, rows: &[SourceRow]) {
@@ -141,6 +160,15 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     eventually(is_so, || format!("waited for {what}"));
 }
 
+/// Whom to tell that rows changed.
+struct Told(Changed);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// Counts a fetch under way.
 struct UnderWay(Arc<(AtomicU32, AtomicU32)>);
 
@@ -163,6 +191,7 @@ impl Source for Scripted {
         Capabilities {
             positions: true,
             keys: self.has_keys,
+            changes: self.has_changes,
             marks: self.has_marks,
             ..Capabilities::default()
         }
@@ -178,6 +207,13 @@ impl Source for Scripted {
         let rows = self.rows.lock();
         let description = Description::new(schema()).rows(rows.len() as u64);
         Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
+    }
+
+    fn watch(&self, _: &Relation, changed: Changed) -> Result<Watch> {
+        self.refuse()?;
+        let kept = Arc::new(Told(changed));
+        self.watched.lock().push(Arc::downgrade(&kept));
+        Ok(Watch::new(kept))
     }
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
