@@ -306,7 +306,7 @@ fn rows_come_by_keys(tested: &dyn SourceUnderTest) {
     assert!((1..rows.num_rows()).contains(&expected.num_rows()), "some rows have the key, and others do not");
     let by_keys =
         |keys: Vec<Vec<Value>>| fetch(tested, &Fetch::of(tested.relation()).keys(vec![column.clone()], keys));
-    assert_same_rows(&by_keys(vec![vec![value.clone()], vec![value.clone()]]), &expected);
+    assert_same_rows(&by_keys(vec![vec![value.clone()], vec![value]]), &expected);
     assert_eq!(by_keys(Vec::new()).num_rows(), 0);
     let wrong = Fetch::of(tested.relation()).keys(vec![column.clone()], vec![vec![Value::Bool(true)]]);
     assert_eq!(failure(tested, &wrong).code(), ErrorCode::InvalidArgument);

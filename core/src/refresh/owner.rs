@@ -22,6 +22,9 @@ use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 
+/// Keys of rows, each a value of every column of the key.
+type Keys = Vec<Vec<Value>>;
+
 /// The cache in this process, with its refreshes. Dropping it ends them, and then the cache.
 #[derive(Debug)]
 pub(crate) struct Owner {
@@ -131,7 +134,7 @@ impl Owner {
         gates.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         gates.dedup_by(|(a, ..), (b, ..)| a == b);
         let mut locked: Vec<_> = gates.iter().map(|(.., gate)| gate.lock()).collect();
-        let missing: Vec<(Vec<Vec<Value>>, Option<Vec<u8>>)> = gates
+        let missing: Vec<(Keys, Option<Vec<u8>>)> = gates
             .iter()
             .map(|(source, table, _)| {
                 Ok((invalidated(&changes, *table), self.embedded.source_position(source)?))
@@ -254,7 +257,7 @@ impl Refreshing for Owner {
 }
 
 /// The keys of the rows of a table that changes invalidate.
-fn invalidated(changes: &[ChangeRequest], of_table: u64) -> Vec<Vec<Value>> {
+fn invalidated(changes: &[ChangeRequest], of_table: u64) -> Keys {
     let keys = changes.iter().filter_map(|change| match change {
         ChangeRequest::Invalidate { table, keys } if *table == of_table => Some(keys),
         _ => None,

@@ -184,6 +184,7 @@ impl Work {
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
         self.gate.lock().loaded(before);
+        self.forget_if_gaps(as_of)?;
         if let Some(parts) = parts.filter(|_| seen.is_some_and(|seen| seen.is_clear())) {
             self.note_parts(record, &parts, as_of)?;
         }

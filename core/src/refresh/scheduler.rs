@@ -154,7 +154,7 @@ impl Scheduler {
         let mut state = self.shared.state.lock();
         let followed = state.followed(table)?;
         let (wanted, number) = (followed.began + 1, followed.number);
-        followed.asked = Some(followed.asked.unwrap_or(Instant::now()));
+        followed.asked = Some(followed.asked.unwrap_or_else(Instant::now));
         self.shared.changed.notify_all();
         loop {
             if state.is_stopping {

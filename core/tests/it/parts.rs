@@ -62,7 +62,7 @@ fn schema() -> SchemaRef {
 }
 
 fn name_of(year: Option<i64>) -> String {
-    format!("year={}", year.map_or("%".to_owned(), |year| year.to_string()))
+    format!("year={}", year.map_or_else(|| "%".to_owned(), |year| year.to_string()))
 }
 
 impl Source for Years {

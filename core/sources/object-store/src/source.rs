@@ -158,7 +158,7 @@ impl Source for ObjectStoreSource {
         };
         let pattern = Pattern::new(relation.text())?;
         match pattern.path().map(Path::new) {
-            Some(file) => watch(folder.join(file.parent().unwrap_or(Path::new(""))), false, changed),
+            Some(file) => watch(folder.join(file.parent().unwrap_or_else(|| Path::new(""))), false, changed),
             None => watch(folder.join(pattern.folder()), true, changed),
         }
     }

@@ -58,7 +58,7 @@ fn a_table_follows_its_files() {
     wait_for(&cache, &[1, 5]);
     // As Kubernetes mounts files: a link is set to another folder.
     for (version, id) in [("v1", 7), ("v2", 8)] {
-        write(files.path(), &format!("{version}/a.csv"), &format!("id\n{id}\n"));
+        write(files.path(), &format!("{version}/a.csv"), format!("id\n{id}\n"));
     }
     symlink(files.path().join("v1"), files.path().join("next")).unwrap();
     fs::rename(files.path().join("in"), files.path().join("old")).unwrap();
@@ -132,7 +132,7 @@ impl Source for Noted {
 fn only_folders_that_changed_are_read() {
     let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for year in 2011..2015 {
-        write(files.path(), &format!("year={year}/city=New%20York/a.csv"), &format!("id\n{year}\n"));
+        write(files.path(), &format!("year={year}/city=New%20York/a.csv"), format!("id\n{year}\n"));
     }
     let parts: Arc<Mutex<Vec<Option<Vec<String>>>>> = Arc::default();
     let cache = open(dir.path(), Noted { source: local(files.path()), parts: parts.clone() });
