@@ -344,3 +344,51 @@ fn a_page_that_is_overwritten_behind_the_locks_fails_the_fetch() {
     assert_eq!(error.code(), ErrorCode::SourceUnavailable, "{error}");
     drop(file);
 }
+
+/// Names the file for the process of another user.
+const OF_ANOTHER_USER: &str = "PILLION_SQLITE_FILE";
+
+/// Reads a file as whoever runs it, and prints what it finds; a part of the next test.
+#[test]
+#[ignore = "the program of a child process"]
+fn reader_of_another_user() {
+    let source = Sqlite::new(std::env::var_os(OF_ANOTHER_USER).unwrap());
+    println!("rows {}", lines(&all(&source, &table("t")).unwrap()).join(" "));
+    let marks = [0, 1].map(|_| source.mark(&Relation::table("t"), &patient()).unwrap().unwrap());
+    println!("marks {}", if marks[0] == marks[1] { "equal" } else { "differ" });
+}
+
+/// The files beside a database belong to its application, and Pillion may run as somebody who can only read them.
+#[test]
+fn files_of_another_user_are_read_and_left_alone() {
+    let database =
+        Database::with("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (1);");
+    let path = database.path().to_str().unwrap().to_owned();
+    let modes = Command::new("chmod").arg("-R").arg("a+rX").arg(database.path().parent().unwrap()).status();
+    assert!(modes.unwrap().success());
+    let read = || {
+        let output = Command::new("setpriv")
+            .args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "access::reader_of_another_user", "--ignored", "--nocapture"])
+            .env(OF_ANOTHER_USER, &path)
+            .current_dir("/")
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    };
+    // Nobody has the file open: no other file is needed.
+    let Some(closed) = read() else { return not_run("needs root and setpriv, to read as another user") };
+    assert!(closed.contains("rows 1\n") && closed.contains("marks equal"), "{closed}");
+    assert_eq!(database.files(), ["shop.db"]);
+    // Its application has it open, and a commit is in the log alone.
+    let application = database.connect();
+    application.execute_batch("INSERT INTO t VALUES (2);").unwrap();
+    let before = database.files();
+    let open = read().unwrap();
+    assert!(open.contains("rows 1 2\n") && open.contains("marks differ"), "{open}");
+    assert_eq!(database.files(), before);
+    application.execute_batch("INSERT INTO t VALUES (3);").unwrap();
+    assert!(read().unwrap().contains("rows 1 2 3\n"));
+}
