@@ -46,13 +46,22 @@ pub(crate) fn encryption(options: &MySqlOptions) -> Result<Option<SslOpts>> {
 }
 
 fn roots(options: &MySqlOptions) -> Result<Vec<CertificateDer<'static>>> {
+    let usable = |root: &CertificateDer<'static>| rustls::RootCertStore::empty().add(root.clone());
     let (roots, from) = match &options.roots {
-        Some(file) => (certificates(file)?, file.display().to_string()),
-        None => (rustls_native_certs::load_native_certs().certs, "the system".to_owned()),
+        Some(file) => {
+            let roots = certificates(file)?;
+            roots.iter().try_for_each(usable).map_err(|error| {
+                refused(format!("a certificate of {} cannot be used", file.display())).with_source(error)
+            })?;
+            (roots, file.display().to_string())
+        }
+        None => {
+            let mut roots = rustls_native_certs::load_native_certs().certs;
+            // Some systems list certificates that no verifier takes.
+            roots.retain(|root| usable(root).is_ok());
+            (roots, "the system".to_owned())
+        }
     };
-    // Some systems list certificates that no verifier takes.
-    let usable = |root: &CertificateDer<'static>| rustls::RootCertStore::empty().add(root.clone()).is_ok();
-    let roots: Vec<_> = roots.into_iter().filter(usable).collect();
     if roots.is_empty() {
         return Err(refused(format!("{from} has no certificates to trust; name a file of them (`ssl-ca`)")));
     }

@@ -266,6 +266,10 @@ fn settings_of_the_server_change_nothing() {
     assert_eq!(batch.num_rows(), 100);
     assert_eq!(lines(&batch)[99], "2024-01-01T00:00:00Z|a|it's|x\ty|1");
     assert_eq!(all(&server.source(), &table("t")).unwrap().num_rows(), 100);
+    let session = statement(
+        "SELECT @@net_write_timeout AS a, @@tx_isolation AS b, @@tx_read_only AS c, @@time_zone AS d",
+    );
+    assert_eq!(lines(&all(&server.source(), &session).unwrap()), ["86400|REPEATABLE-READ|0|+00:00"]);
 }
 
 #[test]
