@@ -25,11 +25,12 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
     let scheme = config.url.split_once("://").map_or("file", |(scheme, _)| scheme);
     let source = match scheme {
         "postgresql" | "postgres" => postgres(config),
+        "mysql" | "mariadb" => mysql(config),
         "sqlite" => sqlite(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, sqlite, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, mysql, mariadb, sqlite, s3, gs, az, http, https and file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -52,6 +53,29 @@ fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     for (name, secret) in &config.secrets {
         if name != "password" {
             let message = format!("a PostgreSQL source has no secret `{name}`, only `password`");
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
+        options = options.password(match secret {
+            Secret::Text(text) => Password::Text(text.clone()),
+            Secret::File(path) => Password::File(path.clone()),
+        });
+    }
+    Ok(Box::new(options.build()?))
+}
+
+#[cfg(feature = "mysql")]
+fn mysql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    use pillion_mysql::{MySqlOptions, Password};
+
+    if let Some((name, _)) = config.options.first() {
+        let message =
+            format!("write `{name}` into `url`, as in `?{name}=…`: a MySQL source has no `options`");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    let mut options = MySqlOptions::from_url(&config.url)?;
+    for (name, secret) in &config.secrets {
+        if name != "password" {
+            let message = format!("a MySQL source has no secret `{name}`, only `password`");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
         options = options.password(match secret {
@@ -101,6 +125,11 @@ fn postgres(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("postgres"))
 }
 
+#[cfg(not(feature = "mysql"))]
+fn mysql(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("mysql"))
+}
+
 #[cfg(not(feature = "object-store"))]
 fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
@@ -111,7 +140,7 @@ fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("sqlite"))
 }
 
-#[cfg(not(all(feature = "postgres", feature = "object-store", feature = "sqlite")))]
+#[cfg(not(all(feature = "postgres", feature = "mysql", feature = "object-store", feature = "sqlite")))]
 fn not_built_in(feature: &str) -> Error {
     Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
 }

@@ -172,3 +172,27 @@ fn sources_are_looked_at_before_a_start() {
     let unknown = dir.run(&["sources", "check", "--config", "pillion.toml", "other"]);
     assert_eq!(unknown.code, 2);
 }
+
+/// Nobody listens on port 1.
+#[test]
+fn servers_that_are_away_are_named_without_their_passwords() {
+    let dir = landing();
+    let section = |name: &str, url: &str| {
+        format!("[sources.{name}]\nurl = \"{url}\"\nsecrets = {{ password = \"hidden\" }}\n")
+    };
+    let postgres = section("shop", "postgresql://reader@127.0.0.1:1/shop");
+    let mysql = section("store", "mysql://reader@127.0.0.1:1/store?ssl-mode=disable");
+    let mariadb = section("depot", "mariadb://reader@127.0.0.1:1/depot?ssl-mode=disable");
+    dir.write("pillion.toml", config(&format!("{postgres}{mysql}{mariadb}")));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    for (name, place) in [("shop", "PostgreSQL"), ("store", "MySQL"), ("depot", "MySQL")] {
+        let said = format!("source `{name}`: {place} at 127.0.0.1:1 cannot be reached");
+        assert!(outcome.errors.contains(&said), "{outcome:?}");
+    }
+    assert!(!outcome.errors.contains("hidden"), "{outcome:?}");
+    assert_ne!(outcome.code, 0, "{outcome:?}");
+    dir.write("pillion.toml", config(&section("store", "mysql://reader@127.0.0.1:1/store?ssl-mode=require")));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    assert!(outcome.errors.contains("verifies nothing") && !outcome.errors.contains("hidden"), "{outcome:?}");
+    assert_eq!(outcome.code, 2, "{outcome:?}");
+}

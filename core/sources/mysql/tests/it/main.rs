@@ -1,0 +1,12 @@
+//! Tests against a real server, which each test starts for itself on this machine.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests say what they expect by failing")]
+
+mod connections;
+mod encryption;
+mod ends;
+mod positions;
+mod relations;
+mod suite;
+mod support;
+mod types;

@@ -1,0 +1,6 @@
+//! What the tests stand on.
+
+pub(crate) mod proxy;
+pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod server;
