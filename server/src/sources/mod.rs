@@ -25,10 +25,11 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
     let scheme = config.url.split_once("://").map_or("file", |(scheme, _)| scheme);
     let source = match scheme {
         "postgresql" | "postgres" => postgres(config),
+        "grpc" | "grpc+tcp" | "grpc+tls" | "grpc+unix" => flight_sql(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, grpc, grpc+tls, grpc+unix, s3, gs, az, http, https and file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -61,6 +62,24 @@ fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Ok(Box::new(options.build()?))
 }
 
+#[cfg(feature = "flight-sql")]
+fn flight_sql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    use pillion_flight_sql::{FlightSqlOptions, Secret as Kept};
+
+    let mut options = FlightSqlOptions::from_url(&config.url)?;
+    for (name, value) in &config.options {
+        options = options.option(name, value)?;
+    }
+    for (name, secret) in &config.secrets {
+        let kept = match secret {
+            Secret::Text(text) => Kept::Text(text.clone()),
+            Secret::File(path) => Kept::File(path.clone()),
+        };
+        options = options.secret(name, kept)?;
+    }
+    Ok(Box::new(options.build()?))
+}
+
 #[cfg(feature = "object-store")]
 fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     use pillion_object_store::{Location, ObjectStoreSource, Secret as Kept};
@@ -86,12 +105,17 @@ fn postgres(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("postgres"))
 }
 
+#[cfg(not(feature = "flight-sql"))]
+fn flight_sql(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("flight-sql"))
+}
+
 #[cfg(not(feature = "object-store"))]
 fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
 }
 
-#[cfg(not(all(feature = "postgres", feature = "object-store")))]
+#[cfg(not(all(feature = "postgres", feature = "object-store", feature = "flight-sql")))]
 fn not_built_in(feature: &str) -> Error {
     Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
 }

@@ -148,32 +148,20 @@ fn read_tables(batch: &RecordBatch, tables: &mut Vec<Listed>) -> std::result::Re
     Ok(())
 }
 
-/// How the server quotes names.
-pub(crate) async fn quotes(reader: &mut Reader) -> Result<Quotes> {
+/// How the server quotes names; `None` if it does not say. Many servers know nothing of this and answer with errors of all
+/// kinds, and a broken connection shows itself at the next call.
+pub(crate) async fn quotes(reader: &mut Reader) -> Result<Option<Quotes>> {
     let wanted = SqlInfo::SqlIdentifierQuoteChar as u32;
     let command = CommandGetSqlInfo { info: vec![wanted] };
-    // Many servers know nothing of this, and say so in different ways; only a broken connection is a failure.
-    let asked = match reader.session().info(&command).await {
-        Ok(info) => Ok(info),
-        Err(status) => match reader.session().failures().of_call("GetSqlInfo", &status) {
-            error if is_of_connection(&error) => return Err(error),
-            _ => return Ok(Quotes::of(None)),
-        },
-    };
-    let batches = match answer(reader, "GetSqlInfo", asked).await {
-        Ok(batches) => batches.unwrap_or_default(),
-        Err(error) if is_of_connection(&error) => return Err(error),
-        Err(_) => return Ok(Quotes::of(None)),
-    };
-    let told = batches.iter().find_map(|batch| text_of_info(batch, wanted));
-    Ok(Quotes::of(told.as_deref()))
-}
-
-fn is_of_connection(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        ErrorCode::SourceUnavailable | ErrorCode::SourceRefused | ErrorCode::Timeout | ErrorCode::Cancelled
-    )
+    match answer(reader, "GetSqlInfo", reader.session().info(&command).await).await {
+        Ok(batches) => {
+            let batches = batches.unwrap_or_default();
+            let told = batches.iter().find_map(|batch| text_of_info(batch, wanted));
+            Ok(told.map(|told| Quotes::of(&told)))
+        }
+        Err(error) if matches!(error.code(), ErrorCode::SourceRefused | ErrorCode::Timeout) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The text that the server gives for a number of `SqlInfo`, in a union of values of all kinds.

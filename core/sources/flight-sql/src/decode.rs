@@ -196,7 +196,7 @@ mod tests {
         for (fields, why) in [
             (vec![id.clone()], "1 columns in the place of 2"),
             (vec![name.clone(), id.clone()], "`name` in the place of `id`"),
-            (vec![of(&id, DataType::Int64), name.clone()], "`id` is Int64 in the place of Int32"),
+            (vec![of(&id, DataType::Int64), name], "`id` is Int64 in the place of Int32"),
         ] {
             let error = check(fields).unwrap_err();
             assert_eq!(error.code(), ErrorCode::SourceInvalid);

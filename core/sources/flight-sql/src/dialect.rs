@@ -19,12 +19,11 @@ pub(crate) enum Quotes {
 }
 
 impl Quotes {
-    /// What the server says of itself, if it says anything.
-    pub(crate) fn of(told: Option<&str>) -> Self {
-        match told {
-            None => Self::Mark(STANDARD),
-            Some("[" | "[]") => Self::Brackets,
-            Some(mark) => mark.trim().chars().next().map_or(Self::None, Self::Mark),
+    /// What the server says of itself.
+    pub(crate) fn of(told: &str) -> Self {
+        match told.trim() {
+            "[" | "[]" => Self::Brackets,
+            mark => mark.chars().next().map_or(Self::None, Self::Mark),
         }
     }
 
@@ -45,6 +44,12 @@ impl Quotes {
             Self::None if is_plain(name) => Ok(name.to_owned()),
             Self::None => Err(refused("the server has no quotation marks for names (SqlInfo 504)")),
         }
+    }
+}
+
+impl Default for Quotes {
+    fn default() -> Self {
+        Self::Mark(STANDARD)
     }
 }
 
@@ -162,17 +167,13 @@ mod tests {
 
     #[test]
     fn names_are_quoted_as_the_server_says() {
-        for (told, expected) in [
-            (None, r#""a"" b""#),
-            (Some("\""), r#""a"" b""#),
-            (Some("`"), r#"`a" b`"#),
-            (Some("["), r#"[a" b]"#),
-        ] {
+        assert_eq!(Quotes::default().quoted(r#"a" b"#).unwrap(), r#""a"" b""#);
+        for (told, expected) in [("\"", r#""a"" b""#), ("`", r#"`a" b`"#), ("[", r#"[a" b]"#)] {
             assert_eq!(Quotes::of(told).quoted(r#"a" b"#).unwrap(), expected);
         }
-        assert_eq!(Quotes::of(Some("`")).quoted("a`b").unwrap(), "`a``b`");
-        assert_eq!(Quotes::of(Some("[")).quoted("a]b").unwrap(), "[a]]b]");
-        let none = Quotes::of(Some(" "));
+        assert_eq!(Quotes::of("`").quoted("a`b").unwrap(), "`a``b`");
+        assert_eq!(Quotes::of("[").quoted("a]b").unwrap(), "[a]]b]");
+        let none = Quotes::of(" ");
         assert_eq!(none.quoted("a_1").unwrap(), "a_1");
         for wrong in ["1a", "a b", "", "a\0"] {
             assert_eq!(none.quoted(wrong).unwrap_err().code(), ErrorCode::InvalidArgument);

@@ -5,7 +5,7 @@ use std::io;
 
 use arrow_flight::error::FlightError;
 use pillion::{Error, ErrorCode};
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 /// The longest text of a server that is shown, in characters.
 const TEXT_LEN_MAX: usize = 2000;
@@ -41,6 +41,10 @@ impl Failures {
     /// The error of a call. `what` names it, such as `GetTables`. The status itself is not kept: it holds what the server sent
     /// beside its text, and that may be a token.
     pub(crate) fn of_call(&self, what: &str, status: &Status) -> Error {
+        if is_of_deadline(status) {
+            let message = format!("{}: {what} was not answered in time", self.place);
+            return Error::new(ErrorCode::Timeout, message);
+        }
         if let Some(why) = cause(status) {
             return self.cut_off(what, &why);
         }
@@ -91,8 +95,8 @@ impl Failures {
         match error {
             FlightError::Tonic(status) => self.of_call("the fetch of rows", &status),
             other => {
-                let message = format!("{}: the server sends rows that cannot be read", self.place);
-                Error::new(ErrorCode::SourceInvalid, message).with_source(other)
+                let message = format!("{}: the server sends rows that cannot be read: {other}", self.place);
+                Error::new(ErrorCode::SourceInvalid, message)
             }
         }
     }
@@ -135,6 +139,13 @@ pub(crate) fn not_encrypted(place: &str, error: io::Error) -> Error {
 /// Why a call failed on this side, if it did: what a server sends has no cause.
 fn cause(status: &Status) -> Option<String> {
     status.source().map(|error| innermost(error).to_string())
+}
+
+/// Whether the deadline that was sent along passed on this side.
+fn is_of_deadline(status: &Status) -> bool {
+    let mut causes =
+        std::iter::successors(status.source(), |&error: &&(dyn StdError + 'static)| error.source());
+    causes.any(|error| error.is::<TimeoutExpired>())
 }
 
 fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {

@@ -88,7 +88,7 @@ mod tests {
         let found = locations.of(&endpoint, &own)?;
         Ok(found
             .iter()
-            .map(|address| address.as_ref().map_or("own".to_owned(), ToString::to_string))
+            .map(|address| address.as_ref().map_or_else(|| "own".to_owned(), ToString::to_string))
             .collect())
     }
 

@@ -22,7 +22,7 @@ use crate::stream::Reader;
 #[derive(Clone, Debug)]
 pub struct FlightSql {
     options: Arc<FlightSqlOptions>,
-    /// How the server quotes names, once it was asked.
+    /// How the server quotes names, once it said so.
     quotes: Arc<OnceLock<Quotes>>,
     runtime: Arc<Runtime>,
 }
@@ -68,10 +68,10 @@ impl FlightSql {
     ) -> Result<Shape> {
         let quotes = match self.quotes.get() {
             Some(known) => *known,
-            None => *self.quotes.get_or_init({
-                let quotes = catalog::quotes(reader).await?;
-                move || quotes
-            }),
+            None => match catalog::quotes(reader).await? {
+                Some(told) => *self.quotes.get_or_init(|| told),
+                None => Quotes::default(),
+            },
         };
         Shape::of(reader, quotes, relation, condition).await
     }
