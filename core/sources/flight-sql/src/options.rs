@@ -276,7 +276,7 @@ mod tests {
         assert!(made.check().is_ok());
         let shown = format!("{made:?}");
         assert!(!shown.contains("hidden") && !shown.contains("shop"), "{shown}");
-        let error = options("grpc://db:1").option("conect_timeout", "3").unwrap_err();
+        let error = options("grpc://db:1").option("connect_time", "3").unwrap_err();
         assert!(error.message().contains("did you mean `connect_timeout`?"), "{error}");
         let error = options("grpc://db:1").secret("tokn", "hidden".into()).unwrap_err();
         assert!(error.message().contains("did you mean `token`?"), "{error}");

@@ -42,7 +42,7 @@ fn a_real_server_reads_names_conditions_and_statements() {
     let text = all(&source, &Fetch::of(Relation::table("numbers").as_text(["id"]))).unwrap();
     assert_eq!(text.schema().field(0).data_type(), &DataType::Utf8);
     for (fetch, code, why) in [
-        (table("numbrs"), ErrorCode::SourceNotFound, "did you mean `numbers`?"),
+        (table("number"), ErrorCode::SourceNotFound, "did you mean `numbers`?"),
         (table("other.numbers"), ErrorCode::SourceNotFound, "no table `other.numbers`"),
         (table("numbers").columns(["txt"]), ErrorCode::ColumnNotFound, "did you mean `text`?"),
         (table("numbers").condition("colour = 1"), ErrorCode::InvalidArgument, "the condition `colour = 1`"),
