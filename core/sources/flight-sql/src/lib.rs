@@ -62,6 +62,7 @@ mod rows;
 mod runtime;
 mod secret;
 mod session;
+mod settings;
 mod source;
 mod stream;
 mod tls;

@@ -1,5 +1,7 @@
 //! What several tests need.
 
+pub(crate) mod answers;
+mod calls;
 pub(crate) mod certificates;
 pub(crate) mod front;
 pub(crate) mod peer;
