@@ -88,7 +88,7 @@ impl Bench {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "ways"))]
 mod tests {
     use std::time::Duration;
 

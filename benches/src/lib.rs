@@ -19,8 +19,10 @@ pub mod bench;
 pub mod data;
 pub mod harness;
 pub mod options;
+#[cfg(feature = "ways")]
 pub mod process;
 pub mod report;
+#[cfg(feature = "ways")]
 pub mod rows;
 pub mod workload;
 

@@ -136,7 +136,8 @@ impl CacheOptions {
     /// Those of [`Cache::open`]; [`InvalidArgument`](ErrorCode::InvalidArgument) for a setting of zero.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Cache> {
         self.check()?;
-        Ok(Cache { backend: Arc::new(Owner::new(Embedded::open(dir.as_ref(), self)?)) })
+        let refreshes_at_once = self.refreshes_at_once;
+        Ok(Cache { backend: Arc::new(Owner::new(Embedded::open(dir.as_ref(), self)?, refreshes_at_once)) })
     }
 
     /// Opens a cache directory for reading; see [`Cache::open_read_only`].

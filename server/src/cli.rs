@@ -33,6 +33,9 @@ pub enum Command {
     /// quotes are lower-cased, and only statements that read are taken (queries, EXPLAIN,
     /// SHOW, DESCRIBE).
     ///
+    /// Without statements, and with a terminal, it is a shell: entries of several lines, history,
+    /// completion of names by Tab, `\?` for its commands; Ctrl-C ends a statement.
+    ///
     /// Rows are written as they come, whatever their number. The table format aligns its
     /// columns by the first 1,000 rows.
     #[command(verbatim_doc_comment)]

@@ -65,7 +65,9 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     let table = snapshot.table(&args.table)?;
     let mut target = Target::file(&args.output, if args.force { Existing::Replace } else { Existing::Keep })?;
     let mut progress = Progress::new(format!("writing `{}`", args.table), Some(table.info().rows));
-    let rows = write_rows(table.scan()?, format, &mut target, &mut progress)?;
+    let batches = table.scan()?;
+    let schema = batches.schema().clone();
+    let rows = write_rows(&schema, batches, format, &mut target, &mut progress)?;
     let bytes = target.sink().bytes();
     target.finish()?;
     let elapsed = units::elapsed(progress.elapsed());

@@ -1,7 +1,7 @@
 //! `pillion status`: shows the state of a cache.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::TimeUnit;
 use clap::{Args, ValueEnum};
@@ -194,8 +194,17 @@ fn row(table: &TableInfo) -> [String; 7] {
         units::count(table.segments as u64),
         columns(&table.rules.primary_key),
         columns(&table.rules.sort_by),
-        table.freshness.map_or_else(|| "-".to_owned(), |it| units::age(it.age())),
+        table.freshness.map_or_else(|| "-".to_owned(), |it| age(table, it.age())),
     ]
+}
+
+/// How old the rows of a table are, and whether that is too old for reads.
+fn age(table: &TableInfo, age: Duration) -> String {
+    let shown = units::age(age);
+    match table.rules.max_staleness {
+        Some(bound) if age > bound => format!("{shown}, stale"),
+        _ => shown,
+    }
 }
 
 fn json(status: &Status, refreshes: &[RefreshStatus]) -> Json {
@@ -228,6 +237,7 @@ fn table_json(table: &TableInfo) -> Json {
         "sort_by": table.rules.sort_by,
         "write_policy": table.rules.write_policy.to_string(),
         "retention": table.rules.retention.as_ref().map(|it| json!({ "column": it.column, "age_seconds": it.age.as_secs_f64() })),
+        "max_staleness_seconds": table.rules.max_staleness.map(|bound| bound.as_secs_f64()),
         "as_of": table.freshness.and_then(|it| moment(it.as_of)),
         "age_seconds": table.freshness.map(|it| it.age().as_secs_f64()),
         "damage": table.damage,

@@ -9,6 +9,7 @@ mod trips;
 pub use batches::{read_batches, write_parquet};
 pub use keys::{Keys, TripKeys};
 pub use points::{Point, Points};
+#[cfg(feature = "ways")]
 pub(crate) use random::mix;
 pub use trips::{Trip, Trips};
 

@@ -97,6 +97,16 @@ impl Points {
         self.batches_of(&(0..self.rows).collect::<Vec<_>>())
     }
 
+    /// The rows with the keys of these numbers in random order, as batches in memory.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn batches_between(self, first: u64, end: u64) -> Result<Vec<RecordBatch>> {
+        let numbers: Vec<u64> =
+            permutation(end.saturating_sub(first), SEED).into_iter().map(|number| first + number).collect();
+        self.batches_of(&numbers)
+    }
+
     /// Changed rows with random keys, as `count` batches of `rows` rows each; no key occurs twice in a batch.
     ///
     /// # Errors

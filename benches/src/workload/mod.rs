@@ -1,33 +1,50 @@
 //! The rows of the reports, and Pillion's work in each of them.
 
+#[cfg(feature = "ways")]
 mod bulk;
 mod lookup;
+#[cfg(feature = "ways")]
 mod mixed;
 mod plans;
+#[cfg(feature = "ways")]
 mod query;
+#[cfg(feature = "ways")]
 mod restart;
 mod stored;
 mod stream;
+#[cfg(feature = "ways")]
 mod upsert;
+#[cfg(feature = "ways")]
 mod upsert_together;
+#[cfg(feature = "ways")]
 mod ways;
+#[cfg(feature = "ways")]
 mod whole;
 
+#[cfg(feature = "ways")]
 pub use bulk::{OpenAndGet, Replace};
 pub use lookup::{Get, GetAbsent, GetEach, GetMany, GetTrip};
+#[cfg(feature = "ways")]
 pub use mixed::{Mixed, SUM_SQL};
-pub use plans::{CALLS, SCANS, points, points_large};
-pub(crate) use plans::{FIRSTS, LOADS};
+#[cfg(feature = "ways")]
+pub(crate) use plans::FIRSTS;
+pub use plans::{CALLS, LOADS, SCANS, points, points_large};
+#[cfg(feature = "ways")]
 pub use query::{Computed, Groups, PointText, PreparedPoint, PreparedRange};
+#[cfg(feature = "ways")]
 pub use restart::Restart;
 pub use stored::Stored;
 pub use stream::{Streamed, read_for, read_until, stream, stream_paced};
+#[cfg(feature = "ways")]
 pub use upsert::{Upsert, change, keys};
+#[cfg(feature = "ways")]
 pub use upsert_together::UpsertTogether;
+#[cfg(feature = "ways")]
 pub use ways::{
     ATTACHED, ATTACHED_GOAL, EMBEDDED, REMOTE, REMOTE_COMPUTED_GOAL, REMOTE_MANY_GOAL, REMOTE_WHOLE_GOAL,
     ROUND_TRIP, Ways, lookup_goal,
 };
+#[cfg(feature = "ways")]
 pub use whole::{Opened, Whole, WholeFirst, WholePass};
 
 use crate::harness::Subject;

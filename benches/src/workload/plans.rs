@@ -23,9 +23,10 @@ pub const SCANS: Plan = Plan {
     round_calls_min: 5,
 };
 /// How long rows of first calls run; the preparation of each call takes longer than the call.
+#[cfg(feature = "ways")]
 pub(crate) const FIRSTS: Plan = Plan { rounds: 15, round_time: Duration::ZERO, round_calls_min: 1, ..SCANS };
 /// How long rows of loads run.
-pub(crate) const LOADS: Plan =
+pub const LOADS: Plan =
     Plan { checked_calls: 1, warm_up_rounds: 0, rounds: 5, round_time: Duration::ZERO, round_calls_min: 1 };
 
 /// The table of a bench, or of a trial run.

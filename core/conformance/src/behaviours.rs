@@ -187,6 +187,11 @@ macro_rules! __behaviours {
                 subscribers_are_told
                 what_tells_no_age_is_refused
             }
+            staleness {
+                old_rows_are_refused
+                other_calls_answer
+                another_bound_is_refused
+            }
             replaces {
                 rows_are_replaced
                 the_same_keys_may_come_again
@@ -270,6 +275,9 @@ macro_rules! __behaviours {
         $crate::$callback! { $arguments
             upserts {
                 queries_see_the_same
+            }
+            staleness {
+                queries_of_old_rows_are_refused
             }
             column_queries {
                 null boolean

@@ -63,6 +63,7 @@ pub mod rows;
 pub mod snapshots;
 pub mod sorted_ranges;
 pub mod sources;
+pub mod staleness;
 pub mod statements;
 pub mod streams;
 pub mod tables;

@@ -58,6 +58,7 @@ const CHECKS: &[Check] = &[
     ("a_fetch_can_be_dropped", a_fetch_can_be_dropped),
     ("fetches_do_not_disturb_each_other", fetches_do_not_disturb_each_other),
     ("positions_include_ties", positions_include_ties),
+    ("rows_come_by_keys", rows_come_by_keys),
     ("parts_make_the_whole", parts_make_the_whole),
     ("marks_follow_changes", marks_follow_changes),
 ];
@@ -289,6 +290,26 @@ fn positions_include_ties(tested: &dyn SourceUnderTest) {
     assert!(expected.num_rows() < rows.num_rows(), "no row is below the position");
     let found = fetch(tested, &Fetch::of(tested.relation()).after(After { column, value }));
     assert_same_rows(&found, &expected);
+}
+
+/// A source that finds rows by keys sends those that have one, and no others.
+fn rows_come_by_keys(tested: &dyn SourceUnderTest) {
+    if !tested.source().capabilities().keys {
+        return;
+    }
+    let (column, value) = tested.position().expect("a source that finds rows by keys takes positions too");
+    let rows = tested.rows();
+    let numbers = cast(rows.column_by_name(&column).unwrap(), &DataType::Int64).unwrap();
+    let wanted = number(&value);
+    let is_wanted = numbers.as_primitive::<Int64Type>().iter().map(|number| Some(number == Some(wanted)));
+    let expected = filter_record_batch(&rows, &is_wanted.collect::<BooleanArray>()).unwrap();
+    assert!((1..rows.num_rows()).contains(&expected.num_rows()), "some rows have the key, and others do not");
+    let by_keys =
+        |keys: Vec<Vec<Value>>| fetch(tested, &Fetch::of(tested.relation()).keys(vec![column.clone()], keys));
+    assert_same_rows(&by_keys(vec![vec![value.clone()], vec![value]]), &expected);
+    assert_eq!(by_keys(Vec::new()).num_rows(), 0);
+    let wrong = Fetch::of(tested.relation()).keys(vec![column.clone()], vec![vec![Value::Bool(true)]]);
+    assert_eq!(failure(tested, &wrong).code(), ErrorCode::InvalidArgument);
 }
 
 /// A position as the number that its column holds.

@@ -1,6 +1,7 @@
 //! What a user holds. No type of the query engine leaks out; Arrow's are part of the interface.
 
 pub(crate) mod cache;
+mod checking;
 #[cfg(feature = "sidecar")]
 pub(crate) mod connect;
 pub(crate) mod nonblocking;

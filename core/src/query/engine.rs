@@ -28,18 +28,21 @@ use super::parse::parse;
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
+use super::stop::Stop;
 use super::stream::QuerySource;
 use super::threads::Threads;
 use super::values;
 use super::watch;
 use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
-use crate::storage::State;
-use crate::storage::freshness;
+use crate::storage::{State, TableState, freshness};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
 use crate::types::value::Value;
 use crate::types::version::{Freshness, Tier};
+
+/// Says whether a query may read a table of a state.
+pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<()>;
 
 /// The query engine of a cache; cloning shares it.
 #[derive(Clone)]
@@ -96,14 +99,23 @@ impl Engine {
     }
 
     /// Plans and starts a query.
-    pub(crate) fn query(&self, state: &Arc<State>, text: &str, parameters: &[Value]) -> Result<Batches> {
+    ///
+    /// # Errors
+    /// Those of the query, and those of `readable`, which is asked for every table that it reads.
+    pub(crate) fn query(
+        &self,
+        state: &Arc<State>,
+        text: &str,
+        parameters: &[Value],
+        readable: &Readable,
+    ) -> Result<Batches> {
         self.inner.threads.check_process()?;
         let session = self.session(state);
         let (statement, stack) = parse(&session, state, text)?;
         stack.run(|| {
             let planned = watch::planning(|| {
                 let (plan, size) = plan(&session, state, text, statement)?;
-                self.physical(session, state, plan, size, parameters)
+                self.physical(session, state, plan, size, (parameters, readable))
             });
             self.start(planned?, stack)
         })
@@ -124,16 +136,21 @@ impl Engine {
     }
 
     /// Starts a prepared query; plans it anew if one of its tables was dropped.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
     pub(crate) fn execute(
         &self,
         state: &Arc<State>,
         prepared: &PreparedPlan,
         parameters: &[Value],
+        readable: &Readable,
     ) -> Result<Batches> {
         self.inner.threads.check_process()?;
         let stack = prepared.stack;
         stack.run(|| {
-            let planned = watch::planning(|| self.physical_of_prepared(state, prepared, parameters))?;
+            let planned =
+                watch::planning(|| self.physical_of_prepared(state, prepared, (parameters, readable)))?;
             self.start(planned, stack)
         })
     }
@@ -142,7 +159,7 @@ impl Engine {
         &self,
         state: &Arc<State>,
         prepared: &PreparedPlan,
-        parameters: &[Value],
+        given: (&[Value], &Readable),
     ) -> Result<Planned> {
         let session = self.session(state);
         let (mut plan, mut size) = prepared.plan.read().clone();
@@ -153,7 +170,7 @@ impl Engine {
             (plan, size) = self::plan(&session, state, &prepared.text, statement)?;
             *prepared.plan.write() = (plan.clone(), size);
         }
-        self.physical(session, state, plan, size, parameters)
+        self.physical(session, state, plan, size, given)
     }
 
     fn session(&self, state: &Arc<State>) -> SessionState {
@@ -166,11 +183,11 @@ impl Engine {
         state: &Arc<State>,
         plan: LogicalPlan,
         size: Size,
-        parameters: &[Value],
+        (parameters, readable): (&[Value], &Readable),
     ) -> Result<Planned> {
         let (plan, oldest) = contain(|| {
             let plan = bind(plan, parameters)?;
-            let oldest = oldest(&plan, state)?;
+            let oldest = oldest(&plan, state, readable)?;
             Ok::<_, Error>((plan, oldest))
         })??;
         let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local };
@@ -198,11 +215,13 @@ impl Engine {
                 plan_with(&session)?
             }
         };
-        Ok(Planned { physical, info, session })
+        let stop = Stop::default();
+        let physical = stop.in_joins(physical).map_err(planning)?;
+        Ok(Planned { physical, info, session, stop })
     }
 
     fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
-        let Planned { physical, info, session } = planned;
+        let Planned { physical, info, session, stop } = planned;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();
@@ -210,7 +229,7 @@ impl Engine {
         })?
         .map_err(planning)?;
         let schema = stream.schema();
-        let source = QuerySource::new(stream, self.inner.threads.clone(), stack);
+        let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
@@ -226,6 +245,7 @@ struct Planned {
     physical: Arc<dyn ExecutionPlan>,
     info: AnswerInfo,
     session: SessionState,
+    stop: Stop,
 }
 
 fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
@@ -347,8 +367,10 @@ fn scans(plan: &LogicalPlan) -> Result<Vec<Option<u64>>> {
     Ok(scans)
 }
 
-fn oldest(plan: &LogicalPlan, state: &State) -> Result<Option<Freshness>> {
+/// The freshness of the oldest table that a plan reads, if each of them can be read.
+fn oldest(plan: &LogicalPlan, state: &State, readable: &Readable) -> Result<Option<Freshness>> {
     let scans = scans(plan)?;
-    let each = scans.iter().flatten().filter_map(|table| freshness(state.tables.get(table)?));
-    Ok(each.reduce(Freshness::older))
+    let tables = || scans.iter().flatten().filter_map(|table| state.tables.get(table));
+    tables().try_for_each(|table| readable(state, table))?;
+    Ok(tables().filter_map(|table| freshness(table)).reduce(Freshness::older))
 }

@@ -24,6 +24,7 @@ mod scan;
 mod size;
 mod sorted;
 mod stack;
+mod stop;
 mod stream;
 mod threads;
 mod tokens;

@@ -14,6 +14,7 @@ use futures::stream::{AbortHandle, Abortable, BoxStream};
 use super::contain::{contain, panicked};
 use super::error::running;
 use super::stack::Stack;
+use super::stop::Stop;
 use super::threads::Threads;
 use crate::answer::batches::{BatchSource, CancelHook};
 use crate::types::error::Result;
@@ -29,18 +30,26 @@ pub(super) struct QuerySource {
     abort: AbortHandle,
     threads: Arc<Threads>,
     stack: Stack,
+    stop: Stop,
 }
 
 impl QuerySource {
-    pub(super) fn new(stream: SendableRecordBatchStream, threads: Arc<Threads>, stack: Stack) -> Self {
+    pub(super) fn new(
+        stream: SendableRecordBatchStream,
+        threads: Arc<Threads>,
+        stack: Stack,
+        stop: Stop,
+    ) -> Self {
         let (stream, abort) = futures::stream::abortable(stream);
-        Self { stream: Some(stream), abort, threads, stack }
+        Self { stream: Some(stream), abort, threads, stack, stop }
     }
 }
 
 impl Drop for QuerySource {
     fn drop(&mut self) {
-        let stream = self.stream.take();
+        // If the answer was handed on, whoever has it stops the query.
+        let Some(stream) = self.stream.take() else { return };
+        self.stop.set();
         self.stack.run(|| drop(stream));
     }
 }
@@ -67,8 +76,11 @@ impl BatchSource for QuerySource {
     }
 
     fn cancel_hook(&self) -> Option<CancelHook> {
-        let abort = self.abort.clone();
-        Some(Box::new(move || abort.abort()))
+        let (abort, stop) = (self.abort.clone(), self.stop.clone());
+        Some(Box::new(move || {
+            stop.set();
+            abort.abort();
+        }))
     }
 
     fn into_stream(mut self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
@@ -87,7 +99,8 @@ impl BatchSource for QuerySource {
                 }
             }
         });
-        let state = Consumer { receiver, task: Some(task), _threads: self.threads.clone() };
+        let (stop, threads) = (self.stop.clone(), self.threads.clone());
+        let state = Consumer { receiver, task: Some(task), stop, _threads: threads };
         futures::stream::unfold(state, |mut state| async move {
             match state.receiver.recv().await {
                 Some(batch) => Some((batch, state)),
@@ -122,11 +135,13 @@ fn drive<F: Future>(threads: &Threads, stack: Stack, work: F) -> Result<F::Outpu
 struct Consumer {
     receiver: tokio::sync::mpsc::Receiver<Result<RecordBatch>>,
     task: Option<tokio::task::JoinHandle<()>>,
+    stop: Stop,
     _threads: Arc<Threads>,
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        self.stop.set();
         if let Some(task) = &self.task {
             task.abort();
         }

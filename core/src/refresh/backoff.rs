@@ -8,19 +8,9 @@ const FIRST: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 const INTERVAL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(300);
+pub(super) const LONGEST: Duration = Duration::from_secs(300);
 /// A source is left alone after this many failures in a row to reach it, of whatever tables.
 const FAILURES_TO_OPEN: u32 = 3;
-
-/// A random share, from 0 to 1.
-pub(super) fn random_share() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness all caches wait equally long, which is a smaller evil than not to go on.
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
-    }
-}
 
 /// The wait after `failures` failures in a row: twice as long each time up to five minutes, of which a random half is left out.
 pub(super) fn wait_after(failures: u32, share: f64) -> Duration {
@@ -56,10 +46,11 @@ impl Breaker {
         *self = Self::default();
     }
 
-    pub(super) fn out_of_reach(&mut self, now: Instant) {
+    /// A refresh did not reach the source; `share` is a random one.
+    pub(super) fn out_of_reach(&mut self, now: Instant, share: f64) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_TO_OPEN {
-            let wait = wait_after(self.failures - FAILURES_TO_OPEN + 1, random_share());
+            let wait = wait_after(self.failures - FAILURES_TO_OPEN + 1, share);
             self.closed_from = now.checked_add(wait);
         }
     }
@@ -77,9 +68,6 @@ mod tests {
         assert_eq!(wait_after(u32::MAX, 1.0), LONGEST);
         assert_eq!(jittered(FIRST * 10, 0.1, 0.0), FIRST * 9);
         assert_eq!(jittered(FIRST * 10, 0.1, 1.0), FIRST * 11);
-        let shares: Vec<f64> = (0..100).map(|_| random_share()).collect();
-        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
-        assert!(shares.iter().any(|share| *share < 0.5) && shares.iter().any(|share| *share > 0.5));
     }
 
     #[test]
@@ -87,10 +75,10 @@ mod tests {
         let mut breaker = Breaker::default();
         let now = Instant::now();
         for _ in 0..FAILURES_TO_OPEN - 1 {
-            breaker.out_of_reach(now);
+            breaker.out_of_reach(now, 0.5);
             assert!(breaker.admits(now, 5));
         }
-        breaker.out_of_reach(now);
+        breaker.out_of_reach(now, 0.5);
         assert!(!breaker.admits(now, 0));
         let later = now + LONGEST;
         assert!(breaker.admits(later, 0) && !breaker.admits(later, 1));

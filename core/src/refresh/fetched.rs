@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::progress::Progress;
-use crate::source::{Call, Fetched};
+use crate::source::{Call, Capabilities, Fetch, Fetched, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Batches of a fetch with the wanted columns only, counted, until the call is given up.
@@ -89,6 +89,29 @@ impl Iterator for Incoming {
     }
 }
 
+/// What is fetched for a table, unless only some of it is wanted.
+pub(super) fn fetch_of(origin: &TableSource, capabilities: Capabilities) -> Fetch {
+    let mut fetch = Fetch::of(origin.relation.clone());
+    if let Some(columns) = origin.columns.as_ref().filter(|_| capabilities.columns) {
+        fetch = fetch.columns(columns.iter().cloned());
+    }
+    match &origin.condition {
+        Some(condition) => fetch.condition(condition.clone()),
+        None => fetch,
+    }
+}
+
+/// The columns of a table, of those that the source describes.
+///
+/// # Errors
+/// [`ErrorCode::ColumnNotFound`].
+pub(super) fn wanted(origin: &TableSource, described: &SchemaRef) -> Result<SchemaRef> {
+    match &origin.columns {
+        None => Ok(described.clone()),
+        Some(names) => Ok(project(described, &positions(described, names)?)),
+    }
+}
+
 fn positions(schema: &Schema, wanted: &[String]) -> Result<Vec<usize>> {
     let position = |name: &String| {
         schema.index_of(name).map_err(|_| {
@@ -101,7 +124,7 @@ fn positions(schema: &Schema, wanted: &[String]) -> Result<Vec<usize>> {
     wanted.iter().map(position).collect()
 }
 
-pub(super) fn project(schema: &Schema, columns: &[usize]) -> SchemaRef {
+fn project(schema: &Schema, columns: &[usize]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|&column| schema.fields()[column].clone()).collect::<Vec<_>>()))
 }
 

@@ -5,12 +5,23 @@
 
 mod append;
 mod backoff;
+mod budget;
+mod chance;
+mod changed;
+mod check;
+mod due;
 mod fetched;
 mod gate;
+mod missing;
 mod owner;
+mod parts;
+mod places;
 mod progress;
+mod quiet;
 mod record;
 mod run;
 mod scheduler;
+mod state;
 
+pub(crate) use check::check;
 pub(crate) use owner::Owner;

@@ -22,6 +22,9 @@ use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 
+/// Keys of rows, each a value of every column of the key.
+type Keys = Vec<Vec<Value>>;
+
 /// The cache in this process, with its refreshes. Dropping it ends them, and then the cache.
 #[derive(Debug)]
 pub(crate) struct Owner {
@@ -30,9 +33,9 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(embedded: Embedded) -> Self {
+    pub(crate) fn new(embedded: Embedded, refreshes_at_once: usize) -> Self {
         let embedded = Arc::new(embedded);
-        Self { scheduler: Scheduler::new(embedded.clone()), embedded }
+        Self { scheduler: Scheduler::new(embedded.clone(), refreshes_at_once), embedded }
     }
 }
 
@@ -123,15 +126,26 @@ impl Owner {
         as_of: SystemTime,
         tables: &[TableInfo],
     ) -> Result<Version> {
-        let mut gates: Vec<(String, Gate)> = tables.iter().filter_map(|table| self.gate(table)).collect();
+        let mut gates: Vec<(String, u64, Gate)> = tables
+            .iter()
+            .filter_map(|table| self.gate(table).map(|(source, gate)| (source, table.id, gate)))
+            .collect();
         // In an order that is the same for all, so that two commits never wait for each other.
-        gates.sort_by(|(a, _), (b, _)| a.cmp(b));
-        gates.dedup_by(|(a, _), (b, _)| a == b);
-        let mut locked: Vec<_> = gates.iter().map(|(_, gate)| gate.lock()).collect();
-        let positions = gates.iter().map(|(source, _)| (source.clone(), Vec::new()));
+        gates.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        gates.dedup_by(|(a, ..), (b, ..)| a == b);
+        let mut locked: Vec<_> = gates.iter().map(|(.., gate)| gate.lock()).collect();
+        let missing: Vec<(Keys, Option<Vec<u8>>)> = gates
+            .iter()
+            .map(|(source, table, _)| {
+                Ok((invalidated(&changes, *table), self.embedded.source_position(source)?))
+            })
+            .collect::<Result<_>>()?;
+        let positions = gates.iter().map(|(source, ..)| (source.clone(), Vec::new()));
         changes.extend(positions.map(|(source, position)| ChangeRequest::Position { source, position }));
         let version = self.embedded.write(changes, as_of)?;
-        locked.iter_mut().for_each(|counts| counts.invalidate());
+        for (counts, (keys, record)) in locked.iter_mut().zip(missing) {
+            counts.invalidate(keys, record);
+        }
         drop(locked);
         for table in tables {
             self.scheduler.hurry(&table.name);
@@ -240,6 +254,15 @@ impl Refreshing for Owner {
         self.embedded.refuse_if_forked()?;
         Ok(self.scheduler.refreshes())
     }
+}
+
+/// The keys of the rows of a table that changes invalidate.
+fn invalidated(changes: &[ChangeRequest], of_table: u64) -> Keys {
+    let keys = changes.iter().filter_map(|change| match change {
+        ChangeRequest::Invalidate { table, keys } if *table == of_table => Some(keys),
+        _ => None,
+    });
+    keys.flatten().cloned().collect()
 }
 
 /// The source of a table, and its rules with the policy that lets only the source write.

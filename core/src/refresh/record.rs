@@ -15,19 +15,48 @@ pub(super) struct Record {
     /// The source's mark of the rows.
     #[serde(default, with = "serde_bytes")]
     pub(super) mark: Option<Vec<u8>>,
+    /// Why the last refresh failed, for readers that refuse rows because of their age (`way/staleness.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// Digests of the parts of which the rows are (`refresh/parts.rs`); empty if they are not known to be of any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    parts: Vec<u8>,
 }
 
 /// The longest mark that is kept as it is; of a longer one only a digest is.
 const MARK_MAX: usize = 4096;
+/// The most characters of a message that are kept.
+const FAILURE_MAX: usize = 500;
 
 impl Record {
     pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
-        Self { definition, mark: mark.map(short) }
+        Self { definition, mark: mark.map(short), failure: None, parts: Vec::new() }
     }
 
     /// Whether the rows have this mark. Without a mark nobody knows.
     pub(super) fn has_mark(&self, mark: Option<&[u8]>) -> bool {
         mark.is_some() && self.mark == mark.map(short)
+    }
+
+    pub(super) fn with_parts(mut self, parts: Vec<u8>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    pub(super) fn parts(&self) -> &[u8] {
+        &self.parts
+    }
+
+    /// The same, after a refresh that did not fail.
+    pub(super) fn after_success(mut self) -> Self {
+        self.failure = None;
+        self
+    }
+
+    /// Notes why a refresh failed. Returns whether that is something else than was noted before.
+    pub(super) fn note(&mut self, error: &Error) -> bool {
+        let failure = Some(error.message().chars().take(FAILURE_MAX).collect());
+        std::mem::replace(&mut self.failure, failure) != self.failure
     }
 
     /// The record that was kept; `None` for bytes that this version does not understand, after which all rows are fetched.

@@ -7,8 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::append::{HeldRows, Positions};
-use super::fetched::{Incoming, project};
+use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
+use super::parts::Seen;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use crate::input::Input;
@@ -40,9 +41,9 @@ pub(super) struct Run {
 }
 
 /// What the cache has of the table already.
-struct Held {
-    info: TableInfo,
-    record: Option<Record>,
+pub(super) struct Held {
+    pub(super) info: TableInfo,
+    pub(super) record: Option<Record>,
 }
 
 impl Work {
@@ -58,6 +59,12 @@ impl Work {
         };
         let held = self.held()?;
         let number = definition_number(&self.origin, &self.rules);
+        if has_gaps
+            && let Some(held) = &held
+            && let Some(version) = self.load_missing(held, number, run)?
+        {
+            return Ok(version);
+        }
         // Rows that were fetched for what is asked for now, and of which none is missing.
         let whole = held.as_ref().filter(|held| held.is_of(number, &self.rules) && !has_gaps);
         if let Some(held) = whole
@@ -66,7 +73,8 @@ impl Work {
             let mark = self.source.mark(&self.origin.relation, &run.call)?;
             if held.has_mark(mark.as_deref()) {
                 // Nothing changed up to now, which is news too.
-                let record = Record::new(number, mark.as_deref());
+                let parts = held.record.as_ref().map(|record| record.parts().to_vec());
+                let record = Record::new(number, mark.as_deref()).with_parts(parts.unwrap_or_default());
                 if let Some(version) = self.confirm(held, began, &record)? {
                     return Ok(version);
                 }
@@ -74,15 +82,49 @@ impl Work {
         }
         let described = self.source.describe(&self.origin.relation, &run.call)?;
         run.progress.expect(described.expected_rows());
+        if let Some(by) = &self.origin.append_by {
+            // Before the first rows are loaded, to which none could be added later.
+            Positions::new(&*wanted(&self.origin, described.schema())?, by)?;
+        }
         if let Some(held) = whole
             && let Some(by) = &self.origin.append_by
             && let Some(version) = self.append(held, by, &described, number, began, run)?
         {
             return Ok(version);
         }
-        let version = self.load(number, &described, began, run)?;
-        self.gate.lock().loaded(before);
-        Ok(version)
+        if let Some(held) = whole
+            && let Some(version) = self.load_changed(held, &described, number, began, run)?
+        {
+            return Ok(version);
+        }
+        self.load(number, &described, (began, before), run)
+    }
+
+    /// Notes in the record why the refresh failed, for the errors of those who may not read the rows any more. Tables that can be
+    /// read however old they are need no such note.
+    pub(super) fn note_failure(&self, error: &Error) {
+        if matches!(error.code(), ErrorCode::Cancelled | ErrorCode::Closed) {
+            return;
+        }
+        if let Err(error) = self.try_note_failure(error) {
+            tracing::warn!(table = self.table, "the cause of a failed refresh was not noted: {error:#}");
+        }
+    }
+
+    fn try_note_failure(&self, error: &Error) -> Result<()> {
+        // A table that something else filled is none of ours.
+        let Ok(Some(held)) = self.held() else { return Ok(()) };
+        if held.info.rules.max_staleness.is_none() {
+            return Ok(());
+        }
+        let _counts = self.gate.lock();
+        let record = self.cache.source_position(&self.position())?;
+        let mut record = record.as_deref().and_then(Record::decode).unwrap_or_default();
+        if !record.note(error) {
+            return Ok(());
+        }
+        let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
+        self.add_position(position, SystemTime::now())
     }
 
     fn held(&self) -> Result<Option<Held>> {
@@ -104,34 +146,49 @@ impl Work {
         Ok(Some(Held { info, record: record.as_deref().and_then(Record::decode) }))
     }
 
-    fn position(&self) -> String {
+    pub(super) fn position(&self) -> String {
         position_name(&self.origin.source, &self.table)
     }
 
-    fn fetch(&self, after: Option<After>) -> Fetch {
-        let mut fetch = Fetch::of(self.origin.relation.clone());
-        if let Some(columns) = self.origin.columns.as_ref().filter(|_| self.source.capabilities().columns) {
-            fetch = fetch.columns(columns.iter().cloned());
-        }
-        if let Some(condition) = &self.origin.condition {
-            fetch = fetch.condition(condition.clone());
-        }
+    pub(super) fn fetch(&self, after: Option<After>) -> Fetch {
+        let fetch = fetch_of(&self.origin, self.source.capabilities());
         match after {
             Some(after) => fetch.after(after),
             None => fetch,
         }
     }
 
-    /// All rows, in the place of those that are held.
-    fn load(&self, number: u64, described: &Description, began: SystemTime, run: &Run) -> Result<Version> {
+    /// All rows, in the place of those that are held; `before` invalidations came before it.
+    fn load(
+        &self,
+        number: u64,
+        described: &Description,
+        (began, before): (SystemTime, u64),
+        run: &Run,
+    ) -> Result<Version> {
         let rows = self.source.fetch(&self.fetch(None), &run.call)?;
         let as_of = rows.moment().unwrap_or(began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
-        let input = Input::fallible(schema, rows);
-        self.cache.load_table(&self.table, &self.rules, input, (self.position(), record.encode()?), as_of)
+        let parts = self.parts(described);
+        let rows_of = parts.as_ref().map(|parts| parts.rows_of_all(&schema)).transpose()?;
+        let (input, seen) = match rows_of {
+            None => (Input::fallible(schema, rows), None),
+            Some(rows_of) => {
+                let (seen, rows) = Seen::through(rows_of, rows);
+                (Input::fallible(schema, rows), Some(seen))
+            }
+        };
+        let position = (self.position(), record.encode()?);
+        let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
+        self.gate.lock().loaded(before);
+        self.forget_if_gaps(as_of)?;
+        if let Some(parts) = parts.filter(|_| seen.is_some_and(|seen| seen.is_clear())) {
+            self.note_parts(record, &parts, as_of)?;
+        }
+        Ok(version)
     }
 
     /// Rows from the position of the held ones on. `None` if there is no position, or if other columns come than are held.
@@ -150,16 +207,17 @@ impl Work {
         }
         let positions = Positions::new(schema, by)?;
         let column = [positions.name().to_owned()];
-        let Some((first, after)) = positions.next(self.cache.scan(held.info.id, Some(&column))?)? else {
+        let Some((first, after)) = positions.next(self.cache.scan_held(held.info.id, Some(&column))?)? else {
             return Ok(None);
         };
         let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
         let as_of = rows.moment().unwrap_or(began);
+        // The mark of the rows knows of the condition too, which may choose others tomorrow.
+        let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
-        let record = Record::new(number, described.change_mark());
         let schema = rows.schema().clone();
         let change = if held.info.rules.primary_key.is_empty() {
-            let held_rows = self.cache.scan(held.info.id, None)?;
+            let held_rows = self.cache.scan_held(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
             let order = schema_order(&held.info.schema, &schema)?;
             let new = rows.map(move |batch| {
@@ -174,29 +232,31 @@ impl Work {
             self.rows(held, WriteMode::Upsert, Input::fallible(schema, rows))
         };
         let version = self.add(as_of, &record, change)?;
-        let counts = self.gate.lock();
-        if counts.has_gaps() {
-            // Rows were invalidated while others were appended: the record must not say that the table is whole.
-            let position = ChangeRequest::Position { source: self.position(), position: Vec::new() };
-            self.cache.write(vec![position], as_of)?;
-        }
-        drop(counts);
+        self.forget_if_gaps(as_of)?;
         Ok(Some(version))
     }
 
-    fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
-        let wanted = match &self.origin.columns {
-            None => Some(described.clone()),
-            Some(names) => {
-                let positions: Option<Vec<usize>> =
-                    names.iter().map(|name| described.index_of(name).ok()).collect();
-                positions.map(|positions| project(described, &positions))
-            }
-        };
-        wanted.is_some_and(|wanted| has_room_for(held, &wanted))
+    /// Takes the record away if rows were invalidated while others were added or kept: it must not say that the table is whole.
+    pub(super) fn forget_if_gaps(&self, as_of: SystemTime) -> Result<()> {
+        let counts = self.gate.lock();
+        if counts.has_gaps() {
+            let position = ChangeRequest::Position { source: self.position(), position: Vec::new() };
+            self.add_position(position, as_of)?;
+        }
+        drop(counts);
+        Ok(())
     }
 
-    fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
+    /// Commits a record alone.
+    pub(super) fn add_position(&self, position: ChangeRequest, as_of: SystemTime) -> Result<()> {
+        self.cache.write(vec![position], as_of).map(drop)
+    }
+
+    pub(super) fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
+        wanted(&self.origin, described).is_ok_and(|wanted| has_room_for(held, &wanted))
+    }
+
+    pub(super) fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {
         ChangeRequest::Rows { table: held.info.id, mode, rows }
     }
 
@@ -212,14 +272,14 @@ impl Work {
     }
 
     /// Commits a change with the record.
-    fn add(&self, as_of: SystemTime, record: &Record, change: ChangeRequest) -> Result<Version> {
+    pub(super) fn add(&self, as_of: SystemTime, record: &Record, change: ChangeRequest) -> Result<Version> {
         let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
         self.cache.write(vec![change, position], as_of)
     }
 }
 
 /// Where the columns of a table are among those that come.
-fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
+pub(super) fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
     let positions = held.fields().iter().map(|field| fetched.index_of(field.name()));
     positions.collect::<std::result::Result<_, _>>().map_err(|error| {
         Error::new(ErrorCode::SourceInvalid, "the source sends other columns than it described")
@@ -230,8 +290,11 @@ fn schema_order(held: &SchemaRef, fetched: &SchemaRef) -> Result<Vec<usize>> {
 impl Held {
     /// Whether the rows were fetched for what is asked for now.
     fn is_of(&self, number: u64, rules: &TableRules) -> bool {
-        self.record.as_ref().is_some_and(|record| record.definition == number)
-            && self.info.rules == rules.clone().of_table()
+        self.record.as_ref().is_some_and(|record| record.definition == number) && self.has_rules(rules)
+    }
+
+    pub(super) fn has_rules(&self, rules: &TableRules) -> bool {
+        self.info.rules == rules.clone().of_table()
     }
 
     fn has_mark(&self, mark: Option<&[u8]>) -> bool {

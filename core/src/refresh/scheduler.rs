@@ -1,34 +1,31 @@
-//! Decides when which table is refreshed, and runs the refreshes.
+//! Runs the refreshes, each on a thread of its own.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::backoff::{Breaker, jittered, random_share, wait_after};
+use super::chance::Chance;
+use super::check::check_capabilities;
+use super::due::{Due, Now};
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use super::run::{Run, Work};
-use crate::source::{Call, Source, TableSource};
-use crate::types::error::{Error, ErrorCode, ErrorKind, Result, nearest};
+use super::state::{Origin, State};
+use crate::source::{Call, Changed, Relation, Source, TableSource};
+use crate::storage::Clock;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::embedded::Embedded;
-use crate::way::refreshing::{RefreshState, RefreshStatus};
+use crate::way::refreshing::RefreshStatus;
 use crate::way::{Backend, Reader};
 
-/// Refreshes at a time, of all tables.
-const AT_ONCE: usize = 4;
-/// Refreshes at a time from one source.
-const AT_ONCE_OF_SOURCE: usize = 2;
 /// How long a stop waits for sources that were told to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// How often running refreshes are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Refreshes tables until it is stopped.
 #[derive(Debug)]
@@ -43,55 +40,20 @@ struct Shared {
     state: Mutex<State>,
     /// Something is due, has ended, or is to end.
     changed: Condvar,
+    clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    sources: HashMap<String, Known>,
-    tables: BTreeMap<String, Followed>,
-    /// Threads of refreshes.
-    running: usize,
-    /// Tables that were followed so far.
-    numbers: u64,
-    is_stopping: bool,
-}
-
-#[derive(Debug)]
-struct Known {
-    source: Arc<dyn Source>,
-    breaker: Breaker,
-    running: usize,
-}
-
-/// A table that is kept fresh.
-#[derive(Debug)]
-struct Followed {
-    /// Tells it from one of the same name that was followed before.
-    number: u64,
-    origin: TableSource,
-    rules: TableRules,
-    /// When the next refresh should begin.
-    due: Option<Instant>,
-    /// Somebody waits for the next refresh: it does not wait for its source to be reachable again.
-    is_asked: bool,
-    is_paused: bool,
-    /// Something else is asked for than the refresh under way fetches.
-    is_outdated: bool,
-    gate: Gate,
-    under_way: Option<(Call, Arc<Progress>)>,
-    /// Refreshes that began and that ended.
-    began: u64,
-    ended: u64,
-    last: Option<Result<Version, Arc<Error>>>,
-    succeeded: u64,
-    failures: u32,
-    last_success: Option<SystemTime>,
+impl Shared {
+    fn now(&self) -> Now {
+        Now { steady: Instant::now(), wall: self.clock.now() }
+    }
 }
 
 impl Scheduler {
-    pub(super) fn new(cache: Arc<Embedded>) -> Self {
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { cache, shared: Arc::new(Shared { state, changed }), thread: Mutex::new(None) }
+    pub(super) fn new(cache: Arc<Embedded>, refreshes_at_once: usize) -> Self {
+        let state = Mutex::new(State::new(refreshes_at_once, Chance::default()));
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), clock: cache.clock() });
+        Self { cache, shared, thread: Mutex::new(None) }
     }
 
     /// # Errors
@@ -111,7 +73,7 @@ impl Scheduler {
             let message = format!("there is a source `{name}` already; give this one another name");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        state.sources.insert(name.to_owned(), Known { source, breaker: Breaker::default(), running: 0 });
+        state.add_source(name, source);
         Ok(())
     }
 
@@ -128,30 +90,31 @@ impl Scheduler {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
         let is_held = self.is_held(table, &origin, &rules)?;
-        let mut state = self.open_state()?;
-        let known = state.known(&origin.source)?;
-        check_capabilities(table, &origin, known)?;
+        let (mut state, now) = (self.open_state()?, self.shared.now());
+        check_capabilities(table, &origin, state.known(&origin.source)?.source.capabilities())?;
         if let Some(followed) = state.tables.get_mut(table) {
             // A program may declare its tables as often as it likes.
             let is_same = followed.origin == origin && followed.rules == rules;
+            // Dropped behind the lock: whoever tells changes may wait for it.
+            let watch = if is_same { None } else { followed.end_watch() };
             followed.origin = origin;
             followed.rules = rules;
             if !is_same {
                 followed.is_outdated = followed.under_way.is_some();
-                followed.due = Some(Instant::now());
+                followed.due = Due::now(now);
                 self.shared.changed.notify_all();
             }
+            drop(state);
+            drop(watch);
             return Ok(false);
         }
         self.start_thread()?;
         let due = match (is_held, waits) {
-            (true, _) if !origin.on_start => next(&origin, 0),
-            (_, true) => None,
-            (_, false) => Some(Instant::now()),
+            (true, _) if !origin.on_start && !origin.is_on_change() => state.scheduled(&origin, now),
+            (_, true) => Due::Never,
+            (_, false) => Due::now(now),
         };
-        state.numbers += 1;
-        let followed = Followed::new(state.numbers, origin, rules, due);
-        state.tables.insert(table.to_owned(), followed);
+        state.follow(table, origin, rules, due);
         self.shared.changed.notify_all();
         Ok(true)
     }
@@ -180,8 +143,8 @@ impl Scheduler {
     /// Stops following a table; a refresh under way is given up.
     pub(super) fn forget(&self, table: &str) {
         let followed = self.shared.state.lock().tables.remove(table);
-        if let Some((call, _)) = followed.and_then(|followed| followed.under_way) {
-            call.cancel();
+        if let Some(under_way) = followed.and_then(|followed| followed.under_way) {
+            under_way.call.cancel();
         }
         self.shared.changed.notify_all();
     }
@@ -191,7 +154,7 @@ impl Scheduler {
         let mut state = self.shared.state.lock();
         let followed = state.followed(table)?;
         let (wanted, number) = (followed.began + 1, followed.number);
-        followed.is_asked = true;
+        followed.asked = Some(followed.asked.unwrap_or_else(Instant::now));
         self.shared.changed.notify_all();
         loop {
             if state.is_stopping {
@@ -218,7 +181,7 @@ impl Scheduler {
     pub(super) fn cancel(&self, table: &str) -> Result<bool> {
         let call = {
             let mut state = self.shared.state.lock();
-            state.followed(table)?.under_way.as_ref().map(|(call, _)| call.clone())
+            state.followed(table)?.under_way.as_ref().map(|under_way| under_way.call.clone())
         };
         Ok(call.map(|call| call.cancel()).is_some())
     }
@@ -233,7 +196,7 @@ impl Scheduler {
     /// Refreshes a table as soon as nothing speaks against it.
     pub(super) fn hurry(&self, table: &str) {
         if let Ok(followed) = self.shared.state.lock().followed(table) {
-            followed.due = Some(Instant::now());
+            followed.due = Due::At(Instant::now());
             followed.is_outdated = followed.under_way.is_some();
         }
         self.shared.changed.notify_all();
@@ -246,7 +209,7 @@ impl Scheduler {
     }
 
     pub(super) fn refreshes(&self) -> Vec<RefreshStatus> {
-        let (state, now) = (self.shared.state.lock(), Instant::now());
+        let (state, now) = (self.shared.state.lock(), self.shared.now());
         state.tables.iter().map(|(table, followed)| followed.status(table, now)).collect()
     }
 
@@ -256,7 +219,7 @@ impl Scheduler {
             let mut state = self.shared.state.lock();
             state.is_stopping = true;
             let under_way = state.tables.values().filter_map(|followed| followed.under_way.as_ref());
-            under_way.map(|(call, _)| call.clone()).collect()
+            under_way.map(|under_way| under_way.call.clone()).collect()
         };
         self.shared.changed.notify_all();
         for call in calls {
@@ -282,162 +245,13 @@ impl Scheduler {
     }
 }
 
-impl State {
-    fn known(&self, source: &str) -> Result<&Known> {
-        self.sources.get(source).ok_or_else(|| {
-            let hint = nearest(source, self.sources.keys().map(String::as_str))
-                .map(|name| format!("; did you mean `{name}`?"))
-                .unwrap_or_default();
-            Error::new(ErrorCode::InvalidArgument, format!("there is no source `{source}`{hint}"))
-        })
-    }
-
-    fn followed(&mut self, table: &str) -> Result<&mut Followed> {
-        self.tables.get_mut(table).ok_or_else(|| {
-            Error::new(ErrorCode::InvalidArgument, format!("table `{table}` is not fed by a source"))
-        })
-    }
-
-    /// The tables that can be refreshed now.
-    fn startable(&self, now: Instant) -> Vec<String> {
-        let mut free = AT_ONCE.saturating_sub(self.running);
-        let mut of_source: HashMap<&str, usize> = HashMap::new();
-        let mut chosen = Vec::new();
-        for (name, followed) in &self.tables {
-            if free == 0 || !followed.is_due(now) {
-                continue;
-            }
-            let Some(known) = self.sources.get(&followed.origin.source) else { continue };
-            let running = of_source.entry(&followed.origin.source).or_insert(known.running);
-            let is_admitted = followed.is_asked || known.breaker.admits(now, *running);
-            if *running < AT_ONCE_OF_SOURCE && is_admitted {
-                *running += 1;
-                free -= 1;
-                chosen.push(name.clone());
-            }
-        }
-        chosen
-    }
-
-    /// How long nothing becomes due.
-    fn patience(&self, now: Instant) -> Option<Duration> {
-        let waiting =
-            self.tables.values().filter(|followed| followed.under_way.is_none() && !followed.is_paused);
-        let next = waiting.filter_map(|followed| {
-            let opens = self.sources.get(&followed.origin.source).and_then(|known| known.breaker.opens_at());
-            followed.due.map(|due| opens.map_or(due, |opens| due.max(opens)))
-        });
-        let next = next.min().map(|due| due.saturating_duration_since(now));
-        if self.running == 0 {
-            return next;
-        }
-        Some(next.filter(|next| !next.is_zero()).map_or(WATCH_INTERVAL, |next| next.min(WATCH_INTERVAL)))
-    }
-}
-
-impl Followed {
-    fn new(number: u64, origin: TableSource, rules: TableRules, due: Option<Instant>) -> Self {
-        Self {
-            number,
-            origin,
-            rules,
-            due,
-            is_asked: false,
-            is_paused: false,
-            is_outdated: false,
-            gate: Gate::default(),
-            under_way: None,
-            began: 0,
-            ended: 0,
-            last: None,
-            succeeded: 0,
-            failures: 0,
-            last_success: None,
-        }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        let is_time = !self.is_paused && self.due.is_some_and(|due| due <= now);
-        self.under_way.is_none() && (self.is_asked || is_time)
-    }
-
-    fn ended(&mut self, began: SystemTime, result: Result<Version>, table: &str) {
-        self.under_way = None;
-        self.ended = self.began;
-        match &result {
-            Ok(_) => {
-                self.succeeded += 1;
-                self.failures = 0;
-                self.last_success = Some(began);
-            }
-            Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                let (source, failures) = (&self.origin.source, self.failures);
-                tracing::warn!(table, source, failures, "refresh failed: {error:#}");
-            }
-        }
-        let is_outdated = std::mem::take(&mut self.is_outdated);
-        self.due = if is_outdated { Some(Instant::now()) } else { next(&self.origin, self.failures) };
-        self.last = Some(result.map_err(Arc::new));
-    }
-
-    fn status(&self, table: &str, now: Instant) -> RefreshStatus {
-        let state = match &self.under_way {
-            Some((_, progress)) => RefreshState::Running {
-                rows: progress.rows(),
-                bytes: progress.bytes(),
-                expected_rows: progress.expected_rows(),
-                elapsed: progress.elapsed(),
-            },
-            None if self.is_due(now) => RefreshState::Due,
-            None if self.is_paused => RefreshState::Paused,
-            None => RefreshState::Waiting(self.due.map(|due| due.saturating_duration_since(now))),
-        };
-        RefreshStatus {
-            table: table.to_owned(),
-            source: self.origin.source.clone(),
-            state,
-            succeeded: self.succeeded,
-            failures: self.failures,
-            last_error: self.last.as_ref().and_then(|last| last.as_ref().err().cloned()),
-            last_success: self.last_success,
-        }
-    }
-}
-
-/// Refuses what the source does not do before it is asked for it.
-fn check_capabilities(table: &str, origin: &TableSource, known: &Known) -> Result<()> {
-    let capabilities = known.source.capabilities();
-    let lacks = [
-        (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
-        (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
-        (origin.relation.is_statement() && capabilities.dialect.is_none(), "answers no statements"),
-    ];
-    match lacks.into_iter().find(|(is_lacking, _)| *is_lacking) {
-        None => Ok(()),
-        Some((_, what)) => Err(Error::new(
-            ErrorCode::Unsupported,
-            format!("the source `{}` {what}, which table `{table}` needs", origin.source),
-        )),
-    }
-}
-
-/// When a table is refreshed after it was, or after it failed so many times: also one that is refreshed by call only is tried
-/// again until it succeeds.
-fn next(origin: &TableSource, failures: u32) -> Option<Instant> {
-    let wait = match failures {
-        0 => origin.interval.map(|interval| jittered(interval, origin.jitter, random_share())),
-        failures => Some(wait_after(failures, random_share())),
-    };
-    wait.and_then(|wait| Instant::now().checked_add(wait))
-}
-
 fn schedule(shared: &Arc<Shared>, cache: &Arc<Embedded>) {
     let mut state = shared.state.lock();
     while !state.is_stopping {
-        let now = Instant::now();
+        let now = shared.now();
+        state.heed_clock(now);
         for table in state.startable(now) {
-            start(shared, cache, &mut state, &table);
+            start(shared, cache, &mut state, &table, now);
         }
         time_out(&state);
         match state.patience(now) {
@@ -455,10 +269,10 @@ fn time_out(state: &State) {
         .tables
         .values()
         .filter_map(|followed| {
-            let (call, progress) = followed.under_way.as_ref()?;
+            let under_way = followed.under_way.as_ref()?;
             let limit = followed.origin.progress_timeout;
             let message = format!("the source `{}` has sent nothing for {limit:?}", followed.origin.source);
-            (progress.silent_for() > limit).then(|| (call.clone(), message))
+            (under_way.progress.silent_for() > limit).then(|| (under_way.call.clone(), message))
         })
         .collect();
     if late.is_empty() {
@@ -475,9 +289,9 @@ fn time_out(state: &State) {
     }
 }
 
-fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: &str) {
-    let Some(followed) = state.tables.get_mut(table) else { return };
-    let Some(known) = state.sources.get_mut(&followed.origin.source) else { return };
+fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: &str, now: Now) {
+    let Some(followed) = state.tables.get(table) else { return };
+    let Some(known) = state.sources.get(&followed.origin.source) else { return };
     let run = Run { call: Call::new(), progress: Arc::new(Progress::new()) };
     let work = Work {
         table: table.to_owned(),
@@ -488,61 +302,59 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
         gate: followed.gate.clone(),
     };
     let (call, progress) = (run.call.clone(), run.progress.clone());
-    let (own, began) = (shared.clone(), SystemTime::now());
-    let origin =
-        Origin { table: table.to_owned(), number: followed.number, source: followed.origin.source.clone() };
+    let own = shared.clone();
+    let to_watch = followed.to_watch();
+    let (number, source) = (followed.number, followed.origin.source.clone());
+    let origin = Origin { table: table.to_owned(), number, source, began: now };
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
         let panicked = || Error::internal("the source panicked");
+        if let Some(relation) = to_watch {
+            // Before rows are read, so that no change after that is missed.
+            watch(&own, &work, origin.number, &relation);
+        }
         let result = panics::catch(|| work.run(&run), panicked);
+        if let Err(error) = &result {
+            work.note_failure(error);
+        }
         // Whoever waits for the end of this refresh may close the cache.
         drop(work);
-        ended(&own, &origin, began, result);
+        let mut state = own.state.lock();
+        state.ended(&origin, result, own.now());
+        drop(state);
+        own.changed.notify_all();
     });
     match thread {
-        Ok(_) => {
-            followed.began += 1;
-            (followed.is_asked, followed.under_way) = (false, Some((call, progress)));
-            known.running += 1;
-            state.running += 1;
-        }
+        Ok(_) => state.began(table, call, progress, now),
         Err(error) => {
             tracing::warn!(%error, table, "no thread for a refresh; it is tried again");
-            followed.due = next(&followed.origin, followed.failures + 1);
+            state.postpone(table, now);
         }
     }
 }
 
-/// What a refresh was of.
-struct Origin {
-    table: String,
-    number: u64,
-    source: String,
-}
-
-/// Notes the end of a refresh.
-fn ended(shared: &Shared, origin: &Origin, began: SystemTime, result: Result<Version>) {
-    let Origin { table, number, source } = origin;
-    let mut state = shared.state.lock();
-    state.running -= 1;
-    if let Some(known) = state.sources.get_mut(source) {
-        known.running -= 1;
-        match &result {
-            Err(error) if is_out_of_reach(error) => known.breaker.out_of_reach(Instant::now()),
-            // Other errors say nothing of the source.
-            Err(error) if error.kind() != ErrorKind::Source => {}
-            _ => known.breaker.reached(),
+/// Lets a source tell the changes of a table. If it cannot, the table is looked at now and then only.
+fn watch(shared: &Arc<Shared>, work: &Work, number: u64, relation: &Relation) {
+    let (own, table) = (Arc::downgrade(shared), work.table.clone());
+    let changed: Changed = Arc::new(move || {
+        if let Some(own) = own.upgrade() {
+            let now = own.now();
+            own.state.lock().changed(&table, number, now);
+            own.changed.notify_all();
+        }
+    });
+    let panicked = || Error::internal("the source panicked");
+    match panics::catch(|| work.source.watch(relation, changed), panicked) {
+        Ok(watch) => {
+            let unwanted = shared.state.lock().keep_watch(&work.table, number, watch);
+            drop(unwanted);
+        }
+        Err(error) => {
+            tracing::warn!(
+                table = work.table,
+                "changes are not told; the table is looked at by time: {error:#}"
+            );
         }
     }
-    if let Some(followed) = state.tables.get_mut(table).filter(|followed| followed.number == *number) {
-        followed.ended(began, result, table);
-    }
-    drop(state);
-    shared.changed.notify_all();
-}
-
-/// Whether a failure says that the source cannot be reached, whatever is asked of it.
-fn is_out_of_reach(error: &Error) -> bool {
-    matches!(error.code(), ErrorCode::SourceUnavailable | ErrorCode::Timeout)
 }
 
 /// An error that somebody else keeps too.
@@ -568,4 +380,87 @@ impl std::error::Error for SharedError {
 
 fn closed() -> Error {
     Error::new(ErrorCode::Closed, "the cache was closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::source::{Capabilities, Description, Fetch, Fetched};
+    use crate::storage::{Files, Randomness};
+    use crate::types::options::CacheOptions;
+
+    /// A clock that the test sets.
+    #[derive(Clone, Debug)]
+    struct Set(Arc<Mutex<SystemTime>>);
+
+    impl Clock for Set {
+        fn now(&self) -> SystemTime {
+            *self.0.lock()
+        }
+    }
+
+    impl Randomness for Set {
+        fn number(&self) -> io::Result<u64> {
+            Ok(7)
+        }
+    }
+
+    /// Says no to everything.
+    #[derive(Debug)]
+    struct Refuses;
+
+    impl Source for Refuses {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn relations(&self, _: &Call) -> Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
+            Ok(Description::new(Arc::new(arrow::datatypes::Schema::empty())))
+        }
+
+        fn fetch(&self, _: &Fetch, _: &Call) -> Result<Fetched> {
+            Err(Error::new(ErrorCode::SourceRefused, "no"))
+        }
+    }
+
+    #[test]
+    fn the_time_of_day_that_the_cache_knows_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        let midnight = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400);
+        let clock = Set(Arc::new(Mutex::new(midnight)));
+        let files = Files::below(dir.path()).unwrap().with_machine(clock.clone());
+        let cache = Arc::new(Embedded::with_files(files, CacheOptions::new()).unwrap());
+        let scheduler = Scheduler::new(cache, 4);
+        scheduler.add_source("shop", Arc::new(Refuses)).unwrap();
+        let nightly = TableSource::new("shop", Relation::table("t")).cron("0 3 * * *", "UTC").unwrap();
+        scheduler.follow("t", nightly, TableRules::default(), true).unwrap();
+        assert_eq!(scheduler.refresh("t").unwrap_err().code(), ErrorCode::SourceRefused);
+        let failures = |count: u32| {
+            while scheduler.refreshes().first().is_none_or(|status| status.failures < count) {
+                scheduler.shared.changed.notify_all();
+                std::thread::yield_now();
+            }
+        };
+        // The retry comes by the other clock.
+        failures(2);
+        let mut state = scheduler.shared.state.lock();
+        let now = scheduler.shared.now();
+        let nightly = state.followed("t").unwrap().origin.clone();
+        state.followed("t").unwrap().due = super::super::due::scheduled(&nightly, now, 0.0);
+        drop(state);
+        assert_eq!(
+            scheduler.refreshes()[0].state,
+            crate::RefreshState::Waiting(Some(Duration::from_secs(3 * 3600)))
+        );
+        *clock.0.lock() += Duration::from_secs(3 * 3600);
+        failures(3);
+        scheduler.stop();
+    }
 }

@@ -18,11 +18,15 @@ pub struct Capabilities {
     pub conditions: bool,
     /// Sends only rows [after](super::Fetch::after) a value of a column.
     pub positions: bool,
+    /// Sends only rows that have some [keys](super::Fetch::keys).
+    pub keys: bool,
     /// Gives a [mark](super::Description::mark) that changes whenever rows do.
     pub marks: bool,
-    /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. Refreshes do not ask for
-    /// parts yet.
+    /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. A refresh
+    /// then fetches only the parts that changed, where rows show [which part](super::Part::values) they are of.
     pub parts: bool,
+    /// Tells [when a relation changes](super::Source::watch).
+    pub changes: bool,
     /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
     pub clock: bool,
     /// Answers [statements](super::Relation::statement) in this dialect of SQL, such as `"postgresql"`.

@@ -19,7 +19,7 @@ pub struct Part {
     pub name: String,
     /// Bytes that change whenever its rows do. Two parts of equal mark have equal rows.
     pub mark: Vec<u8>,
-    /// Columns that have one value in all rows of this part and of no other part, with that value as text. Empty if rows do not show which
+    /// Columns that have one value in all rows of this part and of no other part, with that value as Arrow shows it. Empty if rows do not show which
     /// part they are of.
     pub values: Vec<(String, Option<String>)>,
 }
@@ -56,6 +56,12 @@ impl Description {
     #[must_use]
     pub fn parts(mut self, parts: Vec<Part>) -> Self {
         self.parts = parts;
+        self
+    }
+
+    /// The same with some of the columns only.
+    pub(crate) fn of_columns(mut self, schema: SchemaRef) -> Self {
+        self.schema = schema;
         self
     }
 

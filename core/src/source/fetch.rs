@@ -18,6 +18,16 @@ pub struct Fetch {
     condition: Option<String>,
     after: Option<After>,
     parts: Option<Vec<String>>,
+    keys: Option<Keys>,
+}
+
+/// Rows that have some values together in some columns. None of the values is null.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keys {
+    /// The columns, which identify a row.
+    pub columns: Vec<String>,
+    /// Their values, for each row those of all columns. As users gave them: a whole number for any column of whole numbers.
+    pub values: Vec<Vec<Value>>,
 }
 
 /// Rows whose column is above a value, or equal to it: ties are sent again, and rows with a null are not sent.
@@ -33,7 +43,7 @@ impl Fetch {
     /// All rows of a relation.
     #[must_use]
     pub fn of(relation: Relation) -> Self {
-        Self { relation, columns: None, condition: None, after: None, parts: None }
+        Self { relation, columns: None, condition: None, after: None, parts: None, keys: None }
     }
 
     /// Only these columns, in this order.
@@ -64,6 +74,14 @@ impl Fetch {
         self
     }
 
+    /// Only rows that have some keys, each the values of some columns together. A source that cannot find rows by values of these types
+    /// exactly refuses them with [`InvalidArgument`](crate::ErrorCode::InvalidArgument), and all rows are fetched.
+    #[must_use]
+    pub fn keys(mut self, columns: Vec<String>, values: Vec<Vec<Value>>) -> Self {
+        self.keys = Some(Keys { columns, values });
+        self
+    }
+
     /// Of what.
     #[must_use]
     pub fn relation(&self) -> &Relation {
@@ -86,6 +104,12 @@ impl Fetch {
     #[must_use]
     pub fn from_position(&self) -> Option<&After> {
         self.after.as_ref()
+    }
+
+    /// The keys of the wanted rows; `None` for all.
+    #[must_use]
+    pub fn wanted_keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
     }
 
     /// The wanted parts; `None` for all.

@@ -60,21 +60,24 @@
 
 mod call;
 mod capabilities;
+mod cron;
 mod description;
 mod fetch;
 mod relation;
 mod table_source;
+mod watch;
 
 use std::fmt::Debug;
 
 pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
-pub use self::fetch::{After, Fetch, Fetched};
+pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::relation::Relation;
 pub use self::table_source::TableSource;
-pub(crate) use self::table_source::{AppendBy, Overlap};
-use crate::types::error::Result;
+pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
+pub use self::watch::{Changed, Watch};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.
 ///
@@ -126,6 +129,17 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// As [`describe`](Self::describe); [`Unsupported`](crate::ErrorCode::Unsupported) for a request beyond
     /// [`capabilities`](Self::capabilities). Later failures come with the batches, and after one of them no batch follows.
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched>;
+
+    /// Tells changes of a relation until the answer is dropped: calls `changed` soon after rows may have changed. The relation need
+    /// not be there yet. Pillion waits until nothing changes for a moment, and refreshes then; it looks at the relation now and then
+    /// all the same. Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// Those of beginning to watch; [`Unsupported`](crate::ErrorCode::Unsupported) if the source tells no changes.
+    fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
+        drop((relation, changed));
+        Err(Error::new(ErrorCode::Unsupported, "the source tells no changes"))
+    }
 }
 
 impl Source for Box<dyn Source> {
@@ -147,5 +161,9 @@ impl Source for Box<dyn Source> {
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
         (**self).fetch(fetch, call)
+    }
+
+    fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
+        (**self).watch(relation, changed)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::cron::Cron;
 use super::relation::Relation;
+use crate::types::error::Result;
 
 /// How often a table is refreshed without being asked.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -33,10 +35,22 @@ pub struct TableSource {
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) condition: Option<String>,
     pub(crate) append_by: Option<AppendBy>,
-    pub(crate) interval: Option<Duration>,
+    pub(crate) cadence: Cadence,
     pub(crate) on_start: bool,
     pub(crate) jitter: f64,
     pub(crate) progress_timeout: Duration,
+}
+
+/// When a table is refreshed without being asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cadence {
+    /// So long after the last refresh.
+    Every(Duration),
+    /// At moments of the calendar.
+    Cron(Box<Cron>),
+    /// When the source says so, and so long after the last refresh.
+    OnChange(Duration),
+    OnCall,
 }
 
 /// The column by which new rows are recognised.
@@ -66,11 +80,15 @@ impl TableSource {
             columns: None,
             condition: None,
             append_by: None,
-            interval: Some(INTERVAL),
+            cadence: Cadence::Every(INTERVAL),
             on_start: true,
             jitter: JITTER,
             progress_timeout: PROGRESS_TIMEOUT,
         }
+    }
+
+    pub(crate) fn is_on_change(&self) -> bool {
+        matches!(self.cadence, Cadence::OnChange(_))
     }
 
     /// The name of the source.
@@ -115,11 +133,37 @@ impl TableSource {
     /// Refreshes this long after the last refresh ended; a tenth less or more at random, so that many caches do not ask at
     /// once.
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = Some(interval);
+        self.cadence = Cadence::Every(interval);
         self
     }
 
-    /// How much of the interval a refresh may be early or late, at random: between 0 and 1.
+    /// Refreshes at moments of the calendar, in the place of an interval: `cron("0 3 * * *", "UTC")` at three o'clock every
+    /// night, `cron("*/10 8-18 * * MON-FRI", "Europe/Berlin")` every ten minutes of a working day. The pattern says minute, hour, day of
+    /// the month, month and day of the week; the time zone is a name of the IANA database. A refresh begins up to a tenth of the time to
+    /// the following moment late, but never by more than a minute, and never early.
+    ///
+    /// Moments that pass while the process does not run, while a refresh takes longer, or because the clock is set forward are not made
+    /// up for; a start refreshes in any case unless [`not_on_start`](Self::not_on_start) is said. If the clock is set back, its moments come again. An
+    /// hour that a time zone leaves out is made up for at its end, and of an hour that comes twice the first counts.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for another pattern, for one whose moments never come, and for an unknown
+    /// time zone.
+    pub fn cron(mut self, pattern: &str, time_zone: &str) -> Result<Self> {
+        self.cadence = Cadence::Cron(Box::new(Cron::parse(pattern, time_zone)?));
+        Ok(self)
+    }
+
+    /// Refreshes when the source tells a change, about 300 ms after the last of several; while changes go on, every five seconds.
+    /// Refreshes at the start too, and `poll` after the last refresh, because not every change is told: those that another machine makes in
+    /// a folder of a network are not. Refused if the source [tells none](crate::source::Capabilities::changes).
+    pub fn on_change(mut self, poll: Duration) -> Self {
+        self.cadence = Cadence::OnChange(poll);
+        self
+    }
+
+    /// How much of the interval a refresh may be early or late, at random: between 0 and 1. See [`cron`](Self::cron) for moments of the
+    /// calendar.
     pub fn jitter(mut self, share: f64) -> Self {
         self.jitter = if share.is_finite() { share.clamp(0.0, 1.0) } else { JITTER };
         self
@@ -127,11 +171,11 @@ impl TableSource {
 
     /// Refreshes only by call ([`Table::refresh`](crate::Table::refresh)); the first load still happens by itself.
     pub fn on_call(mut self) -> Self {
-        self.interval = None;
+        self.cadence = Cadence::OnCall;
         self
     }
 
-    /// Does not refresh a table that is there when the cache is opened before its interval has passed.
+    /// Does not refresh a table that is there when the cache is opened before its interval has passed, or its next moment has come.
     pub fn not_on_start(mut self) -> Self {
         self.on_start = false;
         self

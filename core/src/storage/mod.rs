@@ -49,5 +49,6 @@ pub(crate) use table::{Found, PREFETCHED_KEYS, Pieces, Prefetch, TableShape, Tab
 pub(crate) use tail::KeyColumn;
 #[cfg(test)]
 pub(crate) use vfs::faulty::FaultyVfs;
+pub(crate) use vfs::machine::Clock;
 #[cfg(test)]
-pub(crate) use vfs::machine::{Clock, OsMachine, Randomness};
+pub(crate) use vfs::machine::{OsMachine, Randomness};

@@ -57,6 +57,7 @@ pub struct CacheOptions {
     pub(crate) history: u64,
     pub(crate) disk_limit: u64,
     pub(crate) compaction_throughput: u64,
+    pub(crate) refreshes_at_once: usize,
 }
 
 impl CacheOptions {
@@ -71,6 +72,7 @@ impl CacheOptions {
             history: 0,
             disk_limit: u64::MAX,
             compaction_throughput: 64 << 20,
+            refreshes_at_once: 4,
         }
     }
 
@@ -139,6 +141,15 @@ impl CacheOptions {
         self
     }
 
+    /// Tables that are [refreshed](crate::TableDefinition::from_source) from their sources at a time; 4 unless told otherwise. At most half
+    /// of them are of one source, and at most half of sources that take longer than 30 seconds for a refresh, so that others find a place.
+    /// More lets more tables be loaded at a time, and each takes as much memory as a load (`load_memory`).
+    #[must_use]
+    pub fn refreshes_at_once(mut self, refreshes: usize) -> Self {
+        self.refreshes_at_once = refreshes;
+        self
+    }
+
     /// Where queries that outgrow their memory put temporary files; the system's temporary folder unless told
     /// otherwise.
     #[must_use]
@@ -153,6 +164,7 @@ impl CacheOptions {
             ("load_memory", self.load_memory),
             ("query_memory", self.query_memory),
             ("query_threads", self.query_threads),
+            ("refreshes_at_once", self.refreshes_at_once),
             ("compaction_throughput", usize::try_from(self.compaction_throughput).unwrap_or(usize::MAX)),
         ];
         if self.durability == Durability::Interval(Duration::ZERO) {

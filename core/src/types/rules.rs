@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The longest time that a rule can name: 584 years.
+const LONGEST: Duration = Duration::from_nanos(u64::MAX);
+
 /// Who may change the rows of a table. Everybody may drop it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,7 +45,7 @@ pub struct Retention {
 impl Retention {
     /// Rows stay until the time in `column` is `age` ago. An age of more than 584 years counts as 584 years.
     pub fn new(column: impl Into<String>, age: Duration) -> Self {
-        Self { column: column.into(), age: age.min(Duration::from_nanos(u64::MAX)) }
+        Self { column: column.into(), age: age.min(LONGEST) }
     }
 }
 
@@ -66,6 +69,9 @@ pub struct TableRules {
     pub write_policy: WritePolicy,
     /// How long rows stay; `None`: until they are removed.
     pub retention: Option<Retention>,
+    /// How old rows may be and still be read; `None`: however old. See
+    /// [`TableDefinition::max_staleness`](crate::TableDefinition::max_staleness).
+    pub max_staleness: Option<Duration>,
 }
 
 impl TableRules {
@@ -75,6 +81,7 @@ impl TableRules {
         if self.sort_by.is_empty() {
             self.sort_by = self.primary_key.clone();
         }
+        self.max_staleness = self.max_staleness.map(|bound| bound.min(LONGEST));
         self
     }
 
@@ -96,6 +103,7 @@ impl TableRules {
 
     fn keeping(&self) -> String {
         let kept = self.retention.as_ref().map_or_else(|| "all rows".to_owned(), Retention::to_string);
-        format!("write policy {}, keeping {kept}", self.write_policy)
+        let read = self.max_staleness.map(|bound| format!(", reading rows up to {bound:?} old"));
+        format!("write policy {}, keeping {kept}{}", self.write_policy, read.unwrap_or_default())
     }
 }

@@ -106,4 +106,17 @@ impl TableDefinition {
         self.rules.retention = Some(Retention::new(column, age));
         self
     }
+
+    /// Refuses reads with [`Stale`](crate::ErrorCode::Stale) while the table's [freshness](crate::TableInfo::freshness) is
+    /// longer ago than `bound`. The error says how old the rows are, and why refreshes fail if they do. A shorter bound keeps
+    /// old rows from being taken for new; a longer one, or none, lets reads go on while a source is down.
+    ///
+    /// Reads are `get`, `get_many`, scans and queries, in every way in. [`Table::changes`](crate::Table::changes),
+    /// subscriptions, `info` and `status` always answer. A [`Snapshot`](crate::Snapshot) is as old as it was when it was
+    /// taken: rows that could be read then stay readable. The age is known to about 10 ms.
+    #[must_use]
+    pub fn max_staleness(mut self, bound: Duration) -> Self {
+        self.rules.max_staleness = Some(bound);
+        self
+    }
 }

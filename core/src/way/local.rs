@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use arrow::datatypes::SchemaRef;
 
+use super::staleness::{Moment, refuse_stale};
 use super::table_info::TableInfo;
 use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
 use crate::answer::row::Row;
@@ -53,11 +54,12 @@ impl Newest for Arc<State> {
 pub(crate) struct Local<S> {
     source: S,
     engine: Engine,
+    moment: Moment,
 }
 
 impl<S: Newest> Local<S> {
     pub(crate) fn new(source: S, options: CacheOptions) -> Result<Self> {
-        Ok(Self { source, engine: Engine::new(options)? })
+        Ok(Self { source, engine: Engine::new(options)?, moment: Moment::Now })
     }
 
     /// Where the newest state comes from.
@@ -74,7 +76,7 @@ impl<S: Newest> Local<S> {
     /// The newest state, held.
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);
-        Ok(Arc::new(Local { source: state, engine: self.engine.clone() }))
+        Ok(Arc::new(Local { source: state, engine: self.engine.clone(), moment: self.moment.hold() }))
     }
 
     /// What commits changed in a table after a version.
@@ -121,19 +123,21 @@ impl<S: Newest> Reader for Local<S> {
 
     #[inline]
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        get(&*self.source.newest()?, table, key)
+        get(&*self.source.newest()?, self.moment, table, key)
     }
 
     fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        get_many(&*self.source.newest()?, table, keys)
+        get_many(&*self.source.newest()?, self.moment, table, keys)
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        scan(&*self.source.newest()?, table, columns)
+        let state = self.source.newest()?;
+        refuse_stale(&state, table_of(&state, table)?, self.moment)?;
+        scan(&state, table, columns)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.engine.query(&*self.source.newest()?, text, parameters)
+        self.engine.query(&*self.source.newest()?, text, parameters, &readable(self.moment))
     }
 }
 
@@ -149,15 +153,21 @@ impl<S: Newest> Statement for LocalStatement<S> {
     }
 
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
-        let Local { source, engine } = self.local.as_ref();
+        let Local { source, engine, moment } = self.local.as_ref();
         match at {
-            None => engine.execute(&*source.newest()?, &self.plan, parameters),
+            None => engine.execute(&*source.newest()?, &self.plan, parameters, &readable(*moment)),
             Some(reader) => match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
-                Some(held) if held.engine.is(engine) => engine.execute(&held.source, &self.plan, parameters),
+                Some(held) if held.engine.is(engine) => {
+                    engine.execute(&held.source, &self.plan, parameters, &readable(held.moment))
+                }
                 _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
             },
         }
     }
+}
+
+fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<()> {
+    move |state, table| refuse_stale(state, table, moment)
 }
 
 #[cfg(feature = "sql")]
@@ -177,6 +187,8 @@ mod without_sql {
     #[derive(Debug)]
     pub(super) enum PreparedPlan {}
 
+    type Readable = dyn Fn(&State, &TableState) -> Result<()>;
+
     impl Engine {
         #[expect(clippy::unnecessary_wraps, reason = "as the query engine")]
         pub(super) fn new(_: CacheOptions) -> Result<Self> {
@@ -188,7 +200,7 @@ mod without_sql {
             true
         }
 
-        pub(super) fn query(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Batches> {
+        pub(super) fn query(&self, _: &Arc<State>, _: &str, _: &[Value], _: &Readable) -> Result<Batches> {
             Err(unsupported())
         }
 
@@ -196,7 +208,13 @@ mod without_sql {
             Err(unsupported())
         }
 
-        pub(super) fn execute(&self, _: &Arc<State>, plan: &PreparedPlan, _: &[Value]) -> Result<Batches> {
+        pub(super) fn execute(
+            &self,
+            _: &Arc<State>,
+            plan: &PreparedPlan,
+            _: &[Value],
+            _: &Readable,
+        ) -> Result<Batches> {
             match *plan {}
         }
     }
@@ -226,8 +244,9 @@ pub(crate) fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
 }
 
 #[inline]
-fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
+fn get(state: &State, moment: Moment, id: u64, key: &dyn Key) -> Result<Option<Row>> {
     let table = table_of(state, id)?;
+    refuse_stale(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
@@ -236,8 +255,14 @@ fn get(state: &State, id: u64, key: &dyn Key) -> Result<Option<Row>> {
     look_up(state, table, &key, key::hash(&key))
 }
 
-fn get_many(state: &State, id: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
+fn get_many(
+    state: &State,
+    moment: Moment,
+    id: u64,
+    keys: &mut dyn Iterator<Item = &dyn Key>,
+) -> Result<Vec<Option<Row>>> {
     let table = table_of(state, id)?;
+    refuse_stale(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
@@ -273,7 +298,8 @@ fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<O
     })
 }
 
-fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
+/// All rows of a table, however old they are.
+pub(crate) fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
     let table = table_of(state, id)?;
     let full = &table.shape.schema;
     let projection: Vec<usize> = match columns {

@@ -6,6 +6,7 @@ pub(crate) mod definition;
 pub(crate) mod embedded;
 pub(crate) mod local;
 pub(crate) mod refreshing;
+pub(crate) mod staleness;
 pub(crate) mod status;
 pub(crate) mod table_info;
 

@@ -469,6 +469,9 @@ pub(crate) struct RulesMessage {
     write_policy: WritePolicyMessage,
     #[serde(default)]
     retention: Option<RetentionMessage>,
+    /// Nanoseconds.
+    #[serde(default)]
+    max_staleness: Option<u64>,
 }
 
 /// See [`WritePolicy`].
@@ -490,7 +493,7 @@ struct RetentionMessage {
 
 impl From<TableRules> for RulesMessage {
     fn from(rules: TableRules) -> Self {
-        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
+        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness } = rules;
         let write_policy = match write_policy {
             WritePolicy::Anyone => WritePolicyMessage::Anyone,
             WritePolicy::AppendOnly => WritePolicyMessage::AppendOnly,
@@ -500,20 +503,22 @@ impl From<TableRules> for RulesMessage {
             let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
             RetentionMessage { column, age }
         });
-        Self { primary_key, sort_by, write_policy, retention }
+        let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
+        Self { primary_key, sort_by, write_policy, retention, max_staleness }
     }
 }
 
 impl From<RulesMessage> for TableRules {
     fn from(message: RulesMessage) -> Self {
-        let RulesMessage { primary_key, sort_by, write_policy, retention } = message;
+        let RulesMessage { primary_key, sort_by, write_policy, retention, max_staleness } = message;
         let write_policy = match write_policy {
             WritePolicyMessage::Anyone => WritePolicy::Anyone,
             WritePolicyMessage::AppendOnly => WritePolicy::AppendOnly,
             WritePolicyMessage::Source(name) => WritePolicy::Source(name),
         };
         let retention = retention.map(|it| Retention::new(it.column, Duration::from_nanos(it.age)));
-        Self { primary_key, sort_by, write_policy, retention }
+        let max_staleness = max_staleness.map(Duration::from_nanos);
+        Self { primary_key, sort_by, write_policy, retention, max_staleness }
     }
 }
 

@@ -31,6 +31,9 @@ const DEPENDENCIES: &[&str] = &[
     "arrow",
     "async-trait",
     "bytes",
+    "chrono",
+    "chrono-tz",
+    "croner",
     "csv-core",
     "datafusion",
     "flatbuffers",
@@ -217,9 +220,11 @@ fn the_code_map_names_every_file() {
         "core/sources/flight-sql/src",
         "core/sources/object-store/src",
         "core/sources/postgres/src",
+        "core/sources/sqlite/src",
         "server/src",
         "benches/src",
         "benches/rivals/src",
+        "benches/sources/src",
     ] {
         for file in rust_files(&root.join(src)) {
             let path = file.strip_prefix(root).unwrap();

@@ -15,6 +15,7 @@ mod access;
 mod attaching;
 #[cfg(all(feature = "parquet", feature = "csv"))]
 mod bad_input;
+mod checked;
 mod conformance;
 mod corruption;
 #[cfg(all(feature = "sql", target_os = "linux"))]
@@ -38,6 +39,7 @@ mod history;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod hostile;
 mod house;
+mod invalidated;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 mod lifetimes;
@@ -47,6 +49,7 @@ mod long_rows;
 mod nonblocking;
 #[cfg(target_os = "linux")]
 mod opening;
+mod parts;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod raw;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
@@ -60,6 +63,8 @@ mod refreshes;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod restarts;
 mod small_memory;
+mod stale_reads;
 #[cfg(feature = "sidecar")]
 mod through_socket;
 mod tidy;
+mod told_changes;

@@ -6,10 +6,12 @@ use arrow::array::RecordBatch;
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use pillion::{
-    AsyncCache, Attach, CacheOptions, ConnectOptions, ErrorCode, ServerOptions, TableDefinition, Way,
+    AsyncCache, Attach, CacheOptions, ConnectOptions, ErrorCode, RefreshState, ServerOptions,
+    TableDefinition, Way,
 };
 
 use crate::support::numbered;
+use crate::support::scripted_source::{Mood, ROWS, Scripted, by_call, keyed, open};
 
 async fn use_everything(cache: AsyncCache, table_name: &str) -> pillion::Result<()> {
     let definition = TableDefinition::new(numbered(0..1000)).primary_key(["id"]);
@@ -180,4 +182,36 @@ mod given_up {
         assert!(impatient.table("t").unwrap().get(1).unwrap().is_some());
         server.stop();
     }
+}
+
+#[test]
+fn refreshes_are_awaited() -> pillion::Result<()> {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call()))?;
+    let sockets = tempfile::tempdir().unwrap();
+    let socket = sockets.path().join("s");
+    let server = cache.serve(ServerOptions::new(&socket))?;
+    block_on(async {
+        let client = AsyncCache::connect(ConnectOptions::new().attach(Attach::Never), &socket).await?;
+        for (number, cache) in [cache.clone().into_async(), client].into_iter().enumerate() {
+            let table = cache.table("orders").await?;
+            source.set_rows(&[(7 + number as i64, 7, "seven")]);
+            let version = cache.refresh("orders").await?;
+            assert!(table.get(7 + number as i64).await?.is_some());
+            assert_eq!(version.includes(cache.version().await?), Some(true));
+            source.set(Mood::Fails(ErrorCode::SourceRefused));
+            assert_eq!(table.refresh().await.unwrap_err().code(), ErrorCode::SourceRefused);
+            source.set(Mood::Answers);
+            cache.pause_refreshes("orders").await?;
+            assert_eq!(cache.refreshes().await?[0].state, RefreshState::Paused);
+            cache.resume_refreshes("orders").await?;
+            assert!(!cache.cancel_refresh("orders").await?);
+            assert_eq!(cache.refresh("nothing").await.unwrap_err().code(), ErrorCode::InvalidArgument);
+            table.refresh().await?;
+        }
+        Ok::<(), pillion::Error>(())
+    })?;
+    drop(server);
+    Ok(())
 }

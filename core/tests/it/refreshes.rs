@@ -6,28 +6,10 @@ use std::time::{Duration, SystemTime};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use pillion::source::{Relation, TableSource};
-use pillion::{Cache, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
+use pillion::{Cache, CacheOptions, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
 
-use crate::support::eventually;
 use crate::support::random::Random;
-use crate::support::scripted_source::{Mood, Scripted, SourceRow};
-
-const ROWS: [SourceRow; 4] = [(1, 100, "one"), (2, 200, "two"), (3, 300, "three"), (4, 400, "four")];
-
-fn by_call() -> TableSource {
-    TableSource::new("shop", Relation::table("orders")).on_call()
-}
-
-fn keyed(source: TableSource) -> TableDefinition {
-    TableDefinition::from_source(source).primary_key(["id"])
-}
-
-/// A cache with the source as `shop`.
-fn open(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
-    let cache = Cache::open(dir.path()).unwrap();
-    cache.add_source("shop", source.clone()).unwrap();
-    cache
-}
+use crate::support::scripted_source::{Mood, ROWS, Scripted, SourceRow, by_call, keyed, open, wait_until};
 
 /// The ids of a table, in order.
 fn ids(cache: &Cache) -> Vec<i64> {
@@ -45,11 +27,6 @@ fn name_of(cache: &Cache, id: i64) -> Option<String> {
 
 fn status(cache: &Cache) -> RefreshStatus {
     cache.refreshes().unwrap().into_iter().find(|status| status.table == "orders").unwrap()
-}
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    eventually(is_so, || format!("waited for {what}"));
 }
 
 #[test]
@@ -400,6 +377,44 @@ fn tables_of_a_source_wait_for_each_other() {
 }
 
 #[test]
+fn a_source_that_hangs_leaves_places_to_others() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let slow = Scripted::new(&ROWS);
+    slow.set(Mood::Hangs);
+    cache.add_source("slow", slow.clone()).unwrap();
+    for number in 0..10 {
+        let from_slow = TableSource::new("slow", Relation::table("orders")).on_call();
+        cache.follow_table(&format!("a{number}"), keyed(from_slow)).unwrap();
+        cache.follow_table(&format!("b{number}"), keyed(by_call())).unwrap();
+    }
+    wait_until("the tables of the other source", || cache.tables().unwrap().len() == 10);
+    let most = |source: &Scripted| source.at_once.1.load(Ordering::SeqCst);
+    assert!((1..=2).contains(&most(&slow)) && (1..=2).contains(&most(&source)));
+}
+
+#[test]
+fn as_many_tables_are_refreshed_at_once_as_the_cache_is_told() {
+    for (told, of_source) in [(1, 1), (8, 4)] {
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+        source.set(Mood::Hangs);
+        let cache = CacheOptions::new().refreshes_at_once(told).open(dir.path()).unwrap();
+        cache.add_source("shop", source.clone()).unwrap();
+        for number in 0..12 {
+            cache.follow_table(&format!("t{number}"), keyed(by_call())).unwrap();
+        }
+        wait_until("all places", || source.at_once.1.load(Ordering::SeqCst) == of_source);
+        for number in 0..12 {
+            cache.cancel_refresh(&format!("t{number}")).unwrap();
+        }
+        drop(cache);
+        assert_eq!(source.at_once.1.load(Ordering::SeqCst), of_source);
+    }
+    let none = CacheOptions::new().refreshes_at_once(0).open(tempfile::tempdir().unwrap().path());
+    assert_eq!(none.unwrap_err().code(), ErrorCode::InvalidArgument);
+}
+
+#[test]
 fn a_source_that_is_down_is_not_asked_by_every_table() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
     let cache = open(&dir, &source);
@@ -428,13 +443,31 @@ fn what_a_source_does_not_do_is_refused_at_once() {
     assert!(unknown.unwrap_err().message().contains("did you mean `shop`?"));
     assert_eq!(cache.add_source("shop", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
     assert_eq!(cache.add_source("a/b", source.clone()).unwrap_err().code(), ErrorCode::InvalidArgument);
-    let appended = by_call().append_by("name", Duration::ZERO);
-    cache.define_table("orders", keyed(appended)).unwrap();
-    let error = cache.refresh("orders").unwrap_err();
-    assert_eq!(error.code(), ErrorCode::UnsupportedType, "{error:?}");
     let reader = Cache::open_read_only(dir.path()).unwrap();
     assert_eq!(reader.refresh("orders").unwrap_err().code(), ErrorCode::Unsupported);
     assert_eq!(reader.add_source("x", source).unwrap_err().code(), ErrorCode::Unsupported);
+}
+
+#[test]
+fn rows_that_could_not_be_added_to_are_not_loaded() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let refused = |appended: TableSource| {
+        let error = cache.define_table("orders", keyed(appended)).unwrap_err();
+        assert_eq!(source.fetches(), 0);
+        assert_eq!(cache.table("orders").unwrap_err().code(), ErrorCode::TableNotFound);
+        (error.code(), error.message().to_owned())
+    };
+    let (code, message) = refused(by_call().append_by("name", Duration::ZERO));
+    assert_eq!(code, ErrorCode::UnsupportedType);
+    assert!(message.contains("`name`") && message.contains("must be a timestamp"), "{message}");
+    let (code, message) = refused(by_call().append_by("when", Duration::ZERO));
+    assert!(code == ErrorCode::ColumnNotFound && message.contains("`when`"), "{message}");
+    let unfetched = by_call().append_by("changed", Duration::ZERO).columns(["id", "name"]);
+    assert_eq!(refused(unfetched).0, ErrorCode::ColumnNotFound);
+    assert_eq!(refused(by_call().append_by_number("changed", 5)).0, ErrorCode::InvalidArgument);
+    cache.define_table("orders", keyed(by_call().append_by("changed", Duration::ZERO))).unwrap();
+    assert_eq!(ids(&cache), [1, 2, 3, 4]);
 }
 
 #[cfg(feature = "sidecar")]

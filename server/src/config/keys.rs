@@ -23,6 +23,7 @@ pub(super) const TOP: &[Key] = &[
     key("history", "none"),
     key("disk_limit", "none"),
     key("compaction_throughput", "\"64 MiB\""),
+    key("refreshes_at_once", "4"),
     key("query_memory", "\"1 GiB\""),
     key("query_threads", "all processors"),
     key("spill_dir", "the system's temporary folder"),
@@ -68,6 +69,9 @@ pub(super) const TABLE: &[Key] = &[
     key("append_by", "none"),
     key("overlap", "0"),
     key("interval", "\"60 s\""),
+    key("on_change", "false"),
+    key("cron", "none"),
+    key("time_zone", "\"UTC\""),
     key("refresh_on_start", "true"),
     key("progress_timeout", "\"60 s\""),
     key("primary_key", "[]"),
@@ -76,6 +80,7 @@ pub(super) const TABLE: &[Key] = &[
     key("write_policy", "\"anyone\""),
     key("retain_column", "none"),
     key("retain_age", "all rows stay"),
+    key("max_staleness", "none"),
 ];
 
 /// Every key with its section in front, such as `access.attach` and `tables.NAME.files`.

@@ -42,6 +42,8 @@ pub struct Config {
     pub disk_limit: Option<usize>,
     /// Bytes a second that the background thread may write when it moves rows.
     pub compaction_throughput: Option<usize>,
+    /// Tables that are refreshed at a time.
+    pub refreshes_at_once: Option<usize>,
     /// Memory of all queries.
     pub query_memory: Option<usize>,
     /// Threads of queries.
@@ -238,6 +240,9 @@ impl Config {
         }
         if let Some(bytes) = self.compaction_throughput {
             options = options.compaction_throughput(bytes as u64);
+        }
+        if let Some(refreshes) = self.refreshes_at_once {
+            options = options.refreshes_at_once(refreshes);
         }
         if let Some(bytes) = self.query_memory {
             options = options.query_memory(bytes);

@@ -15,6 +15,8 @@ use pillion::nearest;
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
 /// 90 s that systemd give a process.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a table is looked at whose source tells changes, unless told otherwise.
+const POLL: Duration = Duration::from_secs(60);
 /// How often the log is synced unless told otherwise.
 const DURABILITY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,7 @@ impl Config {
             history: file.size("history"),
             disk_limit: file.size("disk_limit"),
             compaction_throughput: file.size("compaction_throughput"),
+            refreshes_at_once: file.count("refreshes_at_once"),
             query_memory: file.size("query_memory"),
             query_threads: file.count("query_threads"),
             spill_dir: file.text("spill_dir").map(path),
@@ -116,7 +119,7 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 13] = [
+const OF_SOURCES: [&str; 16] = [
     "relation",
     "statement",
     "columns",
@@ -127,6 +130,9 @@ const OF_SOURCES: [&str; 13] = [
     "append_by",
     "overlap",
     "interval",
+    "on_change",
+    "cron",
+    "time_zone",
     "refresh_on_start",
     "progress_timeout",
     "source",
@@ -165,6 +171,7 @@ impl TableConfig {
             _ => WritePolicy::Anyone,
         };
         rules.retention = retention(section);
+        rules.max_staleness = section.duration("max_staleness");
         if let Some(source_line) = source_line {
             if let Some(line) = policy_line {
                 section.problem(
@@ -259,13 +266,63 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
             }
         }
     }
-    from = interval(section, from);
+    from = cadence(section, from);
     if section.boolean("refresh_on_start") == Some(false) {
         from = from.not_on_start();
     }
     match section.duration("progress_timeout") {
         Some(limit) => from.progress_timeout(limit),
         None => from,
+    }
+}
+
+/// When a table is refreshed: at an interval, when its source tells a change, or at moments of the calendar.
+fn cadence(section: &mut Section<'_>, from: TableSource) -> TableSource {
+    let on_change = section.line_of("on_change");
+    let on_change = on_change.filter(|_| section.boolean("on_change") == Some(true));
+    if let Some(line) = on_change {
+        for key in ["cron", "time_zone"] {
+            if section.line_of(key).is_some() {
+                let message =
+                    format!("`on_change` and `{key}` exclude each other: when is the table refreshed?");
+                section.problem(line, message);
+            }
+        }
+        return from.on_change(poll(section));
+    }
+    let (cron, zone) = (section.text("cron"), section.text("time_zone"));
+    let Some(cron) = cron else {
+        if let Some(zone) = zone {
+            section.problem(zone.line, "`time_zone` is for tables with `cron`");
+        }
+        return interval(section, from);
+    };
+    if let Some(line) = section.line_of("interval") {
+        section.problem(line, "`interval` and `cron` exclude each other: when is the table refreshed?");
+    }
+    let zone = zone.map_or_else(|| "UTC".to_owned(), |zone| zone.value);
+    match from.clone().cron(&cron.value, &zone) {
+        Ok(from) => from,
+        Err(error) => {
+            section.problem(cron.line, format!("`cron`: {}", error.message()));
+            from
+        }
+    }
+}
+
+/// How often a table is looked at whose source tells changes.
+fn poll(section: &mut Section<'_>) -> Duration {
+    let Some(text) = section.text("interval") else { return POLL };
+    match units::duration(&text.value) {
+        Ok(interval) if !interval.is_zero() => interval,
+        Ok(_) => {
+            section.problem(text.line, format!("`interval` is {}; it must be longer", text.value));
+            POLL
+        }
+        Err(message) => {
+            section.problem(text.line, format!("`interval` beside `on_change`: {message}"));
+            POLL
+        }
     }
 }
 

@@ -2,6 +2,13 @@
 
 use std::error::Error;
 
+use super::csv::CsvWriter;
+use super::format::Format;
+use super::progress::Progress;
+use super::sink::Sink;
+use super::table::TableWriter;
+use super::target::Target;
+use crate::failure::Failure;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
@@ -10,15 +17,6 @@ use arrow::json::{Writer as JsonWriter, WriterBuilder as JsonWriterBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use pillion::Batches;
-
-use super::csv::CsvWriter;
-use super::format::Format;
-use super::progress::Progress;
-use super::sink::Sink;
-use super::table::TableWriter;
-use super::target::Target;
-use crate::failure::Failure;
 
 /// A row group of a Parquet file ends at this size, because it is in memory until then.
 const ROW_GROUP_BYTES: usize = 128 << 20;
@@ -37,12 +35,13 @@ pub(crate) trait RowWriter {
 
 /// Writes an answer to a target as its batches come, and returns the number of its rows.
 pub(crate) fn write_rows(
-    batches: Batches,
+    schema: &SchemaRef,
+    batches: impl Iterator<Item = pillion::Result<RecordBatch>>,
     format: Format,
     target: &mut Target,
     progress: &mut Progress,
 ) -> Result<u64, Failure> {
-    let writer = writer(format, batches.schema(), target.sink().clone());
+    let writer = writer(format, schema, target.sink().clone());
     let mut writer = writer.map_err(|error| target.explain(error.as_ref()))?;
     let mut rows = 0;
     for batch in batches {

@@ -46,6 +46,11 @@ impl Target {
         Ok(Self { sink, name: "standard output".to_owned(), unfinished: None })
     }
 
+    /// Something else that takes text, such as the input of another program.
+    pub(crate) fn text(writer: Box<dyn Write + Send>, name: impl Into<String>) -> Self {
+        Self { sink: Sink::new(writer), name: name.into(), unfinished: None }
+    }
+
     /// A file. A pipe, a device or a symbolic link is written to directly, without a temporary file.
     pub(crate) fn file(path: &Path, existing: Existing) -> Result<Self, Failure> {
         if existing == Existing::Keep && path.metadata().is_ok_and(|metadata| metadata.is_file()) {

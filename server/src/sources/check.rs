@@ -31,6 +31,8 @@ pub struct SourcesArgs {
 pub enum SourcesCommand {
     /// Connect to the sources, list what they have, and say what a load of each table would fetch
     ///
+    /// Checks columns, key, order, retention, `append_by` and condition of each table as the load would.
+    ///
     /// Reads no rows, writes nothing, and needs no cache.
     #[command(after_long_help = AFTER_HELP)]
     Check {
@@ -124,9 +126,9 @@ fn look_at<'a>(
         }
     }
     for table in tables {
-        let Some(fed) = &table.source else { continue };
-        match source.describe(fed.relation(), &Call::within(limit)) {
-            Ok(described) => say(format!("table          {}: {}", table.name, what(&described)))?,
+        let Some(definition) = table.fed_definition() else { continue };
+        match definition.check_source(&table.name, &*source, &Call::within(limit)) {
+            Ok(fetched) => say(format!("table          {}: {}", table.name, what(&fetched)))?,
             Err(error) => {
                 let problem = Failure::from(error).context(format_args!("table `{}`", table.name));
                 problems.push(problem);

@@ -26,10 +26,11 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
     let source = match scheme {
         "postgresql" | "postgres" => postgres(config),
         "grpc" | "grpc+tcp" | "grpc+tls" | "grpc+unix" => flight_sql(config),
+        "sqlite" => sqlite(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, grpc, grpc+tls, grpc+unix, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https and file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -80,6 +81,20 @@ fn flight_sql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Ok(Box::new(options.build()?))
 }
 
+#[cfg(feature = "sqlite")]
+fn sqlite(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    if let Some((name, _)) = config.options.first() {
+        let message =
+            format!("write `{name}` into `url`, as in `?{name}=…`: a SQLite source has no `options`");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    if let Some((name, _)) = config.secrets.first() {
+        let message = format!("a SQLite source has no secret `{name}`: encrypted files cannot be read");
+        return Err(Error::new(ErrorCode::InvalidArgument, message));
+    }
+    Ok(Box::new(pillion_sqlite::Sqlite::from_url(&config.url)?))
+}
+
 #[cfg(feature = "object-store")]
 fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     use pillion_object_store::{Location, ObjectStoreSource, Secret as Kept};
@@ -115,7 +130,12 @@ fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
 }
 
-#[cfg(not(all(feature = "postgres", feature = "object-store", feature = "flight-sql")))]
+#[cfg(not(feature = "sqlite"))]
+fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("sqlite"))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "object-store", feature = "flight-sql", feature = "sqlite")))]
 fn not_built_in(feature: &str) -> Error {
     Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
 }

@@ -1,14 +1,15 @@
-//! `pillion sql`: one-shot queries.
+//! `pillion sql`: statements from the command line, from a pipe, or from a person at a terminal.
 
 mod parameters;
+mod shell;
 pub(crate) mod splitter;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use pillion::{Cache, Value};
+use pillion::{Cache, Freshness, Value, Version};
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -47,7 +48,7 @@ pub struct SqlArgs {
     #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     pub parameters: Vec<String>,
 
-    /// SQL, one or more statements per argument; without any, standard input is read
+    /// SQL, one or more statements per argument; without any, standard input is read. At a terminal that is a shell
     #[arg(value_name = "STATEMENT")]
     pub statements: Vec<String>,
 }
@@ -59,6 +60,7 @@ Examples:
   pillion sql --url DIR --format csv < report.sql
   pillion sql --url DIR --output report.parquet \"SELECT * FROM flights WHERE origin = 'JFK'\"
   pillion sql --url DIR \"DESCRIBE flights\"
+  pillion sql --url DIR                        a shell; `\\?` lists its commands
 
 Several statements:
   table, json  the answers follow one another
@@ -71,9 +73,8 @@ Several statements:
 /// # Errors
 /// The first of opening, planning, running and writing.
 pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
-    if args.statements.is_empty() && io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no statement")
-            .hint("give it as an argument, or pipe statements that are separated by `;`"));
+    if args.statements.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return shell::shell(args);
     }
     let format = match (args.format, &args.output) {
         (Some(format), _) => format,
@@ -171,11 +172,9 @@ impl Run {
         }
         self.answers += 1;
         let (version, freshness) = (batches.version(), batches.freshness());
-        let rows = write_rows(batches, self.format, &mut self.target, &mut Progress::silent())?;
-        summary(|| {
-            let age = freshness.map_or_else(String::new, |it| format!(", {} old", units::age(it.age())));
-            format!("{} in {}, version {version}{age}", units::rows(rows), units::elapsed(started.elapsed()))
-        });
+        let schema = batches.schema().clone();
+        let rows = write_rows(&schema, batches, self.format, &mut self.target, &mut Progress::silent())?;
+        summary(|| told(rows, started.elapsed(), version, freshness));
         Ok(())
     }
 
@@ -186,6 +185,12 @@ impl Run {
         Err(Failure::usage("a file of this format holds one answer, and there are several statements")
             .hint("run them one by one, or choose another --format"))
     }
+}
+
+/// What is said of an answer beside its rows.
+fn told(rows: u64, took: Duration, version: Version, freshness: Option<Freshness>) -> String {
+    let age = freshness.map_or_else(String::new, |it| format!(", {} old", units::age(it.age())));
+    format!("{} in {}, version {version}{age}", units::rows(rows), units::elapsed(took))
 }
 
 fn unfinished(Unfinished { what, line }: Unfinished) -> Failure {

@@ -66,7 +66,7 @@ fn the_example_of_the_document_has_every_key() {
     let (_, rest) = document.split_once("```toml\n# Every key").unwrap();
     let example = rest.split_once("```").unwrap().0;
     let config = parse(&format!("# Every key{example}"));
-    assert_eq!((config.sources.len(), config.tables.len()), (3, 5));
+    assert_eq!((config.sources.len(), config.tables.len()), (4, 6));
     for (name, _) in keys() {
         let key = name.rsplit('.').next().unwrap();
         let is_there = example
@@ -178,7 +178,9 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
              statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
-             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age",
+             on_change, cron, time_zone, \
+             refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
+             max_staleness",
         ],
     );
 }
@@ -338,7 +340,7 @@ fn sources_and_their_tables_are_read() {
         "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"postgresql://a:hidden@db/shop\"\n\
          secret_files = { password = \"pw\" }\n[sources.lake]\nurl = \"landing\"\noptions = { a = \"1\", b = \"2\" }\n\
          secrets = { key = \"hidden\" }\n[tables.orders]\nsource = \"shop\"\nappend_by = \"at\"\noverlap = \"5 min\"\n\
-         interval = \"10 s\"\nprimary_key = [\"id\"]\n[tables.b]\nsource = \"lake\"\nrelation = \"*.csv\"\n\
+         interval = \"10 s\"\nmax_staleness = \"1 h\"\nprimary_key = [\"id\"]\n[tables.b]\nsource = \"lake\"\nrelation = \"*.csv\"\n\
          options = { delimiter = \";\" }\ninterval = \"on_call\"",
     );
     let [shop, lake] = &config.sources[..] else { panic!("{config:?}") };
@@ -350,8 +352,25 @@ fn sources_and_their_tables_are_read() {
         .append_by("at", Duration::from_secs(300))
         .every(Duration::from_secs(10));
     assert_eq!(config.tables[0].source, Some(orders));
+    assert_eq!(config.tables[0].rules.max_staleness, Some(Duration::from_secs(3600)));
     let landed = TableSource::new("lake", Relation::table("*.csv").option("delimiter", ";")).on_call();
     assert_eq!(config.tables[1].source, Some(landed));
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\nrefreshes_at_once = 9\n[sources.shop]\nurl = \"landing\"\n\
+         [tables.a]\nsource = \"shop\"\ncron = \"0 3 * * *\"\n[tables.b]\nsource = \"shop\"\n\
+         cron = \"*/5 8-18 * * MON-FRI\"\ntime_zone = \"Europe/Berlin\"\n[tables.c]\nsource = \"shop\"\non_change = true\n\
+         [tables.d]\nsource = \"shop\"\non_change = true\ninterval = \"5 min\"\n[tables.e]\nsource = \"shop\"\non_change = false",
+    );
+    assert_eq!(config.refreshes_at_once, Some(9));
+    let cron = |table: &str, pattern: &str, zone: &str| {
+        Some(TableSource::new("shop", Relation::table(table)).cron(pattern, zone).unwrap())
+    };
+    assert_eq!(config.tables[0].source, cron("a", "0 3 * * *", "UTC"));
+    assert_eq!(config.tables[1].source, cron("b", "*/5 8-18 * * MON-FRI", "Europe/Berlin"));
+    let source = |table: &str| TableSource::new("shop", Relation::table(table));
+    assert_eq!(config.tables[2].source, Some(source("c").on_change(Duration::from_secs(60))));
+    assert_eq!(config.tables[3].source, Some(source("d").on_change(Duration::from_secs(300))));
+    assert_eq!(config.tables[4].source, Some(source("e")));
 }
 
 #[test]
@@ -367,6 +386,21 @@ fn what_is_wrong_with_sources_is_named() {
         ("[tables.t]\nsource = \"shop\"\noverlap = 5", 7, "`overlap` is for tables with `append_by`"),
         ("[tables.t]\nsource = \"shop\"\nappend_by = \"a\"\noverlap = -5", 8, "at least 0"),
         ("[tables.t]\nsource = \"shop\"\ninterval = \"often\"", 7, "or \"on_call\""),
+        ("[tables.t]\nsource = \"shop\"\ncron = \"0 3 * *\"", 7, "does not say minute"),
+        ("[tables.t]\nsource = \"shop\"\ncron = \"0 3 * * *\"\ninterval = \"5 s\"", 8, "exclude each other"),
+        ("[tables.t]\nsource = \"shop\"\ntime_zone = \"UTC\"", 7, "for tables with `cron`"),
+        ("[tables.t]\nsource = \"shop\"\non_change = true\ncron = \"0 3 * * *\"", 7, "exclude each other"),
+        (
+            "[tables.t]\nsource = \"shop\"\non_change = true\ninterval = \"on_call\"",
+            8,
+            "`interval` beside `on_change`",
+        ),
+        (
+            "[tables.t]\nsource = \"shop\"\ntime_zone = \"Europe/Belin\"\ncron = \"0 3 * * *\"",
+            8,
+            "did you mean \"Europe/Berlin\"?",
+        ),
+        ("[tables.t]\nfiles = \"x.csv\"\ncron = \"0 3 * * *\"", 7, "`cron` is for tables with `source`"),
         ("[sources.\"a/b\"]\nurl = \"x\"", 5, "without a slash"),
         (
             "[sources.b]\nsecrets = { k = \"1\" }\nsecret_files = { k = \"2\" }\nurl = \"x\"",

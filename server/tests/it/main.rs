@@ -13,6 +13,7 @@ mod kubernetes;
 mod load;
 mod pipes;
 mod serve;
+mod shell;
 mod sidecar;
 mod sources;
 mod splitter;

@@ -60,6 +60,16 @@ fn a_sidecar_keeps_a_table_fresh() {
 }
 
 #[test]
+fn a_sidecar_follows_changes_of_files() {
+    let dir = landing();
+    let sidecar = Sidecar::ready(&dir, &config(&format!("{}on_change = true\n", orders("1 h"))));
+    eventually("the table", || dir.run(&["sql", "--url", &url(&dir), "SELECT * FROM orders"]).code == 0);
+    dir.write("landing/orders-3.csv", "id;name\n4;four\n");
+    eventually("the new file", || names(&dir) == "name\none\ntwo\nthree\nfour\n");
+    sidecar.end();
+}
+
+#[test]
 fn a_sidecar_refreshes_by_call() {
     let dir = landing();
     let sidecar = Sidecar::ready(&dir, &config(&orders("on_call")));
@@ -133,6 +143,32 @@ fn sources_are_looked_at_before_a_start() {
     );
     assert_eq!(outcome.code, 3, "{outcome:?}");
     assert!(!dir.cache().exists(), "nothing is made");
+    for (keys, words) in [
+        ("primary_key = [\"nr\"]", "no column `nr`"),
+        ("sort_by = [\"when\"]", "no column `when`"),
+        ("columns = [\"id\", \"nmae\"]", "no column `nmae`"),
+        ("append_by = \"id\"", "cannot send only the rows after a position"),
+        ("retain_column = \"name\"\nretain_age = \"1 d\"", "retention needs timestamps or dates"),
+        ("condition = \"id > 1\"", "takes no condition"),
+    ] {
+        let table = format!(
+            "{LANDING}[tables.orders]\nsource = \"landing\"\nrelation = \"orders-*.csv\"\noptions = {{ delimiter = \";\" }}\n{keys}\n"
+        );
+        dir.write("pillion.toml", config(&table));
+        let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+        assert!(
+            outcome.errors.contains("table `orders`") && outcome.errors.contains(words),
+            "{keys}: {outcome:?}"
+        );
+        assert_ne!(outcome.code, 0);
+    }
+    let chosen = format!(
+        "{LANDING}[tables.orders]\nsource = \"landing\"\nrelation = \"orders-*.csv\"\noptions = {{ delimiter = \";\" }}\ncolumns = [\"name\"]\n"
+    );
+    dir.write("pillion.toml", config(&chosen));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    let said = String::from_utf8(outcome.bytes.clone()).unwrap();
+    assert!(outcome.code == 0 && said.contains("columns name Utf8"), "{outcome:?}");
     let unknown = dir.run(&["sources", "check", "--config", "pillion.toml", "other"]);
     assert_eq!(unknown.code, 2);
 }

@@ -86,6 +86,9 @@
 //!
 //! Folders `name=value` make parts, with their values; otherwise each file is a part.
 //!
+//! Changes of a folder on disk are [told](pillion::source::Source::watch), also those of links that lead to it or stand in it; another machine's changes of a network
+//! file system are not. Each folder below takes a place of those that the system watches (`fs.inotify.max_user_watches`).
+//!
 //! Every read asks for the version that was listed. If a file was replaced or removed meanwhile, the fetch fails with
 //! `SourceUnavailable`, so rows of two versions are never mixed. A file on disk is looked at again behind its last row.
 //!
@@ -115,6 +118,7 @@ mod secret;
 mod source;
 mod store;
 mod types;
+mod watch;
 
 pub use self::location::Location;
 pub use self::secret::Secret;

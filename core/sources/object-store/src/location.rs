@@ -119,6 +119,12 @@ impl Location {
         Scheme::of(&self.url.scheme)
     }
 
+    /// The folder, if it is on disk.
+    pub(crate) fn folder(&self) -> Option<&FilePath> {
+        let path = if self.url.path.is_empty() { "." } else { self.url.path.as_str() };
+        (self.scheme().ok()? == Scheme::Local).then(|| FilePath::new(path))
+    }
+
     /// How errors name it.
     pub(crate) fn shown(&self) -> String {
         let Url { scheme, authority, path } = &self.url;

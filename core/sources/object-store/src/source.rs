@@ -1,11 +1,12 @@
 //! Files as a source.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use parking_lot::Mutex;
-use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
+use pillion::source::{Call, Capabilities, Changed, Description, Fetch, Fetched, Relation, Source, Watch};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::batches::Batches;
@@ -20,6 +21,7 @@ use crate::plan::Plan;
 use crate::runtime::Driver;
 use crate::schemes::Settings;
 use crate::store::{Found, Store, nothing_matches};
+use crate::watch::watch;
 
 /// The most names that are listed.
 const RELATIONS_MAX: usize = 1000;
@@ -113,7 +115,15 @@ impl ObjectStoreSource {
 
 impl Source for ObjectStoreSource {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { relations: true, columns: true, marks: true, parts: true, ..Capabilities::default() }
+        let changes = self.location.folder().is_some();
+        Capabilities {
+            relations: true,
+            columns: true,
+            marks: true,
+            parts: true,
+            changes,
+            ..Capabilities::default()
+        }
     }
 
     /// Files and folders at the top, the latter with `/` at their ends; at most 1,000.
@@ -142,9 +152,22 @@ impl Source for ObjectStoreSource {
         })
     }
 
+    fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
+        let Some(folder) = self.location.folder() else {
+            return Err(Error::new(ErrorCode::Unsupported, "only changes of folders on disk are told"));
+        };
+        let pattern = Pattern::new(relation.text())?;
+        match pattern.path().map(Path::new) {
+            Some(file) => watch(folder.join(file.parent().unwrap_or_else(|| Path::new(""))), false, changed),
+            None => watch(folder.join(pattern.folder()), true, changed),
+        }
+    }
+
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
-        if fetch.wanted_condition().is_some() || fetch.from_position().is_some() {
-            let message = "files are fetched as a whole or in parts, not by a condition or from a position";
+        let is_of_rows = fetch.wanted_condition().is_some() || fetch.wanted_keys().is_some();
+        if is_of_rows || fetch.from_position().is_some() {
+            let message =
+                "files are fetched as a whole or in parts, not by a condition, by keys or from a position";
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         let (store, plan) = self.plan(fetch.relation(), call)?;

@@ -20,6 +20,7 @@
 //! - A [condition](pillion::source::Fetch::condition) is what may follow `WHERE`. It is evaluated with the time zone UTC.
 //! - A [position](pillion::source::Fetch::after) may be of a column of integers, floats, decimals, texts (compared by their
 //!   bytes, so only an index with the collation "C" helps), UUIDs, bytes, dates, times or timestamps.
+//! - [Keys](pillion::source::Fetch::keys) may be of the same types except floats, and make a list after `IN`.
 //!
 //! Each fetch is a `COPY` in a read-only transaction that sees one state of all rows. It locks a table as a query does: rows
 //! may change meanwhile, and columns may not. The rows are as of `now()` of the server. A standby has them as of the last

@@ -166,6 +166,11 @@ impl Shape {
             let column = self.column(&after.column)?;
             conditions.push(position::condition(&column.name, &column.kind, &after.value)?);
         }
+        if let Some(keys) = fetch.wanted_keys() {
+            let columns = keys.columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
+            let columns: Vec<_> = columns.iter().map(|column| (column.name.as_str(), &column.kind)).collect();
+            conditions.push(position::keys_condition(&columns, &keys.values)?);
+        }
         let r#where = if conditions.is_empty() {
             String::new()
         } else {

@@ -1,4 +1,4 @@
-//! Conditions on the position from which rows are wanted.
+//! Conditions on the position from which rows are wanted, and on their keys.
 
 use arrow::datatypes::TimeUnit;
 use pillion::{Error, ErrorCode, Result, Value};
@@ -24,6 +24,38 @@ pub(crate) fn condition(name: &str, kind: &Type, value: &Value) -> Result<String
         Type::OID => format!("{column}::int8 >= {literal}"),
         _ => format!("{column} >= {literal}"),
     })
+}
+
+/// `(a, b) IN (…)` in SQL, for columns that are equal for the server where they are for Pillion.
+pub(crate) fn keys_condition(columns: &[(&str, &Type)], keys: &[Vec<Value>]) -> Result<String> {
+    let unequal = |kind: &Type| {
+        // A value of a column of 32 bits may be given with 64, and the two zeros are equal here and not there.
+        [Type::FLOAT4, Type::FLOAT8].contains(kind)
+    };
+    let literals = |key: &Vec<Value>| {
+        if key.len() != columns.len() {
+            return Err(Error::new(ErrorCode::InvalidArgument, "a key has a value for each of its columns"));
+        }
+        let literals = columns.iter().zip(key).map(|((name, kind), value)| {
+            literal(kind, value).filter(|_| !unequal(kind)).unwrap_or_else(|| {
+                let kind = shown(kind);
+                let message = format!("column `{name}` of type `{kind}` has no key `{value}`");
+                Err(Error::new(ErrorCode::InvalidArgument, message))
+            })
+        });
+        Ok(format!("({})", literals.collect::<Result<Vec<_>>>()?.join(", ")))
+    };
+    if keys.is_empty() {
+        return Ok("false".to_owned());
+    }
+    let names: Vec<String> = columns
+        .iter()
+        .map(
+            |(name, kind)| if **kind == Type::OID { format!("{}::int8", quoted(name)) } else { quoted(name) },
+        )
+        .collect();
+    let keys = keys.iter().map(literals).collect::<Result<Vec<_>>>()?;
+    Ok(format!("({}) IN ({})", names.join(", "), keys.join(", ")))
 }
 
 /// `None` if the column has no such positions: its type has no order that Pillion shares, or the value is of another
@@ -137,6 +169,26 @@ mod tests {
         let moment = Value::Timestamp { value: 1_700_000_000_123, unit: TimeUnit::Millisecond };
         assert_eq!(of(&Type::TIMESTAMPTZ, moment), r#""c" >= '2023-11-14 22:13:20.123000+00'::timestamptz"#);
         assert_eq!(of(&Type::TIME, Value::Time(1_001)), r#""c" >= '00:00:00.000002'::time"#);
+    }
+
+    #[test]
+    fn keys_are_lists_of_literals() {
+        let columns: [(&str, &Type); 2] = [("a", &Type::INT4), ("b", &Type::TEXT)];
+        let keys = [vec![Value::Int(1), Value::from("x'")], vec![Value::Int(-2), Value::from("")]];
+        assert_eq!(
+            keys_condition(&columns, &keys).unwrap(),
+            r#"("a", "b") IN (('1'::int8, 'x'''), ('-2'::int8, ''))"#
+        );
+        assert_eq!(
+            keys_condition(&columns[..1], &[vec![Value::Int(1)]]).unwrap(),
+            r#"("a") IN (('1'::int8))"#
+        );
+        assert_eq!(keys_condition(&columns, &[]).unwrap(), "false");
+        for (kind, value) in [(Type::FLOAT4, Value::Float(0.1)), (Type::INT4, Value::from("1"))] {
+            let refused = keys_condition(&[("c", &kind)], &[vec![value]]).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidArgument);
+        }
+        assert!(keys_condition(&columns, &[vec![Value::Int(1)]]).is_err());
     }
 
     #[test]

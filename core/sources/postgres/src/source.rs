@@ -49,6 +49,7 @@ impl Source for Postgres {
             columns: true,
             conditions: true,
             positions: true,
+            keys: true,
             clock: true,
             dialect: Some("postgresql"),
             ..Capabilities::default()

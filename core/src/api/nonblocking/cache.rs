@@ -15,6 +15,7 @@ use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
+use crate::way::refreshing::RefreshStatus;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 
@@ -89,6 +90,51 @@ impl AsyncCache {
     pub async fn drop_table(&self, name: &str) -> Result<Version> {
         let (cache, name) = (self.cache.clone(), name.to_owned());
         unblock(move || cache.drop_table(&name)).await
+    }
+
+    /// As [`Cache::refresh`]. If the future is dropped, the refresh goes on.
+    ///
+    /// # Errors
+    /// Those of [`Cache::refresh`].
+    pub async fn refresh(&self, table: &str) -> Result<Version> {
+        let (cache, table) = (self.cache.clone(), table.to_owned());
+        unblock(move || cache.refresh(&table)).await
+    }
+
+    /// As [`Cache::refreshes`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::refreshes`].
+    pub async fn refreshes(&self) -> Result<Vec<RefreshStatus>> {
+        let cache = self.cache.clone();
+        unblock(move || cache.refreshes()).await
+    }
+
+    /// As [`Cache::cancel_refresh`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::cancel_refresh`].
+    pub async fn cancel_refresh(&self, table: &str) -> Result<bool> {
+        let (cache, table) = (self.cache.clone(), table.to_owned());
+        unblock(move || cache.cancel_refresh(&table)).await
+    }
+
+    /// As [`Cache::pause_refreshes`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::pause_refreshes`].
+    pub async fn pause_refreshes(&self, table: &str) -> Result<()> {
+        let (cache, table) = (self.cache.clone(), table.to_owned());
+        unblock(move || cache.pause_refreshes(&table)).await
+    }
+
+    /// As [`Cache::resume_refreshes`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::resume_refreshes`].
+    pub async fn resume_refreshes(&self, table: &str) -> Result<()> {
+        let (cache, table) = (self.cache.clone(), table.to_owned());
+        unblock(move || cache.resume_refreshes(&table)).await
     }
 
     /// As [`Cache::table`].

@@ -111,6 +111,15 @@ impl AsyncTable {
         unblock(move || table.changes(since).map(Batches::into_stream)).await
     }
 
+    /// As [`Table::refresh`]. If the future is dropped, the refresh goes on.
+    ///
+    /// # Errors
+    /// Those of [`Table::refresh`].
+    pub async fn refresh(&self) -> Result<Version> {
+        let table = self.table.clone();
+        unblock(move || table.refresh()).await
+    }
+
     /// As [`Table::upsert`].
     ///
     /// # Errors

@@ -122,11 +122,14 @@ pub(crate) struct TableRecord {
     /// How long rows stay.
     #[serde(default)]
     retention: Option<RetentionRecord>,
+    /// How old rows may be and still be read, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_staleness: Option<u64>,
 }
 
 impl TableRecord {
     pub(crate) fn new(id: u64, name: String, schema: Vec<u8>, rules: TableRules) -> Self {
-        let TableRules { primary_key, sort_by, write_policy, retention } = rules;
+        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness } = rules;
         let write_policy = match write_policy {
             WritePolicy::Anyone => WritePolicyRecord::Anyone,
             WritePolicy::AppendOnly => WritePolicyRecord::AppendOnly,
@@ -136,7 +139,8 @@ impl TableRecord {
             let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
             RetentionRecord { column, age }
         });
-        Self { id, name, schema, primary_key, sort_by, write_policy, retention }
+        let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
+        Self { id, name, schema, primary_key, sort_by, write_policy, retention, max_staleness }
     }
 
     /// The rules of the table.
@@ -152,6 +156,7 @@ impl TableRecord {
             sort_by: self.sort_by.clone(),
             write_policy,
             retention: retention.map(|it| Retention::new(&it.column, Duration::from_nanos(it.age))),
+            max_staleness: self.max_staleness.map(Duration::from_nanos),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::answer::batches::Batches;
 use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
-use crate::storage::{self, Files, KeyColumn, Store, Sync, TableShape, key};
+use crate::storage::{self, Clock, Files, KeyColumn, Store, Sync, TableShape, key};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
@@ -37,11 +37,15 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     pub(crate) fn open(dir: &Path, options: CacheOptions) -> Result<Self> {
+        Self::with_files(Files::below(dir)?, options)
+    }
+
+    pub(crate) fn with_files(files: Files, options: CacheOptions) -> Result<Self> {
         let sync = match options.durability {
             Durability::Always => Sync::Always,
             Durability::Interval(_) | Durability::Never => Sync::Later,
         };
-        let store = Arc::new(Store::open(Files::below(dir)?, sync, options.load_memory, options.history)?);
+        let store = Arc::new(Store::open(files, sync, options.load_memory, options.history)?);
         store.limit_disk(options.disk_limit);
         store.limit_moves(options.compaction_throughput);
         let background = Background::start(&store, options.durability)?;
@@ -50,6 +54,11 @@ impl Embedded {
 
     fn store(&self) -> &Store {
         self.local.source()
+    }
+
+    /// The clock that shows the time of day.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.store().files().clock.clone()
     }
 
     /// Whether this process is a copy of the one that opened the cache, which has its threads.
@@ -65,6 +74,11 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// All rows of a table, with some columns, even if they are too old for readers.
+    pub(crate) fn scan_held(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
+        local::scan(&self.store().state(), table, columns)
+    }
+
     /// Gives a table all of its rows, and remembers the position of their source, in one commit: defines the table, or puts the
     /// rows in the place of the held ones. If its columns or rules are others than before, the table itself is replaced.
     ///
@@ -106,6 +120,14 @@ impl Embedded {
         let state = self.store().create_fed_table(shape, as_of, &mut input.batches, replaced, position)?;
         Ok(state.version)
     }
+}
+
+/// Refuses rules that do not suit the columns of a table.
+///
+/// # Errors
+/// Those of a definition.
+pub(crate) fn check_table(name: &str, schema: &SchemaRef, rules: &TableRules) -> Result<()> {
+    TableShape::new(name, schema, rules.clone()).map(drop)
 }
 
 /// Whether a table can take rows of other columns: the same names and types, and no nulls where it has none.

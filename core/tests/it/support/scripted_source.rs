@@ -1,17 +1,24 @@
 //! A source in memory that does what a test says: it answers, fails, hangs, or sends something else than it announced.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parking_lot::Mutex;
-use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
-use pillion::{Error, ErrorCode, Result, Value};
+use pillion::source::{
+    Call, Capabilities, Changed, Description, Fetch, Fetched, Relation, Source, TableSource, Watch,
+};
+use pillion::{Cache, Error, ErrorCode, Result, TableDefinition, Value};
+
+use super::eventually;
 
 /// A row: `id`, `changed` in milliseconds, `name`.
 pub(crate) type SourceRow = (i64, i64, &'static str);
+
+/// A key by which the source cannot find rows.
+pub(crate) const UNKNOWN_KEY: i64 = -1;
 
 /// What the source does when rows are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +40,14 @@ pub(crate) struct Scripted {
     pub(crate) rows: Arc<Mutex<Vec<SourceRow>>>,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
+    pub(crate) has_keys: bool,
+    pub(crate) has_changes: bool,
+    /// Whom to tell that rows changed; each is gone when its watch is.
+    watched: Arc<Mutex<Vec<Weak<Told>>>>,
+    /// The keys of each fetch that asked for some.
+    pub(crate) keys: Arc<Mutex<Vec<Vec<Vec<Value>>>>>,
+    /// How long ago rows were what is sent, by the clock of the source.
+    pub(crate) lag: Arc<Mutex<Option<Duration>>>,
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
@@ -46,6 +61,11 @@ impl Scripted {
             rows: Arc::new(Mutex::new(rows.to_vec())),
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
+            has_keys: false,
+            has_changes: false,
+            watched: Arc::default(),
+            keys: Arc::default(),
+            lag: Arc::default(),
             fetches: Arc::default(),
             descriptions: Arc::default(),
             at_once: Arc::default(),
@@ -57,12 +77,33 @@ impl Scripted {
         self
     }
 
+    pub(crate) fn with_keys(mut self) -> Self {
+        self.has_keys = true;
+        self
+    }
+
+    pub(crate) fn with_changes(mut self) -> Self {
+        self.has_changes = true;
+        self
+    }
+
+    /// Tells whoever watches that rows changed. Returns how many that are.
+    pub(crate) fn tell(&self) -> usize {
+        let watched: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
+        watched.iter().for_each(|told| told.0());
+        watched.len()
+    }
+
     pub(crate) fn set_rows(&self, rows: &[SourceRow]) {
         *self.rows.lock() = rows.to_vec();
     }
 
     pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock() = mood;
+    }
+
+    pub(crate) fn set_lag(&self, lag: Duration) {
+        *self.lag.lock() = Some(lag);
     }
 
     pub(crate) fn fetches(&self) -> u32 {
@@ -96,6 +137,38 @@ fn batch(rows: &[SourceRow]) -> RecordBatch {
     RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(changed), Arc::new(names)]).unwrap()
 }
 
+pub(crate) const ROWS: [SourceRow; 4] =
+    [(1, 100, "one"), (2, 200, "two"), (3, 300, "three"), (4, 400, "four")];
+
+pub(crate) fn by_call() -> TableSource {
+    TableSource::new("shop", Relation::table("orders")).on_call()
+}
+
+pub(crate) fn keyed(source: TableSource) -> TableDefinition {
+    TableDefinition::from_source(source).primary_key(["id"])
+}
+
+/// A cache with the source as `shop`.
+pub(crate) fn open(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
+    let cache = Cache::open(dir.path()).unwrap();
+    cache.add_source("shop", source.clone()).unwrap();
+    cache
+}
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    eventually(is_so, || format!("waited for {what}"));
+}
+
+/// Whom to tell that rows changed.
+struct Told(Changed);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// Counts a fetch under way.
 struct UnderWay(Arc<(AtomicU32, AtomicU32)>);
 
@@ -115,7 +188,13 @@ impl Drop for UnderWay {
 
 impl Source for Scripted {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { positions: true, marks: self.has_marks, ..Capabilities::default() }
+        Capabilities {
+            positions: true,
+            keys: self.has_keys,
+            changes: self.has_changes,
+            marks: self.has_marks,
+            ..Capabilities::default()
+        }
     }
 
     fn relations(&self, _: &Call) -> Result<Vec<String>> {
@@ -130,6 +209,13 @@ impl Source for Scripted {
         Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
     }
 
+    fn watch(&self, _: &Relation, changed: Changed) -> Result<Watch> {
+        self.refuse()?;
+        let kept = Arc::new(Told(changed));
+        self.watched.lock().push(Arc::downgrade(&kept));
+        Ok(Watch::new(kept))
+    }
+
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         let under_way = UnderWay::new(&self.at_once);
@@ -140,6 +226,14 @@ impl Source for Scripted {
         });
         let mut rows = self.rows.lock().clone();
         rows.retain(|row| first.is_none_or(|first| row.1 >= first));
+        if let Some(wanted) = fetch.wanted_keys() {
+            assert_eq!(wanted.columns, ["id"]);
+            if wanted.values.iter().any(|key| *key == [Value::Int(UNKNOWN_KEY)]) {
+                return Err(Error::new(ErrorCode::InvalidArgument, "there are no such keys"));
+            }
+            rows.retain(|row| wanted.values.contains(&vec![Value::Int(row.0)]));
+            self.keys.lock().push(wanted.values.clone());
+        }
         let (mood, call) = (*self.mood.lock(), call.clone());
         assert!(mood != Mood::Panics, "as the test said");
         let half = rows.len() / 2;
@@ -163,6 +257,10 @@ impl Source for Scripted {
                 _ => None,
             }
         });
-        Ok(Fetched::new(schema(), batches))
+        let fetched = Fetched::new(schema(), batches);
+        Ok(match *self.lag.lock() {
+            Some(lag) => fetched.as_of(SystemTime::now() - lag),
+            None => fetched,
+        })
     }
 }

@@ -19,3 +19,4 @@ mod oracle;
 mod s3;
 mod suite;
 mod support;
+mod watched;

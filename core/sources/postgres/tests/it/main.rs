@@ -5,6 +5,7 @@
 mod connections;
 mod encryption;
 mod ends;
+mod keys;
 mod positions;
 mod relations;
 mod suite;

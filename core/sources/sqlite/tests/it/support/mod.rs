@@ -1,0 +1,8 @@
+//! What the tests stand on.
+
+pub(crate) mod database;
+#[path = "../../../../../tests/it/support/random.rs"]
+pub(crate) mod random;
+#[path = "../../../../../tests/it/support/report.rs"]
+pub(crate) mod report;
+pub(crate) mod rows;
