@@ -26,11 +26,12 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
     let source = match scheme {
         "postgresql" | "postgres" => postgres(config),
         "mysql" | "mariadb" => mysql(config),
+        "grpc" | "grpc+tcp" | "grpc+tls" | "grpc+unix" => flight_sql(config),
         "sqlite" => sqlite(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, mysql, mariadb, sqlite, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, mysql, mariadb, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https and file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -86,6 +87,24 @@ fn mysql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Ok(Box::new(options.build()?))
 }
 
+#[cfg(feature = "flight-sql")]
+fn flight_sql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    use pillion_flight_sql::{FlightSqlOptions, Secret as Kept};
+
+    let mut options = FlightSqlOptions::from_url(&config.url)?;
+    for (name, value) in &config.options {
+        options = options.option(name, value)?;
+    }
+    for (name, secret) in &config.secrets {
+        let kept = match secret {
+            Secret::Text(text) => Kept::Text(text.clone()),
+            Secret::File(path) => Kept::File(path.clone()),
+        };
+        options = options.secret(name, kept)?;
+    }
+    Ok(Box::new(options.build()?))
+}
+
 #[cfg(feature = "sqlite")]
 fn sqlite(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     if let Some((name, _)) = config.options.first() {
@@ -130,6 +149,11 @@ fn mysql(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("mysql"))
 }
 
+#[cfg(not(feature = "flight-sql"))]
+fn flight_sql(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("flight-sql"))
+}
+
 #[cfg(not(feature = "object-store"))]
 fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
@@ -140,7 +164,13 @@ fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("sqlite"))
 }
 
-#[cfg(not(all(feature = "postgres", feature = "mysql", feature = "object-store", feature = "sqlite")))]
+#[cfg(not(all(
+    feature = "postgres",
+    feature = "mysql",
+    feature = "object-store",
+    feature = "flight-sql",
+    feature = "sqlite"
+)))]
 fn not_built_in(feature: &str) -> Error {
     Error::new(ErrorCode::Unsupported, format!("this pillion was built without the feature `{feature}`"))
 }

@@ -196,3 +196,31 @@ fn servers_that_are_away_are_named_without_their_passwords() {
     assert!(outcome.errors.contains("verifies nothing") && !outcome.errors.contains("hidden"), "{outcome:?}");
     assert_eq!(outcome.code, 2, "{outcome:?}");
 }
+
+#[test]
+fn a_flight_sql_server_is_reached_as_the_configuration_says() {
+    let dir = Dir::empty();
+    let check = |more: &str| {
+        dir.write(
+            "pillion.toml",
+            config(&format!("[sources.warehouse]\nurl = \"grpc://127.0.0.1:1\"\n{more}")),
+        );
+        dir.run(&["sources", "check", "--config", "pillion.toml"])
+    };
+    let outcome = check(
+        "options = { locations = \"own\", \"header.database\" = \"shop\" }\nsecrets = { token = \"hidden\" }\n",
+    );
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.errors.contains("Flight SQL at 127.0.0.1:1 cannot be reached"), "{outcome:?}");
+    assert!(!outcome.errors.contains("hidden"), "{outcome:?}");
+    for (more, why) in [
+        ("options = { location = \"own\" }\n", "did you mean `locations`?"),
+        ("secrets = { tokens = \"hidden\" }\n", "did you mean `token`?"),
+        ("secrets = { password = \"hidden\" }\n", "no `user`"),
+    ] {
+        let outcome = check(more);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.errors.contains("source `warehouse`"), "{outcome:?}");
+        assert!(outcome.errors.contains(why) && !outcome.errors.contains("hidden"), "{outcome:?}");
+    }
+}

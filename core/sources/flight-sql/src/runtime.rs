@@ -1,0 +1,104 @@
+//! The thread that drives the connections of a source.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use futures::future::{Either, select};
+use pillion::source::{Call, OnCancel};
+use pillion::{Error, ErrorCode, Result};
+use tokio::sync::Notify;
+
+/// A runtime of one thread, shared by the clones of a source and by the fetches that are under way.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    inner: Option<tokio::runtime::Runtime>,
+}
+
+impl Runtime {
+    pub(crate) fn start() -> Result<Arc<Self>> {
+        let inner = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4) // names of hosts are looked up, and files of credentials read, on these
+            .thread_name("pillion-flight")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorCode::Io, "cannot start the thread of connections to Flight SQL servers")
+                    .with_source(error)
+            })?;
+        Ok(Arc::new(Self { inner: Some(inner) }))
+    }
+
+    /// Starts work. It goes on without the caller.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(inner) = &self.inner {
+            drop(inner.spawn(work));
+        }
+    }
+
+    /// Waits for work, and drops it when the call ends. Any thread may wait, also one of another runtime.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        call: &Call,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        call.check()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let end = CallEnd::of(call);
+        self.spawn(async move {
+            // The caller waits for this result; nobody else takes it.
+            let _ = sender.send(end.unless(work).await.and_then(|result| result));
+        });
+        receiver.recv().map_err(|_| {
+            Error::new(ErrorCode::Internal, "the thread of connections to Flight SQL servers ended")
+        })?
+    }
+}
+
+impl Drop for Runtime {
+    /// Waits for nothing: the last owner may be a task of this very runtime, or a thread of another one.
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            inner.shutdown_background();
+        }
+    }
+}
+
+/// The end of a call, for async code.
+pub(crate) struct CallEnd {
+    call: Call,
+    cancelled: Arc<Notify>,
+    _hook: OnCancel,
+}
+
+impl CallEnd {
+    pub(crate) fn of(call: &Call) -> Self {
+        let cancelled = Arc::new(Notify::new());
+        let notified = cancelled.clone();
+        let hook = call.on_cancel(move || notified.notify_one());
+        Self { call: call.clone(), cancelled, _hook: hook }
+    }
+
+    /// The output of `work`, unless the call ends before.
+    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        match select(pin!(work), pin!(self.come())).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right((error, _)) => Err(error),
+        }
+    }
+
+    async fn come(&self) -> Error {
+        loop {
+            if let Err(error) = self.call.check() {
+                return error;
+            }
+            match self.call.remaining() {
+                // The deadline passed or somebody cancelled: either way the next check says what happened.
+                Some(left) => drop(tokio::time::timeout(left, self.cancelled.notified()).await),
+                None => self.cancelled.notified().await,
+            }
+        }
+    }
+}
