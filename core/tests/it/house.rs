@@ -34,6 +34,7 @@ const DEPENDENCIES: &[&str] = &[
     "csv-core",
     "datafusion",
     "flatbuffers",
+    "flate2",
     "futures",
     "futures-timer",
     "getrandom",
@@ -47,12 +48,14 @@ const DEPENDENCIES: &[&str] = &[
     "rustix",
     "serde",
     "serde_bytes",
+    "serde_json",
     "smallvec",
     "stacker",
     "strsim",
     "tokio",
     "tracing",
     "xxhash-rust",
+    "zstd",
 ];
 
 fn crate_dir() -> &'static Path {

@@ -40,6 +40,8 @@ mod hostile;
 mod house;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
+#[cfg(all(feature = "parquet", feature = "csv"))]
+mod kinds_of_files;
 mod lifetimes;
 #[cfg(all(feature = "sql", target_os = "linux"))]
 mod long_rows;
