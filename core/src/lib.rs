@@ -79,9 +79,10 @@ mod test_report;
 /// assert_eq!((batch.num_rows(), batch.column(0).null_count()), (2, 1));
 /// # Ok::<(), pillion::Error>(())
 /// ```
-#[cfg(feature = "csv")]
 pub mod texts {
-    pub use crate::input::csv::{CsvFormat, CsvReader, InferredType, TextColumns, TextRows};
+    #[cfg(feature = "csv")]
+    pub use crate::input::csv::CsvReader;
+    pub use crate::input::csv::{CsvFormat, InferredType, TextColumns, TextRows};
 }
 /// Files of a table, wherever their bytes are: for sources whose relations are files. [`Input::files`](crate::Input::files) reads
 /// files on disk in the same way.
@@ -115,7 +116,6 @@ pub mod texts {
 /// }
 /// # Ok::<(), pillion::Error>(())
 /// ```
-#[cfg(feature = "csv")]
 pub mod files {
     pub use crate::input::{
         FileAdapter, FileBatches, FileColumns, FilePlan, FileReading, PlannedFile, missing_codec,

@@ -14,7 +14,7 @@ const DECODED_ROWS: usize = 16 << 10;
 pub(super) fn decode(input: OpenInput, table: Option<&SchemaRef>) -> OpenInput {
     let OpenInput { schema, batches } = input;
     let table = table.cloned();
-    let schema = decoded_schema(&schema, table.as_ref()).unwrap_or(schema);
+    let schema = stored_schema(&schema, table.as_ref());
     let batches = batches.flat_map(move |batch| match batch {
         Ok(batch) => Pieces::new(batch, table.as_ref()),
         Err(error) => Pieces::Whole(Some(Err(error))),
@@ -22,7 +22,12 @@ pub(super) fn decode(input: OpenInput, table: Option<&SchemaRef>) -> OpenInput {
     OpenInput { schema, batches: Box::new(batches) }
 }
 
-/// The columns as they are stored; `None` if all are already.
+/// The columns as tables store them, or as `table` does where that has the same values.
+pub(crate) fn stored_schema(schema: &SchemaRef, table: Option<&SchemaRef>) -> SchemaRef {
+    decoded_schema(schema, table).unwrap_or_else(|| schema.clone())
+}
+
+/// The same as [`stored_schema`]; `None` if all columns are so already.
 fn decoded_schema(schema: &SchemaRef, table: Option<&SchemaRef>) -> Option<SchemaRef> {
     // Most rows come as they are stored, and few at a time.
     if schema.fields().iter().all(|field| target(field, table).is_none()) {

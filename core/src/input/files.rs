@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::adapt::FileAdapter;
-use super::csv::InferredType;
 use super::file::{contained_texts, open_for_reading};
 use super::folders::Folders;
 use super::options::FileOptions;
@@ -41,10 +40,12 @@ pub(super) fn open(files: Files, table: Option<&SchemaRef>) -> Result<OpenInput>
     }
     // Looks at every file before the first row is read, so that files that do not fit are reported early.
     let planned = files.iter().map(|file| file.planned(&options, table)).collect::<Result<Vec<_>>>()?;
+    // Objects often lack what is null.
+    let may_lack = files.iter().any(|file| file.reading.format() == FileFormat::NdJson);
     if let Some(table) = table {
-        check_names(&planned, &options, table)?;
+        check_names(&planned, &options, table, may_lack)?;
     }
-    let plan = Arc::new(FilePlan::for_table(planned, options, table)?);
+    let plan = Arc::new(FilePlan::for_table(planned, options, table, may_lack)?);
     let schema = plan.schema().clone();
     let batches = files.into_iter().enumerate().flat_map(move |(number, file)| {
         file.open(&plan, number).unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
@@ -82,19 +83,7 @@ impl LocalFile {
 
     fn planned(&self, options: &FileOptions, table: Option<&SchemaRef>) -> Result<PlannedFile> {
         let name = self.name();
-        let mut columns = self.columns(options, table)?.check(&name)?;
-        if let (FileColumns::Texts(found), FileFormat::NdJson, Some(table)) =
-            (&mut columns, self.reading.format(), table)
-        {
-            // Objects often lack what is null.
-            let is_found =
-                |name: &str, found: &[(String, InferredType)]| found.iter().any(|(known, _)| known == name);
-            let lacking = table.fields().iter().filter(|field| !is_found(field.name(), found));
-            let lacking: Vec<_> =
-                lacking.map(|field| (field.name().clone(), InferredType::default())).collect();
-            found.extend(lacking);
-        }
-        let columns = Arc::new(columns);
+        let columns = Arc::new(self.columns(options, table)?.check(&name)?);
         Ok(PlannedFile { path: name.clone(), name, columns })
     }
 
@@ -147,11 +136,16 @@ impl LocalFile {
     }
 }
 
-/// Checks that files of texts have columns of the table only, and all of them together.
+/// Checks that files of texts have columns of the table only, and all of them together unless they `may_lack` some.
 ///
 /// # Errors
 /// [`ErrorCode::SourceInvalid`] with the file and the columns.
-fn check_names(files: &[PlannedFile], options: &FileOptions, table: &SchemaRef) -> Result<()> {
+fn check_names(
+    files: &[PlannedFile],
+    options: &FileOptions,
+    table: &SchemaRef,
+    may_lack: bool,
+) -> Result<()> {
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let folders = Folders::of(&paths, options, Some(table))?;
     let known = || table.fields().iter().map(|field| field.name().as_str());
@@ -185,7 +179,7 @@ fn check_names(files: &[PlannedFile], options: &FileOptions, table: &SchemaRef) 
     }
     let lacking = known().find(|name| !found.contains(name));
     match (texts.first(), lacking) {
-        (Some(file), Some(lacking)) if texts.len() == files.len() => {
+        (Some(file), Some(lacking)) if texts.len() == files.len() && !may_lack => {
             Err(others(file, format!("`{lacking}` is missing")))
         }
         _ => Ok(()),

@@ -27,6 +27,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 pub use self::adapt::FileAdapter;
+pub(crate) use self::batches::stored_schema;
 pub use self::file::missing_codec;
 pub use self::options::FileOptions;
 pub use self::plan::{FilePlan, PlannedFile};

@@ -44,10 +44,11 @@ impl FilePlan {
     /// [`ColumnNotFound`](ErrorCode::ColumnNotFound) if `options` name a column that no file has;
     /// [`SourceInvalid`](ErrorCode::SourceInvalid) if there is no column, or folders have other columns than others.
     pub fn new(files: Vec<PlannedFile>, options: FileOptions) -> Result<Self> {
-        Self::for_table(files, options, None)
+        Self::for_table(files, options, None, false)
     }
 
-    /// A plan for rows that go into a table: columns that lose nothing by it get its types.
+    /// A plan for rows that go into a table: columns that lose nothing by it get its types. If the files `may_lack` columns, those
+    /// of the table that none has are null.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -55,6 +56,7 @@ impl FilePlan {
         files: Vec<PlannedFile>,
         options: FileOptions,
         table: Option<&SchemaRef>,
+        may_lack: bool,
     ) -> Result<Self> {
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         let folders = Folders::of(&paths, &options, table)?;
@@ -76,7 +78,12 @@ impl FilePlan {
         let of_files = found.fields().iter().filter(|field| !folders.has(field.name()));
         let all =
             of_files.chain(folders.schema().fields()).filter(|field| !options.is_left_out(field.name()));
-        let fields: Vec<FieldRef> = all.map(|field| typed(field, &options, table)).collect::<Result<_>>()?;
+        let mut fields: Vec<FieldRef> =
+            all.map(|field| typed(field, &options, table)).collect::<Result<_>>()?;
+        if let Some(table) = table.filter(|_| may_lack) {
+            let lacks = |field: &&FieldRef| field.is_nullable() && !names.contains(field.name());
+            fields.extend(table.fields().iter().filter(lacks).cloned());
+        }
         if fields.is_empty() {
             let message = format!("`{}` has no columns", files[0].name);
             return Err(Error::new(ErrorCode::SourceInvalid, message));

@@ -36,6 +36,7 @@ pub enum FileFormat {
 pub struct FileReading {
     format: FileFormat,
     codec: Codec,
+    #[cfg_attr(not(feature = "csv"), expect(dead_code, reason = "only the reader of CSV asks for it"))]
     csv: CsvFormat,
 }
 
@@ -146,17 +147,19 @@ impl FileReading {
         is_known: &dyn Fn(&str) -> bool,
     ) -> Result<FileColumns> {
         let is_known = |column: &str| options.is_type_known(column) || is_known(column);
-        let columns = match self.format {
+        match self.format {
             #[cfg(feature = "csv")]
-            FileFormat::Csv => super::csv::look(name, self.reader(name, bytes)?, &self.csv, &is_known)?,
+            FileFormat::Csv => super::csv::look(name, self.reader(name, bytes)?, &self.csv, &is_known)
+                .map(FileColumns::Texts),
             #[cfg(feature = "ndjson")]
-            FileFormat::NdJson => super::ndjson::look(name, self.reader(name, bytes)?)?,
-            _ => {
-                drop(bytes);
-                return Err(self.lacking(name));
+            FileFormat::NdJson => {
+                super::ndjson::look(name, self.reader(name, bytes)?).map(FileColumns::Texts)
             }
-        };
-        Ok(FileColumns::Texts(columns))
+            _ => {
+                let _ = (bytes, is_known);
+                Err(self.lacking(name))
+            }
+        }
     }
 
     /// Opens a file of texts. Its batches have the columns of `wanted`, in their types.
@@ -175,7 +178,7 @@ impl FileReading {
             #[cfg(feature = "ndjson")]
             FileFormat::NdJson => super::ndjson::open(name, self.reader(name, bytes)?, wanted),
             _ => {
-                drop((bytes, wanted));
+                let _ = (bytes, wanted);
                 Err(self.lacking(name))
             }
         }

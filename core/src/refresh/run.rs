@@ -11,7 +11,7 @@ use super::fetched::{Incoming, project};
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
-use crate::input::Input;
+use crate::input::{Input, OpenInput, stored_schema};
 use crate::source::{After, AppendBy, Call, Description, Fetch, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
@@ -158,6 +158,8 @@ impl Work {
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let record = Record::new(number, described.change_mark());
         let schema = rows.schema().clone();
+        let OpenInput { schema, batches: rows } =
+            Input::fallible(schema, rows).open(Some(&held.info.schema))?;
         let change = if held.info.rules.primary_key.is_empty() {
             let held_rows = self.cache.scan(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
@@ -193,7 +195,7 @@ impl Work {
                 positions.map(|positions| project(described, &positions))
             }
         };
-        wanted.is_some_and(|wanted| has_room_for(held, &wanted))
+        wanted.is_some_and(|wanted| has_room_for(held, &stored_schema(&wanted, Some(held))))
     }
 
     fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {

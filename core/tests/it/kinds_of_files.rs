@@ -271,6 +271,9 @@ fn compressed_files_and_json_are_read() {
     files::write(&dir.path().join("c.ndjson"), b"{\"id\": 3}\n");
     table.append(Input::files([path("c.ndjson")])).unwrap();
     assert_eq!(shown(&table.scan().unwrap().concat().unwrap())[2], "3,-");
+    files::write(&dir.path().join("c.ndjson"), b"");
+    table.append(Input::files([path("c.ndjson")])).unwrap();
+    assert_eq!(table.info().unwrap().rows, 3);
     files::write(&dir.path().join("c.ndjson"), b"{\"id\": 3, \"tt\": 1}\n");
     let added = table.append(Input::files([path("c.ndjson")]));
     refused(added, ErrorCode::SourceInvalid, &["c.ndjson", "no column `tt`"]);

@@ -159,8 +159,8 @@ fn files_are_read_as_the_arguments_say() {
     let answer = dir.answer(&["sql", "--format", "csv", "SELECT * FROM odd ORDER BY column_1"]);
     assert_eq!(answer, "column_1,column_2,column_3\n007,a|b,\n8,c,2.50\n");
     dir.write("rows.ndjson", "{\"id\": 1, \"a\": \"x\"}\n{\"b\": 2.5, \"id\": 2}\n");
-    assert_eq!(dir.answer(&["load", "json", "rows.ndjson"]), "");
-    let answer = dir.answer(&["sql", "--format", "csv", "SELECT id, a, b FROM json ORDER BY id"]);
+    assert_eq!(dir.answer(&["load", "objects", "rows.ndjson"]), "");
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT id, a, b FROM objects ORDER BY id"]);
     assert_eq!(answer, "id,a,b\n1,x,\n2,,2.5\n");
     std::fs::create_dir(dir.path("year=2013")).unwrap();
     dir.write("year=2013/a.tsv", "id\tname\n1\tx\n");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parking_lot::Mutex;
 use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
@@ -33,6 +34,8 @@ pub(crate) struct Scripted {
     pub(crate) rows: Arc<Mutex<Vec<SourceRow>>>,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
+    /// Whether its names are in a dictionary.
+    pub(crate) has_dictionary: bool,
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
@@ -46,6 +49,7 @@ impl Scripted {
             rows: Arc::new(Mutex::new(rows.to_vec())),
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
+            has_dictionary: false,
             fetches: Arc::default(),
             descriptions: Arc::default(),
             at_once: Arc::default(),
@@ -55,6 +59,26 @@ impl Scripted {
     pub(crate) fn with_marks(mut self) -> Self {
         self.has_marks = true;
         self
+    }
+
+    pub(crate) fn with_dictionary(mut self) -> Self {
+        self.has_dictionary = true;
+        self
+    }
+
+    /// A batch of some rows in the form in which this source sends it.
+    fn batch(&self, rows: &[SourceRow]) -> RecordBatch {
+        let plain = batch(rows);
+        if !self.has_dictionary {
+            return plain;
+        }
+        let of = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let names = cast(plain.column(2), &of).unwrap();
+        let [id, changed, _] =
+            plain.schema().fields().iter().cloned().collect::<Vec<_>>().try_into().unwrap();
+        let schema = Schema::new(vec![id, changed, Arc::new(Field::new("name", of, true))]);
+        RecordBatch::try_new(Arc::new(schema), vec![plain.column(0).clone(), plain.column(1).clone(), names])
+            .unwrap()
     }
 
     pub(crate) fn set_rows(&self, rows: &[SourceRow]) {
@@ -126,7 +150,7 @@ impl Source for Scripted {
         self.descriptions.fetch_add(1, Ordering::SeqCst);
         self.refuse()?;
         let rows = self.rows.lock();
-        let description = Description::new(schema()).rows(rows.len() as u64);
+        let description = Description::new(self.batch(&[]).schema()).rows(rows.len() as u64);
         Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
     }
 
@@ -140,7 +164,7 @@ impl Source for Scripted {
         });
         let mut rows = self.rows.lock().clone();
         rows.retain(|row| first.is_none_or(|first| row.1 >= first));
-        let (mood, call) = (*self.mood.lock(), call.clone());
+        let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
         assert!(mood != Mood::Panics, "as the test said");
         let half = rows.len() / 2;
         let mut step = 0;
@@ -148,8 +172,8 @@ impl Source for Scripted {
             let _under_way = &under_way;
             step += 1;
             match (step, mood) {
-                (1, Mood::SendsOtherColumns) => Some(Ok(batch(&rows).project(&[0, 2]).unwrap())),
-                (1, _) => Some(Ok(batch(&rows[..half]))),
+                (1, Mood::SendsOtherColumns) => Some(Ok(source.batch(&rows).project(&[0, 2]).unwrap())),
+                (1, _) => Some(Ok(source.batch(&rows[..half]))),
                 (2, Mood::BreaksOff) => {
                     Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
                 }
@@ -159,10 +183,10 @@ impl Source for Scripted {
                     }
                     std::thread::sleep(Duration::from_millis(5));
                 },
-                (2, _) => Some(Ok(batch(&rows[half..]))),
+                (2, _) => Some(Ok(source.batch(&rows[half..]))),
                 _ => None,
             }
         });
-        Ok(Fetched::new(schema(), batches))
+        Ok(Fetched::new(self.batch(&[]).schema(), batches))
     }
 }
