@@ -144,7 +144,11 @@ impl FileOptions {
     pub fn option(self, name: &str, value: &str) -> Result<Self> {
         Ok(match name {
             "delimiter" => self.delimiter(Some(byte(name, value)?)),
-            "format" => self.format(FileFormat::named(value)?),
+            "format" => {
+                let has_tabs = value.eq_ignore_ascii_case("tsv") && !self.csv.has_delimiter();
+                let set = self.format(FileFormat::named(value)?);
+                if has_tabs { set.delimiter(Some(b'\t')) } else { set }
+            }
             "header" => {
                 let is_on = is_on(name, value)?;
                 self.header(is_on)
@@ -255,6 +259,7 @@ mod tests {
     fn options_are_set_by_their_names() {
         let set = |name, value| FileOptions::new().option(name, value);
         assert_eq!(set("delimiter", "tab").unwrap().csv, CsvFormat::new().delimiter(Some(b'\t')));
+        assert_eq!(set("format", "tsv").unwrap().csv, CsvFormat::new().delimiter(Some(b'\t')));
         assert_eq!(set("quote", "off").unwrap().csv, CsvFormat::new().delimiter(None).quote(None));
         assert_eq!(set("format", "jsonl").unwrap().format, Some(FileFormat::NdJson));
         assert!(!set("hive", "off").unwrap().folders);
