@@ -36,9 +36,9 @@
 //! - [`Error::kind`] says what to do about a failure.
 //!
 //! # Features
-//! `sql` (SQL through DataFusion), `parquet` and `csv` (loading such files) and `sidecar` (serving a cache to other
-//! processes, and being served) are on by default. Without them the crate stores and finds rows and needs none of
-//! their dependencies.
+//! `sql` (SQL through DataFusion), `parquet`, `csv` and `ndjson` (loading such files), `gzip` and `zstd` (compressed CSV and
+//! NDJSON) and `sidecar` (serving a cache to other processes, and being served) are on by default. Without them the crate
+//! stores and finds rows and needs none of their dependencies.
 
 mod answer;
 mod api;
@@ -79,9 +79,47 @@ mod test_report;
 /// assert_eq!((batch.num_rows(), batch.column(0).null_count()), (2, 1));
 /// # Ok::<(), pillion::Error>(())
 /// ```
-#[cfg(feature = "csv")]
 pub mod texts {
-    pub use crate::input::csv::{CsvFormat, CsvReader, InferredType, TextColumns, TextRows};
+    #[cfg(feature = "csv")]
+    pub use crate::input::csv::CsvReader;
+    pub use crate::input::csv::{CsvFormat, InferredType, TextColumns, TextRows};
+}
+/// Files of a table, wherever their bytes are: for sources whose relations are files. [`Input::files`](crate::Input::files) reads
+/// files on disk in the same way.
+///
+/// A source finds out how each file is read ([`FileReading`](files::FileReading)) and which columns it has
+/// ([`FileColumns`](files::FileColumns)). A plan ([`FilePlan`](files::FilePlan)) has the columns of all files together, and an
+/// adapter ([`FileAdapter`](files::FileAdapter)) makes batches of one file batches of the plan.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use pillion::FileOptions;
+/// use pillion::files::{FileAdapter, FilePlan, FileReading, PlannedFile};
+///
+/// let options = FileOptions::new().option("null", "NA")?;
+/// let days = [("day=2013-01-01/a.csv", "id\n1\n"), ("day=2013-01-02/b.csv", "id;delay\n2;NA\n3;4.5\n")];
+/// let mut files = Vec::new();
+/// for (path, text) in days {
+///     let reading = FileReading::of(path, &options)?;
+///     let columns = Arc::new(reading.look_at_texts(path, text.as_bytes(), &options, &|_| false)?);
+///     files.push(PlannedFile { path: path.to_owned(), name: path.to_owned(), columns });
+/// }
+/// let plan = Arc::new(FilePlan::new(files, options.clone())?);
+/// let columns: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+/// assert_eq!(columns, ["id", "delay", "day"]);
+/// for (number, (path, text)) in days.into_iter().enumerate() {
+///     let adapter = FileAdapter::new(&plan, plan.schema(), number)?;
+///     for batch in FileReading::of(path, &options)?.open_texts(path, text.as_bytes(), adapter.wanted())? {
+///         assert_eq!(adapter.adapt(&batch?)?.num_columns(), 3);
+///     }
+/// }
+/// # Ok::<(), pillion::Error>(())
+/// ```
+pub mod files {
+    pub use crate::input::{
+        FileAdapter, FileBatches, FileColumns, FilePlan, FileReading, PlannedFile, missing_codec,
+    };
 }
 mod types;
 mod url;
@@ -103,7 +141,7 @@ pub use api::snapshot::Snapshot;
 pub use api::subscription::Subscription;
 pub use api::table::{Table, TableSnapshot};
 pub use api::transaction::Transaction;
-pub use input::{Input, InputFile};
+pub use input::{FileFormat, FileOptions, Input, InputFile};
 #[cfg(feature = "sidecar")]
 pub use serve::{Server, ServerOptions};
 pub use types::column::ColumnIndex;

@@ -58,7 +58,7 @@ pub enum Command {
     /// columns, use `pillion sql --output FILE`.
     #[command(verbatim_doc_comment)]
     Export(ExportArgs),
-    /// Load Parquet, CSV or Arrow files into a table
+    /// Load Parquet, CSV, JSON or Arrow files into a table
     ///
     /// Defines the table from the files, or changes one that exists with --replace or
     /// --append. All files go in together in one commit, or none of them: who reads meanwhile
@@ -68,11 +68,16 @@ pub enum Command {
     /// if there is none. It fails with exit code 4 if another process owns it. In a new directory,
     /// a load that fails may leave a cache without tables.
     ///
-    /// The ending of a file's name tells its format: .parquet, .csv (with a header line),
-    /// .arrow, .feather and .arrows. All files must have the same columns. The types of a new
-    /// table's CSV columns are inferred from all lines of the first file; for a table that
-    /// exists, they are the table's. An empty CSV field is null, and `""` is an empty text. A
-    /// value that its column cannot hold exactly is an error that names its line.
+    /// The ending of a file's name tells its format: .parquet, .csv (with a header line), .tsv,
+    /// .ndjson or .jsonl (JSON objects, one a line), .arrow, .feather and .arrows; behind those of
+    /// texts also .gz and .zst. Columns are matched by name: one that a file lacks is null in its
+    /// rows, and types that differ become one that holds all values. Folders such as year=2013 are
+    /// columns too.
+    ///
+    /// The first lines of a CSV file show its delimiter. The types of a new table's CSV columns
+    /// are inferred from all lines of all files; for a table that exists, they are the table's. An
+    /// empty CSV field is null, and `""` is an empty text. A value that its column cannot hold
+    /// exactly is an error that names its line.
     #[command(verbatim_doc_comment)]
     Load(LoadArgs),
     /// Be a sidecar: own a cache, load its tables, and serve it on a Unix socket

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Args;
-use pillion::{ErrorCode, Input, TableDefinition};
+use pillion::{ErrorCode, FileOptions, Input, TableDefinition};
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -27,7 +27,7 @@ pub struct LoadArgs {
     #[arg(value_name = "TABLE")]
     pub table: String,
 
-    /// The files, all of the same columns; in quotes also patterns with `*`, `?`, `**` and `[…]`
+    /// The files; in quotes also patterns with `*`, `?`, `**` and `[…]`
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
 
@@ -46,6 +46,43 @@ pub struct LoadArgs {
     /// Add the rows to a table that exists; a primary key that is there already is an error
     #[arg(long, conflicts_with_all = ["primary_key", "sort_by"])]
     pub append: bool,
+
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+}
+
+/// How files are read, where they do not say it themselves.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Reading files")]
+pub struct ReadingArgs {
+    /// The format of all files, whatever their endings: parquet, csv, ndjson or arrow
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+
+    /// The character between the fields of CSV, or `tab` [default: the one that the first lines show]
+    #[arg(long, value_name = "CHARACTER")]
+    pub delimiter: Option<String>,
+
+    /// The first line of CSV is a row, and the columns are called column_1, column_2 and so on
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// Words of CSV that are null where they are not quoted, such as NA; an empty field always is
+    #[arg(long, value_name = "WORD,…", value_delimiter = ',')]
+    pub null: Vec<String>,
+
+    /// The character around fields of CSV that contain delimiters, or `off` [default: "]
+    #[arg(long, value_name = "CHARACTER")]
+    pub quote: Option<String>,
+
+    /// The type of a column, such as zip=Utf8, day=Date32 or price=Decimal(10,2); once for each column
+    #[arg(long = "type", value_name = "COLUMN=TYPE")]
+    pub types: Vec<String>,
+
+    /// Folders such as year=2013 are no columns
+    #[arg(long)]
+    pub no_hive: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -53,13 +90,16 @@ Examples:
   pillion load --url DIR flights flights-*.parquet --primary-key time_hour,carrier,flight
   pillion load --url DIR events events.csv --sort-by created_at
   pillion load --url DIR events monday.csv --append
-  pillion load --url DIR flights flights.parquet --replace";
+  pillion load --url DIR flights flights.parquet --replace
+  pillion load --url DIR prices prices.csv.gz --delimiter ';' --null NA --type zip=Utf8 --type price='Decimal(10,2)'
+  pillion load --url DIR flights 'flights/**/*.parquet'  # with a column for folders such as year=2013";
 
 /// Loads files into a table.
 ///
 /// # Errors
 /// Of reading the files and of opening and writing the cache. The table is then as before.
 pub fn load(args: &LoadArgs) -> Result<(), Failure> {
+    let options = args.reading.options()?;
     look(args)?;
     let cache = args.connection.write()?;
     let existing = match cache.table(&args.table) {
@@ -68,7 +108,7 @@ pub fn load(args: &LoadArgs) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     };
     let started = Instant::now();
-    let (input, rows) = observed(args);
+    let (input, rows) = observed(args, options);
     match existing {
         None => {
             let definition = TableDefinition::new(input);
@@ -102,6 +142,29 @@ impl LoadArgs {
     }
 }
 
+impl ReadingArgs {
+    /// The options of the library that the arguments stand for.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for a value that an option does not take.
+    fn options(&self) -> Result<FileOptions, Failure> {
+        let texts = [("format", &self.format), ("delimiter", &self.delimiter), ("quote", &self.quote)];
+        let mut options = FileOptions::new();
+        for (name, value) in texts {
+            if let Some(value) = value {
+                options = options.option(name, value)?;
+            }
+        }
+        for types in &self.types {
+            options = options.option("types", types)?;
+        }
+        Ok(options
+            .header(!self.no_header)
+            .nulls(self.null.iter().filter(|word| !word.is_empty()))
+            .folders(!self.no_hive))
+    }
+}
+
 /// Checks that the named files and the table to change exist before anything is written, so that a typo creates no
 /// cache.
 fn look(args: &LoadArgs) -> Result<(), Failure> {
@@ -116,11 +179,11 @@ fn look(args: &LoadArgs) -> Result<(), Failure> {
 }
 
 /// The rows of the files, read with a progress line, and the number of rows read so far.
-fn observed(args: &LoadArgs) -> (Input, Arc<AtomicU64>) {
+fn observed(args: &LoadArgs, options: FileOptions) -> (Input, Arc<AtomicU64>) {
     let mut progress = Progress::new(format!("loading `{}`", args.table), None);
     let read = Arc::new(AtomicU64::new(0));
     let count = read.clone();
-    let input = Input::files(&args.files).observe(move |rows| {
+    let input = Input::files_with(&args.files, options).observe(move |rows| {
         progress.at(rows, 0);
         count.store(rows, Ordering::Relaxed);
     });

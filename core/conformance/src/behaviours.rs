@@ -58,7 +58,8 @@ macro_rules! __behaviours {
                 list large_list fixed_size_list structure map list_of_structure required_children
                 views_into_shared_buffers
                 required_columns_stay_required
-                encodings_are_refused_with_advice
+                encodings_are_decoded
+                unions_are_refused_by_name
                 shapes_that_cannot_be_joined_are_refused
                 a_value_is_read_as_its_type_only
             }

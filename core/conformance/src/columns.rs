@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::Int32Type;
 use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch,
-    RunArray, StringArray, StringViewArray, StructArray, new_null_array,
+    Array, ArrayRef, BinaryViewArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StringViewArray, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
-use pillion::{ErrorCode, Table, ValueRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, UnionFields, UnionMode};
+use pillion::{ErrorCode, Table, TableDefinition, ValueRef};
 
 use crate::model::{assert_names, collect, refused, same};
 use crate::samples::{self, Column};
@@ -129,30 +129,93 @@ pub fn required_columns_stay_required(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
-/// Types that only encode values differently in memory are refused, with the type to cast to.
-pub fn encodings_are_refused_with_advice(session: &mut Session<'_>) -> Outcome {
-    let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::from_iter(["a", "b", "a"]));
-    let runs: ArrayRef = Arc::new(RunArray::<Int32Type>::from_iter(["a", "a", "b"]));
-    let views = StringViewArray::from(vec!["a", "b", "c"]);
-    let nested_views: ArrayRef = Arc::new(ListArray::new(
-        Arc::new(Field::new("item", DataType::Utf8View, true)),
-        OffsetBuffer::from_lengths([1, 1, 1]),
-        Arc::new(views),
-        None,
-    ));
-    let nested_dictionary: ArrayRef = Arc::new(StructArray::from(vec![(
-        Arc::new(Field::new("inner", dictionary.data_type().clone(), true)),
-        dictionary.clone(),
-    )]));
-    let columns =
-        [("dictionary", dictionary), ("runs", runs), ("views", nested_views), ("inner", nested_dictionary)];
-    for (name, array) in columns {
-        let rows = identified(&array);
-        let error = refused(session.define_keyed(name, "id", rows), ErrorCode::UnsupportedType);
-        assert_names(&error, &["`c`", "cast to Utf8"]);
-        refused(session.table(name), ErrorCode::TableNotFound);
+/// Columns that only encode values differently in memory, at any depth, become those values: in new tables and in tables that
+/// are there, whatever the way of writing.
+pub fn encodings_are_decoded(session: &mut Session<'_>) -> Outcome {
+    let texts: ArrayRef =
+        Arc::new(StringArray::from(vec![Some("a"), None, Some("a text that is not short")]));
+    let item = |of: &DataType| Arc::new(Field::new("item", of.clone(), true));
+    let list = |array: &ArrayRef| -> ArrayRef {
+        let offsets = OffsetBuffer::from_lengths([2, 0, 1]);
+        Arc::new(ListArray::new(item(array.data_type()), offsets, array.clone(), None))
+    };
+    let views = cast(&texts, &DataType::Utf8View)?;
+    let dictionary = cast(&texts, &dictionary_of(DataType::Utf8))?;
+    let dictionary_of_views = cast(&views, &dictionary_of(DataType::Utf8View))?;
+    let runs = cast(&texts, &runs_of(DataType::Utf8))?;
+    let list_views = cast(&list(&dictionary), &DataType::ListView(item(dictionary.data_type())))?;
+    let structure = |array: &ArrayRef| -> ArrayRef {
+        let field = Arc::new(Field::new("inner", array.data_type().clone(), true));
+        Arc::new(StructArray::from(vec![(field, array.clone())]))
+    };
+    let columns = [
+        ("dictionary", dictionary.clone(), texts.clone()),
+        ("dictionary_of_views", dictionary_of_views, views.clone()),
+        ("runs", runs.clone(), texts.clone()),
+        ("views_in_a_list", list(&views), list(&texts)),
+        ("dictionary_in_a_list", list(&dictionary), list(&texts)),
+        ("list_view_of_a_dictionary", list_views, list(&texts)),
+        ("dictionary_in_a_structure", structure(&dictionary), structure(&texts)),
+        ("runs_in_a_structure", structure(&runs), structure(&texts)),
+        ("views_in_a_list_in_a_structure", structure(&list(&views)), structure(&list(&texts))),
+    ];
+    for (name, encoded, plain) in columns {
+        let (encoded, plain) = (identified(&encoded), identified(&plain));
+        let table = session.define_keyed(name, "id", encoded.clone())?;
+        assert_eq!(table.schema(), &plain.schema(), "{name}");
+        let stored = |session: &mut Session<'_>| session.table(name).and_then(|table| table.scan()?.concat());
+        assert_eq!(stored(session)?, plain, "{name}");
+        session.upsert(name, encoded.slice(1, 2))?;
+        session.replace(name, encoded.slice(0, 1))?;
+        session.append(name, vec![encoded.slice(1, 0), encoded.slice(1, 1), encoded.slice(2, 1)])?;
+        session.reopen();
+        session.compact()?;
+        assert_eq!(stored(session)?, plain, "{name}");
+    }
+    // More rows than are decoded at a time, and more than fit into one message.
+    let many: ArrayRef =
+        Arc::new(StringArray::from_iter_values((0..40_000).map(|row| format!("value {}", row % 7))));
+    let table =
+        session.define_keyed("many", "id", identified(&cast(&many, &dictionary_of(DataType::Utf8))?))?;
+    assert_eq!(table.scan()?.concat()?, identified(&many));
+    // A table of views takes plain texts and dictionaries.
+    session.define_keyed("views", "id", identified(&views))?;
+    session.replace("views", identified(&dictionary))?;
+    assert_eq!(session.table("views")?.scan()?.concat()?, identified(&views));
+    // Other values are not cast.
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let numbers = identified(&cast(&numbers, &dictionary_of(DataType::Int64))?);
+    assert_names(&refused(session.append("views", numbers), ErrorCode::SchemaMismatch), &["`c`", "Int64"]);
+    Ok(())
+}
+
+fn dictionary_of(values: DataType) -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(values))
+}
+
+fn runs_of(values: DataType) -> DataType {
+    let ends = Field::new("run_ends", DataType::Int32, false);
+    DataType::RunEndEncoded(Arc::new(ends), Arc::new(Field::new("values", values, true)))
+}
+
+/// A type that no table stores is refused with the name of the column, also where columns beside it are decoded.
+pub fn unions_are_refused_by_name(session: &mut Session<'_>) -> Outcome {
+    let fields = UnionFields::try_new([0], [Field::new("number", DataType::Int64, true)])?;
+    let union = DataType::Union(fields, UnionMode::Sparse);
+    let nested = DataType::List(Arc::new(Field::new("item", union.clone(), true)));
+    for of in [union, nested] {
+        let error =
+            refused(session.define("t", TableDefinition::new(empty(&of))), ErrorCode::UnsupportedType);
+        assert_names(&error, &["`c`", "Union"]);
+        refused(session.table("t"), ErrorCode::TableNotFound);
     }
     Ok(())
+}
+
+fn empty(of: &DataType) -> RecordBatch {
+    let fields =
+        vec![Field::new("d", dictionary_of(DataType::Utf8), true), Field::new("c", of.clone(), true)];
+    RecordBatch::new_empty(Arc::new(Schema::new(fields)))
 }
 
 /// Nested types whose arrays Arrow cannot concatenate are refused.

@@ -8,22 +8,32 @@ use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 
-use super::{OpenInput, file};
+use super::file;
+use super::reading::{FileBatches, FileColumns};
 use crate::types::error::Result;
 
 /// What a file starts with; a stream does not.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 const NOT_ARROW: &str = "is damaged or not an Arrow IPC file";
 
+/// The columns of a file.
+///
+/// # Errors
+/// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
+pub(super) fn columns(path: &Path) -> Result<FileColumns> {
+    let file = file::open_for_reading(path)?;
+    let reader = file::contained(path, NOT_ARROW, || open_reader(file))?;
+    Ok(FileColumns::Declared(reader.schema(), None))
+}
+
 /// Opens a file.
 ///
 /// # Errors
 /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
-pub(super) fn open(path: &Path) -> Result<OpenInput> {
+pub(super) fn open(path: &Path) -> Result<FileBatches> {
     let file = file::open_for_reading(path)?;
     let reader = file::contained(path, NOT_ARROW, || open_reader(file))?;
-    let schema = reader.schema();
-    Ok(OpenInput { schema, batches: Box::new(ArrowBatches { path: path.to_owned(), reader: Some(reader) }) })
+    Ok(Box::new(ArrowBatches { path: path.to_owned(), reader: Some(reader) }))
 }
 
 fn open_reader(file: File) -> Result<Box<dyn RecordBatchReader + Send>, ArrowError> {

@@ -33,8 +33,35 @@ pub(super) fn contained<T, E: std::error::Error + Send + Sync + 'static>(
     what: &str,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
-    panics::catch(
-        || read().map_err(|error| invalid(path, what, error)),
-        || invalid(path, what, "the decoder panicked"),
-    )
+    let refused = |error: E| match missing_codec(&error.to_string()) {
+        Some(codec) => {
+            let message = format!(
+                "`{}` is compressed by {codec}, which this build cannot read: write it with another compression, or without",
+                path.display()
+            );
+            Error::new(ErrorCode::Unsupported, message).with_source(error)
+        }
+        None => invalid(path, what, error),
+    };
+    panics::catch(|| read().map_err(refused), || invalid(path, what, "the decoder panicked"))
+}
+
+/// Runs code that reads texts, whose errors name the file already.
+pub(super) fn contained_texts<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    panics::catch(read, || invalid(path, "cannot be read", "the decoder panicked"))
+}
+
+/// The compression that a build lacks, if that is what an error of Arrow or Parquet says: the file is not damaged.
+pub fn missing_codec(error: &str) -> Option<&'static str> {
+    const SAID: [(&str, &str); 8] = [
+        ("lz4 IPC decompression requires the lz4 feature", "LZ4"),
+        ("zstd IPC decompression requires the zstd feature", "Zstandard"),
+        ("Disabled feature at compile time: brotli", "Brotli"),
+        ("Disabled feature at compile time: flate2", "gzip"),
+        ("Disabled feature at compile time: lz4", "LZ4"),
+        ("Disabled feature at compile time: snap", "Snappy"),
+        ("Disabled feature at compile time: zstd", "Zstandard"),
+        ("codec type LZO is not supported", "LZO"),
+    ];
+    SAID.iter().find(|(said, _)| error.contains(said)).map(|(_, codec)| *codec)
 }

@@ -1,113 +1,188 @@
-//! Lists of input files, read one after another.
+//! Files on disk, read one after another.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
-use super::file::open_for_reading;
-use super::{Format, InputFile, OpenInput, Pattern, arrow_ipc};
+use super::adapt::FileAdapter;
+use super::file::{contained_texts, open_for_reading};
+use super::folders::Folders;
+use super::options::FileOptions;
+use super::plan::{FilePlan, PlannedFile};
+use super::reading::{FileBatches, FileColumns, FileFormat, FileReading};
+use super::{Files, InputFile, OpenInput, arrow_ipc};
 use crate::types::error::{Error, ErrorCode, Result, suggestion};
 
-/// Opens files one after another; all must have the columns of the first.
+/// A file and how it is read.
+struct LocalFile {
+    path: PathBuf,
+    reading: FileReading,
+}
+
+/// Opens files one after another, as one set of columns. `table` has the columns of the table that the rows go into, if it is
+/// there.
 ///
 /// # Errors
-/// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`]; [`ErrorCode::InvalidArgument`] for an unknown ending.
-pub(super) fn open(patterns: Vec<Pattern>, table: Option<&SchemaRef>) -> Result<OpenInput> {
+/// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`], [`ErrorCode::SchemaMismatch`];
+/// [`ErrorCode::InvalidArgument`] for an unknown ending.
+pub(super) fn open(files: Files, table: Option<&SchemaRef>) -> Result<OpenInput> {
+    let Files { patterns, options, types } = files;
+    let table = types.as_ref().or(table);
     let mut files = Vec::new();
-    for Pattern { text, format } in patterns {
-        for path in list(&text)? {
-            let format = match &format {
-                Some(format) => format.clone(),
-                None => format_by_ending(&path)?,
-            };
-            files.push((path, format));
+    for pattern in &patterns {
+        for path in list(pattern)? {
+            files.push(LocalFile::of(path, &options)?);
         }
     }
-    let Some((first_path, first_format)) = files.first() else {
+    if files.is_empty() {
         return Err(Error::new(ErrorCode::InvalidArgument, "no files are named"));
-    };
-    // Opens every file before reading the first row, so that files that do not fit are reported early.
-    let mut schema = without_metadata(&open_one(first_path, first_format, table)?.schema);
-    for (path, format) in &files[1..] {
-        let other = without_metadata(&open_one(path, format, Some(&schema))?.schema);
-        if !same_columns(&other, &schema) {
-            let message = format!("`{}` has other columns than `{}`", path.display(), first_path.display());
-            return Err(Error::new(ErrorCode::SourceInvalid, message));
-        }
-        schema = nullable_in_either(&schema, &other);
     }
-    let known = schema.clone();
-    let batches =
-        files.into_iter().flat_map(move |(path, format)| match open_one(&path, &format, Some(&known)) {
-            Ok(input) => input.batches,
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        });
+    // Looks at every file before the first row is read, so that files that do not fit are reported early.
+    let planned = files.iter().map(|file| file.planned(&options, table)).collect::<Result<Vec<_>>>()?;
+    // Objects often lack what is null.
+    let may_lack = files.iter().any(|file| file.reading.format() == FileFormat::NdJson);
+    if let Some(table) = table {
+        check_names(&planned, &options, table, may_lack)?;
+    }
+    let plan = Arc::new(FilePlan::for_table(planned, options, table, may_lack)?);
+    let schema = plan.schema().clone();
+    let batches = files.into_iter().enumerate().flat_map(move |(number, file)| {
+        file.open(&plan, number).unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+    });
     Ok(OpenInput { schema, batches: Box::new(batches) })
 }
 
 /// Every file, or why it cannot be read. Reads no rows.
-pub(super) fn look(patterns: &[Pattern]) -> Vec<Result<InputFile>> {
-    let look_at_all = |pattern: &Pattern| match list(&pattern.text) {
-        Ok(paths) => paths.into_iter().map(|path| look_at(path, pattern.format.as_ref())).collect(),
+pub(super) fn look(files: &Files) -> Vec<Result<InputFile>> {
+    let look_at_all = |pattern: &String| match list(pattern) {
+        Ok(paths) => paths.into_iter().map(|path| look_at(path, files)).collect(),
         Err(error) => vec![Err(error)],
     };
-    patterns.iter().flat_map(look_at_all).collect()
+    files.patterns.iter().flat_map(look_at_all).collect()
 }
 
-fn look_at(path: PathBuf, format: Option<&Format>) -> Result<InputFile> {
-    let format = match format {
-        Some(format) => format.clone(),
-        None => format_by_ending(&path)?,
-    };
+fn look_at(path: PathBuf, files: &Files) -> Result<InputFile> {
     let found = open_for_reading(&path)?.metadata().map_err(|error| Error::io("look at", &path, error))?;
-    let schema = match format {
-        #[cfg(feature = "csv")]
-        Format::Csv(told) => told,
-        declaring => Some(open_one(&path, &declaring, None)?.schema),
+    let file = LocalFile::of(path, &files.options)?;
+    let schema = match (file.reading.is_texts(), &files.types) {
+        (true, types) => types.as_ref().map(without_metadata),
+        (false, _) => match file.columns(&files.options, None)? {
+            FileColumns::Declared(schema, _) => Some(file.with_folders(&schema, &files.options)?),
+            FileColumns::Texts(_) => None,
+        },
     };
-    Ok(InputFile { path, bytes: found.len(), schema: schema.as_ref().map(without_metadata) })
+    Ok(InputFile { path: file.path, bytes: found.len(), schema })
 }
 
-/// The fields of `schema`, each nullable if it is so in `schema` or in `other`.
-fn nullable_in_either(schema: &SchemaRef, other: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        let nullable = other.field_with_name(field.name()).is_ok_and(Field::is_nullable);
-        field.as_ref().clone().with_nullable(field.is_nullable() || nullable)
-    });
-    Schema::new(fields.collect::<Vec<_>>()).into()
-}
+impl LocalFile {
+    fn of(path: PathBuf, options: &FileOptions) -> Result<Self> {
+        let reading = FileReading::of(&path.to_string_lossy(), options)?;
+        Ok(Self { path, reading })
+    }
 
-/// Opens a file. `known` has the types of columns, for formats that do not declare them.
-fn open_one(path: &Path, format: &Format, known: Option<&SchemaRef>) -> Result<OpenInput> {
-    match format {
-        #[cfg(feature = "parquet")]
-        Format::Parquet => super::parquet::open(path),
-        #[cfg(feature = "csv")]
-        Format::Csv(told) => super::csv::open(path, told.as_ref().or(known)),
-        Format::Arrow => {
-            #[cfg(not(feature = "csv"))]
-            let _ = known;
-            arrow_ipc::open(path)
+    fn planned(&self, options: &FileOptions, table: Option<&SchemaRef>) -> Result<PlannedFile> {
+        let name = self.name();
+        let columns = Arc::new(self.columns(options, table)?.check(&name)?);
+        Ok(PlannedFile { path: name.clone(), name, columns })
+    }
+
+    fn name(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    fn columns(&self, options: &FileOptions, table: Option<&SchemaRef>) -> Result<FileColumns> {
+        match self.reading.format() {
+            #[cfg(feature = "parquet")]
+            FileFormat::Parquet => super::parquet::columns(&self.path),
+            FileFormat::Arrow => arrow_ipc::columns(&self.path),
+            _ if !self.reading.is_texts() => Err(self.reading.lacking(&self.name())),
+            _ => {
+                let file = open_for_reading(&self.path)?;
+                let is_known = |name: &str| table.is_some_and(|table| table.column_with_name(name).is_some());
+                contained_texts(&self.path, || {
+                    self.reading.look_at_texts(&self.name(), file, options, &is_known)
+                })
+            }
         }
+    }
+
+    fn open(&self, plan: &Arc<FilePlan>, number: usize) -> Result<FileBatches> {
+        let adapter = FileAdapter::new(plan, plan.schema(), number)?;
+        let batches = match self.reading.format() {
+            #[cfg(feature = "parquet")]
+            FileFormat::Parquet => super::parquet::open(&self.path, adapter.wanted())?,
+            FileFormat::Arrow => arrow_ipc::open(&self.path)?,
+            _ => {
+                let file = open_for_reading(&self.path)?;
+                let open = || self.reading.open_texts(&self.name(), file, adapter.wanted());
+                let path = self.path.clone();
+                let mut batches = contained_texts(&self.path, open)?;
+                Box::new(std::iter::from_fn(move || {
+                    contained_texts(&path, || batches.next().transpose()).transpose()
+                }))
+            }
+        };
+        Ok(Box::new(batches.map(move |batch| adapter.adapt(&batch?))))
+    }
+
+    /// The columns of the file and of its folders.
+    fn with_folders(&self, schema: &SchemaRef, options: &FileOptions) -> Result<SchemaRef> {
+        let name = self.name();
+        let folders = Folders::of(&[&name], options, None)?;
+        let of_file = schema.fields().iter().filter(|field| !folders.has(field.name()));
+        let fields: Vec<_> = of_file.chain(folders.schema().fields()).cloned().collect();
+        Ok(Schema::new(fields).into())
     }
 }
 
-fn format_by_ending(path: &Path) -> Result<Format> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-    match ending.as_str() {
-        #[cfg(feature = "parquet")]
-        "parquet" => Ok(Format::Parquet),
-        #[cfg(feature = "csv")]
-        "csv" => Ok(Format::Csv(None)),
-        "arrow" | "arrows" | "feather" => Ok(Format::Arrow),
-        other => Err(Error::new(
-            ErrorCode::InvalidArgument,
-            format!(
-                "the ending of `{}` names no format{}; there are parquet, csv, arrow, arrows and feather",
-                path.display(),
-                suggestion(other, ["parquet", "csv", "arrow", "arrows", "feather"])
-            ),
-        )),
+/// Checks that files of texts have columns of the table only, and all of them together unless they `may_lack` some.
+///
+/// # Errors
+/// [`ErrorCode::SourceInvalid`] with the file and the columns.
+fn check_names(
+    files: &[PlannedFile],
+    options: &FileOptions,
+    table: &SchemaRef,
+    may_lack: bool,
+) -> Result<()> {
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let folders = Folders::of(&paths, options, Some(table))?;
+    let known = || table.fields().iter().map(|field| field.name().as_str());
+    let others = |file: &PlannedFile, why: String| {
+        Error::new(
+            ErrorCode::SourceInvalid,
+            format!("`{}` has other columns than its table: {why}", file.name),
+        )
+    };
+    let is_new = |name: &str| !options.is_left_out(name) && table.column_with_name(name).is_none();
+    if let (Some(file), Some(new)) =
+        (files.first(), folders.schema().fields().iter().find(|field| is_new(field.name())))
+    {
+        let why = format!(
+            "`{}` is in the names of its folders; set the option `hive` to `off`, so that folders are no columns",
+            new.name()
+        );
+        return Err(others(file, why));
+    }
+    let texts: Vec<&PlannedFile> =
+        files.iter().filter(|file| matches!(&*file.columns, FileColumns::Texts(_))).collect();
+    let mut found: Vec<&str> = folders.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    for file in &texts {
+        for name in file.columns.names() {
+            if is_new(name) && !folders.has(name) {
+                let why = format!("the table has no column `{name}`{}", suggestion(name, known()));
+                return Err(others(file, why));
+            }
+            found.push(name);
+        }
+    }
+    let lacking = known().find(|name| !found.contains(name));
+    match (texts.first(), lacking) {
+        (Some(file), Some(lacking)) if texts.len() == files.len() && !may_lack => {
+            Err(others(file, format!("`{lacking}` is missing")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -129,21 +204,15 @@ fn list(pattern: &str) -> Result<Vec<PathBuf>> {
     let paths = glob::glob(pattern).map_err(|error| {
         Error::new(ErrorCode::InvalidArgument, format!("`{pattern}` is not a pattern")).with_source(error)
     })?;
-    let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(|error| {
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(|error| {
         Error::new(ErrorCode::SourceNotFound, format!("cannot list `{pattern}`")).with_source(error)
     })?;
+    // `**/*` matches folders too.
+    paths.retain(|path| !path.is_dir());
     if paths.is_empty() {
         return Err(Error::new(ErrorCode::SourceNotFound, format!("no file matches `{pattern}`")));
     }
     Ok(paths)
-}
-
-/// Whether files can be of one table: names and types of columns must agree, nullability and order may differ.
-fn same_columns(a: &SchemaRef, b: &SchemaRef) -> bool {
-    a.fields().len() == b.fields().len()
-        && a.fields().iter().all(|field| {
-            b.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type())
-        })
 }
 
 /// Metadata of a file's schema describes that file and its writer, not the table.

@@ -1,12 +1,23 @@
 //! Where rows come from.
 
+mod adapt;
 mod arrow_ipc;
-#[cfg(feature = "csv")]
+mod batches;
+mod codec;
 pub(crate) mod csv;
 mod file;
 mod files;
+mod folders;
+#[cfg(feature = "ndjson")]
+mod ndjson;
+mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod plan;
+mod reading;
+mod reconcile;
+mod storable;
+mod type_names;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,41 +26,40 @@ use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+pub use self::adapt::FileAdapter;
+pub(crate) use self::batches::stored_schema;
+pub use self::file::missing_codec;
+pub use self::options::FileOptions;
+pub use self::plan::{FilePlan, PlannedFile};
+pub use self::reading::{FileBatches, FileColumns, FileFormat, FileReading};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Rows to load: files, or batches in memory.
 ///
 /// Nothing is opened before the rows are asked for, and no more than a few batches are in memory at a time.
+///
+/// Dictionary, run-end encoded and list-view columns become the type of their values, and so do views of texts and bytes within
+/// other types: at any depth, of files, batches and streams alike.
 pub struct Input {
     kind: Kind,
     observer: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
 enum Kind {
-    Files(Vec<Pattern>),
+    Files(Files),
     Batches(SchemaRef, Box<dyn Iterator<Item = Result<RecordBatch>> + Send>),
     /// An empty list of batches says nothing about columns.
     Nothing,
 }
 
-/// Files of one format.
+/// Files, and how they are read.
 #[derive(Debug)]
-struct Pattern {
-    /// A path, or a pattern with `*`, `?`, `**` and `[…]`.
-    text: String,
-    /// `None`: each file has the format that its ending names.
-    format: Option<Format>,
-}
-
-/// Formats of files.
-#[derive(Clone, Debug)]
-enum Format {
-    #[cfg(feature = "parquet")]
-    Parquet,
-    /// With the types of its columns, if the caller gives them.
-    #[cfg(feature = "csv")]
-    Csv(Option<SchemaRef>),
-    Arrow,
+struct Files {
+    /// Paths, and patterns with `*`, `?`, `**` and `[…]`.
+    patterns: Vec<String>,
+    options: FileOptions,
+    /// All columns and their types, if the caller gives them.
+    types: Option<SchemaRef>,
 }
 
 /// A file that rows come from, as [`Input::look`] finds it.
@@ -60,8 +70,8 @@ pub struct InputFile {
     pub path: PathBuf,
     /// How long it is.
     pub bytes: u64,
-    /// Its columns, if its format declares them, as Parquet and Arrow IPC do, or the caller gave them. The types of a
-    /// CSV file follow only from its rows.
+    /// Its columns and those in the names of its folders, if its format declares them, as Parquet and Arrow IPC do, or the
+    /// caller gave them. The types of CSV and NDJSON files follow only from their rows.
     pub schema: Option<SchemaRef>,
 }
 
@@ -72,40 +82,53 @@ pub(crate) struct OpenInput {
 }
 
 impl Input {
-    /// One or more Parquet files with the same columns: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
-    /// order of their names. Columns are as the files declare them.
+    /// One or more Parquet files: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the order of their names. Columns
+    /// are as the files declare them; [`files`](Self::files) says what happens where they differ.
     #[cfg(feature = "parquet")]
     pub fn parquet(pattern: impl Into<String>) -> Self {
-        Self::pattern(pattern.into(), Some(Format::Parquet))
+        Self::files_with([pattern], FileOptions::new().format(FileFormat::Parquet))
     }
 
     /// One or more CSV files with a header line: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the order
     /// of their names. The header names the columns. Their types are those of the table that the rows are added to; for
-    /// a new table they are inferred from all lines of the first file, so it is read twice. An empty field is null, and
+    /// a new table they are inferred from all lines of all files, so these are read twice. An empty field is null, and
     /// `""` is an empty text. A field that its column cannot hold exactly fails the load with its line; `docs/types.md`
-    /// says what each type holds.
+    /// says what each type holds. [`files_with`](Self::files_with) takes other delimiters, quotes and words for null, types of
+    /// columns, and files without a header.
     #[cfg(feature = "csv")]
     pub fn csv(pattern: impl Into<String>) -> Self {
-        Self::pattern(pattern.into(), Some(Format::Csv(None)))
+        Self::files_with([pattern], FileOptions::new().format(FileFormat::Csv))
     }
 
-    /// As [`csv`](Self::csv), with the types of `schema`.
+    /// As [`csv`](Self::csv), with the columns and types of `schema`.
     #[cfg(feature = "csv")]
     pub fn csv_with_schema(pattern: impl Into<String>, schema: SchemaRef) -> Self {
-        Self::pattern(pattern.into(), Some(Format::Csv(Some(schema))))
+        let options = FileOptions::new().format(FileFormat::Csv);
+        Self::of(Kind::Files(Files { patterns: vec![pattern.into()], options, types: Some(schema) }))
     }
 
-    /// One or more Arrow IPC files or streams, uncompressed, with the same columns: a path, or a pattern with `*`, `?`,
-    /// `**` and `[…]`, read in the order of their names.
+    /// One or more Arrow IPC files or streams, uncompressed: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
+    /// order of their names.
     pub fn arrow(pattern: impl Into<String>) -> Self {
-        Self::pattern(pattern.into(), Some(Format::Arrow))
+        Self::files_with([pattern], FileOptions::new().format(FileFormat::Arrow))
     }
 
-    /// Files and patterns one after another, each of the format that its ending names: `parquet`, `csv`, and for Arrow
-    /// IPC `arrow`, `arrows` and `feather`.
+    /// Files and patterns one after another, each of the format that its ending names: `parquet` and `pq`; `csv`, `txt`, and
+    /// `tsv` and `tab` with tabs; `ndjson`, `jsonl` and `json` for JSON objects, one a line; and for Arrow IPC `arrow`,
+    /// `arrows`, `feather` and `ipc`. `.gz` and `.zst` behind the ending of texts are decompressed.
+    ///
+    /// Columns are matched by name. A column that some files lack is null in their rows, and types that differ become one that
+    /// holds all values: integers, floats, decimals, times and timestamps of several widths and units, Utf8 and LargeUtf8. Types
+    /// that have none in common fail the load with the column, both types and both files. Folders such as `year=2013` are
+    /// columns too.
     pub fn files<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
-        let patterns = patterns.into_iter().map(|text| Pattern { text: text.into(), format: None });
-        Self::of(Kind::Files(patterns.collect()))
+        Self::files_with(patterns, FileOptions::new())
+    }
+
+    /// As [`files`](Self::files), read as `options` say.
+    pub fn files_with<S: Into<String>>(patterns: impl IntoIterator<Item = S>, options: FileOptions) -> Self {
+        let patterns = patterns.into_iter().map(Into::into).collect();
+        Self::of(Kind::Files(Files { patterns, options, types: None }))
     }
 
     /// Looks at the files without reading their rows. Returns each file, or why it cannot be read, in the order in
@@ -117,13 +140,9 @@ impl Input {
     /// is damaged or of another format, [`ErrorCode::InvalidArgument`] for an invalid pattern or an unknown ending.
     pub fn look(&self) -> Vec<Result<InputFile>> {
         match &self.kind {
-            Kind::Files(patterns) => files::look(patterns),
+            Kind::Files(files) => files::look(files),
             Kind::Batches(..) | Kind::Nothing => Vec::new(),
         }
-    }
-
-    fn pattern(text: String, format: Option<Format>) -> Self {
-        Self::of(Kind::Files(vec![Pattern { text, format }]))
     }
 
     fn of(kind: Kind) -> Self {
@@ -165,14 +184,15 @@ impl Input {
     }
 
     /// Opens the files, if there are any, and finds out their columns. Files whose format does not declare the types of
-    /// columns take them from `table`.
+    /// columns take them from `table`. Columns that tables do not store as they come are decoded.
     ///
     /// # Errors
-    /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`], [`ErrorCode::InvalidArgument`].
+    /// [`ErrorCode::SourceNotFound`], [`ErrorCode::SourceInvalid`], [`ErrorCode::SchemaMismatch`],
+    /// [`ErrorCode::InvalidArgument`].
     pub(crate) fn open(self, table: Option<&SchemaRef>) -> Result<OpenInput> {
         let OpenInput { schema, batches } = match self.kind {
-            Kind::Files(patterns) => files::open(patterns, table)?,
-            Kind::Batches(schema, batches) => OpenInput { schema, batches },
+            Kind::Files(files) => files::open(files, table)?,
+            Kind::Batches(schema, batches) => batches::decode(OpenInput { schema, batches }, table),
             Kind::Nothing => {
                 return Err(Error::new(
                     ErrorCode::InvalidArgument,
@@ -208,7 +228,7 @@ impl From<Vec<RecordBatch>> for Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Files(patterns) => f.debug_tuple("Files").field(patterns).finish(),
+            Kind::Files(files) => files.fmt(f),
             Kind::Batches(schema, _) => f.debug_tuple("Batches").field(schema).finish(),
             Kind::Nothing => f.write_str("Nothing"),
         }

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::progress::Progress;
+use crate::input::stored_schema;
 use crate::source::{Call, Capabilities, Fetch, Fetched, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 
@@ -101,15 +102,16 @@ pub(super) fn fetch_of(origin: &TableSource, capabilities: Capabilities) -> Fetc
     }
 }
 
-/// The columns of a table, of those that the source describes.
+/// The columns of a table as it stores them, of those that the source describes.
 ///
 /// # Errors
 /// [`ErrorCode::ColumnNotFound`].
 pub(super) fn wanted(origin: &TableSource, described: &SchemaRef) -> Result<SchemaRef> {
-    match &origin.columns {
-        None => Ok(described.clone()),
-        Some(names) => Ok(project(described, &positions(described, names)?)),
-    }
+    let wanted = match &origin.columns {
+        None => described.clone(),
+        Some(names) => project(described, &positions(described, names)?),
+    };
+    Ok(stored_schema(&wanted, None))
 }
 
 fn positions(schema: &Schema, wanted: &[String]) -> Result<Vec<usize>> {

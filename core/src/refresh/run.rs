@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::parts::Seen;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
-use crate::input::Input;
+use crate::input::{Input, OpenInput, stored_schema};
 use crate::source::{After, AppendBy, Call, Description, Fetch, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
@@ -216,6 +216,8 @@ impl Work {
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
+        let OpenInput { schema, batches: rows } =
+            Input::fallible(schema, rows).open(Some(&held.info.schema))?;
         let change = if held.info.rules.primary_key.is_empty() {
             let held_rows = self.cache.scan_held(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
@@ -253,7 +255,8 @@ impl Work {
     }
 
     pub(super) fn has_columns(&self, described: &SchemaRef, held: &SchemaRef) -> bool {
-        wanted(&self.origin, described).is_ok_and(|wanted| has_room_for(held, &wanted))
+        wanted(&self.origin, described)
+            .is_ok_and(|wanted| has_room_for(held, &stored_schema(&wanted, Some(held))))
     }
 
     pub(super) fn rows(&self, held: &Held, mode: WriteMode, rows: Input) -> ChangeRequest {

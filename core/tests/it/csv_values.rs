@@ -241,7 +241,7 @@ fn types_that_csv_cannot_hold_are_refused_before_a_row_is_read() {
         DataType::new_list(DataType::Int64, true),
     ] {
         let name = data_type.to_string();
-        refused(load_column(&data_type, &[]), ErrorCode::UnsupportedType, &["column `v`", &name, "CSV"]);
+        refused(load_column(&data_type, &[]), ErrorCode::UnsupportedType, &["column `v`", &name, "texts"]);
     }
 }
 

@@ -37,6 +37,7 @@ const DEPENDENCIES: &[&str] = &[
     "csv-core",
     "datafusion",
     "flatbuffers",
+    "flate2",
     "futures",
     "futures-timer",
     "getrandom",
@@ -50,12 +51,14 @@ const DEPENDENCIES: &[&str] = &[
     "rustix",
     "serde",
     "serde_bytes",
+    "serde_json",
     "smallvec",
     "stacker",
     "strsim",
     "tokio",
     "tracing",
     "xxhash-rust",
+    "zstd",
 ];
 
 fn crate_dir() -> &'static Path {

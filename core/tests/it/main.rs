@@ -42,6 +42,8 @@ mod house;
 mod invalidated;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
+#[cfg(all(feature = "parquet", feature = "csv"))]
+mod kinds_of_files;
 mod lifetimes;
 #[cfg(all(feature = "sql", target_os = "linux"))]
 mod long_rows;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 use pillion::source::{Relation, TableSource};
 use pillion::{Cache, CacheOptions, ErrorCode, RefreshState, RefreshStatus, TableDefinition};
 
@@ -156,6 +156,40 @@ fn rows_without_a_key_are_appended_once() {
     cache.refresh("orders").unwrap();
     cache.refresh("orders").unwrap();
     assert_eq!(ids(&cache), [1, 2, 2, 2, 3, 4]);
+}
+
+/// A source may send texts in a dictionary: the table has the texts, and later refreshes find that it is the same column.
+#[test]
+fn columns_in_a_dictionary_are_loaded_and_appended() {
+    for has_key in [true, false] {
+        let source = Scripted::new(&[(1, 100, "a"), (2, 200, "b")]).with_dictionary();
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(&dir, &source);
+        let definition = TableDefinition::from_source(by_call().append_by("changed", Duration::ZERO));
+        let definition = if has_key { definition.primary_key(["id"]) } else { definition };
+        cache.define_table("orders", definition).unwrap();
+        assert_eq!(cache.table("orders").unwrap().schema().field(2).data_type(), &DataType::Utf8);
+        // What is not sent again stays: these rows were added, not loaded anew.
+        source.set_rows(&[(2, 200, "b"), (3, 300, "a")]);
+        cache.refresh("orders").unwrap();
+        assert_eq!(ids(&cache), [1, 2, 3], "with a key: {has_key}");
+        let table = cache.table("orders").unwrap();
+        let names: Vec<String> = table
+            .scan()
+            .unwrap()
+            .flat_map(|batch| {
+                batch
+                    .unwrap()
+                    .column(2)
+                    .as_string::<i32>()
+                    .iter()
+                    .flatten()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(names, ["a", "b", "a"]);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pillion::source::TableSource;
-use pillion::{CacheOptions, Durability, Input, ServerOptions, TableDefinition, TableRules};
+use pillion::{CacheOptions, Durability, FileOptions, Input, ServerOptions, TableDefinition, TableRules};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -135,25 +135,14 @@ pub struct TableConfig {
     pub name: String,
     /// Paths and patterns.
     pub files: Vec<String>,
-    /// The format of the files, if their endings do not name it.
-    pub format: Option<FileFormat>,
+    /// How the files are read, where they do not say it themselves.
+    pub reading: FileOptions,
     /// Its key, its order, who may change its rows, and how long they stay.
     pub rules: TableRules,
     /// When a table that exists already is loaded again.
     pub reload: Reload,
     /// The source that feeds it and keeps it fresh, in the place of files.
     pub source: Option<TableSource>,
-}
-
-/// Formats of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
-    /// Parquet.
-    Parquet,
-    /// CSV with a header line.
-    Csv,
-    /// Arrow IPC, files or streams.
-    Arrow,
 }
 
 /// When a table that is there already is loaded again.
@@ -310,12 +299,6 @@ impl TableConfig {
 
     /// The rows of the table; reading them calls `observer` with the number of rows read so far.
     pub fn input(&self, observer: impl FnMut(u64) + Send + 'static) -> Input {
-        let input = match (self.format, self.files.as_slice()) {
-            (Some(FileFormat::Parquet), [pattern]) => Input::parquet(pattern),
-            (Some(FileFormat::Csv), [pattern]) => Input::csv(pattern),
-            (Some(FileFormat::Arrow), [pattern]) => Input::arrow(pattern),
-            (_, files) => Input::files(files),
-        };
-        input.observe(observer)
+        Input::files_with(&self.files, self.reading.clone()).observe(observer)
     }
 }

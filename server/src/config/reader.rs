@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use pillion::source::{Relation, TableSource};
-use pillion::{Durability, Retention, TableRules, WritePolicy};
+use pillion::{Durability, FileOptions, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
 use super::section::{Overlap, Section};
-use super::{Access, Config, FileFormat, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, units};
+use super::{Access, Config, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, units};
 use pillion::nearest;
 
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
@@ -119,14 +119,11 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 16] = [
+const OF_SOURCES: [&str; 13] = [
     "relation",
     "statement",
     "columns",
     "condition",
-    "leave_out",
-    "as_text",
-    "options",
     "append_by",
     "overlap",
     "interval",
@@ -182,11 +179,15 @@ impl TableConfig {
             let source = table_source(&name, section);
             check_source(section, source_line, source.source(), sources);
             let source = Some(source);
-            return Self { name, files: Vec::new(), format: None, rules, reload: Reload::Never, source };
+            let reading = FileOptions::new();
+            return Self { name, files: Vec::new(), reading, rules, reload: Reload::Never, source };
         }
-        let (files, format) = files(section, folder);
+        let files = section.required_texts("files");
+        let files = files.into_iter().map(|file| folder.join(file.value).to_string_lossy().into_owned());
+        let files = files.collect();
+        let reading = reading(section);
         let reload = reload(section, append_only == Some(true));
-        Self { name, files, format, rules, reload, source: None }
+        Self { name, files, reading, rules, reload, source: None }
     }
 }
 
@@ -203,19 +204,24 @@ fn check_source(section: &Section<'_>, line: usize, source: &str, sources: &[Sou
     section.problem(line, format!("there is no source \"{source}\"; {hint}"));
 }
 
-fn files(section: &mut Section<'_>, folder: &Path) -> (Vec<String>, Option<FileFormat>) {
-    let format_line = section.line_of("format");
-    let files = section.required_texts("files");
-    let formats = [("parquet", FileFormat::Parquet), ("csv", FileFormat::Csv), ("arrow", FileFormat::Arrow)];
-    let format = section.choice("format", &formats);
-    if let Some(line) = format_line
-        && files.len() > 1
-    {
-        let message = "`format` is for one path or pattern; of several, each file's ending tells its format";
-        section.problem(line, message);
+/// How the files of a table are read.
+fn reading(section: &mut Section<'_>) -> FileOptions {
+    let format = section.text("format").map(|format| ("format".to_owned(), format));
+    let named = section.named_texts("options");
+    let mut reading =
+        FileOptions::new().leave_out(values(section, "leave_out")).as_text(values(section, "as_text"));
+    for (name, At { line, value }) in format.into_iter().chain(named) {
+        match reading.clone().option(&name, &value) {
+            Ok(with_option) => reading = with_option,
+            Err(error) => section.problem(line, error.message()),
+        }
     }
-    let files = files.into_iter().map(|file| folder.join(file.value).to_string_lossy().into_owned());
-    (files.collect(), format)
+    reading
+}
+
+/// The texts of a list.
+fn values(section: &mut Section<'_>, name: &'static str) -> Vec<String> {
+    section.texts(name).into_iter().map(|text| text.value).collect()
 }
 
 fn reload(section: &mut Section<'_>, is_append_only: bool) -> Reload {
@@ -242,14 +248,12 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
         Some(statement) => Relation::statement(statement),
         None => Relation::table(relation.unwrap_or_else(|| table.to_owned())),
     };
-    let values = |texts: Vec<At<String>>| texts.into_iter().map(|text| text.value).collect::<Vec<_>>();
-    let relation =
-        relation.leave_out(values(section.texts("leave_out"))).as_text(values(section.texts("as_text")));
+    let relation = relation.leave_out(values(section, "leave_out")).as_text(values(section, "as_text"));
     let options = section.named_texts("options").into_iter();
     let relation = options.fold(relation, |relation, (name, value)| relation.option(name, value.value));
     let mut from = TableSource::new(source, relation);
     if section.line_of("columns").is_some() {
-        from = from.columns(values(section.texts("columns")));
+        from = from.columns(values(section, "columns"));
     }
     if let Some(condition) = section.text("condition") {
         from = from.condition(condition.value);

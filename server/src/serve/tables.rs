@@ -31,7 +31,7 @@ pub(crate) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
         (true, Reload::Never) => "table kept",
         (true, Reload::Start) => match handle.replace(table.input(reporter(name))) {
             Ok(_) => "table loaded again",
-            Err(error) if error.kind() == ErrorKind::Source => {
+            Err(error) if is_of_files(&error) => {
                 tracing::error!(
                     table = name,
                     error = format!("{error:#}"),
@@ -45,6 +45,13 @@ pub(crate) fn load(cache: &Cache, table: &TableConfig) -> Result<(), Failure> {
     let info = handle.info().map_err(failed)?;
     tracing::info!(table = name, rows = info.rows, bytes = info.bytes, elapsed = ?started.elapsed(), "{what}");
     Ok(())
+}
+
+/// Whether an error is one of files: the rows that are there are better than none.
+fn is_of_files(error: &pillion::Error) -> bool {
+    // Files may disagree on a column, or be compressed in a way that this build cannot read.
+    error.kind() == ErrorKind::Source
+        || matches!(error.code(), ErrorCode::SchemaMismatch | ErrorCode::Unsupported)
 }
 
 /// Keeps a table fresh from its source from now on.

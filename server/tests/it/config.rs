@@ -219,7 +219,7 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
     refused(
         "dir = \"a\"\nsocket = \"b\"\ndurability = \"always\"\ndurability_interval = \"1 s\"\n[access]\n\
          socket_mode = 660\nallow_uids = \"root\"\nallow_gids = [\n  1,\n  -1,\n]\nattach = \"yes\"\n\
-         [tables.t]\nfiles = [\"a.csv\", \"b.csv\"]\nformat = \"csv\"\nreload = \"strat\"\nprimary_key = [1]\n\
+         [tables.t]\nfiles = [\"a.csv\", \"b.csv\"]\nformat = \"cvs\"\nreload = \"strat\"\nprimary_key = [1]\n\
          [tables]\nu = 1\n",
         &[
             "4: `durability_interval` is for `durability = \"interval\"` only",
@@ -227,7 +227,7 @@ fn wrong_types_and_values_are_refused_with_their_lines() {
             "7: `allow_uids` is the text \"root\", not a list of numbers such as [1000, 2000]",
             "10: `allow_gids`: -1 is not the number of a user or group",
             "12: `attach` is the text \"yes\", not true or false, without quotes",
-            "15: `format` is for one path or pattern; of several, each file's ending tells its format",
+            "15: `cvs` is not a format of files; did you mean `csv`?; there are arrow, csv, ndjson, parquet, tsv",
             "16: `reload` is \"strat\"; did you mean \"start\"?",
             "17: `primary_key` is the number 1, not a text in quotes, or a list of texts",
             "19: [tables.u] is the number 1, not a section",
@@ -296,6 +296,7 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
         dir.run(&["config", "check", "--config", path.to_str().unwrap()])
     };
     dir.write("a.txt", "x\n1\n");
+    dir.write("a.dat", "x\n1\n");
     let long = "x".repeat(120);
     check(&format!("dir = \"cache\"\nsocket = \"/tmp/{long}\"")).fails(
         2,
@@ -318,7 +319,7 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
         .fails(5, &["`spill_dir` cannot be used", "a.txt is not a directory"]);
     check("dir = \".\"\nsocket = \"sock\"").fails(3, &["the directory", "holds"]);
     check("dir = \"cache\"\nsocket = \"a.txt\"").fails(2, &["a.txt exists and is no socket"]);
-    check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.feather\"]\n[tables.b]\nfiles = \"a.txt\"")).fails(
+    check(&config("[tables.a]\nfiles = [\"gone.csv\", \"*.feather\"]\n[tables.b]\nfiles = \"a.dat\"")).fails(
         3,
         &[
             "table `a`: cannot open",
@@ -331,6 +332,30 @@ fn check_finds_everything_that_would_keep_it_from_starting() {
     check(&config("[tables.items]\nfiles = \"a.txt\"\nformat = \"csv\"\nprimary_key = \"name\"")).fails(
         1,
         &["table `items` is there with primary key (id) and sort order (id), not primary key (name) and sort order (name)"],
+    );
+}
+
+#[test]
+fn tables_of_files_say_how_these_are_read() {
+    let dir = Dir::empty();
+    dir.write("a.txt", "001;NA;x\n2;7;y\n");
+    let text = "dir = \"cache\"\nsocket = \"sock\"\n[tables.a]\nfiles = \"a.txt\"\nformat = \"csv\"\nleave_out = \"column_3\"\n\
+                options = { delimiter = \";\", header = \"off\", null = \"NA\", types = \"column_2=Float64\" }";
+    let path = dir.write("pillion.toml", text);
+    let outcome = dir.run(&["warm", "--config", path.to_str().unwrap()]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let answer = dir.answer(&["sql", "--format", "json", "SELECT * FROM a ORDER BY column_1"]);
+    assert_eq!(answer, "{\"column_1\":\"001\",\"column_2\":null}\n{\"column_1\":\"2\",\"column_2\":7.0}\n");
+    refused(
+        "dir = \"cache\"\nsocket = \"sock\"\n[tables.a]\nfiles = \"a.csv\"\n\
+         options = { delimeter = \";\", header = \"maybe\", types = \"a=strnig\" }",
+        &[
+            "5: files have no option `delimeter`; did you mean `delimiter`?; there are delimiter, format, header, hive, null, \
+             quote, types",
+            "5: the option `header` is `on` or `off`, and not `maybe`",
+            "5: `strnig` is not a type, for column `a`: use one of Arrow's, such as Int64, Utf8, Date32, Decimal(10,2), \
+             Timestamp(us) or Timestamp(us, \"UTC\")",
+        ],
     );
 }
 

@@ -105,18 +105,22 @@ fn a_load_that_fails_changes_nothing() {
     dir.write("column.csv", good.replace("price", "prise"));
     dir.write("short.csv", "id,name\n6,x\n");
     dir.write("damaged.parquet", "PAR1 but no more than that PAR1");
-    dir.write("rows.tsv", good);
-    let cases: [(&[&str], i32, &[&str]); 11] = [
+    dir.write("rows.dat", good);
+    dir.write("rows.pqt", good);
+    let cases: [(&[&str], i32, &[&str]); 14] = [
         (&["good.csv", "again.csv", "--append"], 1, &["id=2"]),
         (&["good.csv", "good.csv", "--replace"], 1, &["id=6"]),
         (&["good.csv", "text.csv", "--append"], 1, &["`text.csv`, line 2", "column `id`", "`six`"]),
         (&["good.csv", "column.csv", "--append"], 1, &["`column.csv` has other columns", "prise", "price"]),
-        (&["good.csv", "short.csv", "--append"], 1, &["`short.csv` has other columns", "(id, name)"]),
-        (&["short.csv", "--append"], 1, &["price"]),
+        (&["short.csv", "--append"], 1, &["`short.csv` has other columns", "`price` is missing"]),
         (&["damaged.parquet", "--append"], 1, &["`damaged.parquet` is damaged"]),
         (&["good.csv", "missing.csv", "--append"], 3, &["`missing.csv`", "No such file"]),
         (&["good.csv", "no-*.csv", "--append"], 3, &["no file matches `no-*.csv`"]),
-        (&["rows.tsv", "--append"], 2, &["`rows.tsv`", "did you mean `csv`?"]),
+        (&["rows.dat", "--append"], 2, &["`rows.dat` names no format", "there are arrow"]),
+        (&["rows.pqt", "--append"], 2, &["`rows.pqt` names no format; did you mean `pq`?"]),
+        (&["good.csv", "--append", "--delimiter", "ab"], 2, &["`delimiter`", "`ab`"]),
+        (&["good.csv", "--append", "--type", "id=strnig"], 2, &["`strnig` is not a type", "`id`"]),
+        (&["good.csv", "--append", "--type", "di=Int64"], 1, &["`di`", "did you mean `id`?"]),
         (&["good.csv"], 1, &["`items` exists", "--replace", "--append"]),
     ];
     let before = read(&dir).version().unwrap().sequence;
@@ -142,6 +146,28 @@ fn a_pattern_in_quotes_names_files_in_the_order_of_their_names() {
     assert_eq!(dir.answer(&["load", "days", "day-1*.csv", "day-[1].csv", "--append"]), "");
     let answer = dir.answer(&["sql", "--format", "csv", "SELECT day FROM days ORDER BY day"]);
     assert_eq!(answer, "day\n1\n1\n2\n4\n10\n");
+}
+
+#[test]
+fn files_are_read_as_the_arguments_say() {
+    let dir = Dir::empty();
+    dir.write("odd.dat", "007|'a|b'|NA\n8|c|2.50\n");
+    let arguments =
+        ["load", "odd", "odd.dat", "--format", "csv", "--delimiter", "|", "--no-header", "--null", "NA,-"];
+    let more = ["--quote", "'", "--type", "column_3=Decimal(10,2)", "--type", "column_1=Utf8"];
+    assert_eq!(dir.answer(&[&arguments[..], &more].concat()), "");
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT * FROM odd ORDER BY column_1"]);
+    assert_eq!(answer, "column_1,column_2,column_3\n007,a|b,\n8,c,2.50\n");
+    dir.write("rows.ndjson", "{\"id\": 1, \"a\": \"x\"}\n{\"b\": 2.5, \"id\": 2}\n");
+    assert_eq!(dir.answer(&["load", "objects", "rows.ndjson"]), "");
+    let answer = dir.answer(&["sql", "--format", "csv", "SELECT id, a, b FROM objects ORDER BY id"]);
+    assert_eq!(answer, "id,a,b\n1,x,\n2,,2.5\n");
+    std::fs::create_dir(dir.path("year=2013")).unwrap();
+    dir.write("year=2013/a.tsv", "id\tname\n1\tx\n");
+    assert_eq!(dir.answer(&["load", "folders", "*/*.tsv"]), "");
+    assert_eq!(dir.answer(&["load", "plain", "*/*.tsv", "--no-hive"]), "");
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT * FROM folders"]), "id,name,year\n1,x,2013\n");
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT * FROM plain"]), "id,name\n1,x\n");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use pillion::Result;
+use pillion::files::{FileAdapter, FileBatches};
 use pillion::source::Call;
 
-use crate::adapt::{Adapter, pieces};
 use crate::file::SourceFile;
-use crate::formats::FileBatches;
+use crate::formats::{self, BATCH_BYTES, BATCH_ROWS};
 use crate::plan::Plan;
 use crate::runtime::{Ahead, Driver};
 use crate::store::Store;
@@ -36,7 +36,7 @@ pub(crate) struct Batches {
 
 struct Open {
     file: SourceFile,
-    adapter: Adapter,
+    adapter: FileAdapter,
     batches: FileBatches,
     /// What is left of the last batch.
     pieces: VecDeque<RecordBatch>,
@@ -92,7 +92,7 @@ impl Batches {
 
     fn open(&mut self, number: usize) -> Result<Open> {
         let found = &self.plan.files[number];
-        let adapter = Adapter::new(&self.plan, &self.schema, number, self.store.name_of(&found.path))?;
+        let adapter = FileAdapter::new(&self.plan.columns, &self.schema, number)?;
         let mut file = SourceFile::new(&self.store, &self.driver, &self.call, found);
         if self.is_small(number) {
             file = match self.ahead.pop_front() {
@@ -103,7 +103,7 @@ impl Batches {
             };
         }
         self.read_ahead()?;
-        let batches = self.plan.readings[number].open(&file, &adapter.of_file)?;
+        let batches = formats::open(&self.plan.readings[number], &file, adapter.wanted())?;
         Ok(Open { file, adapter, batches, pieces: VecDeque::new() })
     }
 
@@ -138,4 +138,16 @@ impl Iterator for Batches {
         }
         batch.transpose()
     }
+}
+
+/// A batch in pieces of limited size.
+fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {
+    let rows = batch.num_rows();
+    let bytes_of_row = batch.get_array_memory_size() / rows.max(1);
+    let piece = (BATCH_BYTES / bytes_of_row.max(1)).clamp(1, BATCH_ROWS);
+    // Memory has some room to spare, which is not a reason to divide.
+    if rows <= BATCH_ROWS && batch.get_array_memory_size() <= 2 * BATCH_BYTES {
+        return vec![batch.clone()];
+    }
+    (0..rows).step_by(piece).map(|start| batch.slice(start, piece.min(rows - start))).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
+use pillion::files::missing_codec;
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
 
@@ -132,9 +133,17 @@ impl SourceFile {
         }
         Err(match refused {
             Refused::As(error) => error,
-            Refused::Why(why) => {
-                Error::new(ErrorCode::SourceInvalid, format!("`{}` {what}: {why}", self.name()))
-            }
+            Refused::Why(why) => match missing_codec(&why) {
+                Some(codec) => {
+                    let message = format!(
+                        "`{}` is compressed by {codec}, which this build cannot read: write it with another compression, \
+                         or without",
+                        self.name()
+                    );
+                    Error::new(ErrorCode::Unsupported, message)
+                }
+                None => Error::new(ErrorCode::SourceInvalid, format!("`{}` {what}: {why}", self.name())),
+            },
         })
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use pillion::files::{FileColumns, FileReading};
 use pillion::source::Call;
-use pillion::{Error, ErrorCode, Result};
+use pillion::{Error, ErrorCode, FileOptions, Result};
 
 use crate::file::SourceFile;
-use crate::formats::{Looked, Reading};
+use crate::formats;
 use crate::marks;
-use crate::options::Options;
 use crate::runtime::Driver;
 use crate::store::{Found, Store};
 
@@ -23,7 +23,7 @@ const THREADS: usize = 8;
 /// What was learned of files, by what identifies them.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    files: Mutex<HashMap<u128, Arc<Looked>>>,
+    files: Mutex<HashMap<u128, Arc<FileColumns>>>,
 }
 
 /// Looks at files of one relation.
@@ -33,7 +33,7 @@ pub(crate) struct Looker<'a> {
     pub(crate) store: &'a Store,
     pub(crate) driver: &'a Driver,
     pub(crate) call: &'a Call,
-    pub(crate) options: &'a Options,
+    pub(crate) options: &'a FileOptions,
 }
 
 impl Looker<'_> {
@@ -41,10 +41,14 @@ impl Looker<'_> {
     ///
     /// # Errors
     /// That of the first file with one.
-    pub(crate) fn look(self, files: &[Arc<Found>], readings: &[Reading]) -> Result<Vec<Arc<Looked>>> {
+    pub(crate) fn look(
+        self,
+        files: &[Arc<Found>],
+        readings: &[FileReading],
+    ) -> Result<Vec<Arc<FileColumns>>> {
         let how = format!("{:?}", self.options);
         let keys: Vec<u128> = files.iter().map(|file| marks::of_one(file, &how)).collect();
-        let looked: Vec<Mutex<Option<Result<Arc<Looked>>>>> = {
+        let looked: Vec<Mutex<Option<Result<Arc<FileColumns>>>>> = {
             let known = self.known.files.lock();
             keys.iter().map(|key| Mutex::new(known.get(key).cloned().map(Ok))).collect()
         };
@@ -68,24 +72,24 @@ impl Looker<'_> {
         self.keep(&keys, looked)
     }
 
-    fn look_at(self, found: &Arc<Found>, reading: &Reading) -> Result<Looked> {
+    fn look_at(self, found: &Arc<Found>, reading: &FileReading) -> Result<FileColumns> {
         let mut file = SourceFile::new(self.store, self.driver, self.call, found);
         if self.store.may_lack_ranges() && file.bytes() <= self.store.small_file() {
             file = file.with_all()?;
         }
-        reading.look(&file, self.options)
+        formats::look(reading, &file, self.options)
     }
 
     fn keep(
         self,
         keys: &[u128],
-        looked: Vec<Mutex<Option<Result<Arc<Looked>>>>>,
-    ) -> Result<Vec<Arc<Looked>>> {
+        looked: Vec<Mutex<Option<Result<Arc<FileColumns>>>>>,
+    ) -> Result<Vec<Arc<FileColumns>>> {
         let mut known = self.known.files.lock();
         if known.len() + keys.len() > FILES_MAX {
             known.clear();
         }
-        let mut kept: Vec<Arc<Looked>> = Vec::with_capacity(keys.len());
+        let mut kept: Vec<Arc<FileColumns>> = Vec::with_capacity(keys.len());
         let (mut failure, mut is_missing) = (None, false);
         for (key, looked) in keys.iter().zip(looked) {
             match looked.into_inner() {

@@ -61,7 +61,7 @@
 //! # Types
 //! | in files | column |
 //! | --- | --- |
-//! | Parquet, Arrow | the type that the file declares. Dictionary, run-end encoded and view columns become the type of their values, list views lists |
+//! | Parquet, Arrow | the type that the file declares. Dictionary and run-end encoded columns become the type of their values, list views lists; within other types, views of texts and bytes become those |
 //! | CSV, inferred from all rows of all files | Boolean, Int64, Float64, Date32, Timestamp in the unit that is needed (UTC if the texts have time zones), otherwise Utf8. A whole number with a leading zero is text |
 //! | CSV, by `types` | every type but nested ones, durations and intervals |
 //! | NDJSON: `true`, a number | Boolean; Int64 or Float64, or text if neither holds all |
@@ -96,14 +96,12 @@
 //! A fetch holds a batch of about 8,192 rows or 4 MiB, and up to 32 MiB of the bytes of a file: a row group of Parquet as a whole
 //! if its wanted columns are not larger. A batch of an Arrow IPC file is in memory as a whole.
 
-mod adapt;
 mod batches;
 mod blocks;
 #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
 mod clients;
 mod file;
 mod formats;
-mod hive;
 mod known;
 mod location;
 mod marks;
@@ -111,13 +109,11 @@ mod names;
 mod options;
 mod pattern;
 mod plan;
-mod reconcile;
 mod runtime;
 mod schemes;
 mod secret;
 mod source;
 mod store;
-mod types;
 mod watch;
 
 pub use self::location::Location;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use parking_lot::Mutex;
+use pillion::files::FileReading;
 use pillion::source::{Call, Capabilities, Changed, Description, Fetch, Fetched, Relation, Source, Watch};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::batches::Batches;
-use crate::formats::Reading;
 use crate::known::{Known, Looker};
 use crate::location::Location;
 use crate::marks;
@@ -88,10 +88,12 @@ impl ObjectStoreSource {
 
     fn plan(&self, relation: &Relation, call: &Call) -> Result<(Store, Plan)> {
         let (store, options, files) = self.list(relation, call)?;
-        let readings =
-            files.iter().map(|file| Reading::of(&file.path, &options)).collect::<Result<Vec<_>>>()?;
+        let readings = files
+            .iter()
+            .map(|file| FileReading::of(&file.path, &options.files))
+            .collect::<Result<Vec<_>>>()?;
         let looker =
-            Looker { known: &self.known, store: &store, driver: &self.driver, call, options: &options };
+            Looker { known: &self.known, store: &store, driver: &self.driver, call, options: &options.files };
         let looked = looker.look(&files, &readings)?;
         let plan = Plan::new(&store, files, readings, looked, options)?;
         Ok((store, plan))
@@ -102,7 +104,7 @@ impl ObjectStoreSource {
             let top = self.driver.run(call, store.clone().top()).unwrap_or_default();
             return Err(nothing_matches(store, pattern, &top));
         }
-        if options.types.is_empty() {
+        if options.files.given_types().is_empty() {
             let message = format!(
                 "no file matches `{}`, so no file says what the columns are: name them in the option `types`",
                 store.name_of(pattern.text())
@@ -142,11 +144,11 @@ impl Source for ObjectStoreSource {
     fn describe(&self, relation: &Relation, call: &Call) -> Result<Description> {
         let (_, plan) = self.plan(relation, call)?;
         let parts = plan.parts()?.into_iter().map(|(part, _)| part).collect();
-        let description = Description::new(plan.schema.clone())
+        let description = Description::new(plan.columns.schema().clone())
             .bytes(plan.bytes())
             .mark(marks::of(plan.files.iter().map(|file| &**file)))
             .parts(parts);
-        Ok(match plan.rows() {
+        Ok(match plan.columns.rows() {
             Some(rows) => description.rows(rows),
             None => description,
         })
@@ -173,7 +175,7 @@ impl Source for ObjectStoreSource {
         let (store, plan) = self.plan(fetch.relation(), call)?;
         let schema = match fetch.wanted_columns() {
             Some(columns) => projected(&plan, columns)?,
-            None => plan.schema.clone(),
+            None => plan.columns.schema().clone(),
         };
         let files = match fetch.wanted_parts() {
             Some(parts) => files_of(&plan, parts)?,
@@ -189,10 +191,11 @@ impl Source for ObjectStoreSource {
 }
 
 fn projected(plan: &Plan, columns: &[String]) -> Result<SchemaRef> {
-    let field = |name: &String| match plan.schema.column_with_name(name) {
-        Some((index, _)) => Ok(plan.schema.fields()[index].clone()),
+    let field = |name: &String| match plan.columns.schema().column_with_name(name) {
+        Some((index, _)) => Ok(plan.columns.schema().fields()[index].clone()),
         None => {
-            let near = suggestion(name, plan.schema.fields().iter().map(|field| field.name().as_str()));
+            let near =
+                suggestion(name, plan.columns.schema().fields().iter().map(|field| field.name().as_str()));
             Err(Error::new(ErrorCode::ColumnNotFound, format!("the files have no column `{name}`{near}")))
         }
     };

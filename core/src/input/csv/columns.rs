@@ -100,7 +100,7 @@ impl Converter {
         use DataType as T;
         let unsupported = |why: &str| {
             let message = format!(
-                "column `{}` of type {} cannot be read from CSV{why}",
+                "column `{}` of type {} cannot be read from texts{why}",
                 field.name(),
                 field.data_type()
             );
@@ -177,7 +177,7 @@ impl Converter {
             T::Binary => self.bytes(column),
             T::LargeBinary | T::BinaryView => self.cast(&self.bytes(column)?),
             T::FixedSizeBinary(width) => self.fixed_bytes(column, *width),
-            other => Err(Refused { row: 0, why: format!("{other} is not read from CSV").into() }),
+            other => Err(Refused { row: 0, why: format!("{other} is not read from texts").into() }),
         }
     }
 

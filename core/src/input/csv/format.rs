@@ -1,16 +1,22 @@
 //! How a CSV file is written, and the delimiter that its first lines show.
 
+#[cfg(feature = "csv")]
 use std::path::Path;
 
+#[cfg(feature = "csv")]
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 
+#[cfg(feature = "csv")]
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Delimiters that a file may show.
+#[cfg(feature = "csv")]
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Fields that are looked at.
+#[cfg(feature = "csv")]
 const FIELDS_MAX: usize = 100_000;
 /// Said of a file whose delimiter nobody named and which shows none.
+#[cfg(feature = "csv")]
 pub(super) const TRIED: &str = "; `,`, `;`, tab and `|` were tried as delimiters: name the one it has";
 
 /// How a CSV file is written. Unless something else is said: a comma between fields, quotes `"`, a header line, and only an
@@ -21,7 +27,7 @@ pub struct CsvFormat {
     pub(super) delimiter: Option<u8>,
     pub(super) quote: Option<u8>,
     pub(super) header: bool,
-    nulls: Vec<Vec<u8>>,
+    pub(super) nulls: Vec<Vec<u8>>,
 }
 
 impl Default for CsvFormat {
@@ -66,6 +72,13 @@ impl CsvFormat {
         self
     }
 
+    pub(in crate::input) fn has_delimiter(&self) -> bool {
+        self.delimiter.is_some()
+    }
+}
+
+#[cfg(feature = "csv")]
+impl CsvFormat {
     pub(super) fn is_null(&self, text: &[u8]) -> bool {
         self.nulls.iter().any(|word| word == text)
     }
@@ -82,6 +95,7 @@ impl CsvFormat {
 }
 
 /// The delimiter that the first bytes of a file show.
+#[cfg(feature = "csv")]
 ///
 /// # Errors
 /// [`ErrorCode::InvalidArgument`] if they show several.
@@ -106,6 +120,7 @@ pub(super) fn look(path: &Path, format: &CsvFormat, start: &[u8], is_whole: bool
 }
 
 /// How many fields each record has; `None` if some have more than others.
+#[cfg(feature = "csv")]
 fn fields_of_each(mut parser: Reader, mut input: &[u8], is_whole: bool) -> Option<usize> {
     let (mut scratch, mut fields, mut expected) = ([0; 4 << 10], 0, None);
     for _ in 0..FIELDS_MAX {
@@ -129,7 +144,7 @@ fn fields_of_each(mut parser: Reader, mut input: &[u8], is_whole: bool) -> Optio
     expected
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "csv"))]
 mod tests {
     use super::*;
 

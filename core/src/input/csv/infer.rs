@@ -7,11 +7,10 @@ use std::path::Path;
 
 use arrow::array::types::{Date32Type, Float64Type, Int64Type};
 use arrow::compute::kernels::cast_utils::Parser;
-use arrow::datatypes::{DataType, Field as ColumnField, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 
 use super::rows::{Column, Field, TextRows};
 use super::values::{self, TimeParts};
-use super::{BATCH_LEN, BATCH_ROWS};
 use crate::types::error::Result;
 
 /// Whole numbers up to here are floats too.
@@ -22,22 +21,6 @@ const MOMENTS_ZONE: &str = "UTC";
 const NANOSECOND_DAYS: u32 = 106_750;
 /// Bytes of a date as `2020-01-31`.
 const DATE_LEN: usize = 10;
-
-/// The columns of a file, from all of its records.
-///
-/// # Errors
-/// [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
-pub(super) fn infer(path: &Path) -> Result<SchemaRef> {
-    let mut reader = super::read(path)?;
-    let mut seen = vec![InferredType::default(); reader.names().len()];
-    let mut rows = TextRows::default();
-    while reader.read(&mut rows, BATCH_ROWS, BATCH_LEN)? {
-        InferredType::look_at(&mut seen, reader.names(), path, &rows)?;
-    }
-    let columns = reader.names().iter().zip(&seen);
-    let fields = columns.map(|(name, seen)| ColumnField::new(name, seen.data_type(), true));
-    Ok(Schema::new(fields.collect::<Vec<_>>()).into())
-}
 
 /// The type of a column of texts, from the texts that were looked at so far: one that holds the value of each, or else text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use csv_core::{ReadFieldResult, Reader};
 
+use super::at_line;
 use super::format::{self, CsvFormat};
 use super::rows::TextRows;
-use super::{NOT_CSV, at_line};
 use crate::input::file;
 use crate::types::error::Result;
 
+const NOT_CSV: &str = "is not a CSV file with a header line";
 /// Bytes that are read from the file at a time.
 const CHUNK_LEN: usize = 256 << 10;
 /// The most bytes of one record.

@@ -158,6 +158,7 @@ impl<'a> Column<'a> {
     }
 
     /// The text of a row, empty for a null.
+    #[cfg(feature = "csv")]
     pub(super) fn text_of(self, row: usize) -> &'a str {
         self.text(row * self.records.columns + self.index)
     }

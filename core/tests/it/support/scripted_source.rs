@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parking_lot::Mutex;
 use pillion::source::{
@@ -48,6 +49,8 @@ pub(crate) struct Scripted {
     pub(crate) keys: Arc<Mutex<Vec<Vec<Vec<Value>>>>>,
     /// How long ago rows were what is sent, by the clock of the source.
     pub(crate) lag: Arc<Mutex<Option<Duration>>>,
+    /// Whether its names are in a dictionary.
+    pub(crate) has_dictionary: bool,
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
@@ -66,6 +69,7 @@ impl Scripted {
             watched: Arc::default(),
             keys: Arc::default(),
             lag: Arc::default(),
+            has_dictionary: false,
             fetches: Arc::default(),
             descriptions: Arc::default(),
             at_once: Arc::default(),
@@ -92,6 +96,26 @@ impl Scripted {
         let watched: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
         watched.iter().for_each(|told| told.0());
         watched.len()
+    }
+
+    pub(crate) fn with_dictionary(mut self) -> Self {
+        self.has_dictionary = true;
+        self
+    }
+
+    /// A batch of some rows in the form in which this source sends it.
+    fn batch(&self, rows: &[SourceRow]) -> RecordBatch {
+        let plain = batch(rows);
+        if !self.has_dictionary {
+            return plain;
+        }
+        let of = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let names = cast(plain.column(2), &of).unwrap();
+        let [id, changed, _] =
+            plain.schema().fields().iter().cloned().collect::<Vec<_>>().try_into().unwrap();
+        let schema = Schema::new(vec![id, changed, Arc::new(Field::new("name", of, true))]);
+        RecordBatch::try_new(Arc::new(schema), vec![plain.column(0).clone(), plain.column(1).clone(), names])
+            .unwrap()
     }
 
     pub(crate) fn set_rows(&self, rows: &[SourceRow]) {
@@ -205,7 +229,7 @@ impl Source for Scripted {
         self.descriptions.fetch_add(1, Ordering::SeqCst);
         self.refuse()?;
         let rows = self.rows.lock();
-        let description = Description::new(schema()).rows(rows.len() as u64);
+        let description = Description::new(self.batch(&[]).schema()).rows(rows.len() as u64);
         Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
     }
 
@@ -234,7 +258,7 @@ impl Source for Scripted {
             rows.retain(|row| wanted.values.contains(&vec![Value::Int(row.0)]));
             self.keys.lock().push(wanted.values.clone());
         }
-        let (mood, call) = (*self.mood.lock(), call.clone());
+        let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
         assert!(mood != Mood::Panics, "as the test said");
         let half = rows.len() / 2;
         let mut step = 0;
@@ -242,8 +266,8 @@ impl Source for Scripted {
             let _under_way = &under_way;
             step += 1;
             match (step, mood) {
-                (1, Mood::SendsOtherColumns) => Some(Ok(batch(&rows).project(&[0, 2]).unwrap())),
-                (1, _) => Some(Ok(batch(&rows[..half]))),
+                (1, Mood::SendsOtherColumns) => Some(Ok(source.batch(&rows).project(&[0, 2]).unwrap())),
+                (1, _) => Some(Ok(source.batch(&rows[..half]))),
                 (2, Mood::BreaksOff) => {
                     Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
                 }
@@ -253,11 +277,11 @@ impl Source for Scripted {
                     }
                     std::thread::sleep(Duration::from_millis(5));
                 },
-                (2, _) => Some(Ok(batch(&rows[half..]))),
+                (2, _) => Some(Ok(source.batch(&rows[half..]))),
                 _ => None,
             }
         });
-        let fetched = Fetched::new(schema(), batches);
+        let fetched = Fetched::new(self.batch(&[]).schema(), batches);
         Ok(match *self.lag.lock() {
             Some(lag) => fetched.as_of(SystemTime::now() - lag),
             None => fetched,

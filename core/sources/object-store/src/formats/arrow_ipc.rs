@@ -6,8 +6,8 @@ use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::Schema;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use pillion::Result;
+use pillion::files::{FileBatches, FileColumns};
 
-use super::{FileBatches, Looked};
 use crate::blocks::Blocks;
 use crate::file::{Refused, SourceFile};
 
@@ -17,9 +17,9 @@ const NOT_ARROW: &str = "is damaged or not an Arrow IPC file";
 
 type Reader = Box<dyn RecordBatchReader + Send>;
 
-pub(super) fn look(file: &SourceFile) -> Result<Looked> {
+pub(super) fn look(file: &SourceFile) -> Result<FileColumns> {
     let reader = file.decode(NOT_ARROW, || open_reader(file, None))?;
-    Ok(Looked::Declared(reader.schema(), None))
+    Ok(FileColumns::Declared(reader.schema(), None))
 }
 
 pub(super) fn open(file: &SourceFile, wanted: &Schema) -> Result<FileBatches> {

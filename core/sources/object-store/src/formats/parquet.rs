@@ -16,8 +16,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use pillion::Result;
+use pillion::files::{FileBatches, FileColumns};
 
-use super::{BATCH_BYTES, BATCH_ROWS, FileBatches, Looked};
+use super::{BATCH_BYTES, BATCH_ROWS};
 use crate::file::{Refused, SourceFile};
 
 const NOT_PARQUET: &str = "is damaged or not a Parquet file";
@@ -31,10 +32,10 @@ const WINDOW_MIN: u64 = 256 << 10;
 /// Stretches with no more than this between them are read in one request.
 const GAP: u64 = 256 << 10;
 
-pub(super) fn look(file: &SourceFile) -> Result<Looked> {
+pub(super) fn look(file: &SourceFile) -> Result<FileColumns> {
     let metadata = footer(file)?;
     let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
-    Ok(Looked::Declared(metadata.schema().clone(), rows))
+    Ok(FileColumns::Declared(metadata.schema().clone(), rows))
 }
 
 pub(super) fn open(file: &SourceFile, wanted: &Schema) -> Result<FileBatches> {

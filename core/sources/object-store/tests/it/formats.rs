@@ -89,7 +89,7 @@ fn columns_that_tables_cannot_hold_are_decoded() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.arrow", arrow_file(&written));
     let found = rows(&local(dir.path()), &Relation::table("a.arrow"));
-    assert_eq!(columns(&found), "dictionary Utf8, runs Utf8, views Utf8");
+    assert_eq!(columns(&found), "dictionary Utf8, runs Utf8, views Utf8View");
     assert_eq!(shown(&found), ["x,a,a text that is longer than twelve bytes", "-,a,-", "x,b,b"]);
 }
 

@@ -10,6 +10,7 @@ import random
 import sys
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -63,6 +64,46 @@ for number in range(12):
                    data_page_version=rng.choice(["1.0", "2.0"]), store_schema=rng.random() < 0.7,
                    write_statistics=rng.random() < 0.7, data_page_size=rng.choice([64, 1 << 20]))
     expect(f"{folder}/*.parquet", pq.read_table(folder / "a.parquet", partitioning=None))
+
+
+def encoded(of):
+    """The same values, some as dictionaries, as pandas and polars write categories."""
+    for index, field in enumerate(of.schema):
+        if field.type in (pa.string(), pa.binary(), pa.int64()) and field.name != "row" and rng.random() < 0.7:
+            of = of.set_column(index, field.name, of[index].dictionary_encode())
+    return of
+
+
+def with_runs(of):
+    for index, field in enumerate(of.schema):
+        if field.type in (pa.int16(), pa.float64(), pa.bool_()):
+            runs = pyarrow.compute.run_end_encode(of[index])
+            of = of.set_column(index, field.name, runs)
+        if field.type == pa.list_(pa.int64()):
+            whole = of[index].combine_chunks()
+            inner = whole.values.dictionary_encode()
+            mask = whole.is_null() if whole.null_count else None
+            of = of.set_column(index, field.name, pa.ListArray.from_arrays(whole.offsets, inner, mask=mask))
+    return of
+
+
+for number in range(8):
+    rows = rng.choice([1, 10, 20000])
+    folder = pathlib.Path(f"encoded{number}")
+    folder.mkdir()
+    plain = table(rows)
+    if number % 2:
+        pq.write_table(encoded(plain), folder / "a.parquet", store_schema=rng.random() < 0.7)
+        # With the types of Parquet, which names the elements of lists otherwise.
+        plain = pq.read_table(folder / "a.parquet", partitioning=None)
+        for index, field in enumerate(plain.schema):
+            if pa.types.is_dictionary(field.type):
+                plain = plain.set_column(index, field.name, plain[index].cast(field.type.value_type))
+    else:
+        written = with_runs(encoded(plain))
+        with pa.ipc.new_file(folder / "a.arrow", written.schema) as writer:
+            writer.write_table(written, max_chunksize=rng.choice([100, 30000]))
+    expect(f"{folder}/*", plain)
 
 for number in range(4):
     rows = rng.choice([10, 1000])

@@ -1,9 +1,9 @@
 //! The names of types, as the option `types` has them.
 
 use arrow::datatypes::DataType;
-use pillion::{Error, ErrorCode, Result};
 
-use crate::reconcile::decoded;
+use super::storable::stored;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Names of types that people use beside those of Arrow, in lower case.
 const SYNONYMS: &[(&str, DataType)] = &[
@@ -24,7 +24,7 @@ const DECIMAL128_DIGITS: u8 = 38;
 ///
 /// # Errors
 /// [`ErrorCode::InvalidArgument`].
-pub(crate) fn parse_list(text: &str) -> Result<Vec<(String, DataType)>> {
+pub(super) fn parse_list(text: &str) -> Result<Vec<(String, DataType)>> {
     let mut columns: Vec<(String, DataType)> = Vec::new();
     for item in items(text) {
         let Some((name, of)) = item.rsplit_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
@@ -65,7 +65,7 @@ fn parse(column: &str, text: &str) -> Result<DataType> {
     if let Some(found) = decimal(&lower) {
         return Ok(found);
     }
-    text.parse::<DataType>().map(|of| decoded(&of)).map_err(|_| {
+    text.parse::<DataType>().map(|of| stored(&of)).map_err(|_| {
         invalid(format!(
             "`{text}` is not a type, for column `{column}`: use one of Arrow's, such as Int64, Utf8, Date32, \
              Decimal(10,2), Timestamp(us) or Timestamp(us, \"UTC\")"

@@ -7,34 +7,36 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use pillion::texts::{InferredType, TextColumns, TextRows};
-use pillion::{Error, ErrorCode, Result};
 
-use crate::options::Options;
+use super::csv::{InferredType, TextColumns, TextRows};
+use super::options::FileOptions;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// What Hive writes for a null.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The columns in the names of folders, and the values that each file has of them.
 #[derive(Debug)]
-pub(crate) struct Folders {
+pub(super) struct Folders {
     schema: SchemaRef,
     /// A row for each file.
     values: RecordBatch,
 }
 
 impl Folders {
+    /// The columns in the names of the folders of `paths`; `table` has their types if the rows go into a table.
+    ///
     /// # Errors
-    /// [`ErrorCode::SourceInvalid`] if files are in folders of different columns, or a value is not of the type that the
-    /// definition gives.
-    pub(crate) fn of(paths: &[&str], options: &Options) -> Result<Self> {
+    /// [`ErrorCode::SourceInvalid`] if files are in folders of different columns, or a value is not of the type that its
+    /// column is given.
+    pub(super) fn of(paths: &[&str], options: &FileOptions, table: Option<&SchemaRef>) -> Result<Self> {
         let none = || {
             Ok(Self {
                 schema: Schema::empty().into(),
                 values: RecordBatch::new_empty(Schema::empty().into()),
             })
         };
-        let Some(first) = paths.first().filter(|_| options.hive) else { return none() };
+        let Some(first) = paths.first().filter(|_| options.folders) else { return none() };
         let names: Vec<String> = pairs(first).map(|(name, _)| name).collect();
         let mut rows = TextRows::new(names.len());
         for path in paths {
@@ -50,7 +52,8 @@ impl Folders {
         let mut inferred = vec![InferredType::default(); names.len()];
         InferredType::look_at(&mut inferred, &names, Path::new(first), &rows)?;
         let field = |(name, inferred): (&String, &InferredType)| {
-            let told = options.type_of(name).cloned();
+            let held = table.and_then(|table| table.field_with_name(name).ok());
+            let told = options.type_of(name).or_else(|| held.map(|field| field.data_type())).cloned();
             let as_text = options.is_as_text(name).then_some(DataType::Utf8);
             let seen =
                 Some(inferred.data_type()).filter(|of| matches!(of, DataType::Int64 | DataType::Date32));
@@ -65,11 +68,11 @@ impl Folders {
         }
     }
 
-    pub(crate) fn schema(&self) -> &SchemaRef {
+    pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    pub(crate) fn has(&self, column: &str) -> bool {
+    pub(super) fn has(&self, column: &str) -> bool {
         self.schema.column_with_name(column).is_some()
     }
 
@@ -77,7 +80,7 @@ impl Folders {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`].
-    pub(crate) fn column(&self, name: &str, file: usize, rows: usize) -> Result<ArrayRef> {
+    pub(super) fn column(&self, name: &str, file: usize, rows: usize) -> Result<ArrayRef> {
         let lost = || Error::new(ErrorCode::Internal, format!("the value of `{name}` was lost"));
         let column = self.values.column_by_name(name).ok_or_else(lost)?;
         let index = u32::try_from(file).map_err(|_| lost())?;
@@ -89,7 +92,7 @@ impl Folders {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`].
-    pub(crate) fn texts(&self, file: usize) -> Result<Vec<(String, Option<String>)>> {
+    pub(super) fn texts(&self, file: usize) -> Result<Vec<(String, Option<String>)>> {
         let options = FormatOptions::new();
         let text = |(field, column): (&Arc<Field>, &ArrayRef)| {
             let value = match column.is_null(file) {
@@ -152,7 +155,7 @@ fn different(first: &str, path: &str) -> Error {
     };
     let message = format!(
         "`{first}` and `{path}` have other columns in the names of their folders ({} and {}): narrow the pattern, or set \
-         the option `hive` to `off`",
+         the option `hive` to `off`, so that folders are no columns",
         names(first),
         names(path)
     );
@@ -162,12 +165,11 @@ fn different(first: &str, path: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use arrow::array::StringArray;
-    use pillion::source::Relation;
 
     use super::*;
 
-    fn folders(paths: &[&str], relation: &Relation) -> Result<Folders> {
-        Folders::of(paths, &Options::of(relation).unwrap())
+    fn folders(paths: &[&str], options: &FileOptions) -> Result<Folders> {
+        Folders::of(paths, options, None)
     }
 
     #[test]
@@ -176,7 +178,7 @@ mod tests {
             "year=2013/day=2013-01-01/code=01/city=New%20York/a.csv",
             "year=__HIVE_DEFAULT_PARTITION__/day=2013-01-02/code=2/city=%zz/a.csv",
         ];
-        let found = folders(&paths, &Relation::table("**")).unwrap();
+        let found = folders(&paths, &FileOptions::new()).unwrap();
         let types: Vec<&DataType> = found.schema().fields().iter().map(|field| field.data_type()).collect();
         assert_eq!(types, [&DataType::Int64, &DataType::Date32, &DataType::Utf8, &DataType::Utf8]);
         let texts = |file| found.texts(file).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>();
@@ -190,14 +192,14 @@ mod tests {
 
     #[test]
     fn a_definition_gives_types_and_files_agree_on_columns() {
-        let typed = Relation::table("**").option("types", "m=Int32");
+        let typed = FileOptions::new().types([("m", DataType::Int32)]);
         let found = folders(&["m=01/a.csv", "m=1/b.csv"], &typed).unwrap();
         assert_eq!(found.texts(0).unwrap(), found.texts(1).unwrap());
         assert_eq!(folders(&["m=x/a.csv"], &typed).unwrap_err().code(), ErrorCode::SourceInvalid);
         let error = folders(&["m=1/a.csv", "b.csv"], &typed).unwrap_err();
         assert_eq!(error.code(), ErrorCode::SourceInvalid);
         assert!(error.message().contains("(m and none)"), "{error}");
-        let off = Relation::table("**").option("hive", "off");
+        let off = FileOptions::new().folders(false);
         assert!(folders(&["m=1/a.csv", "b.csv"], &off).unwrap().schema().fields().is_empty());
     }
 }

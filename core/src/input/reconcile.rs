@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use pillion::{Error, ErrorCode, Result};
+
+use super::storable::{decoded, stored};
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// The time zone of moments that files have in several.
 const MOMENTS_ZONE: &str = "UTC";
@@ -12,7 +14,7 @@ const DECIMAL256_DIGITS: u8 = 76;
 
 /// Columns of files, in the order in which they were first seen.
 #[derive(Debug, Default)]
-pub(crate) struct Reconciled {
+pub(super) struct Reconciled {
     columns: Vec<Column>,
     files: usize,
 }
@@ -30,14 +32,14 @@ impl Reconciled {
     ///
     /// # Errors
     /// [`ErrorCode::SchemaMismatch`] with the file, the column and both types.
-    pub(crate) fn add(&mut self, file: &str, schema: &Schema, is_text: impl Fn(&str) -> bool) -> Result<()> {
+    pub(super) fn add(&mut self, file: &str, schema: &Schema, is_text: impl Fn(&str) -> bool) -> Result<()> {
         for field in schema.fields() {
             let text = is_text(field.name()).then_some(DataType::Utf8);
-            let found = text.unwrap_or_else(|| decoded(field.data_type()));
+            let found = text.unwrap_or_else(|| stored(field.data_type()));
             let Some(column) = self.columns.iter_mut().find(|column| column.field.name() == field.name())
             else {
                 let is_nullable = field.is_nullable() || self.files > 0;
-                let field = Field::new(field.name(), found, is_nullable);
+                let field = field.as_ref().clone().with_data_type(found).with_nullable(is_nullable);
                 self.columns.push(Column { field, file: file.to_owned(), files: 1 });
                 continue;
             };
@@ -48,7 +50,7 @@ impl Reconciled {
                 file.clone_into(&mut column.file);
             }
             let is_nullable = column.field.is_nullable() || field.is_nullable();
-            column.field = Field::new(field.name(), common, is_nullable);
+            column.field = column.field.clone().with_data_type(common).with_nullable(is_nullable);
             column.files += 1;
         }
         self.files += 1;
@@ -56,7 +58,7 @@ impl Reconciled {
     }
 
     /// The columns. Those that some files lack can be null.
-    pub(crate) fn schema(self) -> SchemaRef {
+    pub(super) fn schema(self) -> SchemaRef {
         let files = self.files;
         let field = |column: Column| {
             let is_nullable = column.field.is_nullable() || column.files < files;
@@ -76,25 +78,6 @@ fn mismatch(file: &str, name: &str, found: &DataType, column: &Column) -> Error 
     Error::new(ErrorCode::SchemaMismatch, message)
 }
 
-/// The type in which the values of a column are stored: without dictionaries, runs and views.
-pub(crate) fn decoded(of: &DataType) -> DataType {
-    use DataType as T;
-    let inner =
-        |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(decoded(field.data_type())));
-    match of {
-        T::Dictionary(_, values) => decoded(values),
-        T::RunEndEncoded(_, values) => decoded(values.data_type()),
-        T::Utf8View => T::Utf8,
-        T::BinaryView => T::Binary,
-        T::List(field) | T::ListView(field) => T::List(inner(field)),
-        T::LargeList(field) | T::LargeListView(field) => T::LargeList(inner(field)),
-        T::FixedSizeList(field, len) => T::FixedSizeList(inner(field), *len),
-        T::Struct(fields) => T::Struct(fields.iter().map(inner).collect()),
-        T::Map(field, is_sorted) => T::Map(inner(field), *is_sorted),
-        other => other.clone(),
-    }
-}
-
 /// A type that holds every value of both, if there is one.
 fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType as T;
@@ -107,8 +90,10 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     };
     match (a, b) {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
-        (T::Utf8 | T::LargeUtf8, T::Utf8 | T::LargeUtf8) => Some(T::LargeUtf8),
-        (T::Binary | T::LargeBinary, T::Binary | T::LargeBinary) => Some(T::LargeBinary),
+        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8 | T::LargeUtf8 | T::Utf8View) => Some(T::LargeUtf8),
+        (T::Binary | T::LargeBinary | T::BinaryView, T::Binary | T::LargeBinary | T::BinaryView) => {
+            Some(T::LargeBinary)
+        }
         (T::Date32 | T::Date64, T::Date32 | T::Date64) => Some(T::Date64),
         (T::Timestamp(a, a_zone), T::Timestamp(b, b_zone)) if a_zone.is_some() == b_zone.is_some() => {
             let zone = if a_zone == b_zone { a_zone.clone() } else { Some(MOMENTS_ZONE.into()) };
@@ -218,8 +203,17 @@ fn common_decimal(a: &DataType, b: &DataType) -> Option<DataType> {
 }
 
 /// Whether every value of one type is a value of the other.
-pub(crate) fn holds(wide: &DataType, narrow: &DataType) -> bool {
-    common(wide, &decoded(narrow)).as_ref() == Some(wide)
+pub(super) fn holds(wide: &DataType, narrow: &DataType) -> bool {
+    let (wide, narrow) = (decoded(wide), decoded(narrow));
+    common(&wide, &narrow).as_ref() == Some(&wide)
+}
+
+/// Whether two types have the same values of text, or of bytes, in other layouts.
+pub(super) fn is_layout_of(a: &DataType, b: &DataType) -> bool {
+    use DataType as T;
+    let is_text = |of: &DataType| matches!(of, T::Utf8 | T::LargeUtf8 | T::Utf8View);
+    let is_bytes = |of: &DataType| matches!(of, T::Binary | T::LargeBinary | T::BinaryView);
+    (is_text(a) && is_text(b)) || (is_bytes(a) && is_bytes(b))
 }
 
 #[cfg(test)]
@@ -246,6 +240,13 @@ mod tests {
         assert_eq!(both(T::Int64, T::Float64), None);
         assert_eq!(both(T::Int64, T::Utf8), None);
         assert_eq!(both(T::Utf8, T::LargeUtf8), Some(T::LargeUtf8));
+        assert_eq!(both(T::Utf8, T::Utf8View), Some(T::LargeUtf8));
+        assert!(
+            holds(&T::Utf8, &T::Utf8View)
+                && holds(&T::LargeUtf8, &T::Utf8)
+                && !holds(&T::Utf8, &T::LargeUtf8)
+        );
+        assert!(holds(&T::Int64, &T::Int32) && !holds(&T::Int32, &T::Int64));
         let zoned = |unit, zone: &str| T::Timestamp(unit, Some(zone.into()));
         assert_eq!(
             both(zoned(Second, "Asia/Tokyo"), zoned(Millisecond, "UTC")),
@@ -260,16 +261,6 @@ mod tests {
         assert_eq!(both(T::Decimal128(10, 2), T::Decimal128(8, 4)), Some(T::Decimal128(12, 4)));
         assert_eq!(both(T::Decimal128(38, 0), T::Decimal128(38, 38)), Some(T::Decimal256(76, 38)));
         assert_eq!(both(T::Null, T::Boolean), Some(T::Boolean));
-    }
-
-    #[test]
-    fn dictionaries_runs_and_views_are_decoded_at_any_depth() {
-        use DataType as T;
-        let dictionary = T::Dictionary(Box::new(T::Int8), Box::new(T::Utf8View));
-        let list = |inner| T::List(Arc::new(Field::new("item", inner, true)));
-        assert_eq!(decoded(&dictionary), T::Utf8);
-        assert_eq!(decoded(&list(dictionary)), list(T::Utf8));
-        assert_eq!(decoded(&T::ListView(Arc::new(Field::new("item", T::BinaryView, true)))), list(T::Binary));
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Compressed files of texts.
 
+#[cfg(feature = "csv")]
 use std::io::Read;
 
-use pillion::{Error, ErrorCode, Result};
-
-use crate::blocks::Blocks;
-use crate::file::SourceFile;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// Endings of compressed files that are not read.
 const UNREAD: [(&str, &str); 9] = [
@@ -20,9 +18,13 @@ const UNREAD: [(&str, &str); 9] = [
     ("7z", "7-Zip"),
 ];
 
+/// The bytes of a file, from its start to its end.
+#[cfg(feature = "csv")]
+pub(super) type Bytes = Box<dyn Read + Send>;
+
 /// How a file is compressed as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Codec {
+pub(super) enum Codec {
     None,
     #[cfg(feature = "gzip")]
     Gzip,
@@ -48,11 +50,11 @@ impl Codec {
             "zst" | "zstd" => Ok((without(name, ending), Self::Zstd)),
             #[cfg(not(feature = "gzip"))]
             "gz" | "gzip" => {
-                lacks("gzip", "this build lacks: build pillion-object-store with its feature `gzip`")
+                lacks("gzip", "this build lacks: build the crate `pillion` with its feature `gzip`")
             }
             #[cfg(not(feature = "zstd"))]
             "zst" | "zstd" => {
-                lacks("Zstandard", "this build lacks: build pillion-object-store with its feature `zstd`")
+                lacks("Zstandard", "this build lacks: build the crate `pillion` with its feature `zstd`")
             }
             _ => match UNREAD.iter().find(|(known, _)| *known == ending) {
                 Some((_, codec)) => lacks(codec, "is not read: decompress it, or use gzip or Zstandard"),
@@ -65,14 +67,14 @@ impl Codec {
     ///
     /// # Errors
     /// Those of the decompressor.
-    pub(super) fn reader(self, file: &SourceFile) -> std::io::Result<Box<dyn Read + Send>> {
-        let blocks = Blocks::new(file.clone());
+    #[cfg(feature = "csv")]
+    pub(super) fn reader(self, bytes: Bytes) -> std::io::Result<Bytes> {
         match self {
-            Self::None => Ok(Box::new(blocks)),
+            Self::None => Ok(bytes),
             #[cfg(feature = "gzip")]
-            Self::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(blocks))),
+            Self::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes))),
             #[cfg(feature = "zstd")]
-            Self::Zstd => Ok(Box::new(zstd::stream::read::Decoder::new(blocks)?)),
+            Self::Zstd => Ok(Box::new(zstd::stream::read::Decoder::new(bytes)?)),
         }
     }
 }

@@ -7,55 +7,61 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use pillion::Result;
-use pillion::texts::{InferredType, TextColumns, TextRows};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::codec::Codec;
-use super::{BATCH_BYTES, BATCH_ROWS, FileBatches, Looked};
-use crate::file::{Refused, SourceFile};
+use super::codec::Bytes;
+use super::csv::{BATCH_LEN, BATCH_ROWS, InferredType, TextColumns, TextRows};
+use super::file;
+use super::reading::FileBatches;
+use crate::types::error::{Error, Result};
 
 const NOT_NDJSON: &str = "cannot be read as JSON objects, one a line";
 const LINE_LEN_MAX: u64 = 256 << 20;
 const BUFFER_LEN: usize = 64 << 10;
 
-pub(super) fn look(file: &SourceFile, codec: Codec) -> Result<Looked> {
-    file.decode(NOT_NDJSON, || {
-        let mut lines = Lines::new(file, codec)?;
-        let mut columns: Vec<(String, InferredType)> = Vec::new();
-        let mut numbers: HashMap<String, usize> = HashMap::new();
-        while let Some(line) = lines.next()? {
-            for (name, value) in line.object()?.0 {
-                let number = match numbers.get(name.0.as_ref()) {
-                    Some(number) => *number,
-                    None => {
-                        let name = name.0.into_owned();
-                        numbers.insert(name.clone(), columns.len());
-                        columns.push((name, InferredType::default()));
-                        columns.len() - 1
-                    }
-                };
-                let Some((_, seen)) = columns.get_mut(number) else { continue };
-                match value.get().as_bytes().first() {
-                    Some(b'n') => {}
-                    Some(b'"' | b'{' | b'[') => seen.is_text(),
-                    _ => seen.look_at_text(value.get()),
+/// The columns of a file, from all of its rows.
+///
+/// # Errors
+/// [`SourceInvalid`](crate::ErrorCode::SourceInvalid), with the line.
+pub(super) fn look(name: &str, bytes: Bytes) -> Result<Vec<(String, InferredType)>> {
+    let mut lines = Lines::new(name, bytes);
+    let mut columns: Vec<(String, InferredType)> = Vec::new();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    while let Some(line) = lines.next()? {
+        for (name, value) in line.object()?.0 {
+            let number = match numbers.get(name.0.as_ref()) {
+                Some(number) => *number,
+                None => {
+                    let name = name.0.into_owned();
+                    numbers.insert(name.clone(), columns.len());
+                    columns.push((name, InferredType::default()));
+                    columns.len() - 1
                 }
+            };
+            let Some((_, seen)) = columns.get_mut(number) else { continue };
+            match value.get().as_bytes().first() {
+                Some(b'n') => {}
+                Some(b'"' | b'{' | b'[') => seen.is_text(),
+                _ => seen.look_at_text(value.get()),
             }
         }
-        Ok::<_, Refused>(Looked::Texts(columns))
-    })
+    }
+    Ok(columns)
 }
 
-pub(super) fn open(file: &SourceFile, codec: Codec, wanted: &Schema) -> Result<FileBatches> {
+/// Opens a file.
+///
+/// # Errors
+/// [`UnsupportedType`](crate::ErrorCode::UnsupportedType) for types that texts cannot hold.
+pub(super) fn open(name: &str, bytes: Bytes, wanted: &Schema) -> Result<FileBatches> {
     let numbers = wanted.fields().iter().enumerate().map(|(number, field)| (field.name().clone(), number));
     Ok(Box::new(JsonBatches {
-        file: file.clone(),
-        lines: file.decode(NOT_NDJSON, || Lines::new(file, codec))?,
+        lines: Lines::new(name, bytes),
         numbers: numbers.collect(),
         columns: TextColumns::new(wanted.clone().into())?,
         rows: TextRows::new(wanted.fields().len()),
@@ -64,7 +70,6 @@ pub(super) fn open(file: &SourceFile, codec: Codec, wanted: &Schema) -> Result<F
 }
 
 struct JsonBatches {
-    file: SourceFile,
     lines: Lines,
     /// Where each wanted column is.
     numbers: HashMap<String, usize>,
@@ -74,9 +79,9 @@ struct JsonBatches {
 }
 
 impl JsonBatches {
-    fn read(&mut self) -> std::result::Result<Option<RecordBatch>, Refused> {
+    fn read(&mut self) -> Result<Option<RecordBatch>> {
         self.rows.clear();
-        while self.rows.rows() < BATCH_ROWS && self.rows.bytes() < BATCH_BYTES {
+        while self.rows.rows() < BATCH_ROWS && self.rows.bytes() < BATCH_LEN {
             let Some(line) = self.lines.next()? else { break };
             let mut fields: Vec<Option<Cow<'_, str>>> = vec![None; self.numbers.len()];
             let mut is_seen = vec![false; self.numbers.len()];
@@ -91,7 +96,7 @@ impl JsonBatches {
         }
         match self.rows.rows() {
             0 => Ok(None),
-            _ => Ok(Some(self.columns.convert(self.file.name().as_ref(), &self.rows)?)),
+            _ => Ok(Some(self.columns.convert(&self.lines.path, &self.rows)?)),
         }
     }
 }
@@ -103,8 +108,7 @@ impl Iterator for JsonBatches {
         if self.is_over {
             return None;
         }
-        let file = self.file.clone();
-        let batch = file.decode(NOT_NDJSON, || self.read());
+        let batch = self.read();
         self.is_over = !matches!(batch, Ok(Some(_)));
         batch.transpose()
     }
@@ -112,32 +116,33 @@ impl Iterator for JsonBatches {
 
 /// The lines of a file that are not empty.
 struct Lines {
-    source: BufReader<Box<dyn Read + Send>>,
+    path: PathBuf,
+    source: BufReader<Bytes>,
     buffer: Vec<u8>,
     number: u64,
 }
 
 struct Line<'a> {
+    path: &'a PathBuf,
     number: u64,
     text: &'a str,
 }
 
 impl Lines {
-    fn new(file: &SourceFile, codec: Codec) -> std::result::Result<Self, Refused> {
-        let source = BufReader::with_capacity(BUFFER_LEN, codec.reader(file)?);
-        Ok(Self { source, buffer: Vec::new(), number: 0 })
+    fn new(name: &str, bytes: Bytes) -> Self {
+        let source = BufReader::with_capacity(BUFFER_LEN, bytes);
+        Self { path: name.into(), source, buffer: Vec::new(), number: 0 }
     }
 
-    fn next(&mut self) -> std::result::Result<Option<Line<'_>>, Refused> {
+    fn next(&mut self) -> Result<Option<Line<'_>>> {
         loop {
             self.buffer.clear();
             self.number += 1;
-            let read = (&mut self.source).take(LINE_LEN_MAX).read_until(b'\n', &mut self.buffer)?;
+            let read = (&mut self.source).take(LINE_LEN_MAX).read_until(b'\n', &mut self.buffer);
+            let read = read.map_err(|error| file::invalid(&self.path, "cannot be read", error))?;
             if read as u64 == LINE_LEN_MAX {
-                return Err(Refused::Why(format!(
-                    "line {} is longer than {LINE_LEN_MAX} bytes",
-                    self.number
-                )));
+                let message = format!("line {} is longer than {LINE_LEN_MAX} bytes", self.number);
+                return Err(file::invalid(&self.path, NOT_NDJSON, message));
             }
             if read == 0 {
                 return Ok(None);
@@ -149,15 +154,18 @@ impl Lines {
         match std::str::from_utf8(&self.buffer) {
             Ok(text) => {
                 let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-                Ok(Some(Line { number: self.number, text }))
+                Ok(Some(Line { path: &self.path, number: self.number, text }))
             }
-            Err(_) => Err(Refused::Why(format!("line {} is not text in UTF-8", self.number))),
+            Err(_) => {
+                let message = format!("line {} is not text in UTF-8", self.number);
+                Err(file::invalid(&self.path, NOT_NDJSON, message))
+            }
         }
     }
 }
 
 impl<'a> Line<'a> {
-    fn object(&self) -> std::result::Result<Object<'a>, Refused> {
+    fn object(&self) -> Result<Object<'a>> {
         if self.text.trim_start().starts_with('[') {
             return Err(self
                 .wrong("it is a list, not an object: write each object of the list into a line of its own"));
@@ -166,7 +174,7 @@ impl<'a> Line<'a> {
     }
 
     /// The text of a value, `None` for a null.
-    fn text(&self, value: &'a RawValue) -> std::result::Result<Option<Cow<'a, str>>, Refused> {
+    fn text(&self, value: &'a RawValue) -> Result<Option<Cow<'a, str>>> {
         match value.get().as_bytes().first() {
             Some(b'n') => Ok(None),
             Some(b'"') => match serde_json::from_str::<Text<'a>>(value.get()) {
@@ -177,8 +185,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn wrong(&self, why: impl fmt::Display) -> Refused {
-        Refused::Why(format!("line {}: {why}", self.number))
+    fn wrong(&self, why: impl fmt::Display) -> Error {
+        file::invalid(self.path, NOT_NDJSON, format!("line {}: {why}", self.number))
     }
 }
 

@@ -1,0 +1,117 @@
+//! Batches of one file as batches of all files together.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder, new_null_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::plan::{FilePlan, of_file};
+use super::storable::{convert, is_convertible};
+use crate::types::error::{Error, ErrorCode, Result};
+
+/// How columns of a plan come from one of its files.
+#[derive(Debug)]
+pub struct FileAdapter {
+    plan: Arc<FilePlan>,
+    schema: SchemaRef,
+    file: usize,
+    of_file: Schema,
+}
+
+impl FileAdapter {
+    /// For the file of a plan with that number, and those of the plan's columns that `schema` has.
+    ///
+    /// # Errors
+    /// [`UnsupportedType`](ErrorCode::UnsupportedType) for a column that cannot be decoded.
+    pub fn new(plan: &Arc<FilePlan>, schema: &SchemaRef, file: usize) -> Result<Self> {
+        let Some(planned) = plan.files.get(file) else {
+            return Err(Error::new(ErrorCode::InvalidArgument, format!("the plan has no file {file}")));
+        };
+        let found = of_file(planned, &plan.texts);
+        let is_of_file = |name: &str| schema.column_with_name(name).is_some() && !plan.folders.has(name);
+        let fields = found.fields().iter().filter(|field| is_of_file(field.name())).cloned();
+        let of_file = Schema::new(fields.collect::<Vec<_>>());
+        for field in of_file.fields() {
+            let wanted = schema.field_with_name(field.name()).map(|wanted| wanted.data_type());
+            let is_text = plan.options.is_as_text(field.name());
+            if wanted.is_ok_and(|wanted| !is_text && !is_convertible(field.data_type(), wanted)) {
+                let message = format!(
+                    "column `{}` of `{}` has the type {}, which cannot be decoded: leave it out, or read it as text",
+                    field.name(),
+                    planned.name,
+                    field.data_type()
+                );
+                return Err(Error::new(ErrorCode::UnsupportedType, message));
+            }
+        }
+        Ok(Self { plan: plan.clone(), schema: schema.clone(), file, of_file })
+    }
+
+    /// The columns that the file has to give, with the types in which it gives them.
+    pub fn wanted(&self) -> &Schema {
+        &self.of_file
+    }
+
+    /// A batch of the file with the columns of the plan. Columns that the file does not have are null.
+    ///
+    /// # Errors
+    /// [`SourceInvalid`](ErrorCode::SourceInvalid) for a value that its column cannot hold.
+    pub fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let columns = self.schema.fields().iter().map(|field| {
+            let (name, of) = (field.name().as_str(), field.data_type());
+            if self.plan.folders.has(name) {
+                return self.plan.folders.column(name, self.file, rows);
+            }
+            match batch.column_by_name(name) {
+                None => Ok(new_null_array(of, rows)),
+                Some(column) => self.converted(name, column, of),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|error| {
+            let message = format!("`{}` does not hold what it declares: {error}", self.name());
+            Error::new(ErrorCode::SourceInvalid, message)
+        })
+    }
+
+    fn name(&self) -> &str {
+        self.plan.files.get(self.file).map_or("", |file| &file.name)
+    }
+
+    fn converted(&self, name: &str, column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        let converted = match self.plan.options.is_as_text(name) && column.data_type() != to {
+            true => shown(column),
+            false => convert(column, to),
+        };
+        converted.map_err(|error| {
+            let message = format!(
+                "column `{name}` of `{}` has a value of {} that {to} cannot hold: {error}",
+                self.name(),
+                column.data_type()
+            );
+            Error::new(ErrorCode::SourceInvalid, message)
+        })
+    }
+}
+
+/// A column as texts, in the form in which its values are shown.
+fn shown(column: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
+    let options = FormatOptions::new().with_display_error(false);
+    let formatter = ArrayFormatter::try_new(column, &options)?;
+    let (mut builder, mut text) = (StringBuilder::new(), String::new());
+    let nulls = column.logical_nulls();
+    for row in 0..column.len() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            builder.append_null();
+            continue;
+        }
+        text.clear();
+        formatter.value(row).write(&mut text)?;
+        builder.append_value(&text);
+    }
+    Ok(Arc::new(builder.finish()))
+}
