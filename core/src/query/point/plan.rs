@@ -1,0 +1,155 @@
+//! What remains to be done for a statement of the point path.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use smallvec::SmallVec;
+
+use super::literals::Literal;
+use super::value::{Given, KeyValue};
+use crate::answer::batches::{AnswerInfo, Batches, Canceller, IteratorSource};
+use crate::query::key_filter::KEYS_MAX;
+use crate::query::lookup::BATCH_BYTES_MAX;
+use crate::storage::key::KeyBytes;
+use crate::storage::{State, TableState, batch_len, freshness};
+use crate::types::value::Value;
+use crate::types::version::Tier;
+
+/// A statement that names rows by their keys, planned.
+#[derive(Debug)]
+pub(in crate::query) struct PointPlan {
+    /// Number of the table.
+    pub(super) table: u64,
+    /// How many parameters the statement takes.
+    pub(super) parameters: usize,
+    /// The values of each column of the key, one of which it must have.
+    pub(super) key: Vec<Vec<KeyValue>>,
+    /// The wanted columns of the table.
+    pub(super) projection: Vec<usize>,
+    /// The columns of the answer.
+    pub(super) schema: SchemaRef,
+    pub(super) limit: Limit,
+}
+
+/// The most rows that are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    None,
+    Fixed(usize),
+    /// A literal of the text.
+    Literal(usize),
+}
+
+impl PointPlan {
+    /// Number of the table.
+    pub(in crate::query) fn table(&self) -> u64 {
+        self.table
+    }
+
+    /// The answer. `None` if the ordinary path has to make it, or its error.
+    pub(in crate::query) fn answer(
+        &self,
+        state: &State,
+        parameters: &[Value],
+        literals: &[Literal<'_>],
+    ) -> Option<Batches> {
+        let table = state.tables.get(&self.table)?;
+        if parameters.len() != self.parameters || Canceller::is_current_cancelled() {
+            return None;
+        }
+        let given = Given { parameters, literals };
+        let batch = self.rows(table, state.version.sequence, given)?;
+        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+        taken::count();
+        Some(Batches::new(self.schema.clone(), info, Box::new(IteratorSource(batch.map(Ok).into_iter()))))
+    }
+
+    /// The rows as one batch; without a batch if there are none.
+    fn rows(&self, table: &TableState, sequence: u64, given: Given<'_>) -> Option<Option<RecordBatch>> {
+        let limit = match self.limit {
+            Limit::None => usize::MAX,
+            Limit::Fixed(limit) => limit,
+            Limit::Literal(number) => match given.literals.get(number)? {
+                Literal::Int(limit) => usize::try_from(*limit).ok()?,
+                Literal::Text(_) => return None,
+            },
+        };
+        let mut rows: SmallVec<[RecordBatch; 1]> = SmallVec::new();
+        for key in self.keys(given)? {
+            // A filter above the lookup would drop the key's row, or not; with a limit it stops at enough rows.
+            if rows.len() >= limit {
+                break;
+            }
+            if let Some(found) = table.find(&key, sequence).ok()? {
+                rows.push(found.read(&self.projection, &self.schema).ok()?);
+            }
+        }
+        match rows.as_slice() {
+            [] => Some(None),
+            [_] => Some(rows.pop()),
+            // DataFusion's path knows what to do with very long rows.
+            rows if rows.iter().map(batch_len).sum::<usize>() > BATCH_BYTES_MAX => None,
+            rows => concat_batches(&self.schema, rows).ok().map(Some),
+        }
+    }
+
+    /// Whether these are the keys that it looks up.
+    pub(in crate::query) fn looks_up(
+        &self,
+        parameters: &[Value],
+        literals: &[Literal<'_>],
+        keys: &[KeyBytes],
+    ) -> bool {
+        self.keys(Given { parameters, literals }).is_some_and(|found| found.as_slice() == keys)
+    }
+
+    /// The keys, each once and in their order.
+    pub(super) fn keys(&self, given: Given<'_>) -> Option<SmallVec<[KeyBytes; 1]>> {
+        let mut keys: SmallVec<[KeyBytes; 1]> = SmallVec::new();
+        keys.push(KeyBytes::new());
+        for values in &self.key {
+            if let [value] = values.as_slice() {
+                keys.iter_mut().try_for_each(|key| value.push(key, given))?;
+                continue;
+            }
+            if keys.len().checked_mul(values.len())? > KEYS_MAX {
+                return None;
+            }
+            let mut longer = SmallVec::with_capacity(keys.len() * values.len());
+            for value in values {
+                for key in &keys {
+                    let mut key = key.clone();
+                    value.push(&mut key, given)?;
+                    longer.push(key);
+                }
+            }
+            keys = longer;
+        }
+        if keys.len() > 1 {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        Some(keys)
+    }
+}
+
+/// How many statements took the point path, for tests.
+pub(in crate::query) mod taken {
+    #[cfg(test)]
+    thread_local! {
+        static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    /// Counts one.
+    #[inline]
+    pub(super) fn count() {
+        #[cfg(test)]
+        TAKEN.set(TAKEN.get() + 1);
+    }
+
+    /// Those of this thread.
+    #[cfg(test)]
+    pub(in crate::query) fn of_thread() -> u64 {
+        TAKEN.get()
+    }
+}

@@ -1,0 +1,199 @@
+//! Recognises plans of statements that only look up keys.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::DefaultTableSource;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, FetchType, LogicalPlan, Operator, Projection, SkipType, TableScan,
+};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::literals::Template;
+use super::plan::{Limit, PointPlan};
+use super::value::{Computed, KeyValue, Source};
+use crate::query::lookup::PointExec;
+use crate::query::provider::CacheTable;
+use crate::storage::TableShape;
+
+/// The lookup that is the only leaf of a plan, if it is one.
+pub(in crate::query) fn lookup_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&PointExec> {
+    if let Some(lookup) = plan.downcast_ref::<PointExec>() {
+        return Some(lookup);
+    }
+    match plan.children().as_slice() {
+        [input] => lookup_of(input),
+        _ => None,
+    }
+}
+
+/// What remains to be done for a statement whose types have been coerced; `None` unless all of it is understood.
+/// `template`: the statement is the probe of this text. `schema` has the columns of the answer.
+pub(in crate::query) fn recognise(
+    plan: &LogicalPlan,
+    template: Option<&Template<'_>>,
+    parameters: usize,
+    schema: SchemaRef,
+) -> Option<PointPlan> {
+    let mut statement = Statement { template, used: vec![false; template.map_or(0, |it| it.literals.len())] };
+    let (limit, plan) = statement.limit(plan)?;
+    let (wanted, plan) = match plan {
+        LogicalPlan::Projection(Projection { expr, input, .. }) => (Some(expr), input.as_ref()),
+        plan => (None, plan),
+    };
+    let LogicalPlan::Filter(filter) = plan else { return None };
+    let shape = table_of(&filter.input)?;
+    let projection: Vec<usize> = match wanted {
+        None => (0..shape.schema.fields().len()).collect(),
+        Some(wanted) => wanted.iter().map(|expr| column_of(shape, expr)).collect::<Option<_>>()?,
+    };
+    let mut key: Vec<Option<Vec<KeyValue>>> = shape.primary_key.iter().map(|_| None).collect();
+    for condition in split_conjunction(&filter.predicate) {
+        let (column, values) = statement.condition(shape, condition)?;
+        let place = shape.primary_key.iter().position(|&of_key| of_key == column)?;
+        // A second condition on the same column would leave only some of the values.
+        if key[place].replace(values).is_some() {
+            return None;
+        }
+    }
+    let key = key.into_iter().collect::<Option<Vec<_>>>().filter(|key| !key.is_empty())?;
+    let of_table = projection.iter().map(|&column| shape.schema.field(column).data_type());
+    let is_same = of_table.eq(schema.fields().iter().map(|field| field.data_type()));
+    // A literal that went elsewhere may be a name, for example.
+    let is_understood = is_same && !projection.is_empty() && statement.used.iter().all(|used| *used);
+    is_understood.then(|| PointPlan { table: shape.id, parameters, key, projection, schema, limit })
+}
+
+/// The table that a scan of all its rows reads, whatever the statement calls it.
+fn table_of(plan: &LogicalPlan) -> Option<&TableShape> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => table_of(&alias.input),
+        LogicalPlan::TableScan(TableScan { source, projection: None, filters, fetch: None, .. })
+            if filters.is_empty() =>
+        {
+            let source = source.downcast_ref::<DefaultTableSource>()?;
+            Some(source.table_provider.downcast_ref::<CacheTable>()?.shape())
+        }
+        _ => None,
+    }
+}
+
+/// The column that an expression is, whatever it is called.
+fn column_of(shape: &TableShape, expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Column(column) => shape.schema.index_of(&column.name).ok(),
+        Expr::Alias(alias) => column_of(shape, &alias.expr),
+        _ => None,
+    }
+}
+
+/// A statement that is being looked at.
+struct Statement<'a, 't> {
+    template: Option<&'a Template<'t>>,
+    /// Which literals of the text were found.
+    used: Vec<bool>,
+}
+
+impl Statement<'_, '_> {
+    /// The limit of a plan, and the plan below it.
+    fn limit<'p>(&mut self, plan: &'p LogicalPlan) -> Option<(Limit, &'p LogicalPlan)> {
+        let LogicalPlan::Limit(limit) = plan else { return Some((Limit::None, plan)) };
+        let (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(fetch))) =
+            (limit.get_skip_type(), limit.get_fetch_type())
+        else {
+            return None;
+        };
+        let of_text = fetch.and_then(|fetch| self.literal(&ScalarValue::from(i64::try_from(fetch).ok()?)));
+        let limited = match (of_text, fetch) {
+            (Some(number), _) => Limit::Literal(number),
+            (None, Some(fetch)) => Limit::Fixed(fetch),
+            (None, None) => Limit::None,
+        };
+        Some((limited, limit.input.as_ref()))
+    }
+
+    /// The literal of the text that a value stands for.
+    fn literal(&mut self, value: &ScalarValue) -> Option<usize> {
+        let template = self.template?;
+        let number = match value {
+            ScalarValue::Int64(Some(value)) => template.literal_of_int(*value)?,
+            ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) => {
+                template.literal_of_text(value)?
+            }
+            _ => return None,
+        };
+        *self.used.get_mut(number)? = true;
+        Some(number)
+    }
+
+    /// The column that a condition names, and the values of which it must have one.
+    fn condition(&mut self, shape: &TableShape, condition: &Expr) -> Option<(usize, Vec<KeyValue>)> {
+        match condition {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+                let (named, value) = match compared_column(shape, left) {
+                    Some(column) => (column, right),
+                    None => (compared_column(shape, right)?, left),
+                };
+                Some((named, vec![self.key_value(shape, named, value)?]))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                let (column, mut values) = self.condition(shape, left)?;
+                let (other, more) = self.condition(shape, right)?;
+                values.extend(more);
+                (column == other).then_some((column, values))
+            }
+            Expr::InList(InList { expr, list, negated: false }) => {
+                let column = compared_column(shape, expr)?;
+                let values = list.iter().map(|value| self.key_value(shape, column, value));
+                Some((column, values.collect::<Option<_>>()?))
+            }
+            _ => None,
+        }
+    }
+
+    fn key_value(&mut self, shape: &TableShape, column: usize, value: &Expr) -> Option<KeyValue> {
+        KeyValue::new(self.value(value)?, shape.schema.field(column).data_type())
+    }
+
+    /// A value that the statement itself says, or gets.
+    fn value(&mut self, expr: &Expr) -> Option<Computed> {
+        match expr {
+            Expr::Literal(value, _) => {
+                let data_type = value.data_type();
+                let source = match self.literal(value) {
+                    Some(number) => Source::Literal(number),
+                    None => Source::Fixed(value.clone()),
+                };
+                Some(Computed { source, casts: Vec::new(), data_type })
+            }
+            Expr::Placeholder(placeholder) => {
+                let number: usize = placeholder.id.strip_prefix('$')?.parse().ok()?;
+                let data_type = placeholder.field.as_ref()?.data_type().clone();
+                let source = Source::Parameter(number.checked_sub(1)?, data_type.clone());
+                Some(Computed { source, casts: Vec::new(), data_type })
+            }
+            Expr::Cast(cast) => {
+                let mut value = self.value(&cast.expr)?;
+                value.data_type = cast.field.data_type().clone();
+                value.casts.push(value.data_type.clone());
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The column that a side of a comparison is, or is cast from.
+fn compared_column(shape: &TableShape, expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Column(column) => shape.schema.index_of(&column.name).ok(),
+        Expr::Cast(cast) => match cast.expr.as_ref() {
+            Expr::Column(column) => shape.schema.index_of(&column.name).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
