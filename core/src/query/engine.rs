@@ -123,6 +123,19 @@ impl Engine {
         })
     }
 
+    /// Runs a query if it is known not to need planning.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn query_known(
+        &self,
+        state: &Arc<State>,
+        text: &str,
+        parameters: &[Value],
+    ) -> Result<Option<Batches>> {
+        self.inner.threads.check_process()?;
+        let template = Template::of(text);
+        Ok(template.and_then(|template| self.inner.texts.answer(state, &template, parameters)))
+    }
+
     /// Remembers whether statements like this one, which was planned, take the point path.
     fn learn(&self, state: &Arc<State>, template: &Template<'_>, parameters: &[Value], planned: &Planned) {
         let Some(lookup) = lookup_of(&planned.physical) else { return };
@@ -162,10 +175,7 @@ impl Engine {
         prepared: &PreparedPlan,
         parameters: &[Value],
     ) -> Result<Batches> {
-        self.inner.threads.check_process()?;
-        if let Some(Point { plan: Some(plan), .. }) = prepared.point.load().as_deref()
-            && let Some(answer) = plan.answer(state, parameters, &[])
-        {
+        if let Some(answer) = self.execute_known(state, prepared, parameters)? {
             return Ok(answer);
         }
         let stack = prepared.stack;
@@ -173,6 +183,19 @@ impl Engine {
             let planned = watch::planning(|| self.physical_of_prepared(state, prepared, parameters))?;
             self.start(planned, stack)
         })
+    }
+
+    /// Starts a prepared query if it is known not to need planning.
+    pub(crate) fn execute_known(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+    ) -> Result<Option<Batches>> {
+        self.inner.threads.check_process()?;
+        let point = prepared.point.load();
+        let plan = point.as_ref().and_then(|point| point.plan.as_ref());
+        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[])))
     }
 
     fn physical_of_prepared(

@@ -135,6 +135,11 @@ impl<S: Newest> Reader for Local<S> {
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.engine.query(&*self.source.newest()?, text, parameters)
     }
+
+    #[cfg(feature = "sidecar")]
+    fn sql_known(&self, text: &str, parameters: &[Value]) -> Result<Option<Batches>> {
+        self.engine.query_known(&*self.source.newest()?, text, parameters)
+    }
 }
 
 #[derive(Debug)]
@@ -149,13 +154,32 @@ impl<S: Newest> Statement for LocalStatement<S> {
     }
 
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
-        let Local { source, engine } = self.local.as_ref();
+        let engine = &self.local.engine;
         match at {
-            None => engine.execute(&*source.newest()?, &self.plan, parameters),
-            Some(reader) => match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
-                Some(held) if held.engine.is(engine) => engine.execute(&held.source, &self.plan, parameters),
-                _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
-            },
+            None => engine.execute(&*self.local.source.newest()?, &self.plan, parameters),
+            Some(reader) => engine.execute(self.state_of(reader)?, &self.plan, parameters),
+        }
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn execute_known(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Option<Batches>> {
+        let engine = &self.local.engine;
+        match at {
+            None => engine.execute_known(&*self.local.source.newest()?, &self.plan, parameters),
+            Some(reader) => engine.execute_known(self.state_of(reader)?, &self.plan, parameters),
+        }
+    }
+}
+
+impl<S: Newest> LocalStatement<S> {
+    /// The state that a reader holds.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`] for a reader of another cache.
+    fn state_of<'a>(&self, reader: &'a dyn Reader) -> Result<&'a Arc<State>> {
+        match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
+            Some(held) if held.engine.is(&self.local.engine) => Ok(&held.source),
+            _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
         }
     }
 }
@@ -192,11 +216,27 @@ mod without_sql {
             Err(unsupported())
         }
 
+        #[cfg(feature = "sidecar")]
+        #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as the query engine")]
+        pub(super) fn query_known(&self, _: &Arc<State>, _: &str, _: &[Value]) -> Result<Option<Batches>> {
+            Ok(None)
+        }
+
         pub(super) fn prepare(&self, _: &Arc<State>, _: &str) -> Result<PreparedPlan> {
             Err(unsupported())
         }
 
         pub(super) fn execute(&self, _: &Arc<State>, plan: &PreparedPlan, _: &[Value]) -> Result<Batches> {
+            match *plan {}
+        }
+
+        #[cfg(feature = "sidecar")]
+        pub(super) fn execute_known(
+            &self,
+            _: &Arc<State>,
+            plan: &PreparedPlan,
+            _: &[Value],
+        ) -> Result<Option<Batches>> {
             match *plan {}
         }
     }

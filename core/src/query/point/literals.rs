@@ -209,3 +209,105 @@ fn quoted(text: &str, start: usize) -> Option<(Cow<'_, str>, usize)> {
     let value = if has_quotes { Cow::Owned(value.replace("''", "'")) } else { Cow::Borrowed(value) };
     Some((value, at + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literals(text: &str) -> Option<Vec<Literal<'_>>> {
+        Some(Template::of(text)?.literals.into_vec())
+    }
+
+    #[test]
+    fn whole_literals_are_taken_out() {
+        let text = "SELECT a1, \"b 2\" FROM t WHERE a1 = 7 AND \"b 2\" IN ('it''s', -8,'') AND c>=3 LIMIT 2;";
+        let expected = [
+            Literal::Int(7),
+            Literal::Text("it's".into()),
+            Literal::Int(-8),
+            Literal::Text("".into()),
+            Literal::Int(3),
+            Literal::Int(2),
+        ];
+        assert_eq!(literals(text).unwrap(), expected);
+        let shape = |text| Template::of(text).unwrap().shape;
+        assert_eq!(shape("a = 1"), shape("a = 22"));
+        assert_eq!(shape("a = 'x'"), shape("a = '7'"));
+        for (one, other) in
+            [("a = 1", "a = -1"), ("a = 1", "a = '1'"), ("a = 1", "A = 1"), ("a = 1", "a  = 1")]
+        {
+            assert_ne!(shape(one), shape(other));
+        }
+    }
+
+    #[test]
+    fn other_numbers_stay() {
+        for text in [
+            "a = 1.5",
+            "a = .5",
+            "a = 1e5",
+            "a = 1_000",
+            "a = 0x1F",
+            "a = 1234567890123456789",
+            "a1",
+            "$1",
+            "1a",
+        ] {
+            assert_eq!(literals(text).unwrap(), [], "{text}");
+        }
+        assert_eq!(literals("a = 123456789012345678").unwrap(), [Literal::Int(123_456_789_012_345_678)]);
+        assert_eq!(literals("a = 7 -5").unwrap(), [Literal::Int(7), Literal::Int(-5)]);
+    }
+
+    #[test]
+    fn uncertain_texts_are_left_alone() {
+        let uncertain = [
+            "a = 1 -- b",
+            "a = 1 /* b */",
+            "a = E'x'",
+            "a = X'00'",
+            "a = 'x",
+            "a = 'x'b",
+            "a = \"x",
+            "a = $$x$$",
+            "a = $x$ 1 $x$",
+            "a = 'x\\'",
+            "a = `b`",
+            "a = [1]",
+            "a = :b",
+            "a = ?",
+            "a # 1",
+            "zürich = 1",
+            "a = '\0'",
+            "\0",
+        ];
+        for text in uncertain {
+            assert_eq!(literals(text), None, "{text}");
+        }
+        assert_eq!(literals(&format!("a = '{}'", "x".repeat(TEXT_MAX))), None);
+    }
+
+    #[test]
+    fn a_probe_tells_its_literals() {
+        let text = "a = 1 AND b = -2 AND c = 'x' AND d = 'it''s'";
+        let template = Template::of(text).unwrap();
+        let probe = template.probe().unwrap();
+        let of_probe = Template::of(&probe).unwrap();
+        assert_eq!(of_probe.shape, template.shape);
+        let numbers: Vec<Option<usize>> = of_probe
+            .literals
+            .iter()
+            .map(|literal| match literal {
+                Literal::Int(value) => template.literal_of_int(*value),
+                Literal::Text(value) => template.literal_of_text(value),
+            })
+            .collect();
+        assert_eq!(numbers, [Some(0), Some(1), Some(2), Some(3)]);
+        assert_eq!(template.literal_of_int(1), None);
+        assert_eq!(template.literal_of_int(-PROBE), None, "the first is positive");
+        assert_eq!(template.literal_of_int(i64::MIN), None);
+        assert_eq!(template.literal_of_text("pillion-probe-9"), None);
+        assert_eq!(template.literal_of_text("x"), None);
+        assert_eq!(Template::of("SELECT \"pillion-probe-0\", 'x'").unwrap().probe(), None);
+    }
+}

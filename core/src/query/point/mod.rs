@@ -8,10 +8,15 @@
 mod literals;
 mod plan;
 mod recognise;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod value;
+mod work;
 
 pub(super) use self::literals::Template;
 pub(super) use self::plan::PointPlan;
+#[cfg(test)]
+pub(super) use self::plan::taken;
 pub(super) use self::recognise::{lookup_of, recognise};
 pub(super) use self::texts::Texts;

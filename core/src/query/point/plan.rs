@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 
 use super::literals::Literal;
 use super::value::{Given, KeyValue};
+use super::work::Work;
 use crate::answer::batches::{AnswerInfo, Batches, Canceller, IteratorSource};
 use crate::query::key_filter::KEYS_MAX;
 use crate::query::lookup::BATCH_BYTES_MAX;
 use crate::storage::key::KeyBytes;
-use crate::storage::{State, TableState, batch_len, freshness};
+use crate::storage::{Found, State, TableState, batch_len, freshness};
 use crate::types::value::Value;
 use crate::types::version::Tier;
 
@@ -24,11 +25,20 @@ pub(in crate::query) struct PointPlan {
     pub(super) parameters: usize,
     /// The values of each column of the key, one of which it must have.
     pub(super) key: Vec<Vec<KeyValue>>,
-    /// The wanted columns of the table.
-    pub(super) projection: Vec<usize>,
+    /// What is wanted of the rows.
+    pub(super) wanted: Wanted,
     /// The columns of the answer.
     pub(super) schema: SchemaRef,
     pub(super) limit: Limit,
+}
+
+/// What is wanted of the rows of keys.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// Columns of the table.
+    Columns(Vec<usize>),
+    /// What DataFusion computes from them.
+    Work(Work),
 }
 
 /// The most rows that are wanted.
@@ -53,6 +63,9 @@ impl PointPlan {
         parameters: &[Value],
         literals: &[Literal<'_>],
     ) -> Option<Batches> {
+        if taken::is_off() {
+            return None;
+        }
         let table = state.tables.get(&self.table)?;
         if parameters.len() != self.parameters || Canceller::is_current_cancelled() {
             return None;
@@ -74,23 +87,31 @@ impl PointPlan {
                 Literal::Text(_) => return None,
             },
         };
+        let (columns, schema, most) = match &self.wanted {
+            Wanted::Columns(columns) => (columns, &self.schema, limit),
+            // Conditions may drop some.
+            Wanted::Work(work) => (&work.columns, &work.read, if limit == 0 { 0 } else { usize::MAX }),
+        };
         let mut rows: SmallVec<[RecordBatch; 1]> = SmallVec::new();
         for key in self.keys(given)? {
-            // A filter above the lookup would drop the key's row, or not; with a limit it stops at enough rows.
-            if rows.len() >= limit {
+            if rows.len() >= most {
                 break;
             }
             if let Some(found) = table.find(&key, sequence).ok()? {
-                rows.push(found.read(&self.projection, &self.schema).ok()?);
+                rows.push(read(found, columns, schema)?);
             }
         }
-        match rows.as_slice() {
-            [] => Some(None),
-            [_] => Some(rows.pop()),
+        let rows = match rows.as_slice() {
+            [] => return Some(None),
+            [_] => rows.pop()?,
             // DataFusion's path knows what to do with very long rows.
-            rows if rows.iter().map(batch_len).sum::<usize>() > BATCH_BYTES_MAX => None,
-            rows => concat_batches(&self.schema, rows).ok().map(Some),
-        }
+            rows if rows.iter().map(batch_len).sum::<usize>() > BATCH_BYTES_MAX => return None,
+            rows => concat_batches(schema, rows).ok()?,
+        };
+        let Wanted::Work(work) = &self.wanted else { return Some(Some(rows)) };
+        let computed = work.of_rows(&rows, &self.schema, given)?;
+        let len = computed.num_rows().min(limit);
+        Some((len > 0).then(|| computed.slice(0, len)))
     }
 
     /// Whether these are the keys that it looks up.
@@ -133,11 +154,37 @@ impl PointPlan {
     }
 }
 
-/// How many statements took the point path, for tests.
+/// Columns of a row, called as in `schema`.
+fn read(found: Found<'_>, columns: &[usize], schema: &SchemaRef) -> Option<RecordBatch> {
+    let Found::Tail(batch, row) = found else { return found.read(columns, schema).ok() };
+    let columns = columns.iter().map(|&column| batch.rows.column(column).slice(row as usize, 1));
+    RecordBatch::try_new(schema.clone(), columns.collect()).ok()
+}
+
+/// How many statements of a thread took the point path, and whether they may; for tests.
 pub(in crate::query) mod taken {
     #[cfg(test)]
     thread_local! {
         static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+        static IS_OFF: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    /// Whether all statements take the ordinary path.
+    #[inline]
+    pub(super) fn is_off() -> bool {
+        #[cfg(test)]
+        return IS_OFF.get();
+        #[cfg(not(test))]
+        false
+    }
+
+    /// Runs `work` without the point path.
+    #[cfg(test)]
+    pub(in crate::query) fn without<T>(work: impl FnOnce() -> T) -> T {
+        IS_OFF.set(true);
+        let done = work();
+        IS_OFF.set(false);
+        done
     }
 
     /// Counts one.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::utils::split_conjunction;
@@ -13,8 +14,9 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::literals::Template;
-use super::plan::{Limit, PointPlan};
+use super::plan::{Limit, PointPlan, Wanted};
 use super::value::{Computed, KeyValue, Source};
+use super::work::Building;
 use crate::query::lookup::PointExec;
 use crate::query::provider::CacheTable;
 use crate::storage::TableShape;
@@ -46,25 +48,23 @@ pub(in crate::query) fn recognise(
     };
     let LogicalPlan::Filter(filter) = plan else { return None };
     let shape = table_of(&filter.input)?;
-    let projection: Vec<usize> = match wanted {
-        None => (0..shape.schema.fields().len()).collect(),
-        Some(wanted) => wanted.iter().map(|expr| column_of(shape, expr)).collect::<Option<_>>()?,
-    };
     let mut key: Vec<Option<Vec<KeyValue>>> = shape.primary_key.iter().map(|_| None).collect();
+    let mut others = Vec::new();
     for condition in split_conjunction(&filter.predicate) {
-        let (column, values) = statement.condition(shape, condition)?;
-        let place = shape.primary_key.iter().position(|&of_key| of_key == column)?;
-        // A second condition on the same column would leave only some of the values.
-        if key[place].replace(values).is_some() {
-            return None;
+        let of_key = statement.condition(shape, condition).and_then(|(column, values)| {
+            let place = shape.primary_key.iter().position(|&of_key| of_key == column)?;
+            key.get_mut(place).filter(|held| held.is_none())?.replace(values);
+            Some(())
+        });
+        if of_key.is_none() {
+            others.push(condition);
         }
     }
     let key = key.into_iter().collect::<Option<Vec<_>>>().filter(|key| !key.is_empty())?;
-    let of_table = projection.iter().map(|&column| shape.schema.field(column).data_type());
-    let is_same = of_table.eq(schema.fields().iter().map(|field| field.data_type()));
+    let wanted = statement.wanted(shape, wanted.map(Vec::as_slice), &others, &schema)?;
     // A literal that went elsewhere may be a name, for example.
-    let is_understood = is_same && !projection.is_empty() && statement.used.iter().all(|used| *used);
-    is_understood.then(|| PointPlan { table: shape.id, parameters, key, projection, schema, limit })
+    let is_understood = statement.used.iter().all(|used| *used);
+    is_understood.then(|| PointPlan { table: shape.id, parameters, key, wanted, schema, limit })
 }
 
 /// The table that a scan of all its rows reads, whatever the statement calls it.
@@ -113,6 +113,44 @@ impl Statement<'_, '_> {
             (None, None) => Limit::None,
         };
         Some((limited, limit.input.as_ref()))
+    }
+
+    /// What is wanted of the rows of the keys that satisfy `conditions`.
+    fn wanted(
+        &mut self,
+        shape: &TableShape,
+        wanted: Option<&[Expr]>,
+        conditions: &[&Expr],
+        answer: &SchemaRef,
+    ) -> Option<Wanted> {
+        let all = || -> Vec<Expr> {
+            let names = shape.schema.fields().iter().map(|field| field.name());
+            names.map(|name| Expr::Column(Column::from_name(name))).collect()
+        };
+        let wanted = wanted.map_or_else(all, <[Expr]>::to_vec);
+        let columns: Option<Vec<usize>> = wanted.iter().map(|expr| column_of(shape, expr)).collect();
+        if let (Some(columns), []) = (columns, conditions) {
+            let of_table = columns.iter().map(|&column| shape.schema.field(column).data_type());
+            let is_same = of_table.eq(answer.fields().iter().map(|field| field.data_type()));
+            return (is_same && !columns.is_empty()).then_some(Wanted::Columns(columns));
+        }
+        let mut building = Building::new(shape);
+        let conditions =
+            conditions.iter().map(|condition| building.add(condition, |part| self.value_of(part)));
+        let conditions = conditions.collect::<Option<Vec<_>>>()?;
+        let expressions = wanted.iter().map(|expr| match expr {
+            Expr::Alias(alias) => building.add(&alias.expr, |part| self.value_of(part)),
+            // The column would be called after its values.
+            expr => building.add(expr, |_| None).filter(|_| !has_values(expr)),
+        });
+        let expressions = expressions.collect::<Option<Vec<_>>>()?;
+        (!expressions.is_empty()).then_some(())?;
+        Some(Wanted::Work(building.finish(&conditions, &expressions)?))
+    }
+
+    /// A value that stands in an expression by itself.
+    fn value_of(&mut self, part: &Expr) -> Option<Computed> {
+        matches!(part, Expr::Literal(..) | Expr::Placeholder(_)).then(|| self.value(part)).flatten()
     }
 
     /// The literal of the text that a value stands for.
@@ -184,6 +222,12 @@ impl Statement<'_, '_> {
             _ => None,
         }
     }
+}
+
+/// Whether the statement, or a run of it, gives a value to an expression.
+fn has_values(expr: &Expr) -> bool {
+    let is_value = |part: &Expr| Ok(matches!(part, Expr::Literal(..) | Expr::Placeholder(_)));
+    expr.exists(is_value).unwrap_or(true)
 }
 
 /// The column that a side of a comparison is, or is cast from.
