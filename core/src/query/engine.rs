@@ -26,7 +26,7 @@ use super::guard::guarded;
 use super::inverses;
 use super::last_rule::LastRule;
 use super::parse::parse;
-use super::point::{PointPlan, Template, Texts, lookup_of, recognise};
+use super::point::{PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
@@ -138,8 +138,8 @@ impl Engine {
 
     /// Remembers whether statements like this one, which was planned, take the point path.
     fn learn(&self, state: &Arc<State>, template: &Template<'_>, parameters: &[Value], planned: &Planned) {
-        let Some(lookup) = lookup_of(&planned.physical) else { return };
-        let (table, texts) = (lookup.table(), &self.inner.texts);
+        let Some(leaf) = leaf_of(&planned.physical) else { return };
+        let (table, texts) = (leaf.table(), &self.inner.texts);
         if texts.knows(template, table) {
             return;
         }
@@ -214,11 +214,12 @@ impl Engine {
             *prepared.plan.write() = (plan.clone(), size);
         }
         let planned = self.physical(session, state, plan.clone(), size, parameters)?;
-        if let Some(lookup) = lookup_of(&planned.physical)
-            && prepared.point.load().as_ref().is_none_or(|known| known.table != lookup.table())
+        if let Some(leaf) = leaf_of(&planned.physical)
+            && prepared.point.load().as_ref().is_none_or(|known| known.table != leaf.table())
         {
             let point = point_of(&self.session(state), plan, None, parameters, &planned);
-            prepared.point.store(Some(Arc::new(Point { table: lookup.table(), plan: point })));
+            let table = point.as_ref().map_or(leaf.table(), PointPlan::table);
+            prepared.point.store(Some(Arc::new(Point { table, plan: point })));
         }
         Ok(planned)
     }
@@ -300,9 +301,9 @@ fn point_of(
     let analyzed =
         contain(|| session.analyzer().execute_and_check(plan, session.config_options(), |_, _| ()));
     let point = recognise(&analyzed.ok()?.ok()?, template, parameters.len(), planned.physical.schema())?;
-    // DataFusion's plan of this run must look up the same keys.
+    // DataFusion's plan of this run must read the same rows.
     let literals = template.map_or(&[][..], |template| &template.literals);
-    point.looks_up(parameters, literals, lookup_of(&planned.physical)?.keys()).then_some(point)
+    point.agrees(parameters, literals, &planned.physical).then_some(point)
 }
 
 /// A query that is ready to run.

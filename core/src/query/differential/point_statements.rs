@@ -65,6 +65,16 @@ impl Shape<'_> {
 
 impl Writing<'_, '_> {
     fn write(&mut self) {
+        if self.shape.percent(3) {
+            let text = *self.shape.pick(&[
+                "SELECT count(*) FROM t",
+                "select COUNT(*) AS \"N\" from T x",
+                "SELECT count(1) FROM t",
+            ]);
+            self.statement.text = text.to_owned();
+            self.statement.must = !text.ends_with("(1) FROM t");
+            return;
+        }
         let (from, qualifier) = *self.shape.pick(&[
             ("t", ""),
             ("t", "t."),
@@ -88,6 +98,8 @@ impl Writing<'_, '_> {
                 let again = self.condition(0, qualifier);
                 conditions.push(again);
                 self.perhaps();
+                // It may name a key that the other one does not.
+                self.statement.must_not = false;
             }
             2 | 3 => {
                 let column = self.value_column();

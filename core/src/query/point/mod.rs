@@ -18,5 +18,5 @@ pub(super) use self::literals::Template;
 pub(super) use self::plan::PointPlan;
 #[cfg(test)]
 pub(super) use self::plan::taken;
-pub(super) use self::recognise::{lookup_of, recognise};
+pub(super) use self::recognise::{leaf_of, recognise};
 pub(super) use self::texts::Texts;

@@ -1,11 +1,15 @@
 //! What remains to be done for a statement of the point path.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 use smallvec::SmallVec;
 
 use super::literals::Literal;
+use super::recognise::{Leaf, leaf_of};
 use super::value::{Given, KeyValue};
 use super::work::Work;
 use crate::answer::batches::{AnswerInfo, Batches, Canceller, IteratorSource};
@@ -39,6 +43,8 @@ pub(super) enum Wanted {
     Columns(Vec<usize>),
     /// What DataFusion computes from them.
     Work(Work),
+    /// The number of all rows, whatever their keys.
+    Count,
 }
 
 /// The most rows that are wanted.
@@ -88,6 +94,7 @@ impl PointPlan {
             },
         };
         let (columns, schema, most) = match &self.wanted {
+            Wanted::Count => return self.count(table).map(Some),
             Wanted::Columns(columns) => (columns, &self.schema, limit),
             // Conditions may drop some.
             Wanted::Work(work) => (&work.columns, &work.read, if limit == 0 { 0 } else { usize::MAX }),
@@ -114,14 +121,31 @@ impl PointPlan {
         Some((len > 0).then(|| computed.slice(0, len)))
     }
 
-    /// Whether these are the keys that it looks up.
-    pub(in crate::query) fn looks_up(
+    /// The number of all rows.
+    fn count(&self, table: &TableState) -> Option<RecordBatch> {
+        // Nobody can count the rows of a segment that cannot be read.
+        if table.damage().is_some() || table.segments.iter().any(|segment| segment.open().is_err()) {
+            return None;
+        }
+        let rows = Int64Array::from(vec![i64::try_from(table.rows).ok()?]);
+        RecordBatch::try_new(self.schema.clone(), vec![Arc::new(rows)]).ok()
+    }
+
+    /// Whether a plan of DataFusion for the same run reads the same rows.
+    pub(in crate::query) fn agrees(
         &self,
         parameters: &[Value],
         literals: &[Literal<'_>],
-        keys: &[KeyBytes],
+        plan: &Arc<dyn ExecutionPlan>,
     ) -> bool {
-        self.keys(Given { parameters, literals }).is_some_and(|found| found.as_slice() == keys)
+        match leaf_of(plan) {
+            Some(Leaf::Lookup(lookup)) if !matches!(self.wanted, Wanted::Count) => {
+                let keys = self.keys(Given { parameters, literals });
+                keys.is_some_and(|keys| keys.as_slice() == lookup.keys())
+            }
+            Some(Leaf::Nothing) => matches!(self.wanted, Wanted::Count),
+            _ => false,
+        }
     }
 
     /// The keys, each once and in their order.

@@ -6,12 +6,13 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
-use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr::{AggregateFunctionParams, InList};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, FetchType, LogicalPlan, Operator, Projection, SkipType, TableScan,
+    Aggregate, BinaryExpr, Expr, FetchType, LogicalPlan, Operator, Projection, SkipType, TableScan,
 };
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 
 use super::literals::Template;
 use super::plan::{Limit, PointPlan, Wanted};
@@ -21,13 +22,34 @@ use crate::query::lookup::PointExec;
 use crate::query::provider::CacheTable;
 use crate::storage::TableShape;
 
-/// The lookup that is the only leaf of a plan, if it is one.
-pub(in crate::query) fn lookup_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&PointExec> {
+/// What a plan that may be recognised reads.
+pub(in crate::query) enum Leaf<'a> {
+    /// Rows by their keys.
+    Lookup(&'a PointExec),
+    /// Nothing, as everything follows from what is known already.
+    Nothing,
+}
+
+impl Leaf<'_> {
+    /// Number of the table; that of no table if nothing is read.
+    pub(in crate::query) fn table(&self) -> u64 {
+        match self {
+            Self::Lookup(lookup) => lookup.table(),
+            Self::Nothing => u64::MAX,
+        }
+    }
+}
+
+/// The only leaf of a plan, if it is one of a plan that may be recognised.
+pub(in crate::query) fn leaf_of(plan: &Arc<dyn ExecutionPlan>) -> Option<Leaf<'_>> {
     if let Some(lookup) = plan.downcast_ref::<PointExec>() {
-        return Some(lookup);
+        return Some(Leaf::Lookup(lookup));
+    }
+    if plan.is::<PlaceholderRowExec>() {
+        return Some(Leaf::Nothing);
     }
     match plan.children().as_slice() {
-        [input] => lookup_of(input),
+        [input] => leaf_of(input),
         _ => None,
     }
 }
@@ -46,6 +68,21 @@ pub(in crate::query) fn recognise(
         LogicalPlan::Projection(Projection { expr, input, .. }) => (Some(expr), input.as_ref()),
         plan => (None, plan),
     };
+    if let (LogicalPlan::Aggregate(aggregate), Some([column]), Limit::None) =
+        (plan, wanted.map(Vec::as_slice), limit)
+    {
+        let shape = counted_table(aggregate)?;
+        let is_count = is_column(column) && statement.used.iter().all(|used| *used);
+        let wanted = Wanted::Count;
+        return is_count.then(|| PointPlan {
+            table: shape.id,
+            parameters,
+            key: Vec::new(),
+            wanted,
+            schema,
+            limit,
+        });
+    }
     let LogicalPlan::Filter(filter) = plan else { return None };
     let shape = table_of(&filter.input)?;
     let mut key: Vec<Option<Vec<KeyValue>>> = shape.primary_key.iter().map(|_| None).collect();
@@ -79,6 +116,33 @@ fn table_of(plan: &LogicalPlan) -> Option<&TableShape> {
         }
         _ => None,
     }
+}
+
+/// The table all of whose rows are counted.
+fn counted_table(aggregate: &Aggregate) -> Option<&TableShape> {
+    let [counted] = aggregate.aggr_expr.as_slice() else { return None };
+    let Expr::AggregateFunction(function) = without_alias(counted) else { return None };
+    let AggregateFunctionParams { args, distinct: false, filter: None, order_by, null_treatment: None } =
+        &function.params
+    else {
+        return None;
+    };
+    let counts_all = matches!(args.as_slice(), [Expr::Literal(ScalarValue::Int64(Some(1)), _)])
+        && function.func.name() == "count"
+        && order_by.is_empty()
+        && aggregate.group_expr.is_empty();
+    if counts_all { table_of(&aggregate.input) } else { None }
+}
+
+fn without_alias(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => without_alias(&alias.expr),
+        expr => expr,
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(without_alias(expr), Expr::Column(_))
 }
 
 /// The column that an expression is, whatever it is called.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::taken;
 use crate::answer::batches::Canceller;
@@ -38,6 +38,14 @@ fn a_statement_takes_it_once_one_like_it_was_planned() {
         prepared.execute(&[Value::Int(id)]).unwrap().concat().unwrap();
         assert_eq!(taken::of_thread() - before, times);
     }
+    for text in ["SELECT count(*) FROM t", "SELECT COUNT(*) AS n FROM t AS x;"] {
+        assert!(!takes(&cache, text) && takes(&cache, text), "{text}");
+        cache.table("t").unwrap().delete(7).unwrap();
+        cache.table("t").unwrap().delete(8).unwrap();
+        assert!(takes(&cache, text));
+        let counted = cache.sql(text, &[]).unwrap().concat().unwrap();
+        assert_eq!(counted.column(0).as_ref(), &Int64Array::from(vec![98]) as &dyn Array);
+    }
     let ordinary = [
         "SELECT name FROM t WHERE id > 5",
         "SELECT name FROM t WHERE name = 'row 5'",
@@ -45,6 +53,12 @@ fn a_statement_takes_it_once_one_like_it_was_planned() {
         "SELECT upper(name) FROM t WHERE id = 5",
         "SELECT count(*) FROM t WHERE id = 5",
         "SELECT 7 FROM t WHERE id = 5",
+        "SELECT count(2) FROM t",
+        "SELECT count(name) FROM t",
+        "SELECT count(*) FROM t LIMIT 1",
+        "SELECT count(*) + 1 FROM t",
+        "SELECT count(DISTINCT 1) FROM t",
+        "SELECT 1",
         "SELECT name FROM t WHERE id = 5 OFFSET 1",
         "SELECT a.name FROM t a JOIN t b ON a.id = b.id WHERE a.id = 5",
         "SELECT name FROM t WHERE id = 5 -- comment",
