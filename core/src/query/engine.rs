@@ -138,7 +138,10 @@ impl Engine {
 
     /// Remembers whether statements like this one, which was planned, take the point path.
     fn learn(&self, state: &Arc<State>, template: &Template<'_>, parameters: &[Value], planned: &Planned) {
-        let Some(leaf) = leaf_of(&planned.physical) else { return };
+        // A null is no key, so the keys of this run show nothing.
+        let Some(leaf) = leaf_of(&planned.physical).filter(|_| !parameters.contains(&Value::Null)) else {
+            return;
+        };
         let (table, texts) = (leaf.table(), &self.inner.texts);
         if texts.knows(template, table) {
             return;
@@ -215,10 +218,11 @@ impl Engine {
         }
         let planned = self.physical(session, state, plan.clone(), size, parameters)?;
         if let Some(leaf) = leaf_of(&planned.physical)
+            && !parameters.contains(&Value::Null)
             && prepared.point.load().as_ref().is_none_or(|known| known.table != leaf.table())
         {
             let point = point_of(&self.session(state), plan, None, parameters, &planned);
-            let table = point.as_ref().map_or(leaf.table(), PointPlan::table);
+            let table = point.as_ref().map_or_else(|| leaf.table(), PointPlan::table);
             prepared.point.store(Some(Arc::new(Point { table, plan: point })));
         }
         Ok(planned)

@@ -12,6 +12,8 @@ use smallvec::SmallVec;
 
 /// Longest text that is taken apart.
 const TEXT_MAX: usize = 4 << 10;
+/// Most literals that are taken out of a text.
+const LITERALS_MAX: usize = 100;
 /// Most digits of an integer that is taken out: it fits 64 bits whatever its sign.
 const DIGITS_MAX: usize = 18;
 /// Stands in a shape before the kind of a literal that was taken out.
@@ -119,6 +121,9 @@ impl<'a> Template<'a> {
                 _ => return None,
             };
             if let Some((kind, literal)) = literal {
+                if template.literals.len() == LITERALS_MAX {
+                    return None;
+                }
                 template.shape.extend_from_slice(&bytes[taken..start]);
                 template.shape.extend_from_slice(&[MARK, kind]);
                 template.literals.push(literal);
@@ -285,6 +290,8 @@ mod tests {
             assert_eq!(literals(text), None, "{text}");
         }
         assert_eq!(literals(&format!("a = '{}'", "x".repeat(TEXT_MAX))), None);
+        assert_eq!(literals(&",7".repeat(LITERALS_MAX)).map(|found| found.len()), Some(LITERALS_MAX));
+        assert_eq!(literals(&",7".repeat(LITERALS_MAX + 1)), None);
     }
 
     #[test]

@@ -74,6 +74,8 @@ enum Shortcut {
     Int(usize, i64, i64),
     /// The literal is a text, and so is the column.
     Text(usize),
+    /// The statement says it.
+    Fixed(KeyBytes),
     None,
 }
 
@@ -99,18 +101,28 @@ impl KeyValue {
             }
             _ => Shortcut::None,
         };
-        Some(Self { computed, column: column.clone(), shortcut })
+        let mut value = Self { computed, column: column.clone(), shortcut };
+        if let Source::Fixed(_) = value.computed.source {
+            let mut bytes = KeyBytes::new();
+            value.push_scalar(&mut bytes, Given { parameters: &[], literals: &[] })?;
+            value.shortcut = Shortcut::Fixed(bytes);
+        }
+        Some(value)
     }
 
     /// Appends the value as a part of a key; `None` if the ordinary path has to decide.
     pub(super) fn push(&self, out: &mut KeyBytes, given: Given<'_>) -> Option<()> {
-        let direct = match self.shortcut {
-            Shortcut::Parameter(number) => direct(given.parameters.get(number)?, &self.column),
-            Shortcut::Int(number, least, most) => match given.literals.get(number)? {
-                Literal::Int(value) if (least..=most).contains(value) => Some(ValueRef::Int(*value)),
+        let direct = match &self.shortcut {
+            Shortcut::Fixed(bytes) => {
+                out.extend_from_slice(bytes);
+                return Some(());
+            }
+            Shortcut::Parameter(number) => direct(given.parameters.get(*number)?, &self.column),
+            Shortcut::Int(number, least, most) => match given.literals.get(*number)? {
+                Literal::Int(value) if (least..=most).contains(&value) => Some(ValueRef::Int(*value)),
                 _ => return None,
             },
-            Shortcut::Text(number) => match given.literals.get(number)? {
+            Shortcut::Text(number) => match given.literals.get(*number)? {
                 Literal::Text(value) => Some(ValueRef::Str(value)),
                 Literal::Int(_) => return None,
             },
