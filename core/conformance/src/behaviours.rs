@@ -374,6 +374,11 @@ macro_rules! __behaviours {
                 text_is_never_sql
                 they_stand_anywhere
             }
+            points {
+                each_text_finds_its_own_row
+                quotes_end_where_they_end
+                another_kind_of_parameter_is_judged_anew
+            }
             prepared {
                 runs_with_other_parameters
                 threads_share_a_statement
@@ -466,6 +471,10 @@ macro_rules! __behaviours {
             concurrency {
                 a_query_reads_one_version
                 prepared_queries_beside_replacements
+            }
+            points {
+                the_newest_table_is_found
+                lookups_beside_upserts
             }
             prepared {
                 a_run_sees_the_newest_rows

@@ -12,10 +12,10 @@ use crate::model::{batch, collect, name_of, numbered};
 use crate::{Outcome, Session};
 
 const COMMITS: i64 = 20;
-const ROWS: i64 = 20;
+pub(crate) const ROWS: i64 = 20;
 
 /// Rows of one round: every row carries the number of the round.
-fn round(round: i64) -> RecordBatch {
+pub(crate) fn round(round: i64) -> RecordBatch {
     batch(&[
         ("id", DataType::Int64, (0..ROWS).map(Value::Int).collect()),
         ("round", DataType::Int64, vec![Value::Int(round); usize::try_from(ROWS).unwrap()]),
@@ -24,7 +24,7 @@ fn round(round: i64) -> RecordBatch {
 
 /// Runs `write` once for every commit while two threads run `read` again and again, and at least once after the
 /// last commit.
-fn beside(
+pub(crate) fn beside(
     cache: &Cache,
     mut write: impl FnMut(i64) -> pillion::Result<()>,
     read: impl Fn(&Cache) -> pillion::Result<()> + Sync,

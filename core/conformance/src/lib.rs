@@ -53,6 +53,7 @@ pub mod keys;
 pub mod merging;
 pub mod names;
 pub mod parameters;
+pub mod points;
 pub mod policies;
 pub mod prepared;
 pub mod queries;

@@ -85,6 +85,12 @@ impl Canceller {
         CURRENT.with_borrow(Clone::clone)
     }
 
+    /// Whether the work that this thread does now was cancelled.
+    #[cfg(feature = "sql")]
+    pub(crate) fn is_current_cancelled() -> bool {
+        CURRENT.with_borrow(|current| current.as_ref().is_some_and(Self::is_cancelled))
+    }
+
     /// Stops the work and returns at once. The next batch is an error, [`Cancelled`](ErrorCode::Cancelled), unless the
     /// answer is complete.
     pub fn cancel(&self) {

@@ -208,7 +208,8 @@ impl Cache {
     ///
     /// The text is one statement of DataFusion's SQL that reads: a query, `EXPLAIN`, `SHOW` or `DESCRIBE`. Unquoted
     /// names are lower-cased. `$1`, `$2`, … stand for `parameters`. Planning takes a fraction of a millisecond on
-    /// the calling thread; use [`prepare`](Self::prepare) for what runs often.
+    /// the calling thread; use [`prepare`](Self::prepare) for what runs often. Texts that name rows by their whole key and
+    /// differ only in whole numbers and in texts in quotes are planned once.
     ///
     /// # Errors
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`InvalidParameter`](crate::ErrorCode::InvalidParameter),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, ScalarValue};
@@ -25,6 +26,7 @@ use super::guard::guarded;
 use super::inverses;
 use super::last_rule::LastRule;
 use super::parse::parse;
+use super::point::{PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
@@ -56,6 +58,8 @@ struct Inner {
     /// The same with rules that are checked at each step, for statements that may become large.
     guarded: SessionState,
     threads: Arc<Threads>,
+    /// Which texts only look up keys.
+    texts: Texts,
 }
 
 impl fmt::Debug for Engine {
@@ -90,7 +94,7 @@ impl Engine {
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));
-        Ok(Self { inner: Arc::new(Inner { base, guarded, threads }) })
+        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new() }) })
     }
 
     /// Whether two handles are handles of the same engine.
@@ -110,15 +114,58 @@ impl Engine {
         readable: &Readable,
     ) -> Result<Batches> {
         self.inner.threads.check_process()?;
+        let template = Template::of(text);
+        if let Some(template) = &template
+            && let Some(answer) = self.inner.texts.answer(state, template, parameters, readable)
+        {
+            return Ok(answer);
+        }
         let session = self.session(state);
         let (statement, stack) = parse(&session, state, text)?;
         stack.run(|| {
             let planned = watch::planning(|| {
                 let (plan, size) = plan(&session, state, text, statement)?;
-                self.physical(session, state, plan, size, (parameters, readable))
+                let planned = self.physical(session, state, plan, size, (parameters, readable))?;
+                if let Some(template) = &template {
+                    self.learn(state, template, parameters, &planned);
+                }
+                Ok(planned)
             });
             self.start(planned?, stack)
         })
+    }
+
+    /// Runs a query if it is known not to need planning.
+    #[cfg(feature = "sidecar")]
+    pub(crate) fn query_known(
+        &self,
+        state: &Arc<State>,
+        text: &str,
+        parameters: &[Value],
+        readable: &Readable,
+    ) -> Result<Option<Batches>> {
+        self.inner.threads.check_process()?;
+        let template = Template::of(text);
+        Ok(template.and_then(|template| self.inner.texts.answer(state, &template, parameters, readable)))
+    }
+
+    /// Remembers whether statements like this one, which was planned, take the point path.
+    fn learn(&self, state: &Arc<State>, template: &Template<'_>, parameters: &[Value], planned: &Planned) {
+        // A null is no key, so the keys of this run show nothing.
+        let Some(leaf) = leaf_of(&planned.physical).filter(|_| !parameters.contains(&Value::Null)) else {
+            return;
+        };
+        let (table, texts) = (leaf.table(), &self.inner.texts);
+        if texts.knows(template, table) {
+            return;
+        }
+        let point = template.probe().and_then(|probe| {
+            let session = self.session(state);
+            let (statement, _) = parse(&session, state, &probe).ok()?;
+            let (plan, _) = plan(&session, state, &probe, statement).ok()?;
+            point_of(&session, plan, Some(template), parameters, planned)
+        });
+        texts.learn(template, table, point);
     }
 
     /// Plans a query as far as the plan does not depend on data, parameters or time.
@@ -130,7 +177,9 @@ impl Engine {
             watch::planning(|| {
                 let plan = plan(&session, state, text, statement)?;
                 let parameters = parameter_types(&plan.0)?.len();
-                Ok(PreparedPlan { text: text.to_owned(), plan: RwLock::new(plan), parameters, stack })
+                let text = text.to_owned();
+                let point = ArcSwapOption::empty();
+                Ok(PreparedPlan { text, plan: RwLock::new(plan), point, parameters, stack })
             })
         })
     }
@@ -146,13 +195,29 @@ impl Engine {
         parameters: &[Value],
         readable: &Readable,
     ) -> Result<Batches> {
-        self.inner.threads.check_process()?;
+        if let Some(answer) = self.execute_known(state, prepared, parameters, readable)? {
+            return Ok(answer);
+        }
         let stack = prepared.stack;
         stack.run(|| {
             let planned =
                 watch::planning(|| self.physical_of_prepared(state, prepared, (parameters, readable)))?;
             self.start(planned, stack)
         })
+    }
+
+    /// Starts a prepared query if it is known not to need planning.
+    pub(crate) fn execute_known(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+        readable: &Readable,
+    ) -> Result<Option<Batches>> {
+        self.inner.threads.check_process()?;
+        let point = prepared.point.load();
+        let plan = point.as_ref().and_then(|point| point.plan.as_ref());
+        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], readable)))
     }
 
     fn physical_of_prepared(
@@ -170,7 +235,16 @@ impl Engine {
             (plan, size) = self::plan(&session, state, &prepared.text, statement)?;
             *prepared.plan.write() = (plan.clone(), size);
         }
-        self.physical(session, state, plan, size, given)
+        let planned = self.physical(session, state, plan.clone(), size, given)?;
+        if let Some(leaf) = leaf_of(&planned.physical)
+            && !given.0.contains(&Value::Null)
+            && prepared.point.load().as_ref().is_none_or(|known| known.table != leaf.table())
+        {
+            let point = point_of(&self.session(state), plan, None, given.0, &planned);
+            let table = point.as_ref().map_or_else(|| leaf.table(), PointPlan::table);
+            prepared.point.store(Some(Arc::new(Point { table, plan: point })));
+        }
+        Ok(planned)
     }
 
     fn session(&self, state: &Arc<State>) -> SessionState {
@@ -240,6 +314,23 @@ fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
     session.config_mut().set_extension(Arc::new(execution));
 }
 
+/// What remains to be done for a statement if it takes the point path. `plan` is its plan, `planned` that of one run with
+/// these parameters.
+fn point_of(
+    session: &SessionState,
+    plan: LogicalPlan,
+    template: Option<&Template<'_>>,
+    parameters: &[Value],
+    planned: &Planned,
+) -> Option<PointPlan> {
+    let analyzed =
+        contain(|| session.analyzer().execute_and_check(plan, session.config_options(), |_, _| ()));
+    let point = recognise(&analyzed.ok()?.ok()?, template, parameters.len(), planned.physical.schema())?;
+    // DataFusion's plan of this run must read the same rows.
+    let literals = template.map_or(&[][..], |template| &template.literals);
+    point.agrees(parameters, literals, &planned.physical).then_some(point)
+}
+
 /// A query that is ready to run.
 struct Planned {
     physical: Arc<dyn ExecutionPlan>,
@@ -262,8 +353,16 @@ fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
 pub(crate) struct PreparedPlan {
     text: String,
     plan: RwLock<(LogicalPlan, Size)>,
+    point: ArcSwapOption<Point>,
     parameters: usize,
     stack: Stack,
+}
+
+/// Whether a statement takes the point path over a table, and what remains to be done then.
+#[derive(Debug)]
+struct Point {
+    table: u64,
+    plan: Option<PointPlan>,
 }
 
 impl Drop for PreparedPlan {

@@ -8,7 +8,7 @@ use crate::storage::TableShape;
 use crate::storage::key::{self, KeyBytes};
 
 /// A filter with more keys than this is left to a scan.
-const KEYS_MAX: usize = 1000;
+pub(super) const KEYS_MAX: usize = 1000;
 
 /// The encoded keys, each once, that satisfy all `filters`. These must have `column = value` or `column IN (values)`
 /// for every key column; `None` if they do not, or if a value cannot be a key.

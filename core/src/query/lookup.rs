@@ -23,7 +23,7 @@ use crate::storage::key::KeyBytes;
 use crate::storage::{TableState, batch_len};
 
 /// Rows are copied into one batch until it has this many bytes. A column of texts counts its bytes in 31 bits.
-const BATCH_BYTES_MAX: usize = 64 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Reads rows by their keys through the key index.
 #[derive(Debug)]
@@ -49,6 +49,16 @@ impl PointExec {
         let properties = properties(EquivalenceProperties::new(schema), 1);
         let metrics = ExecutionPlanMetricsSet::new();
         Ok(Self { table, sequence, projection, keys, found: OnceLock::new(), properties, metrics })
+    }
+
+    /// Number of the table.
+    pub(super) fn table(&self) -> u64 {
+        self.table.shape.id
+    }
+
+    /// The keys that it looks up, each once and in their order.
+    pub(super) fn keys(&self) -> &[KeyBytes] {
+        &self.keys
     }
 
     /// Bytes of the longest row; 0, without a lookup, if all rows certainly fit into one batch.

@@ -18,6 +18,7 @@ mod long_rows;
 mod lookup;
 mod monotone;
 mod parse;
+mod point;
 mod provider;
 mod pruning;
 mod scan;

@@ -48,6 +48,11 @@ impl CacheTable {
         self.shape.id
     }
 
+    /// What of the table never changes.
+    pub(super) fn shape(&self) -> &TableShape {
+        &self.shape
+    }
+
     fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
         let execution = session.config().get_extension::<ExecutionState>();
         let execution =

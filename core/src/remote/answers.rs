@@ -18,7 +18,7 @@ use crate::wire::{self, Call, CursorReply, Next, NextReply};
 /// The answer whose first rows came with `reply` on a connection.
 pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
     let version = connection.saw(reply.version);
-    let schema = wire::decode_schema(&reply.schema)?;
+    let schema = link.shared().answer_schema(&reply.schema)?;
     let info = AnswerInfo { version, freshness: freshness_at(reply.as_of), tier: Tier::Local };
     let mut source = RemoteSource {
         connection,

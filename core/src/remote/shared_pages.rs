@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use pillion_ipc::Lease;
@@ -17,7 +17,7 @@ use pillion_ipc::Lease;
 use crate::answer::cells::CellColumns;
 use crate::storage::{FileId, Files, Region};
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::wire::{DirIdentity, Memory};
+use crate::wire::{DirIdentity, Memory, decode_schema};
 
 /// How often to look for mapped files that the sidecar removed: their disk space becomes free only when they are
 /// unmapped.
@@ -25,6 +25,9 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tables whose columns are remembered; when there are more, all are forgotten and asked for again.
 const TABLES_KNOWN_MAX: usize = 1024;
+
+/// Longest columns of an answer that are remembered, in bytes.
+const SCHEMA_KEPT_LEN: usize = 64 << 10;
 
 /// Memory and files of a sidecar that this process can read.
 #[derive(Debug, Default)]
@@ -34,6 +37,15 @@ pub(super) struct SharedPages {
     /// Columns of the tables that this process asked for: answers to lookups do not repeat them. Read without a lock,
     /// which a forked child could find held for ever.
     tables: ArcSwap<HashMap<u64, Columns>>,
+    /// Columns of the last answer of many rows: those of the next one are often the same.
+    last_answer: ArcSwapOption<SentSchema>,
+}
+
+/// Columns as they were sent, and as they are.
+#[derive(Debug)]
+struct SentSchema {
+    bytes: Vec<u8>,
+    schema: SchemaRef,
 }
 
 /// The columns of a table.
@@ -46,7 +58,7 @@ struct Columns {
 
 impl SharedPages {
     pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>) -> Self {
-        Self { arena, files, tables: ArcSwap::default() }
+        Self { arena, files, ..Self::default() }
     }
 
     /// Whether there are files.
@@ -78,6 +90,24 @@ impl SharedPages {
             tables.insert(table, learned.clone());
             tables
         });
+    }
+
+    /// The columns of an answer.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`] for bytes that are not columns.
+    pub(super) fn answer_schema(&self, bytes: &[u8]) -> Result<SchemaRef> {
+        if let Some(last) = self.last_answer.load().as_ref()
+            && last.bytes == bytes
+        {
+            return Ok(last.schema.clone());
+        }
+        let schema = decode_schema(bytes)?;
+        if bytes.len() <= SCHEMA_KEPT_LEN {
+            let sent = SentSchema { bytes: bytes.to_vec(), schema: schema.clone() };
+            self.last_answer.store(Some(Arc::new(sent)));
+        }
+        Ok(schema)
     }
 
     /// Leases that are not needed any more and that the sidecar was not told of yet.

@@ -89,6 +89,11 @@ impl Statement for RemoteStatement {
             }
         }
     }
+
+    /// A message takes waiting.
+    fn execute_known(&self, _: Option<&dyn Reader>, _: &[Value]) -> Result<Option<Batches>> {
+        Ok(None)
+    }
 }
 
 impl Drop for RemoteStatement {

@@ -285,6 +285,14 @@ mod tests {
         ) -> Result<crate::answer::batches::Batches> {
             Err(Error::internal("nothing"))
         }
+
+        fn execute_known(
+            &self,
+            _: Option<&dyn Reader>,
+            _: &[crate::types::value::Value],
+        ) -> Result<Option<crate::answer::batches::Batches>> {
+            Ok(None)
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use pillion_ipc::{Flags, Frame};
 
@@ -16,6 +17,9 @@ use crate::way::{Backend, Reader};
 use crate::wire::cells::{GetRow, encode_found};
 use crate::wire::{Call, ErrorMessage, encode, version};
 
+/// Most bytes of a request for a query that the thread that reads may answer at once.
+const KNOWN_LEN: usize = 4 << 10;
+
 /// The cache as one connection sees it, and what it holds there. Its calls may come from several threads.
 pub(super) struct Session {
     pub(super) backend: Arc<dyn Backend>,
@@ -27,7 +31,11 @@ pub(super) struct Session {
     pub(super) greeted: OnceLock<()>,
     pub(super) sharing: OnceLock<Sharing>,
     pub(super) held: Mutex<Held>,
+    pub(super) last_schema: Mutex<Option<SentSchema>>,
 }
+
+/// Columns of an answer, and as they are sent.
+pub(super) type SentSchema = (SchemaRef, Vec<u8>);
 
 /// A held version, if the answer needs one.
 pub(super) type Pinned = Option<Arc<dyn Reader>>;
@@ -58,6 +66,7 @@ impl Session {
             greeted: OnceLock::new(),
             sharing: OnceLock::new(),
             held: Mutex::default(),
+            last_schema: Mutex::default(),
         }
     }
 
@@ -88,6 +97,24 @@ impl Session {
             Ok(body) => Answer { flags: Flags::default(), body, descriptor: descriptor.into_inner() },
             Err(error) => Answer::error(&error),
         }
+    }
+
+    /// Answers a begun request for a query that is known to take no longer than a lookup; otherwise `None`, and somebody
+    /// else has to [answer](Self::answer) it.
+    pub(super) fn answer_known(&self, task: u64, frame: &Frame) -> Option<Answer> {
+        if !self.is_greeted() || frame.body.len() > KNOWN_LEN {
+            return None;
+        }
+        let known = match Call::from_number(frame.call)? {
+            Call::Sql => self.known_sql(task, &frame.body),
+            Call::Execute => self.known_execute(task, &frame.body),
+            _ => return None,
+        };
+        // An error comes again, and is reported then.
+        let body = known.ok().flatten()?;
+        let released = self.held.lock().end(task, false);
+        self.give_back(&released.leases);
+        Some(Answer { body, ..Answer::default() })
     }
 
     /// Answers a begun request with an error, instead of working on it.

@@ -139,6 +139,11 @@ impl<S: Newest> Reader for Local<S> {
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.engine.query(&*self.source.newest()?, text, parameters, &readable(self.moment))
     }
+
+    #[cfg(feature = "sidecar")]
+    fn sql_known(&self, text: &str, parameters: &[Value]) -> Result<Option<Batches>> {
+        self.engine.query_known(&*self.source.newest()?, text, parameters, &readable(self.moment))
+    }
 }
 
 #[derive(Debug)]
@@ -156,12 +161,35 @@ impl<S: Newest> Statement for LocalStatement<S> {
         let Local { source, engine, moment } = self.local.as_ref();
         match at {
             None => engine.execute(&*source.newest()?, &self.plan, parameters, &readable(*moment)),
-            Some(reader) => match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
-                Some(held) if held.engine.is(engine) => {
-                    engine.execute(&held.source, &self.plan, parameters, &readable(held.moment))
-                }
-                _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
-            },
+            Some(reader) => {
+                let held = self.held_by(reader)?;
+                engine.execute(&held.source, &self.plan, parameters, &readable(held.moment))
+            }
+        }
+    }
+
+    #[cfg(feature = "sidecar")]
+    fn execute_known(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Option<Batches>> {
+        let Local { source, engine, moment } = self.local.as_ref();
+        match at {
+            None => engine.execute_known(&*source.newest()?, &self.plan, parameters, &readable(*moment)),
+            Some(reader) => {
+                let held = self.held_by(reader)?;
+                engine.execute_known(&held.source, &self.plan, parameters, &readable(held.moment))
+            }
+        }
+    }
+}
+
+impl<S: Newest> LocalStatement<S> {
+    /// The version that a reader holds.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`] for a reader of another cache.
+    fn held_by<'a>(&self, reader: &'a dyn Reader) -> Result<&'a Local<Arc<State>>> {
+        match (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>() {
+            Some(held) if held.engine.is(&self.local.engine) => Ok(held),
+            _ => Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
         }
     }
 }
@@ -204,6 +232,18 @@ mod without_sql {
             Err(unsupported())
         }
 
+        #[cfg(feature = "sidecar")]
+        #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as the query engine")]
+        pub(super) fn query_known(
+            &self,
+            _: &Arc<State>,
+            _: &str,
+            _: &[Value],
+            _: &Readable,
+        ) -> Result<Option<Batches>> {
+            Ok(None)
+        }
+
         pub(super) fn prepare(&self, _: &Arc<State>, _: &str) -> Result<PreparedPlan> {
             Err(unsupported())
         }
@@ -215,6 +255,17 @@ mod without_sql {
             _: &[Value],
             _: &Readable,
         ) -> Result<Batches> {
+            match *plan {}
+        }
+
+        #[cfg(feature = "sidecar")]
+        pub(super) fn execute_known(
+            &self,
+            _: &Arc<State>,
+            plan: &PreparedPlan,
+            _: &[Value],
+            _: &Readable,
+        ) -> Result<Option<Batches>> {
             match *plan {}
         }
     }

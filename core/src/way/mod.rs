@@ -54,6 +54,10 @@ pub(crate) trait Reader: Any + Debug + Send + Sync {
 
     /// Plans and runs a query.
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches>;
+
+    /// Runs a query if this takes no planning and no waiting, as a lookup does; otherwise `None`.
+    #[cfg(feature = "sidecar")]
+    fn sql_known(&self, text: &str, parameters: &[Value]) -> Result<Option<Batches>>;
 }
 
 /// Writes; each makes one commit.
@@ -132,9 +136,13 @@ pub(crate) trait Statement: Debug + Send + Sync {
 
     /// Runs it at a held version, or at the newest.
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;
+
+    /// As [`execute`](Self::execute) if this takes no planning and no waiting; otherwise `None`.
+    #[cfg(feature = "sidecar")]
+    fn execute_known(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Option<Batches>>;
 }
 
-/// The reads, except queries, of a way in that delegates them to one of its fields.
+/// The reads, except queries that have to be planned, of a way in that delegates them to one of its fields.
 macro_rules! delegate_reads {
     ($field:ident) => {
         fn version(&self) -> $crate::types::error::Result<$crate::types::version::Version> {
@@ -179,6 +187,15 @@ macro_rules! delegate_reads {
             columns: Option<&[String]>,
         ) -> $crate::types::error::Result<$crate::answer::batches::Batches> {
             self.$field.scan(table, columns)
+        }
+
+        #[cfg(feature = "sidecar")]
+        fn sql_known(
+            &self,
+            text: &str,
+            parameters: &[$crate::types::value::Value],
+        ) -> $crate::types::error::Result<Option<$crate::answer::batches::Batches>> {
+            self.$field.sql_known(text, parameters)
         }
     };
 }

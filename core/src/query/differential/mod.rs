@@ -4,6 +4,8 @@
 //! it claims, lookups by key, rows in the log and deleted rows. Values and casts are those at which such things break.
 
 mod oracle;
+mod point_statements;
+mod points;
 mod rows;
 mod statements;
 

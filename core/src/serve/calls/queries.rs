@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
 use super::Request;
@@ -16,6 +17,9 @@ use crate::wire::encoding::values;
 use crate::wire::{
     Changes, CursorReply, Empty, Execute, Next, Pin, Prepare, PrepareReply, Scan, Sql, decode, encode, rows,
 };
+
+/// Longest columns of an answer that are kept, in bytes.
+const SCHEMA_KEPT_LEN: usize = 64 << 10;
 
 impl Session {
     pub(super) fn answer_snapshot(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -76,6 +80,23 @@ impl Session {
         self.begin_cursor(task, batches, pin)
     }
 
+    /// The answer to [`Call::Sql`](crate::wire::Call) for a query that needs no planning.
+    pub(in crate::serve) fn known_sql(&self, task: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Sql { snapshot, text, parameters } = decode(body)?;
+        let (reader, pin) = self.reader_of_cursor(snapshot)?;
+        let known = reader.sql_known(&text, &values(parameters)?)?;
+        known.map(|batches| self.begin_cursor(task, batches, pin)).transpose()
+    }
+
+    /// The answer to [`Call::Execute`](crate::wire::Call) for a query that needs no planning.
+    pub(in crate::serve) fn known_execute(&self, task: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Execute { snapshot, id, parameters } = decode(body)?;
+        let held = find(&self.held.lock().statements, id, "statement")?;
+        let (_, pin) = self.reader_of_cursor(snapshot)?;
+        let known = held.statement.execute_known(pin.as_deref(), &values(parameters)?)?;
+        known.map(|batches| self.begin_cursor(task, batches, pin)).transpose()
+    }
+
     pub(super) fn answer_forget(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { body, .. } = request;
         let Next { id } = decode(body)?;
@@ -130,6 +151,19 @@ impl Session {
         canceller
     }
 
+    /// Columns as they are sent. Those of the last answer are kept: a statement that runs again has the same.
+    fn encoded_schema(&self, schema: &SchemaRef) -> Result<Vec<u8>> {
+        let mut last = self.last_schema.lock();
+        if let Some((known, encoded)) = last.as_ref()
+            && Arc::ptr_eq(known, schema)
+        {
+            return Ok(encoded.clone());
+        }
+        let encoded = rows::encode_schema(schema)?;
+        *last = (encoded.len() <= SCHEMA_KEPT_LEN).then(|| (schema.clone(), encoded.clone()));
+        Ok(encoded)
+    }
+
     fn begin_cursor(&self, task: u64, batches: Batches, pin: Pinned) -> Result<Vec<u8>> {
         let canceller = batches.canceller();
         self.held.lock().can_cancel(task, &canceller);
@@ -139,7 +173,7 @@ impl Session {
         let (schema, version, as_of) = {
             let batches = cursor.batches();
             (
-                rows::encode_schema(batches.schema())?,
+                self.encoded_schema(batches.schema())?,
                 batches.version(),
                 batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
             )

@@ -124,7 +124,15 @@ fn arity_error(schema: &SchemaRef, columns: &[usize], found: usize) -> Error {
     )
 }
 
-fn encode_value(out: &mut KeyBytes, data_type: &DataType, value: ValueRef<'_>) -> Result<(), String> {
+/// Appends one part: the value that a caller wrote for a key column of this type.
+///
+/// # Errors
+/// Why the value is not one of that type.
+pub(crate) fn encode_value(
+    out: &mut KeyBytes,
+    data_type: &DataType,
+    value: ValueRef<'_>,
+) -> Result<(), String> {
     use DataType as T;
     let mismatch = || format!("{} does not fit it", value.kind_name());
     if matches!(value, ValueRef::Null) {
