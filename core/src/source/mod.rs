@@ -61,6 +61,7 @@
 mod call;
 mod capabilities;
 mod description;
+mod feed;
 mod fetch;
 mod relation;
 mod table_source;
@@ -70,11 +71,14 @@ use std::fmt::Debug;
 pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
+pub use self::feed::{
+    ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
+};
 pub use self::fetch::{After, Fetch, Fetched};
 pub use self::relation::Relation;
 pub use self::table_source::TableSource;
 pub(crate) use self::table_source::{AppendBy, Overlap};
-use crate::types::error::Result;
+use crate::types::error::{Error, ErrorCode, Result};
 
 /// A place that rows come from: a database, files in a bucket, another Pillion.
 ///
@@ -126,6 +130,43 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// As [`describe`](Self::describe); [`Unsupported`](crate::ErrorCode::Unsupported) for a request beyond
     /// [`capabilities`](Self::capabilities). Later failures come with the batches, and after one of them no batch follows.
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched>;
+
+    /// Makes one state of relations readable after which their changes can be [followed](Self::changes). From now on the source keeps changes
+    /// under the name of `follow`; what it kept under that name before is gone. Asked for only with
+    /// [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), also for a relation or column that can be fetched and not followed;
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for a name that the source does not take.
+    fn snapshot(&self, follow: &Follow, call: &Call) -> Result<Box<dyn FeedSnapshot>> {
+        let _ = (follow, call);
+        Err(no_changes())
+    }
+
+    /// Begins to follow relations after a position that a snapshot or a feed under the same name gave. `columns` are those of each relation that
+    /// are held, as [`FeedSnapshot::describe`] gave them. One feed of a name runs at a time. Asked for only with
+    /// [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
+        let _ = (follow, columns, after, call);
+        Err(no_changes())
+    }
+
+    /// Removes what the source keeps under a name, and what it made for that itself. Nothing is left afterwards, also if nothing was there.
+    /// Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// Those of reaching the source; [`SourceUnavailable`](ErrorCode::SourceUnavailable) while somebody follows under the name.
+    fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
+        let _ = (follow, call);
+        Err(no_changes())
+    }
+}
+
+fn no_changes() -> Error {
+    Error::new(ErrorCode::Unsupported, "the changes of this source cannot be followed")
 }
 
 impl Source for Box<dyn Source> {
@@ -147,5 +188,17 @@ impl Source for Box<dyn Source> {
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
         (**self).fetch(fetch, call)
+    }
+
+    fn snapshot(&self, follow: &Follow, call: &Call) -> Result<Box<dyn FeedSnapshot>> {
+        (**self).snapshot(follow, call)
+    }
+
+    fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
+        (**self).changes(follow, columns, after, call)
+    }
+
+    fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
+        (**self).forget(follow, call)
     }
 }
