@@ -5,7 +5,9 @@
 mod connections;
 mod encryption;
 mod ends;
+mod feeds;
 mod positions;
+mod recorder;
 mod relations;
 mod suite;
 mod support;
