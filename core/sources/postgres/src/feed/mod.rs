@@ -44,7 +44,7 @@ impl Names {
         }
         Ok(Self {
             slot: SlotName::new(follow.name())?,
-            publication: PublicationName::new(follow.given_publication().unwrap_or(follow.name()))?,
+            publication: PublicationName::new(follow.given_publication().unwrap_or_else(|| follow.name()))?,
             is_given: follow.given_publication().is_some(),
         })
     }
@@ -75,7 +75,7 @@ pub(crate) fn snapshot(source: &Postgres, follow: &Follow, call: &Call) -> Resul
         let position =
             LogPosition { identifier: system.identifier, lsn: created.consistent, tables: numbers };
         let snapshot = Exported { locks: session, exporter: connection, name: created.snapshot, moment };
-        Ok(PostgresSnapshot::new(of_work, snapshot, follow, tables, position))
+        Ok(PostgresSnapshot::new(of_work, snapshot, follow, tables, &position))
     })?;
     Ok(Box::new(made))
 }

@@ -27,13 +27,12 @@ pub(super) async fn pump(
 ) {
     loop {
         let received = {
-            let next = match select(pin!(stream.next()), pin!(durable.changed())).await {
+            match select(pin!(stream.next()), pin!(durable.changed())).await {
                 Either::Left((received, _)) => Some(received),
                 Either::Right((Ok(()), _)) => None,
                 // The reader is gone.
                 Either::Right((Err(_), _)) => return,
-            };
-            next
+            }
         };
         let Some(received) = received else {
             let acknowledged = *durable.borrow_and_update();
@@ -72,10 +71,10 @@ async fn hand_over(
     durable: &mut watch::Receiver<Lsn>,
 ) -> std::result::Result<(), SendError<()>> {
     let mut reserving = pin!(sender.reserve());
-    let permit = loop {
+    let permit = {
         let kept = pin!(kept(stream, durable));
         match select(&mut reserving, kept).await {
-            Either::Left((permit, _)) => break permit?,
+            Either::Left((permit, _)) => permit?,
             Either::Right((Some(error), reserving)) => {
                 // What came before it is handed over first.
                 let permit = reserving.await?;

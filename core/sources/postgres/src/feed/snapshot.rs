@@ -39,7 +39,7 @@ impl PostgresSnapshot {
         snapshot: Exported,
         follow: Follow,
         tables: Tables,
-        position: LogPosition,
+        position: &LogPosition,
     ) -> Self {
         Self { source, snapshot, follow, tables, position: position.encode() }
     }

@@ -176,7 +176,7 @@ impl ChangeStream {
             let due = self.due();
             match timeout_at(due, self.messages.next()).await {
                 Ok(message) => {
-                    if let Some(received) = self.take(message?)? {
+                    if let Some(received) = self.take(&message?)? {
                         return Ok(received);
                     }
                 }
@@ -192,7 +192,7 @@ impl ChangeStream {
     /// What came already and needs no waiting.
     pub(crate) fn at_once(&mut self) -> Result<Option<Received>> {
         while let Some(message) = self.messages.whole()? {
-            if let Some(received) = self.take(message)? {
+            if let Some(received) = self.take(&message)? {
                 return Ok(Some(received));
             }
         }
@@ -243,7 +243,7 @@ impl ChangeStream {
         self.messages.send(&bytes).await
     }
 
-    fn take(&mut self, message: ServerMessage) -> Result<Option<Received>> {
+    fn take(&mut self, message: &ServerMessage) -> Result<Option<Received>> {
         (self.heard, self.is_asked) = (Instant::now(), false);
         match message.kind {
             b'd' => self.content(&message.body).map(Some),
@@ -253,7 +253,7 @@ impl ChangeStream {
                 ErrorCode::SourceUnavailable,
                 format!("{}: the server ends the stream of changes", self.messages.place()),
             )),
-            _ => Err(self.messages.unexpected(&message, "in a stream of changes")),
+            _ => Err(self.messages.unexpected(message, "in a stream of changes")),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Changes of tables on real servers.
 
+mod cache;
 mod ends;
 mod model;
 mod refusals;

@@ -117,3 +117,22 @@ fn a_follower_has_every_change_once_whatever_is_cut() {
     );
     assert!(cuts >= rounds && checks > 10 * rounds);
 }
+
+#[test]
+fn a_follower_that_skips_key_changes_is_found_out() {
+    let Some(server) = shop() else { return };
+    let source = server.source();
+    for is_planted in [false, true] {
+        server.psql("TRUNCATE orders; INSERT INTO orders VALUES (1)");
+        let mut follower = Follower::copy(&source, follow()).unwrap();
+        if is_planted {
+            follower.replica.skip_key_changes();
+        }
+        let mut feed = follower.feed(&source);
+        server.psql("UPDATE orders SET id = 2");
+        let following = std::panic::AssertUnwindSafe(|| follower.transactions(&mut *feed, 1));
+        assert_eq!(std::panic::catch_unwind(following).is_err(), is_planted);
+        drop(feed);
+        server.wait_for("SELECT active FROM pg_replication_slots", "f");
+    }
+}
