@@ -16,7 +16,7 @@ pub(super) fn check_capabilities(
     let lacks = [
         (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
         (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
-        (origin.is_on_change() && !capabilities.changes, "tells no changes"),
+        (origin.is_on_change() && !capabilities.watch, "tells no changes"),
         (origin.relation.is_statement() && capabilities.dialect.is_none(), "answers no statements"),
     ];
     match lacks.into_iter().find(|(is_lacking, _)| *is_lacking) {

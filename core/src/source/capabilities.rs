@@ -26,9 +26,12 @@ pub struct Capabilities {
     /// then fetches only the parts that changed, where rows show [which part](super::Part::values) they are of.
     pub parts: bool,
     /// Tells [when a relation changes](super::Source::watch).
-    pub changes: bool,
+    pub watch: bool,
     /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
     pub clock: bool,
+    /// Gives out [changes](super::Source::changes) of relations after a [snapshot](super::Source::snapshot). Refreshes do not ask for them
+    /// yet.
+    pub changes: bool,
     /// Answers [statements](super::Relation::statement) in this dialect of SQL, such as `"postgresql"`.
     pub dialect: Option<&'static str>,
 }

@@ -62,6 +62,7 @@ mod call;
 mod capabilities;
 mod cron;
 mod description;
+mod feed;
 mod fetch;
 mod relation;
 mod table_source;
@@ -72,6 +73,9 @@ use std::fmt::Debug;
 pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
+pub use self::feed::{
+    ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
+};
 pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::relation::Relation;
 pub use self::table_source::TableSource;
@@ -132,7 +136,7 @@ pub trait Source: Debug + Send + Sync + 'static {
 
     /// Tells changes of a relation until the answer is dropped: calls `changed` soon after rows may have changed. The relation need
     /// not be there yet. Pillion waits until nothing changes for a moment, and refreshes then; it looks at the relation now and then
-    /// all the same. Asked for only with [`Capabilities::changes`].
+    /// all the same. Asked for only with [`Capabilities::watch`].
     ///
     /// # Errors
     /// Those of beginning to watch; [`Unsupported`](crate::ErrorCode::Unsupported) if the source tells no changes.
@@ -140,6 +144,43 @@ pub trait Source: Debug + Send + Sync + 'static {
         drop((relation, changed));
         Err(Error::new(ErrorCode::Unsupported, "the source tells no changes"))
     }
+
+    /// Makes one state of relations readable after which their changes can be [followed](Self::changes). From now on the source keeps changes
+    /// under the name of `follow`; what it kept under that name before is gone. Asked for only with
+    /// [`Capabilities::watch`].
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), also for a relation or column that can be fetched and not followed;
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for a name that the source does not take.
+    fn snapshot(&self, follow: &Follow, call: &Call) -> Result<Box<dyn FeedSnapshot>> {
+        let _ = (follow, call);
+        Err(no_changes())
+    }
+
+    /// Begins to follow relations after a position that a snapshot or a feed under the same name gave. `columns` are those of each relation that
+    /// are held, as [`FeedSnapshot::describe`] gave them. One feed of a name runs at a time. Asked for only with
+    /// [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
+        let _ = (follow, columns, after, call);
+        Err(no_changes())
+    }
+
+    /// Removes what the source keeps under a name, and what it made for that itself. Nothing is left afterwards, also if nothing was there.
+    /// Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// Those of reaching the source; [`SourceUnavailable`](ErrorCode::SourceUnavailable) while somebody follows under the name.
+    fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
+        let _ = (follow, call);
+        Err(no_changes())
+    }
+}
+
+fn no_changes() -> Error {
+    Error::new(ErrorCode::Unsupported, "the changes of this source cannot be followed")
 }
 
 impl Source for Box<dyn Source> {
@@ -165,5 +206,17 @@ impl Source for Box<dyn Source> {
 
     fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
         (**self).watch(relation, changed)
+    }
+
+    fn snapshot(&self, follow: &Follow, call: &Call) -> Result<Box<dyn FeedSnapshot>> {
+        (**self).snapshot(follow, call)
+    }
+
+    fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
+        (**self).changes(follow, columns, after, call)
+    }
+
+    fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
+        (**self).forget(follow, call)
     }
 }

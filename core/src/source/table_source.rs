@@ -156,7 +156,7 @@ impl TableSource {
 
     /// Refreshes when the source tells a change, about 300 ms after the last of several; while changes go on, every five seconds.
     /// Refreshes at the start too, and `poll` after the last refresh, because not every change is told: those that another machine makes in
-    /// a folder of a network are not. Refused if the source [tells none](crate::source::Capabilities::changes).
+    /// a folder of a network are not. Refused if the source [tells none](crate::source::Capabilities::watch).
     pub fn on_change(mut self, poll: Duration) -> Self {
         self.cadence = Cadence::OnChange(poll);
         self

@@ -117,13 +117,13 @@ impl ObjectStoreSource {
 
 impl Source for ObjectStoreSource {
     fn capabilities(&self) -> Capabilities {
-        let changes = self.location.folder().is_some();
+        let watch = self.location.folder().is_some();
         Capabilities {
             relations: true,
             columns: true,
             marks: true,
             parts: true,
-            changes,
+            watch,
             ..Capabilities::default()
         }
     }

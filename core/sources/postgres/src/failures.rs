@@ -15,6 +15,11 @@ pub(crate) fn of_session(place: &str, error: tokio_postgres::Error) -> Error {
     }
 }
 
+/// The error for a code of the server and what it says.
+pub(crate) fn of_state(place: &str, state: &str, text: &str) -> Error {
+    Error::new(code_of(state), format!("{place}: {text}"))
+}
+
 /// The error of making a session.
 pub(crate) fn of_connecting(place: &str, error: tokio_postgres::Error) -> Error {
     if error.as_db_error().is_some() {

@@ -58,19 +58,52 @@
 //! A column is nullable unless the table declares it `NOT NULL`, and all tables that it consists of do. Columns of views,
 //! foreign tables and statements are nullable.
 //!
+//! # Changes
+//! [`Source::snapshot`](pillion::source::Source::snapshot) and [`Source::changes`](pillion::source::Source::changes) follow tables by logical
+//! replication, from PostgreSQL 14 on. Pillion's own tables do not use them yet. The server needs `wal_level = logical`, and the user the
+//! attribute `REPLICATION` and `SELECT` on the tables.
+//!
+//! - The name of a [`Follow`](pillion::source::Follow) is that of the replication slot. A publication of the same name is made, for
+//!   which the user must own the tables; or an administrator [makes one](pillion::source::Follow::publication). It must publish inserts, updates,
+//!   deletes and truncates of whole tables.
+//! - The server keeps its log for a slot until its changes are acknowledged. Set `max_slot_wal_keep_size`, so that a slot that nobody reads does
+//!   not fill its disk: the slot is lost then, which [`Changes::Lost`](pillion::source::Changes::Lost) says.
+//!   [`forget`](pillion::source::Source::forget) drops the slot of a table that is not wanted any more.
+//! - A snapshot waits until all transactions that are under way have ended. Until it is dropped it locks the tables as a query does: rows may
+//!   change, and columns may not.
+//! - A transaction comes after its commit, also one of two phases. Until then the server keeps what is too large for
+//!   `logical_decoding_work_mem` on its disk.
+//! - A table needs a primary key or another replica identity. Partitions are followed one by one, because the server does not say when a
+//!   partition is detached. Tables with children, and those that are not logged, cannot be followed.
+//! - Types are those of the table above. Generated columns, and columns that are read as text and are not texts, are left out. A
+//!   value that must not be there ends the feed with [`SourceInvalid`](pillion::ErrorCode::SourceInvalid).
+//! - A table whose columns change is [reported](pillion::source::FeedEvent::Reshaped) with the first change of a row after that. What `ALTER TABLE`
+//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, and tables that are taken out of a
+//!   publication and put back.
+//!
 //! # Connections
 //! [`PostgresOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Password`] where the password is read from
 //! for every connection. Each call has a connection of its own. It ends with the call, also if the call is given up or the rows are
 //! dropped half-way; then the server is asked to stop the statement.
 
+#[cfg(test)]
+extern crate self as pillion_postgres; // what the tests stand on names the crate so
+
 mod catalog;
+mod changes;
 mod decode;
 mod failures;
+mod feed;
+/// Entry points for fuzzing.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod names;
 mod options;
 mod password;
 mod plan;
 mod position;
+mod replication;
 mod rows;
 mod runtime;
 mod session;

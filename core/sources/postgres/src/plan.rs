@@ -118,6 +118,11 @@ async fn columns_of(
 }
 
 impl Shape {
+    /// The columns that are not left out, with their types.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&str, &Type)> {
+        self.columns.iter().map(|column| (&*column.name, &column.kind))
+    }
+
     fn column(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let hint = suggestion(name, self.columns.iter().map(|column| column.name.as_str()));

@@ -57,6 +57,15 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// Waits on this thread for work that borrows, and drops it when the call ends.
+    pub(crate) fn wait<T>(&self, call: &Call, work: impl Future<Output = T>) -> Result<T> {
+        // Timers are those of the runtime.
+        let _context = self.inner.as_ref().map(tokio::runtime::Runtime::enter);
+        pollster::block_on(CallEnd::of(call).unless(work))
+    }
+}
+
 impl Drop for Runtime {
     /// Waits for nothing: the last owner may be a task of this very runtime, or a thread of another one.
     fn drop(&mut self) {

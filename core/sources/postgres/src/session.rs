@@ -13,17 +13,17 @@ use crate::options::{PostgresOptions, SslMode};
 use crate::runtime::Runtime;
 
 /// The oldest version of the server whose catalogs the statements here know.
-const VERSION_MIN: u32 = 13;
+pub(crate) const VERSION_MIN: u32 = 13;
 /// How long the end of a session may take, in which the server is asked to stop what it does.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// After this time without a word the kernel asks whether the other end is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVES: u32 = 3;
+pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const KEEPALIVES: u32 = 3;
 
 /// One state of all rows, no writes, and values as texts in one form whatever the settings of the user.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL standard_conforming_strings = on";
 
 /// A standby has the rows of the moment up to which it replayed its primary.
@@ -55,7 +55,7 @@ impl Session {
                 })??;
         let mut failure = None;
         for (host, port) in &options.hosts {
-            let place = place(host, *port);
+            let place = place_of(host, *port);
             let config = config_of(&options, host, *port, password.as_deref());
             let connecting = connect(&config, tls.clone(), &place);
             let connected = match tokio::time::timeout(options.connect_timeout, connecting).await {
@@ -80,12 +80,21 @@ impl Session {
             .unwrap_or_else(|| Error::new(ErrorCode::InvalidArgument, "no host of PostgreSQL is named")))
     }
 
-    /// Begins the transaction in which everything is read, and says at which moment its rows were those of the source.
-    pub(crate) async fn begin(&self) -> Result<Option<SystemTime>> {
-        let row = self.client()?.query_typed_one(CLOCK, &[]).await.map_err(|error| self.failure(error))?;
-        let moment = row.try_get(0).map_err(|error| self.failure(error))?;
-        self.client()?.batch_execute(BEGIN).await.map_err(|error| self.failure(error))?;
+    /// Begins the transaction in which everything is read, and says at which moment its rows were those of the source. With the name
+    /// of a snapshot, they are those of the snapshot, which is older.
+    pub(crate) async fn begin(&self, snapshot: Option<&str>) -> Result<Option<SystemTime>> {
+        let moment = self.clock().await?;
+        let import =
+            snapshot.map(|name| format!("SET TRANSACTION SNAPSHOT '{}'; ", name.replace('\'', "''")));
+        let begin = format!("{BEGIN}; {}{SETTINGS}", import.unwrap_or_default());
+        self.client()?.batch_execute(&begin).await.map_err(|error| self.failure(error))?;
         Ok(moment)
+    }
+
+    /// The moment of which a transaction that begins now sees the rows.
+    pub(crate) async fn clock(&self) -> Result<Option<SystemTime>> {
+        let row = self.client()?.query_typed_one(CLOCK, &[]).await.map_err(|error| self.failure(error))?;
+        row.try_get(0).map_err(|error| self.failure(error))
     }
 
     pub(crate) fn client(&self) -> Result<&Client> {
@@ -136,14 +145,18 @@ async fn connect(config: &Config, tls: MakeRustlsConnect, place: &str) -> Result
         // A failure is reported to whoever waits for an answer of the session.
         let _ = connection.await;
     });
-    let digits = version.split(|character: char| !character.is_ascii_digit()).next().unwrap_or_default();
-    match digits.parse::<u32>() {
-        Ok(major) if major < VERSION_MIN => Err(Error::new(
+    match version_of(&version) {
+        Some(major) if major < VERSION_MIN => Err(Error::new(
             ErrorCode::Unsupported,
             format!("{place} has version {version}, and the oldest that can be read is {VERSION_MIN}"),
         )),
         _ => Ok((client, driver)),
     }
+}
+
+/// The first number of a version.
+pub(crate) fn version_of(version: &str) -> Option<u32> {
+    version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn config_of(options: &PostgresOptions, host: &str, port: u16, password: Option<&str>) -> Config {
@@ -174,7 +187,8 @@ fn config_of(options: &PostgresOptions, host: &str, port: u16, password: Option<
     config
 }
 
-fn place(host: &str, port: u16) -> String {
+/// How messages call a host.
+pub(crate) fn place_of(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("PostgreSQL at [{host}]:{port}")
     } else if host.starts_with('/') {

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
+use pillion::source::{
+    Call, Capabilities, Changes, Description, FeedSnapshot, Fetch, Fetched, Follow, Followed, Relation,
+    Source,
+};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::catalog;
 use crate::decode::RowDecoder;
+use crate::feed;
 use crate::options::PostgresOptions;
 use crate::plan;
 use crate::rows::Rows;
@@ -37,6 +41,14 @@ impl Postgres {
         Ok(Self { options: Arc::new(options), runtime: Runtime::start()? })
     }
 
+    pub(crate) fn options(&self) -> &Arc<PostgresOptions> {
+        &self.options
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
     async fn session(self) -> Result<Session> {
         Session::open(self.options, self.runtime).await
     }
@@ -51,6 +63,7 @@ impl Source for Postgres {
             positions: true,
             keys: true,
             clock: true,
+            changes: true,
             dialect: Some("postgresql"),
             ..Capabilities::default()
         }
@@ -83,23 +96,45 @@ impl Source for Postgres {
                 "relations of PostgreSQL have no parts to fetch alone",
             ));
         }
-        let (source, fetch, of_rows) = (self.clone(), fetch.clone(), call.clone());
-        self.runtime.run(call, async move {
-            let runtime = source.runtime.clone();
-            let session = source.session().await?;
-            match begin(&session, &fetch).await {
-                Ok(begun) => Ok(begun.fetched(session, &of_rows, runtime)),
-                Err(error) => {
-                    session.done();
-                    Err(error)
-                }
-            }
-        })
+        fetched(self, fetch, None, call)
+    }
+
+    fn snapshot(&self, follow: &Follow, call: &Call) -> Result<Box<dyn FeedSnapshot>> {
+        feed::snapshot(self, follow, call)
+    }
+
+    fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
+        feed::changes(self, follow, columns, after, call)
+    }
+
+    fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
+        feed::forget(self, follow, call)
     }
 }
 
+/// Begins to fetch rows as they are now, or as they are in a snapshot.
+pub(crate) fn fetched(
+    source: &Postgres,
+    fetch: &Fetch,
+    snapshot: Option<String>,
+    call: &Call,
+) -> Result<Fetched> {
+    let (of_work, fetch, of_rows) = (source.clone(), fetch.clone(), call.clone());
+    source.runtime.run(call, async move {
+        let runtime = of_work.runtime.clone();
+        let session = of_work.session().await?;
+        match begin(&session, &fetch, snapshot.as_deref()).await {
+            Ok(begun) => Ok(begun.fetched(session, &of_rows, runtime)),
+            Err(error) => {
+                session.done();
+                Err(error)
+            }
+        }
+    })
+}
+
 async fn describe(session: &Session, relation: &Relation) -> Result<Description> {
-    session.begin().await?;
+    session.begin(None).await?;
     let shape = plan::shape_of(session, relation).await?;
     let mut description = Description::new(shape.select(relation, None)?.schema);
     if let Some(rows) = shape.rows {
@@ -118,8 +153,8 @@ struct Begun {
     stream: tokio_postgres::CopyOutStream,
 }
 
-async fn begin(session: &Session, fetch: &Fetch) -> Result<Begun> {
-    let moment = session.begin().await?;
+async fn begin(session: &Session, fetch: &Fetch, snapshot: Option<&str>) -> Result<Begun> {
+    let moment = session.begin(snapshot).await?;
     let shape = plan::shape_of(session, fetch.relation()).await?;
     let mut selection = shape.select(fetch.relation(), fetch.wanted_columns())?;
     let list = std::mem::take(&mut selection.list);

@@ -16,6 +16,11 @@ use crate::options::{PostgresOptions, SslMode};
 
 /// What encrypts a connection by these options. Reads the files of certificates.
 pub(crate) fn connector(options: &PostgresOptions) -> Result<MakeRustlsConnect> {
+    config(options).map(|config| MakeRustlsConnect::new(Arc::unwrap_or_clone(config)))
+}
+
+/// The same for connections that are encrypted here.
+pub(crate) fn config(options: &PostgresOptions) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -33,7 +38,7 @@ pub(crate) fn connector(options: &PostgresOptions) -> Result<MakeRustlsConnect> 
             })?
         }
     };
-    Ok(MakeRustlsConnect::new(config))
+    Ok(Arc::new(config))
 }
 
 fn verifier(options: &PostgresOptions, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {

@@ -215,7 +215,7 @@ impl Source for Scripted {
         Capabilities {
             positions: true,
             keys: self.has_keys,
-            changes: self.has_changes,
+            watch: self.has_changes,
             marks: self.has_marks,
             ..Capabilities::default()
         }

@@ -86,7 +86,7 @@ fn one_file_is_followed_too() {
 fn only_folders_on_disk_tell_changes() {
     let dir = tempfile::tempdir().unwrap();
     if let Ok(bucket) = ObjectStoreSource::new(Location::new("s3://bucket").option("region", "eu-west-1")) {
-        assert!(!bucket.capabilities().changes);
+        assert!(!bucket.capabilities().watch);
         let cache = open(dir.path(), bucket);
         let refused = cache.follow_table("t", on_change("*.csv")).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Unsupported);

@@ -1,72 +1,16 @@
 //! Encrypted connections: which certificates are accepted.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use pillion::ErrorCode;
 use pillion_postgres::{Postgres, PostgresOptions};
 
-use crate::support::report::not_run;
+use crate::support::certificates::encrypted_server;
 use crate::support::rows::{all, lines, statement};
-use crate::support::server::Server;
-
-/// Makes an authority, a certificate of the server for `localhost`, one of a client, and another authority.
-fn certificates(dir: &Path) -> bool {
-    let openssl = |arguments: &str| {
-        let mut command = Command::new("openssl");
-        command
-            .current_dir(dir)
-            .args(arguments.split_whitespace())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let authority = |name: &str| {
-        openssl(&format!(
-            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"
-        ))
-    };
-    let signed = |name: &str, subject: &str, names: &str| {
-        let mut file = std::fs::File::create(dir.join("names")).unwrap();
-        std::io::Write::write_all(&mut file, names.as_bytes()).unwrap();
-        openssl(&format!(
-            "req -newkey rsa:2048 -nodes -subj /CN={subject} -keyout {name}.key -out {name}.csr"
-        )) && openssl(&format!(
-            "x509 -req -in {name}.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 -extfile names -out {name}.pem"
-        ))
-    };
-    authority("root")
-        && authority("stranger")
-        && signed("server", "localhost", "subjectAltName=DNS:localhost\n")
-        && signed("client", "postgres", "extendedKeyUsage=clientAuth\n")
-}
-
-fn server() -> Option<Server> {
-    let mut is_made = false;
-    let server = Server::start_with(|dir| {
-        is_made = certificates(dir);
-        if !is_made {
-            return Vec::new();
-        }
-        let _ = Command::new("chmod").arg("600").arg(dir.join("server.key")).status();
-        let file = |name: &str| dir.join(name).display().to_string();
-        vec![
-            "ssl=on".to_owned(),
-            format!("ssl_cert_file={}", file("server.pem")),
-            format!("ssl_key_file={}", file("server.key")),
-            format!("ssl_ca_file={}", file("root.pem")),
-        ]
-    })?;
-    if !is_made {
-        not_run("there is no openssl to make certificates");
-        return None;
-    }
-    Some(server)
-}
 
 #[test]
 fn certificates_are_verified_as_far_as_the_mode_says() {
-    let Some(server) = server() else { return };
+    let Some(server) = encrypted_server(&[]) else { return };
     let encrypted = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let try_at = |host: &str, mode: &str, root: Option<&str>| {
         let url = server.url_at(server.port(), &format!("sslmode={mode}")).replace("127.0.0.1", host);
@@ -106,7 +50,7 @@ fn certificates_are_verified_as_far_as_the_mode_says() {
 
 #[test]
 fn a_client_shows_its_certificate() {
-    let Some(server) = server() else { return };
+    let Some(server) = encrypted_server(&[]) else { return };
     let rules = server.dir().join("data/pg_hba.conf");
     let mut file = std::fs::File::create(&rules).unwrap();
     std::io::Write::write_all(&mut file, b"hostssl all all 127.0.0.1/32 cert\n").unwrap();

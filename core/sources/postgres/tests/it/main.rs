@@ -5,8 +5,10 @@
 mod connections;
 mod encryption;
 mod ends;
+mod feeds;
 mod keys;
 mod positions;
+mod recorder;
 mod relations;
 mod suite;
 mod support;

@@ -30,6 +30,7 @@ pub(crate) struct Server {
     process: Child,
     dir: TempDir,
     port: u16,
+    settings: Vec<String>,
 }
 
 impl Server {
@@ -60,23 +61,13 @@ impl Server {
             .stdout(Stdio::null())
             .status();
         assert!(made.unwrap().success(), "initdb");
+        let settings: Vec<String> = SETTINGS.iter().map(ToString::to_string).chain(more).collect();
         for _ in 0..3 {
             // Somebody else may take the port in between; then another one is tried.
             let port = free_port();
-            let mut command = as_server(&programs.join("postgres"));
-            command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(dir.path());
-            for setting in SETTINGS.iter().map(ToString::to_string).chain(more.iter().cloned()) {
-                command.args(["-c", &setting]);
+            if let Some(process) = launch(&programs, dir.path(), port, &settings) {
+                return Some(Self { process, dir, port, settings });
             }
-            let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-            let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-            if said.by_ref().any(|line| line.contains("ready to accept connections")) {
-                // The server stops when nobody reads what it writes.
-                let drain = move || said.for_each(drop);
-                std::thread::Builder::new().name("server's log".into()).spawn(drain).unwrap();
-                return Some(Self { process, dir, port });
-            }
-            let _ = process.wait();
         }
         panic!("PostgreSQL does not start");
     }
@@ -117,7 +108,7 @@ impl Server {
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
     }
 
-    fn psql_command(&self) -> Command {
+    pub(crate) fn psql_command(&self) -> Command {
         let mut command = Command::new("psql");
         command.args([
             "-X",
@@ -158,6 +149,34 @@ impl Server {
         let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
         let _ = self.process.wait();
     }
+}
+
+impl Server {
+    /// Stops the server as a crash would, and starts it again at the same port.
+    pub(crate) fn crash(&mut self) {
+        self.stop();
+        let programs = programs().unwrap();
+        self.process = launch(&programs, self.dir.path(), self.port, &self.settings).unwrap();
+    }
+}
+
+/// A server on the data of a directory, once it accepts connections; `None` if it does not start.
+fn launch(programs: &Path, dir: &Path, port: u16, settings: &[String]) -> Option<Child> {
+    let mut command = as_server(&programs.join("postgres"));
+    command.arg("-D").arg(dir.join("data")).args(["-p", &port.to_string(), "-k"]).arg(dir);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    if said.by_ref().any(|line| line.contains("ready to accept connections")) {
+        // The server stops when nobody reads what it writes.
+        let drain = move || said.for_each(drop);
+        std::thread::Builder::new().name("server's log".into()).spawn(drain).unwrap();
+        return Some(process);
+    }
+    let _ = process.wait();
+    None
 }
 
 impl Drop for Server {
