@@ -147,7 +147,7 @@ pub trait Source: Debug + Send + Sync + 'static {
 
     /// Makes one state of relations readable after which their changes can be [followed](Self::changes). From now on the source keeps changes
     /// under the name of `follow`; what it kept under that name before is gone. Asked for only with
-    /// [`Capabilities::watch`].
+    /// [`Capabilities::changes`].
     ///
     /// # Errors
     /// As [`describe`](Self::describe), also for a relation or column that can be fetched and not followed;
