@@ -26,7 +26,7 @@ use super::guard::guarded;
 use super::inverses;
 use super::last_rule::LastRule;
 use super::parse::parse;
-use super::point::{PointPlan, Template, Texts, leaf_of, recognise};
+use super::point::{Effort, PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
 use super::size::Size;
 use super::stack::Stack;
@@ -116,7 +116,8 @@ impl Engine {
         self.inner.threads.check_process()?;
         let template = Template::of(text);
         if let Some(template) = &template
-            && let Some(answer) = self.inner.texts.answer(state, template, parameters, readable)
+            && let Some(answer) =
+                self.inner.texts.answer(state, template, parameters, (readable, Effort::ANY))
         {
             return Ok(answer);
         }
@@ -135,7 +136,7 @@ impl Engine {
         })
     }
 
-    /// Runs a query if it is known not to need planning.
+    /// Runs a query if it is known not to need planning, nor time.
     #[cfg(feature = "sidecar")]
     pub(crate) fn query_known(
         &self,
@@ -146,7 +147,9 @@ impl Engine {
     ) -> Result<Option<Batches>> {
         self.inner.threads.check_process()?;
         let template = Template::of(text);
-        Ok(template.and_then(|template| self.inner.texts.answer(state, &template, parameters, readable)))
+        Ok(template.and_then(|template| {
+            self.inner.texts.answer(state, &template, parameters, (readable, Effort::BRIEF))
+        }))
     }
 
     /// Remembers whether statements like this one, which was planned, take the point path.
@@ -195,7 +198,7 @@ impl Engine {
         parameters: &[Value],
         readable: &Readable,
     ) -> Result<Batches> {
-        if let Some(answer) = self.execute_known(state, prepared, parameters, readable)? {
+        if let Some(answer) = self.looked_up(state, prepared, parameters, (readable, Effort::ANY))? {
             return Ok(answer);
         }
         let stack = prepared.stack;
@@ -206,7 +209,8 @@ impl Engine {
         })
     }
 
-    /// Starts a prepared query if it is known not to need planning.
+    /// Starts a prepared query if it is known not to need planning, nor time.
+    #[cfg(feature = "sidecar")]
     pub(crate) fn execute_known(
         &self,
         state: &Arc<State>,
@@ -214,10 +218,21 @@ impl Engine {
         parameters: &[Value],
         readable: &Readable,
     ) -> Result<Option<Batches>> {
+        self.looked_up(state, prepared, parameters, (readable, Effort::BRIEF))
+    }
+
+    /// The answer of a prepared query if it is known not to need planning.
+    fn looked_up(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+        bounds: (&Readable, Effort),
+    ) -> Result<Option<Batches>> {
         self.inner.threads.check_process()?;
         let point = prepared.point.load();
         let plan = point.as_ref().and_then(|point| point.plan.as_ref());
-        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], readable)))
+        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], bounds)))
     }
 
     fn physical_of_prepared(

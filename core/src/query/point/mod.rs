@@ -15,8 +15,8 @@ mod value;
 mod work;
 
 pub(super) use self::literals::Template;
-pub(super) use self::plan::PointPlan;
 #[cfg(test)]
 pub(super) use self::plan::taken;
+pub(super) use self::plan::{Effort, PointPlan};
 pub(super) use self::recognise::{leaf_of, recognise};
 pub(super) use self::texts::Texts;

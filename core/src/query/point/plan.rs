@@ -13,6 +13,7 @@ use super::recognise::{Leaf, leaf_of};
 use super::value::{Given, KeyValue};
 use super::work::Work;
 use crate::answer::batches::{AnswerInfo, Batches, Canceller, IteratorSource};
+use crate::query::contain::contain;
 use crate::query::engine::Readable;
 use crate::query::key_filter::KEYS_MAX;
 use crate::query::lookup::BATCH_BYTES_MAX;
@@ -42,10 +43,25 @@ pub(in crate::query) struct PointPlan {
 pub(super) enum Wanted {
     /// Columns of the table.
     Columns(Vec<usize>),
-    /// What DataFusion computes from them.
+    /// Columns of the rows that satisfy further conditions.
     Work(Work),
     /// The number of all rows, whatever their keys.
     Count,
+}
+
+/// How much one answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::query) struct Effort {
+    keys: usize,
+    bytes: usize,
+    counts: bool,
+}
+
+impl Effort {
+    /// As much as the ordinary path takes at once.
+    pub(in crate::query) const ANY: Self = Self { keys: KEYS_MAX, bytes: BATCH_BYTES_MAX, counts: true };
+    /// As much as others can wait for.
+    pub(in crate::query) const BRIEF: Self = Self { keys: 16, bytes: 256 << 10, counts: false };
 }
 
 /// The most rows that are wanted.
@@ -69,7 +85,7 @@ impl PointPlan {
         state: &State,
         parameters: &[Value],
         literals: &[Literal<'_>],
-        readable: &Readable,
+        (readable, effort): (&Readable, Effort),
     ) -> Option<Batches> {
         if taken::is_off() {
             return None;
@@ -80,14 +96,21 @@ impl PointPlan {
         }
         readable(state, table).ok()?;
         let given = Given { parameters, literals };
-        let batch = self.rows(table, state.version.sequence, given)?;
+        // What panics here is left to the ordinary path too.
+        let batch = contain(|| self.rows(table, state.version.sequence, given, effort)).ok()??;
         let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
         taken::count();
         Some(Batches::new(self.schema.clone(), info, Box::new(IteratorSource(batch.map(Ok).into_iter()))))
     }
 
     /// The rows as one batch; without a batch if there are none.
-    fn rows(&self, table: &TableState, sequence: u64, given: Given<'_>) -> Option<Option<RecordBatch>> {
+    fn rows(
+        &self,
+        table: &TableState,
+        sequence: u64,
+        given: Given<'_>,
+        effort: Effort,
+    ) -> Option<Option<RecordBatch>> {
         let limit = match self.limit {
             Limit::None => usize::MAX,
             Limit::Fixed(limit) => limit,
@@ -96,16 +119,25 @@ impl PointPlan {
                 Literal::Text(_) => return None,
             },
         };
+        // What is wrong with a value is told whether there are rows or not.
+        let values = match &self.wanted {
+            Wanted::Work(work) => work.values(given)?,
+            Wanted::Columns(_) | Wanted::Count => Vec::new(),
+        };
         let (columns, schema, most) = match &self.wanted {
-            Wanted::Count => return self.count(table).map(Some),
+            Wanted::Count => return effort.counts.then(|| self.count(table)).flatten().map(Some),
             Wanted::Columns(columns) => (columns, &self.schema, limit),
             // Conditions may drop some.
             Wanted::Work(work) => (&work.columns, &work.read, if limit == 0 { 0 } else { usize::MAX }),
         };
         let mut rows: SmallVec<[RecordBatch; 1]> = SmallVec::new();
-        for key in self.keys(given)? {
+        let keys = self.keys(given).filter(|keys| keys.len() <= effort.keys)?;
+        for key in keys {
             if rows.len() >= most {
                 break;
+            }
+            if Canceller::is_current_cancelled() {
+                return None;
             }
             if let Some(found) = table.find(&key, sequence).ok()? {
                 rows.push(read(found, columns, schema)?);
@@ -115,11 +147,11 @@ impl PointPlan {
             [] => return Some(None),
             [_] => rows.pop()?,
             // DataFusion's path knows what to do with very long rows.
-            rows if rows.iter().map(batch_len).sum::<usize>() > BATCH_BYTES_MAX => return None,
+            rows if rows.iter().map(batch_len).sum::<usize>() > effort.bytes => return None,
             rows => concat_batches(schema, rows).ok()?,
         };
         let Wanted::Work(work) = &self.wanted else { return Some(Some(rows)) };
-        let computed = work.of_rows(&rows, &self.schema, given)?;
+        let computed = work.of_rows(&rows, &self.schema, &values)?;
         let len = computed.num_rows().min(limit);
         Some((len > 0).then(|| computed.slice(0, len)))
     }

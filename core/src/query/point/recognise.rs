@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, InList};
@@ -17,7 +16,7 @@ use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use super::literals::Template;
 use super::plan::{Limit, PointPlan, Wanted};
 use super::value::{Computed, KeyValue, Source};
-use super::work::Building;
+use super::work::Work;
 use crate::query::lookup::PointExec;
 use crate::query::provider::CacheTable;
 use crate::storage::TableShape;
@@ -193,28 +192,18 @@ impl Statement<'_, '_> {
         };
         let wanted = wanted.map_or_else(all, <[Expr]>::to_vec);
         let columns: Option<Vec<usize>> = wanted.iter().map(|expr| column_of(shape, expr)).collect();
-        if let (Some(columns), []) = (columns, conditions) {
+        if let (Some(columns), []) = (&columns, conditions) {
             let of_table = columns.iter().map(|&column| shape.schema.field(column).data_type());
             let is_same = of_table.eq(answer.fields().iter().map(|field| field.data_type()));
-            return (is_same && !columns.is_empty()).then_some(Wanted::Columns(columns));
+            return (is_same && !columns.is_empty()).then(|| Wanted::Columns(columns.clone()));
         }
-        let mut building = Building::new(shape);
-        let conditions =
-            conditions.iter().map(|condition| building.add(condition, |part| self.value_of(part)));
-        let conditions = conditions.collect::<Option<Vec<_>>>()?;
-        let expressions = wanted.iter().map(|expr| match expr {
-            Expr::Alias(alias) => building.add(&alias.expr, |part| self.value_of(part)),
-            // The column would be called after its values.
-            expr => building.add(expr, |_| None).filter(|_| !has_values(expr)),
-        });
-        let expressions = expressions.collect::<Option<Vec<_>>>()?;
-        (!expressions.is_empty()).then_some(())?;
-        Some(Wanted::Work(building.finish(&conditions, &expressions)?))
-    }
-
-    /// A value that stands in an expression by itself.
-    fn value_of(&mut self, part: &Expr) -> Option<Computed> {
-        matches!(part, Expr::Literal(..) | Expr::Placeholder(_)).then(|| self.value(part)).flatten()
+        // What DataFusion computes from columns it computes itself.
+        let columns = columns.filter(|columns| !columns.is_empty())?;
+        let of_table = columns.iter().map(|&column| shape.schema.field(column).data_type());
+        if !of_table.eq(answer.fields().iter().map(|field| field.data_type())) {
+            return None;
+        }
+        Some(Wanted::Work(Work::new(shape, columns, conditions, |value| self.value(value))?))
     }
 
     /// The literal of the text that a value stands for.
@@ -286,12 +275,6 @@ impl Statement<'_, '_> {
             _ => None,
         }
     }
-}
-
-/// Whether the statement, or a run of it, gives a value to an expression.
-fn has_values(expr: &Expr) -> bool {
-    let is_value = |part: &Expr| Ok(matches!(part, Expr::Literal(..) | Expr::Placeholder(_)));
-    expr.exists(is_value).unwrap_or(true)
 }
 
 /// The column that a side of a comparison is, or is cast from.

@@ -50,6 +50,10 @@ fn a_statement_takes_it_once_one_like_it_was_planned() {
         "SELECT name FROM t WHERE id > 5",
         "SELECT name FROM t WHERE name = 'row 5'",
         "SELECT name FROM t WHERE id = 5 ORDER BY id",
+        "SELECT name FROM t WHERE id = 5 AND id + 1 > 2",
+        "SELECT name FROM t WHERE id = 5 AND name LIKE 'row%'",
+        "SELECT id + 1 FROM t WHERE id = 5",
+        "SELECT name IS NULL FROM t WHERE id = 5",
         "SELECT upper(name) FROM t WHERE id = 5",
         "SELECT count(*) FROM t WHERE id = 5",
         "SELECT 7 FROM t WHERE id = 5",
@@ -67,6 +71,45 @@ fn a_statement_takes_it_once_one_like_it_was_planned() {
     for text in ordinary {
         assert!(!takes(&cache, text) && !takes(&cache, text) && !takes(&cache, text), "{text}");
     }
+}
+
+#[test]
+fn further_conditions_are_those_that_no_row_can_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir);
+    let rows = |text: &str| cache.sql(text, &[]).unwrap().concat().unwrap().num_rows();
+    for condition in ["name = 'row 5'", "name <> 'row 6' AND name IS NOT NULL", "'row 9' > name"] {
+        let of = |id: i64| format!("SELECT id FROM t WHERE id = {id} AND {condition}");
+        assert!(!takes(&cache, &of(5)) && takes(&cache, &of(5)), "{condition}");
+        assert_eq!(rows(&of(5)), 1, "{condition}");
+        assert_eq!(rows(&of(1000)), 0, "{condition}");
+    }
+    // What is wrong with a value is told also where there is no row, and however often it was right before.
+    let dates = RecordBatch::try_from_iter([
+        ("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef),
+        ("day", Arc::new(arrow::array::Date32Array::from(vec![1]))),
+    ]);
+    cache.define_table("d", TableDefinition::new(dates.unwrap()).primary_key(["id"])).unwrap();
+    let of = |id: i64, day: &str| format!("SELECT id FROM d WHERE id = {id} AND day >= '{day}'");
+    for _ in 0..3 {
+        assert_eq!(rows(&of(1, "1970-01-01")), 1);
+        assert!(cache.sql(&of(7, "no day"), &[]).and_then(|answer| answer.concat()).is_err());
+    }
+}
+
+#[test]
+fn a_long_expression_takes_no_more_stack_than_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir);
+    let text = format!("SELECT name FROM t WHERE id = 5 AND (id{} > 0)", " + id".repeat(200));
+    let prepared = cache.prepare(&text).unwrap();
+    let small = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        for _ in 0..3 {
+            assert_eq!(cache.sql(&text, &[]).unwrap().concat().unwrap().num_rows(), 1);
+            assert_eq!(prepared.execute(&[]).unwrap().concat().unwrap().num_rows(), 1);
+        }
+    });
+    small.unwrap().join().unwrap();
 }
 
 #[test]

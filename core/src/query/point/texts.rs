@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::literals::Template;
-use super::plan::PointPlan;
+use super::plan::{Effort, PointPlan};
 use crate::answer::batches::Batches;
 use crate::query::engine::Readable;
 use crate::storage::State;
@@ -47,10 +47,10 @@ impl Texts {
         state: &State,
         template: &Template<'_>,
         parameters: &[Value],
-        readable: &Readable,
+        bounds: (&Readable, Effort),
     ) -> Option<Batches> {
         match self.shapes.load().get(&*template.shape)? {
-            Known::Point(plan) => plan.answer(state, parameters, &template.literals, readable),
+            Known::Point(plan) => plan.answer(state, parameters, &template.literals, bounds),
             Known::Other(_) => None,
         }
     }

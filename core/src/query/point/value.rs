@@ -172,7 +172,7 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 }
 
 /// Whether a cast keeps every value of a type, so that different values stay different.
-fn keeps_values(from: &DataType, to: &DataType) -> bool {
+pub(super) fn keeps_values(from: &DataType, to: &DataType) -> bool {
     if is_text(from) {
         return is_text(to);
     }

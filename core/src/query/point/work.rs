@@ -1,202 +1,179 @@
-//! What a statement does with the rows of its keys, beside reading their columns: further conditions, and expressions.
+//! Further conditions on the rows of keys.
 //!
-//! DataFusion computes both, over a batch of these rows. Behind the columns of the table the batch has a column for each
-//! value that a run gives, so that the expressions are made once.
+//! Only comparisons of a column with a value are understood, and tests for null: none of them can fail for a row, so it does
+//! not matter which are evaluated first, or for which rows.
 
-use std::sync::Arc;
+use arrow::array::{Array, ArrayRef, BooleanArray, Datum, RecordBatch};
+use arrow::compute::kernels::cmp;
+use arrow::compute::{and, cast, filter_record_batch, is_not_null, is_null};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, Operator};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-
-use super::value::{Computed, Given, Source};
+use super::value::{Computed, Given, is_text, keeps_values};
 use crate::storage::TableShape;
 
-/// Most conditions and expressions of a statement, so that a row costs little.
-const EXPRESSIONS_MAX: usize = 64;
+/// Most conditions of a statement, so that a row costs little.
+const CONDITIONS_MAX: usize = 16;
 
-/// Conditions and expressions over the rows of keys.
+/// Columns of the rows of keys that satisfy some conditions.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// The columns of the table that are read.
+    /// The columns of the table that are read: those of the answer, and then those of the conditions.
     pub(super) columns: Vec<usize>,
     /// The same.
     pub(super) read: SchemaRef,
-    /// The columns that are read, and those of the values.
-    input: SchemaRef,
-    values: Vec<Computed>,
-    conditions: Vec<Arc<dyn PhysicalExpr>>,
-    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    conditions: Vec<Condition>,
+    /// How many of the columns are those of the answer.
+    wanted: usize,
+}
+
+#[derive(Debug)]
+enum Condition {
+    Null { at: usize, is_null: bool },
+    Compared { at: usize, as_type: Option<DataType>, operator: Operator, value: Computed },
 }
 
 impl Work {
-    /// The rows that satisfy all conditions, as columns of the answer. `None` if the ordinary path has to make it, or its
-    /// error.
+    /// These columns of rows, as far as they satisfy the conditions. `None` unless all conditions are understood.
+    pub(super) fn new<'e>(
+        shape: &TableShape,
+        mut columns: Vec<usize>,
+        conditions: &[&'e Expr],
+        mut value: impl FnMut(&'e Expr) -> Option<Computed>,
+    ) -> Option<Self> {
+        if conditions.len() > CONDITIONS_MAX {
+            return None;
+        }
+        let wanted = columns.len();
+        let mut understood = Vec::with_capacity(conditions.len());
+        for condition in conditions {
+            let mut place = |column: usize| {
+                columns.push(column);
+                columns.len() - 1
+            };
+            understood.push(match condition {
+                Expr::IsNull(of) => Condition::Null { at: place(column(shape, of)?), is_null: true },
+                Expr::IsNotNull(of) => Condition::Null { at: place(column(shape, of)?), is_null: false },
+                Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                    let (of, operator, given) = match compared(shape, left) {
+                        Some(of) => (of, *op, right),
+                        None => (compared(shape, right)?, op.swap()?, left),
+                    };
+                    let (column, as_type) = of;
+                    let value = value(given)?;
+                    let of_column =
+                        as_type.as_ref().unwrap_or_else(|| shape.schema.field(column).data_type());
+                    let is_compared = kernel(operator).is_some() && value.data_type == *of_column;
+                    is_compared.then_some(Condition::Compared {
+                        at: place(column),
+                        as_type,
+                        operator,
+                        value,
+                    })?
+                }
+                _ => return None,
+            });
+        }
+        let read = shape.schema.project(&columns).ok()?.into();
+        Some(Self { columns, read, conditions: understood, wanted })
+    }
+
+    /// The values of a run. `None` if the ordinary path has to say what is wrong with one.
+    pub(super) fn values(&self, given: Given<'_>) -> Option<Vec<ScalarValue>> {
+        let value_of = |condition: &Condition| match condition {
+            Condition::Null { .. } => Some(ScalarValue::Null),
+            // Of a null DataFusion knows that no row is wanted.
+            Condition::Compared { value, .. } => value.scalar(given).filter(|value| !value.is_null()),
+        };
+        self.conditions.iter().map(value_of).collect()
+    }
+
+    /// The rows that satisfy all conditions with these values, as columns of the answer.
     pub(super) fn of_rows(
         &self,
         rows: &RecordBatch,
         answer: &SchemaRef,
-        given: Given<'_>,
+        values: &[ScalarValue],
     ) -> Option<RecordBatch> {
-        let mut rows = if self.values.is_empty() {
-            rows.clone()
-        } else {
-            let mut columns = rows.columns().to_vec();
-            for value in &self.values {
-                // Whether a column can be null may depend on whether a parameter is.
-                let scalar = value.scalar(given).filter(|scalar| !scalar.is_null())?;
-                columns.push(scalar.to_array_of_size(rows.num_rows()).ok()?);
-            }
-            RecordBatch::try_new(self.input.clone(), columns).ok()?
-        };
-        for condition in &self.conditions {
-            let passes = condition.evaluate(&rows).ok()?.into_array(rows.num_rows()).ok()?;
-            rows = filter_record_batch(&rows, passes.as_boolean_opt()?).ok()?;
-            if rows.num_rows() == 0 {
-                break;
-            }
+        let mut passes: Option<BooleanArray> = None;
+        for (condition, value) in self.conditions.iter().zip(values) {
+            let these = condition.passes(rows, value)?;
+            passes = Some(match passes {
+                None => these,
+                Some(passes) => and(&passes, &these).ok()?,
+            });
         }
-        let of_column = |expr: &Arc<dyn PhysicalExpr>| -> Option<ArrayRef> {
-            expr.evaluate(&rows).ok()?.into_array(rows.num_rows()).ok()
+        let rows = match passes {
+            None => rows.clone(),
+            Some(passes) => filter_record_batch(rows, &passes).ok()?,
         };
-        let columns = self.expressions.iter().map(of_column).collect::<Option<Vec<_>>>()?;
-        RecordBatch::try_new(answer.clone(), columns).ok()
+        RecordBatch::try_new(answer.clone(), rows.columns().get(..self.wanted)?.to_vec()).ok()
     }
 }
 
-/// The values of a run that conditions and expressions need.
-pub(super) struct Building<'a> {
-    shape: &'a TableShape,
-    columns: Vec<usize>,
-    values: Vec<Computed>,
-}
-
-impl<'a> Building<'a> {
-    pub(super) fn new(shape: &'a TableShape) -> Self {
-        Self { shape, columns: Vec::new(), values: Vec::new() }
-    }
-
-    /// The expression over the columns of [`Work`]; `None` if it is not certain that it is computed as DataFusion would.
-    /// `value` recognises values that are not the same in each run.
-    pub(super) fn add(
-        &mut self,
-        expr: &Expr,
-        mut value: impl FnMut(&Expr) -> Option<Computed>,
-    ) -> Option<Expr> {
-        let mut is_understood = true;
-        expr.apply(|part| {
-            is_understood &= self.understands(part);
-            Ok(if is_understood { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-        })
-        .ok()?;
-        if !is_understood {
-            return None;
-        }
-        let added = expr.clone().transform_up(|part| {
-            if let Expr::Column(column) = &part {
-                return Ok(Transformed::yes(Expr::Column(Column::from_name(&column.name))));
-            }
-            match value(&part).filter(|value| !matches!(value.source, Source::Fixed(_))) {
-                Some(value) => {
-                    self.values.push(value);
-                    let name = name_of_value(self.values.len() - 1);
-                    Ok(Transformed::yes(Expr::Column(Column::from_name(name))))
+impl Condition {
+    /// Which rows satisfy it. A comparison with null is no reason to keep a row, and none to stop.
+    fn passes(&self, rows: &RecordBatch, value: &ScalarValue) -> Option<BooleanArray> {
+        match self {
+            Self::Null { at, is_null: true } => is_null(rows.columns().get(*at)?).ok(),
+            Self::Null { at, is_null: false } => is_not_null(rows.columns().get(*at)?).ok(),
+            Self::Compared { at, as_type, operator, .. } => {
+                let column = rows.columns().get(*at)?;
+                let column: ArrayRef = match as_type {
+                    Some(as_type) => cast(column, as_type).ok()?,
+                    None => column.clone(),
+                };
+                let passes = kernel(*operator)?(&column, &value.to_scalar().ok()?).ok()?;
+                let no_nulls = passes.nulls().map(|nulls| BooleanArray::new(nulls.inner().clone(), None));
+                match no_nulls {
+                    None => Some(passes),
+                    Some(known) => and(&BooleanArray::new(passes.values().clone(), None), &known).ok(),
                 }
-                None => Ok(Transformed::no(part)),
             }
-        });
-        Some(added.ok()?.data)
-    }
-
-    fn understands(&mut self, part: &Expr) -> bool {
-        match part {
-            Expr::Column(column) => match self.shape.schema.index_of(&column.name) {
-                Ok(column) => {
-                    if !self.columns.contains(&column) {
-                        self.columns.push(column);
-                    }
-                    true
-                }
-                Err(_) => false,
-            },
-            Expr::BinaryExpr(binary) => matches!(
-                binary.op,
-                Operator::Eq
-                    | Operator::NotEq
-                    | Operator::Lt
-                    | Operator::LtEq
-                    | Operator::Gt
-                    | Operator::GtEq
-                    | Operator::And
-                    | Operator::Or
-                    | Operator::Plus
-                    | Operator::Minus
-                    | Operator::Multiply
-                    | Operator::Divide
-                    | Operator::Modulo
-                    | Operator::IsDistinctFrom
-                    | Operator::IsNotDistinctFrom
-            ),
-            Expr::Literal(..)
-            | Expr::Placeholder(_)
-            | Expr::Alias(_)
-            | Expr::Not(_)
-            | Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::IsTrue(_)
-            | Expr::IsFalse(_)
-            | Expr::IsNotTrue(_)
-            | Expr::IsNotFalse(_)
-            | Expr::Negative(_)
-            | Expr::Between(_)
-            | Expr::Like(_)
-            | Expr::Cast(_)
-            | Expr::TryCast(_) => true,
-            // Functions may differ from call to call, and lists of floats are searched by bits.
-            _ => false,
         }
-    }
-
-    /// Puts everything together.
-    pub(super) fn finish(self, conditions: &[Expr], expressions: &[Expr]) -> Option<Work> {
-        let of_table = &self.shape.schema;
-        if conditions.len() + expressions.len() > EXPRESSIONS_MAX.max(of_table.fields().len()) {
-            return None;
-        }
-        let mut columns = self.columns;
-        // A batch without columns would not know how many rows it has.
-        if columns.is_empty() {
-            columns.push(0);
-        }
-        let read: SchemaRef = Arc::new(of_table.project(&columns).ok()?);
-        let mut fields: Vec<Field> = read.fields().iter().map(|field| field.as_ref().clone()).collect();
-        for (number, value) in self.values.iter().enumerate() {
-            fields.push(Field::new(name_of_value(number), value.data_type.clone(), true));
-        }
-        let input: SchemaRef = Arc::new(Schema::new(fields));
-        let qualified = DFSchema::try_from(input.clone()).ok()?;
-        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        let physical = |exprs: &[Expr]| -> Option<Vec<Arc<dyn PhysicalExpr>>> {
-            exprs.iter().map(|expr| create_physical_expr(expr, &qualified, &props, &context).ok()).collect()
-        };
-        let (conditions, expressions) = (physical(conditions)?, physical(expressions)?);
-        let is_boolean = |condition: &Arc<dyn PhysicalExpr>| {
-            condition.data_type(&input).is_ok_and(|data_type| data_type == DataType::Boolean)
-        };
-        if !conditions.iter().all(is_boolean) {
-            return None;
-        }
-        Some(Work { columns, read, input, values: self.values, conditions, expressions })
     }
 }
 
-/// No column of a table is called so: the schema of a table that has one is refused.
-fn name_of_value(number: usize) -> String {
-    format!("\0value {number}")
+type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<BooleanArray, arrow::error::ArrowError>;
+
+fn kernel(operator: Operator) -> Option<Kernel> {
+    Some(match operator {
+        Operator::Eq => cmp::eq,
+        Operator::NotEq => cmp::neq,
+        Operator::Lt => cmp::lt,
+        Operator::LtEq => cmp::lt_eq,
+        Operator::Gt => cmp::gt,
+        Operator::GtEq => cmp::gt_eq,
+        _ => return None,
+    })
+}
+
+fn column(shape: &TableShape, expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Column(column) => shape.schema.index_of(&column.name).ok(),
+        _ => None,
+    }
+}
+
+/// The column that a side of a comparison is, and the type that it is cast to; such a cast keeps every value.
+fn compared(shape: &TableShape, expr: &Expr) -> Option<(usize, Option<DataType>)> {
+    let (column, as_type) = match expr {
+        Expr::Cast(cast) => (column(shape, &cast.expr)?, Some(cast.field.data_type())),
+        expr => (column(shape, expr)?, None),
+    };
+    let of_column = shape.schema.field(column).data_type();
+    let is_kept = as_type.is_none_or(|as_type| keeps_values(of_column, as_type));
+    (is_kept && is_ordered(of_column)).then(|| (column, as_type.cloned()))
+}
+
+/// Whether Arrow compares values as SQL does: floats have two zeros, and what holds other values has nulls within.
+fn is_ordered(data_type: &DataType) -> bool {
+    use DataType as T;
+    let is_scalar = is_text(data_type)
+        || data_type.is_integer()
+        || data_type.is_decimal()
+        || data_type.is_temporal()
+        || matches!(data_type, T::Boolean | T::Binary | T::LargeBinary | T::BinaryView);
+    is_scalar && !matches!(data_type, T::Interval(_))
 }
