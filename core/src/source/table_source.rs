@@ -105,7 +105,9 @@ impl TableSource {
 
     /// Only these columns. A source that cannot leave out columns sends all of them, and the others are dropped.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        self.relation = self.relation.only(columns.iter().cloned());
+        self.columns = Some(columns);
         self
     }
 
