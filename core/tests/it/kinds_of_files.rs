@@ -307,6 +307,12 @@ fn compressed_files_and_json_are_read() {
     }
     files::write(&dir.path().join("d.csv.gz"), b"\x1f\x8b and no more");
     refused(load(Input::files([path("d.csv.gz")])), ErrorCode::SourceInvalid, &["d.csv.gz"]);
+    files::write(&dir.path().join("plain.csv.gz"), b"id\n1\n");
+    refused(
+        load(Input::files([path("plain.csv.gz")])),
+        ErrorCode::SourceInvalid,
+        &["plain.csv.gz", "not compressed by gzip"],
+    );
     files::write(&dir.path().join("e.csv.bz2"), b"BZh");
     refused(load(Input::files([path("e.csv.bz2")])), ErrorCode::Unsupported, &["e.csv.bz2", "bzip2"]);
     refused(load(Input::files([path("f.csv")])), ErrorCode::SourceNotFound, &["f.csv"]);
