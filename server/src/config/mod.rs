@@ -5,6 +5,7 @@ mod document;
 mod environment;
 mod files;
 mod keys;
+mod places;
 mod reader;
 mod section;
 mod units;

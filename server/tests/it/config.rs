@@ -443,3 +443,41 @@ fn what_is_wrong_with_sources_is_named() {
         assert!(!message.contains("hidden"), "{message}");
     }
 }
+
+/// The working directory has no part in what a file means.
+#[test]
+fn paths_in_sources_start_at_the_folder_of_the_configuration() {
+    let place = |url: &str| {
+        let text = format!("dir = \"cache\"\nsocket = \"sock\"\n[sources.s]\nurl = \"{url}\"\n");
+        let variable = |_: &str| None;
+        Config::parse(&text, "pillion.toml", Path::new("/etc/50%"), &variable).unwrap().sources[0].url.clone()
+    };
+    for (url, absolute) in [
+        ("sqlite://shop.db", "sqlite:///etc/50%25/shop.db"),
+        ("sqlite://db/shop.db?immutable=1", "sqlite:///etc/50%25/db/shop.db?immutable=1"),
+        ("sqlite:///shop.db?busy_timeout=1", "sqlite:///shop.db?busy_timeout=1"),
+        ("sqlite://:memory:", "sqlite://:memory:"),
+        (
+            "postgresql://db/shop?sslmode=verify-full&sslrootcert=ca.pem",
+            "postgresql://db/shop?sslmode=verify-full&sslrootcert=/etc/50%25/ca.pem",
+        ),
+        (
+            "postgresql://db/shop?sslrootcert=system&sslkey=%2Fk",
+            "postgresql://db/shop?sslrootcert=system&sslkey=%2Fk",
+        ),
+        ("mysql://db/shop?ssl-ca=ca.pem&ssl-cert=/c", "mysql://db/shop?ssl-ca=/etc/50%25/ca.pem&ssl-cert=/c"),
+        ("s3://bucket/shop", "s3://bucket/shop"),
+        ("landing", "/etc/50%/landing"),
+        ("./a:b@c", "/etc/50%/./a:b@c"),
+    ] {
+        assert_eq!(place(url), absolute);
+    }
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\n[sources.s]\nurl = \"grpc+tls://db\"\n\
+         options = { root_certificates = \"ca.pem\", client_key = \"/k\", database = \"d\" }",
+    );
+    let options: Vec<(&str, &str)> =
+        config.sources[0].options.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(options.contains(&("root_certificates", "/etc/ca.pem")), "{options:?}");
+    assert!(options.contains(&("client_key", "/k")) && options.contains(&("database", "d")), "{options:?}");
+}
