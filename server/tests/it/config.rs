@@ -481,3 +481,33 @@ fn paths_in_sources_start_at_the_folder_of_the_configuration() {
     assert!(options.contains(&("root_certificates", "/etc/ca.pem")), "{options:?}");
     assert!(options.contains(&("client_key", "/k")) && options.contains(&("database", "d")), "{options:?}");
 }
+
+/// What `serve` would refuse about sources, without reaching any: nobody listens on port 1.
+#[test]
+fn check_finds_what_sources_cannot_do() {
+    let dir = Dir::empty();
+    let check = |source: &str, table: &str| {
+        let text = format!("[sources.shop]\nurl = \"{source}\"\n[tables.t]\nsource = \"shop\"\n{table}\n");
+        let path = dir.write("pillion.toml", config(&text));
+        dir.run(&["config", "check", "--config", path.to_str().unwrap()])
+    };
+    let (postgres, folder) = ("postgresql://127.0.0.1:1/shop", "landing");
+    for (source, table, code, words) in [
+        (postgres, "on_change = true", 1, "table `t`: the source `shop` tells no changes"),
+        (folder, "condition = \"id > 1\"", 1, "takes no condition"),
+        (folder, "statement = \"SELECT 1\"", 1, "answers no statements"),
+        (folder, "append_by = \"id\"", 1, "cannot send only the rows after a position"),
+        (folder, "columns = []", 2, "`columns` of table `t` is empty"),
+        (folder, "columns = [\"id\", \"a\", \"id\"]", 2, "has `id` twice"),
+        ("postgresql://u:MsPw55@127.0.0.1:abc/shop", "", 2, "source `shop`"),
+        ("postgresql:/u:MsPw55@127.0.0.1/shop", "", 2, "neither a URL nor a path"),
+        ("oracle://u:MsPw55@127.0.0.1/shop", "", 2, "unknown scheme"),
+    ] {
+        let outcome = check(source, table);
+        assert_eq!(outcome.code, code, "{source} {table}: {outcome:?}");
+        assert!(outcome.errors.contains(words), "{source} {table}: {outcome:?}");
+        assert!(!outcome.errors.contains("MsPw55"), "{outcome:?}");
+    }
+    assert_eq!(check(postgres, "condition = \"id > 1\"\nappend_by = \"id\"").code, 0);
+    assert_eq!(check(folder, "on_change = true\ncolumns = [\"id\"]").code, 0);
+}
