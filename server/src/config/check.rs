@@ -256,7 +256,19 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
             folder.display()
         ));
     }
+    notes.extend(config.tables.iter().filter_map(stale_between_refreshes));
     notes
+}
+
+/// The note about a table whose rows become too old before the next refresh.
+fn stale_between_refreshes(table: &TableConfig) -> Option<String> {
+    let (bound, interval) = (table.rules.max_staleness?, table.source.as_ref()?.interval()?);
+    (bound <= interval).then(|| {
+        format!(
+            "table `{}`: `max_staleness` ({bound:?}) is not longer than the {interval:?} between refreshes, so reads fail until the next one",
+            table.name
+        )
+    })
 }
 
 /// Whether a folder exists and is writable, or could be created.

@@ -510,4 +510,13 @@ fn check_finds_what_sources_cannot_do() {
     }
     assert_eq!(check(postgres, "condition = \"id > 1\"\nappend_by = \"id\"").code, 0);
     assert_eq!(check(folder, "on_change = true\ncolumns = [\"id\"]").code, 0);
+    let noted = |bound: &str, keys: &str| {
+        let outcome = check(folder, &format!("max_staleness = \"{bound}\"\n{keys}"));
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        String::from_utf8(outcome.bytes).unwrap().contains("`max_staleness`")
+    };
+    assert!(noted("60 s", "") && noted("2 s", "interval = \"1 min\"") && noted("1 s", "on_change = true"));
+    assert!(
+        !noted("61 s", "") && !noted("2 s", "interval = \"1 s\"") && !noted("1 s", "cron = \"0 3 * * *\"")
+    );
 }
