@@ -82,6 +82,11 @@ impl Failure {
         self
     }
 
+    /// What happened, without the causes below it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -18,6 +18,10 @@ const UNREAD: [(&str, &str); 9] = [
     ("7z", "7-Zip"),
 ];
 
+/// The first bytes of every gzip file.
+#[cfg(all(feature = "csv", feature = "gzip"))]
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// The bytes of a file, from its start to its end.
 #[cfg(feature = "csv")]
 pub(super) type Bytes = Box<dyn Read + Send>;
@@ -72,10 +76,38 @@ impl Codec {
         match self {
             Self::None => Ok(bytes),
             #[cfg(feature = "gzip")]
-            Self::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes))),
+            Self::Gzip => {
+                Ok(Box::new(flate2::read::MultiGzDecoder::new(Gzip { bytes, is_looked_at: false })))
+            }
             #[cfg(feature = "zstd")]
             Self::Zstd => Ok(Box::new(zstd::stream::read::Decoder::new(bytes)?)),
         }
+    }
+}
+
+/// The bytes of a file that is gzip by its name. Fails at the first read if they are something else, of which the decompressor
+/// says that it ends too early.
+#[cfg(all(feature = "csv", feature = "gzip"))]
+struct Gzip {
+    bytes: Bytes,
+    is_looked_at: bool,
+}
+
+#[cfg(all(feature = "csv", feature = "gzip"))]
+impl Read for Gzip {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if !self.is_looked_at {
+            let mut first = Vec::new();
+            self.bytes.by_ref().take(MAGIC.len() as u64).read_to_end(&mut first)?;
+            if first != MAGIC {
+                let why = "it is not compressed by gzip, as the ending of its name says: correct the name";
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+            }
+            let rest = std::mem::replace(&mut self.bytes, Box::new(std::io::empty()));
+            self.bytes = Box::new(std::io::Cursor::new(first).chain(rest));
+            self.is_looked_at = true;
+        }
+        self.bytes.read(into)
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) fn open(files: Files, table: Option<&SchemaRef>) -> Result<OpenInput>
     if files.is_empty() {
         return Err(Error::new(ErrorCode::InvalidArgument, "no files are named"));
     }
+    // A file of texts without a byte has no rows, and so no columns of its own.
+    if files.iter().any(|file| !file.is_without_bytes()) {
+        files.retain(|file| !file.is_without_bytes());
+    }
     // Looks at every file before the first row is read, so that files that do not fit are reported early.
     let planned = files.iter().map(|file| file.planned(&options, table)).collect::<Result<Vec<_>>>()?;
     // Objects often lack what is null.
@@ -79,6 +83,10 @@ impl LocalFile {
     fn of(path: PathBuf, options: &FileOptions) -> Result<Self> {
         let reading = FileReading::of(&path.to_string_lossy(), options)?;
         Ok(Self { path, reading })
+    }
+
+    fn is_without_bytes(&self) -> bool {
+        self.reading.is_texts() && self.path.metadata().is_ok_and(|found| found.is_file() && found.len() == 0)
     }
 
     fn planned(&self, options: &FileOptions, table: Option<&SchemaRef>) -> Result<PlannedFile> {

@@ -7,12 +7,16 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::TableRules;
 use crate::way::embedded::check_table;
 
-/// Refuses what a source does not do, before it is asked for it.
-pub(super) fn check_capabilities(
+/// Refuses what no source can send, and what this one does not do, before it is asked for it.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] for no columns or the same one twice; [`ErrorCode::Unsupported`].
+pub(crate) fn check_capabilities(
     table: &str,
     origin: &TableSource,
     capabilities: Capabilities,
 ) -> Result<()> {
+    check_columns(table, origin.columns.as_deref())?;
     let lacks = [
         (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
         (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
@@ -26,6 +30,24 @@ pub(super) fn check_capabilities(
             format!("the source `{}` {what}, which table `{table}` needs", origin.source),
         )),
     }
+}
+
+fn check_columns(table: &str, wanted: Option<&[String]>) -> Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let twice = wanted
+        .iter()
+        .enumerate()
+        .find(|(index, name)| wanted.iter().take(*index).any(|other| other == *name));
+    let message = match twice {
+        Some((_, name)) => format!("`columns` of table `{table}` has `{name}` twice: name each column once"),
+        None if wanted.is_empty() => {
+            format!(
+                "`columns` of table `{table}` is empty: name a column, or leave `columns` out for all of them"
+            )
+        }
+        None => return Ok(()),
+    };
+    Err(Error::new(ErrorCode::InvalidArgument, message))
 }
 
 /// What a load of a table would fetch, if the source and the rules of the table allow one.

@@ -23,5 +23,5 @@ mod run;
 mod scheduler;
 mod state;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_capabilities};
 pub(crate) use owner::Owner;

@@ -1,5 +1,6 @@
 //! Runs the refreshes, each on a thread of its own.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -357,24 +358,25 @@ fn watch(shared: &Arc<Shared>, work: &Work, number: u64, relation: &Relation) {
     }
 }
 
-/// An error that somebody else keeps too.
+/// An error that somebody else keeps too, with its causes.
 fn again(error: &Arc<Error>) -> Error {
-    Error::new(error.code(), error.message()).with_source(SharedError(error.clone()))
+    let again = Error::new(error.code(), error.message());
+    if error.source().is_some() { again.with_source(SharedCause(error.clone())) } else { again }
 }
 
-/// The causes of an error that is kept.
+/// The cause of an error that is kept, and the causes below it.
 #[derive(Debug)]
-struct SharedError(Arc<Error>);
+struct SharedCause(Arc<Error>);
 
-impl std::fmt::Display for SharedError {
+impl std::fmt::Display for SharedCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the refresh failed")
+        self.0.source().map_or(Ok(()), |cause| write!(f, "{cause}"))
     }
 }
 
-impl std::error::Error for SharedError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+impl StdError for SharedCause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()?.source()
     }
 }
 
@@ -391,6 +393,18 @@ mod tests {
     use crate::source::{Capabilities, Description, Fetch, Fetched};
     use crate::storage::{Files, Randomness};
     use crate::types::options::CacheOptions;
+
+    #[test]
+    fn an_error_is_told_again_with_its_causes() {
+        let kept = Error::new(ErrorCode::SourceUnavailable, "the source is away");
+        assert!(again(&Arc::new(kept)).source().is_none());
+        let kept = Error::new(ErrorCode::SourceUnavailable, "the source is away")
+            .with_source(Error::new(ErrorCode::Io, "no route").with_source(io::Error::other("no cable")));
+        let told = again(&Arc::new(kept));
+        let cause = told.source().unwrap();
+        assert!(cause.to_string().contains("no route"), "{cause}");
+        assert_eq!(cause.source().unwrap().to_string(), "no cable");
+    }
 
     /// A clock that the test sets.
     #[derive(Clone, Debug)]

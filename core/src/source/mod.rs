@@ -108,7 +108,7 @@ pub trait Source: Debug + Send + Sync + 'static {
     fn relations(&self, call: &Call) -> Result<Vec<String>>;
 
     /// Columns of a relation and, as far as the source knows them without reading rows, its size and the mark by which a
-    /// change is noticed.
+    /// change is noticed. Columns that are not among the [wanted ones](Relation::only_columns) may be missing.
     ///
     /// # Errors
     /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound) for a relation that is not there;

@@ -10,6 +10,7 @@ pub struct Relation {
     options: BTreeMap<String, String>,
     left_out: Vec<String>,
     as_text: Vec<String>,
+    only: Option<Vec<String>>,
 }
 
 impl Relation {
@@ -21,6 +22,7 @@ impl Relation {
             options: BTreeMap::new(),
             left_out: Vec::new(),
             as_text: Vec::new(),
+            only: None,
         }
     }
 
@@ -48,6 +50,14 @@ impl Relation {
     #[must_use]
     pub fn as_text<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.as_text.extend(columns.into_iter().map(Into::into));
+        self
+    }
+
+    /// Says that nobody asks for other columns than these, so that a source can describe these alone: a column of a type that
+    /// it cannot send is then no error. A source may describe the others all the same.
+    #[must_use]
+    pub fn only<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.only = Some(columns.into_iter().map(Into::into).collect());
         self
     }
 
@@ -79,5 +89,11 @@ impl Relation {
     #[must_use]
     pub fn read_as_text(&self) -> &[String] {
         &self.as_text
+    }
+
+    /// The columns that somebody asks for, if not all.
+    #[must_use]
+    pub fn only_columns(&self) -> Option<&[String]> {
+        self.only.as_deref()
     }
 }

@@ -103,9 +103,20 @@ impl TableSource {
         &self.relation
     }
 
+    /// How long after a refresh the next one begins by itself; `None` at moments of the calendar and by call.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        match self.cadence {
+            Cadence::Every(interval) | Cadence::OnChange(interval) => Some(interval),
+            Cadence::Cron(_) | Cadence::OnCall => None,
+        }
+    }
+
     /// Only these columns. A source that cannot leave out columns sends all of them, and the others are dropped.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        self.relation = self.relation.only(columns.iter().cloned());
+        self.columns = Some(columns);
         self
     }
 

@@ -25,11 +25,18 @@ fn a_definition_is_compared_with_what_its_source_has() {
     assert_eq!(of(by_call().append_by("name", Duration::ZERO)), ErrorCode::UnsupportedType);
     assert_eq!(of(by_call().append_by_number("changed", 7)), ErrorCode::InvalidArgument);
     assert_eq!(of(by_call().condition("id > 1")), ErrorCode::Unsupported);
+    assert_eq!(of(by_call().columns(["id", "name", "id"])), ErrorCode::InvalidArgument);
+    assert_eq!(of(by_call().columns::<String>([])), ErrorCode::InvalidArgument);
     let definition = || TableDefinition::from_source(by_call());
     assert_eq!(code(definition().primary_key(["nr"])), ErrorCode::ColumnNotFound);
     assert_eq!(code(definition().sort_by(["nr"])), ErrorCode::ColumnNotFound);
     assert_eq!(code(definition().retain("name", Duration::from_secs(60))), ErrorCode::UnsupportedType);
     assert_eq!(code(TableDefinition::new(numbered(0..1))), ErrorCode::InvalidArgument);
+    // Nobody is asked for what is known anyway.
+    let known = |definition: TableDefinition| definition.check_capabilities("orders", &source);
+    known(keyed(by_call().columns(["nr"]))).unwrap();
+    assert_eq!(known(keyed(by_call().condition("id > 1"))).unwrap_err().code(), ErrorCode::Unsupported);
+    assert_eq!(known(TableDefinition::new(numbered(0..1))).unwrap_err().code(), ErrorCode::InvalidArgument);
     source.set(Mood::Fails(ErrorCode::SourceNotFound));
     assert_eq!(of(by_call()), ErrorCode::SourceNotFound);
     assert_eq!(source.fetches(), 0, "no row is asked for");

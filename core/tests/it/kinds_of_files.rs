@@ -220,6 +220,22 @@ fn a_file_without_rows_has_columns_of_text() {
     assert_eq!((columns(&found).as_str(), found.num_rows()), ("id Int64, v Date32", 0));
 }
 
+/// Whatever writes files may have none to write now and then.
+#[test]
+fn a_file_without_a_byte_has_no_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| files::write(&dir.path().join(name), text.as_bytes());
+    write("a.csv", "");
+    write("b.csv", "id,v\n1,x\n");
+    write("c.ndjson", "");
+    let all = |pattern: &str| load(Input::files([dir.path().join(pattern).to_str().unwrap()]));
+    assert_eq!(shown(&all("*").unwrap()), ["1,x"]);
+    // Nothing says what the columns are.
+    assert_eq!(all("a.csv").unwrap_err().code(), ErrorCode::SourceInvalid);
+    write("b.csv", "");
+    assert_eq!(all("*.csv").unwrap_err().code(), ErrorCode::SourceInvalid);
+}
+
 /// The types follow from all rows of all files, not from the first.
 #[test]
 fn types_follow_from_all_files() {
@@ -291,6 +307,12 @@ fn compressed_files_and_json_are_read() {
     }
     files::write(&dir.path().join("d.csv.gz"), b"\x1f\x8b and no more");
     refused(load(Input::files([path("d.csv.gz")])), ErrorCode::SourceInvalid, &["d.csv.gz"]);
+    files::write(&dir.path().join("plain.csv.gz"), b"id\n1\n");
+    refused(
+        load(Input::files([path("plain.csv.gz")])),
+        ErrorCode::SourceInvalid,
+        &["plain.csv.gz", "not compressed by gzip"],
+    );
     files::write(&dir.path().join("e.csv.bz2"), b"BZh");
     refused(load(Input::files([path("e.csv.bz2")])), ErrorCode::Unsupported, &["e.csv.bz2", "bzip2"]);
     refused(load(Input::files([path("f.csv")])), ErrorCode::SourceNotFound, &["f.csv"]);

@@ -1,16 +1,18 @@
 //! `pillion config check`: finds everything that can be known before a start.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use pillion::Cache;
+use pillion::source::Source;
 use pillion_ipc::{BindError, Listener};
 use rustix::fs::Access as May;
 
+use super::notes::notes;
 use super::{Config, Reload, TableConfig, files};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -35,8 +37,9 @@ pub enum ConfigCommand {
     /// Check whether a sidecar could start with it, without starting one
     ///
     /// Reads the configuration and checks what it names: the files of tables and the columns that they declare, the
-    /// directory and its content, the socket. Writes and creates nothing. Does not read rows, so only the start finds
-    /// errors in them.
+    /// directory and its content, the socket, and whether the sources are of kinds that can do what their tables need.
+    /// Writes and creates nothing, and connects to nothing: `sources check` does. Does not read rows, so only the start
+    /// finds errors in them.
     #[command(after_long_help = AFTER_HELP)]
     Check {
         /// The configuration
@@ -51,7 +54,7 @@ Examples:
 
 Exit codes:
   0  a sidecar could start
-  1  a table does not fit its files, or the table of its name that is there
+  1  a table does not fit its files, its source, or the table of its name that is there
   2  the configuration is wrong
   3  the configuration or a file of a table is not there
   5  the directory or the socket cannot be used";
@@ -67,8 +70,9 @@ pub fn config(args: &ConfigArgs) -> Result<(), Failure> {
     found.say("configuration", path.display());
     found.look_at_directory(&config);
     found.look_at_socket(&config);
+    let sources = found.look_at_sources(&config);
     for table in &config.tables {
-        found.look_at_table(table);
+        found.look_at_table(table, &sources);
     }
     let target = Target::stdout(Format::Table)?;
     let mut out = target.sink().clone();
@@ -173,10 +177,28 @@ impl Found {
         }
     }
 
-    fn look_at_table(&mut self, table: &TableConfig) {
+    /// The sources that could be made, by their names. Connects to none of them.
+    fn look_at_sources(&mut self, config: &Config) -> BTreeMap<String, Box<dyn Source>> {
+        let mut sources = BTreeMap::new();
+        for source in &config.sources {
+            match crate::sources::open(source) {
+                Ok(opened) => drop(sources.insert(source.name.clone(), opened)),
+                Err(failure) => self.wrong(failure.exit(), failure.message()),
+            }
+        }
+        sources
+    }
+
+    fn look_at_table(&mut self, table: &TableConfig, sources: &BTreeMap<String, Box<dyn Source>>) {
         let name = &table.name;
-        if let Some(source) = &table.source {
-            return self.say("table", format_args!("{name}: from the source {}", source.source()));
+        if let (Some(from), Some(definition)) = (&table.source, table.fed_definition()) {
+            let checked = sources
+                .get(from.source())
+                .map_or(Ok(()), |source| definition.check_capabilities(name, &**source));
+            if let Err(error) = checked {
+                self.wrong(Exit::of(&error), format!("table `{name}`: {}", error.message()));
+            }
+            return self.say("table", format_args!("{name}: from the source {}", from.source()));
         }
         let (mut count, mut bytes) = (0, 0);
         for file in files::look(table) {
@@ -209,32 +231,6 @@ fn who(config: &Config) -> String {
     };
     let attach = if access.attach == Some(false) { "; clients are not told the directory" } else { "" };
     format!("socket mode {mode:04o}, {who}{attach}")
-}
-
-/// Notes about settings that are allowed but probably not intended.
-pub(crate) fn notes(config: &Config) -> Vec<String> {
-    let mut notes = Vec::new();
-    let access = &config.access;
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let is_limited = !access.allow_uids.is_empty() || !access.allow_gids.is_empty();
-    let mut groups = rustix::process::getgroups().unwrap_or_default();
-    groups.push(rustix::process::getegid());
-    let has_group = groups.iter().any(|group| access.allow_gids.contains(&group.as_raw()));
-    if is_limited && !access.allow_uids.contains(&uid) && !has_group {
-        notes.push(format!(
-            "this user ({uid}, group {gid}) is not admitted: a probe that runs as it, such as `pillion status`, will fail"
-        ));
-    }
-    let folder = config.socket.parent().unwrap_or_else(|| Path::new("/"));
-    if let Ok(found) = folder.metadata()
-        && found.mode() & 0o1002 == 0o002
-    {
-        notes.push(format!(
-            "everyone may write {}, so everyone may put another socket there: use a folder of its own",
-            folder.display()
-        ));
-    }
-    notes
 }
 
 /// Whether a folder exists and is writable, or could be created.

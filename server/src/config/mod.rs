@@ -5,6 +5,8 @@ mod document;
 mod environment;
 mod files;
 mod keys;
+mod notes;
+mod places;
 mod reader;
 mod section;
 mod units;
@@ -20,9 +22,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use document::{At, Document, Problems};
 
-pub(crate) use check::notes;
 pub use check::{ConfigArgs, ConfigCommand, config};
 pub use keys::{Key, keys};
+pub(crate) use notes::notes;
 
 /// What a sidecar is to do. Fields that are `None` have the defaults of the cache.
 #[derive(Clone, Debug)]

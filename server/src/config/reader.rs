@@ -9,7 +9,7 @@ use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
 use super::section::{Overlap, Section};
-use super::{Access, Config, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, units};
+use super::{Access, Config, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, places, units};
 use pillion::nearest;
 
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
@@ -94,8 +94,12 @@ impl SourceConfig {
         if name.is_empty() || name.contains('/') {
             section.problem(section.line(), "a source needs a name without a slash");
         }
-        let url = section.required_text("url").map(|url| url.value).unwrap_or_default();
-        let options = section.named_texts("options").into_iter().map(|(name, at)| (name, at.value)).collect();
+        let url = section.required_text("url");
+        let options = section.named_texts("options").into_iter().map(|(name, at)| {
+            let value = places::absolute_option(&name, at.value, folder);
+            (name, value)
+        });
+        let options = options.collect();
         let texts = section.named_texts("secrets");
         let files = section.named_texts("secret_files");
         for (name, file) in &files {
@@ -106,12 +110,12 @@ impl SourceConfig {
         }
         let texts = texts.into_iter().map(|(name, at)| (name, Secret::Text(at.value)));
         let files = files.into_iter().map(|(name, at)| (name, Secret::File(folder.join(at.value))));
-        // A folder on disk starts, as all paths do, at the folder of the configuration.
-        let url = if url.contains("://") || url.is_empty() {
-            url
-        } else {
-            folder.join(url).to_string_lossy().into_owned()
-        };
+        let url = url.map_or_else(String::new, |At { line, value }| {
+            places::absolute(&value, folder).unwrap_or_else(|message| {
+                section.problem(line, message);
+                String::new()
+            })
+        });
         Self { name, url, options, secrets: texts.chain(files).collect() }
     }
 }

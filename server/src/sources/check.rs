@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use pillion::ErrorCode;
 use pillion::source::{Call, Description};
 
 use super::open;
@@ -118,6 +119,10 @@ fn look_at<'a>(
                 let more = relations.len().saturating_sub(RELATIONS_MAX);
                 let more = if more > 0 { format!(", and {more} more") } else { String::new() };
                 say(format!("source         {}: {}{more}", config.name, shown.join(", ")))?;
+            }
+            // An HTTP server that lists nothing has files all the same.
+            Err(error) if error.code() == ErrorCode::Unsupported => {
+                say(format!("note           {}: {}", config.name, printable(error.message())))?;
             }
             Err(error) => {
                 problems.push(named(error));

@@ -443,3 +443,80 @@ fn what_is_wrong_with_sources_is_named() {
         assert!(!message.contains("hidden"), "{message}");
     }
 }
+
+/// The working directory has no part in what a file means.
+#[test]
+fn paths_in_sources_start_at_the_folder_of_the_configuration() {
+    let place = |url: &str| {
+        let text = format!("dir = \"cache\"\nsocket = \"sock\"\n[sources.s]\nurl = \"{url}\"\n");
+        let variable = |_: &str| None;
+        Config::parse(&text, "pillion.toml", Path::new("/etc/50%"), &variable).unwrap().sources[0].url.clone()
+    };
+    for (url, absolute) in [
+        ("sqlite://shop.db", "sqlite:///etc/50%25/shop.db"),
+        ("sqlite://db/shop.db?immutable=1", "sqlite:///etc/50%25/db/shop.db?immutable=1"),
+        ("sqlite:///shop.db?busy_timeout=1", "sqlite:///shop.db?busy_timeout=1"),
+        ("sqlite://:memory:", "sqlite://:memory:"),
+        (
+            "postgresql://db/shop?sslmode=verify-full&sslrootcert=ca.pem",
+            "postgresql://db/shop?sslmode=verify-full&sslrootcert=/etc/50%25/ca.pem",
+        ),
+        (
+            "postgresql://db/shop?sslrootcert=system&sslkey=%2Fk",
+            "postgresql://db/shop?sslrootcert=system&sslkey=%2Fk",
+        ),
+        ("mysql://db/shop?ssl-ca=ca.pem&ssl-cert=/c", "mysql://db/shop?ssl-ca=/etc/50%25/ca.pem&ssl-cert=/c"),
+        ("s3://bucket/shop", "s3://bucket/shop"),
+        ("landing", "/etc/50%/landing"),
+        ("./a:b@c", "/etc/50%/./a:b@c"),
+    ] {
+        assert_eq!(place(url), absolute);
+    }
+    let config = parse(
+        "dir = \"cache\"\nsocket = \"sock\"\n[sources.s]\nurl = \"grpc+tls://db\"\n\
+         options = { root_certificates = \"ca.pem\", client_key = \"/k\", database = \"d\" }",
+    );
+    let options: Vec<(&str, &str)> =
+        config.sources[0].options.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(options.contains(&("root_certificates", "/etc/ca.pem")), "{options:?}");
+    assert!(options.contains(&("client_key", "/k")) && options.contains(&("database", "d")), "{options:?}");
+}
+
+/// What `serve` would refuse about sources, without reaching any: nobody listens on port 1.
+#[test]
+fn check_finds_what_sources_cannot_do() {
+    let dir = Dir::empty();
+    let check = |source: &str, table: &str| {
+        let text = format!("[sources.shop]\nurl = \"{source}\"\n[tables.t]\nsource = \"shop\"\n{table}\n");
+        let path = dir.write("pillion.toml", config(&text));
+        dir.run(&["config", "check", "--config", path.to_str().unwrap()])
+    };
+    let (postgres, folder) = ("postgresql://127.0.0.1:1/shop", "landing");
+    for (source, table, code, words) in [
+        (postgres, "on_change = true", 1, "table `t`: the source `shop` tells no changes"),
+        (folder, "condition = \"id > 1\"", 1, "takes no condition"),
+        (folder, "statement = \"SELECT 1\"", 1, "answers no statements"),
+        (folder, "append_by = \"id\"", 1, "cannot send only the rows after a position"),
+        (folder, "columns = []", 2, "`columns` of table `t` is empty"),
+        (folder, "columns = [\"id\", \"a\", \"id\"]", 2, "has `id` twice"),
+        ("postgresql://u:MsPw55@127.0.0.1:abc/shop", "", 2, "source `shop`"),
+        ("postgresql:/u:MsPw55@127.0.0.1/shop", "", 2, "neither a URL nor a path"),
+        ("oracle://u:MsPw55@127.0.0.1/shop", "", 2, "unknown scheme"),
+    ] {
+        let outcome = check(source, table);
+        assert_eq!(outcome.code, code, "{source} {table}: {outcome:?}");
+        assert!(outcome.errors.contains(words), "{source} {table}: {outcome:?}");
+        assert!(!outcome.errors.contains("MsPw55"), "{outcome:?}");
+    }
+    assert_eq!(check(postgres, "condition = \"id > 1\"\nappend_by = \"id\"").code, 0);
+    assert_eq!(check(folder, "on_change = true\ncolumns = [\"id\"]").code, 0);
+    let noted = |bound: &str, keys: &str| {
+        let outcome = check(folder, &format!("max_staleness = \"{bound}\"\n{keys}"));
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        String::from_utf8(outcome.bytes).unwrap().contains("`max_staleness`")
+    };
+    assert!(noted("60 s", "") && noted("2 s", "interval = \"1 min\"") && noted("1 s", "on_change = true"));
+    assert!(
+        !noted("61 s", "") && !noted("2 s", "interval = \"1 s\"") && !noted("1 s", "cron = \"0 3 * * *\"")
+    );
+}

@@ -1,6 +1,8 @@
 //! Tables that a sidecar keeps fresh from a source: a folder of files, as a user configures it.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 
 use crate::sidecar::{Sidecar, config, socket, url};
 use crate::support::Dir;
@@ -223,4 +225,48 @@ fn a_flight_sql_server_is_reached_as_the_configuration_says() {
         assert!(outcome.errors.contains("source `warehouse`"), "{outcome:?}");
         assert!(outcome.errors.contains(why) && !outcome.errors.contains("hidden"), "{outcome:?}");
     }
+}
+
+/// A server of one file, `/a.csv`, that knows GET and HEAD and nothing else, such as `python3 -m http.server`. Ends with the process.
+fn plain_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+            let request = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let (status, body) = match request.split(' ').collect::<Vec<_>>()[..] {
+                ["GET" | "HEAD", "/a.csv", _] => ("200 OK", "id,name\n1,one\n"),
+                ["GET" | "HEAD", ..] => ("404 Not Found", "<html>nothing</html>"),
+                _ => ("501 Unsupported method", "<!DOCTYPE HTML><html>unsupported</html>"),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\
+                 Last-Modified: Tue, 01 Jan 2013 10:00:00 GMT\r\n\r\n",
+                body.len()
+            );
+            let body = if request.starts_with("HEAD") { "" } else { body };
+            // A client that went away needs no answer.
+            let _ = client.write_all(format!("{head}{body}").as_bytes());
+        }
+    };
+    std::thread::Builder::new().name("plain".into()).spawn(serve).unwrap();
+    address
+}
+
+#[test]
+fn a_server_that_lists_nothing_is_asked_for_its_tables() {
+    let dir = Dir::empty();
+    let web = format!(
+        "[sources.web]\nurl = \"http://{}\"\n[tables.a]\nsource = \"web\"\nrelation = \"a.csv\"\n",
+        plain_server()
+    );
+    dir.write("pillion.toml", config(&web));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    let said = String::from_utf8(outcome.bytes.clone()).unwrap();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(said.contains("note           web: the server does not list the files"), "{outcome:?}");
+    assert!(said.contains("501") && !said.contains("html"), "{outcome:?}");
+    assert!(said.contains("table          a: ") && said.contains("id Int64, name Utf8"), "{outcome:?}");
 }

@@ -97,7 +97,7 @@ impl Source for FlightSql {
         let relation = relation.clone();
         self.run(call, |source, mut reader| async move {
             let shape = source.shape(&mut reader, &relation, None).await?;
-            Ok(Description::new(shape.select(&relation, None)?.schema))
+            Ok(Description::new(shape.select(&relation, relation.only_columns())?.schema))
         })
     }
 

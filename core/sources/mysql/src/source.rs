@@ -101,7 +101,7 @@ impl Source for MySql {
 async fn describe(session: &mut Session, relation: &Relation) -> Result<Description> {
     session.begin().await?;
     let shape = plan::shape_of(session, relation).await?;
-    let mut description = Description::new(shape.select(relation, None)?.schema);
+    let mut description = Description::new(shape.select(relation, relation.only_columns())?.schema);
     if let Some(rows) = shape.rows {
         description = description.rows(rows);
     }

@@ -89,6 +89,10 @@
 //! Changes of a folder on disk are [told](pillion::source::Source::watch), also those of links that lead to it or stand in it; another machine's changes of a network
 //! file system are not. Each folder below takes a place of those that the system watches (`fs.inotify.max_user_watches`).
 //!
+//! A file that a program writes in place is told on Linux when the program closes it. Another change, or a look at all files now
+//! and then, reads what it has until then: whoever writes files that take a while to write gives them a name that no pattern
+//! matches, such as `.a.csv`, and renames them when they are complete.
+//!
 //! Every read asks for the version that was listed. If a file was replaced or removed meanwhile, the fetch fails with
 //! `SourceUnavailable`, so rows of two versions are never mixed. A file on disk is looked at again behind its last row.
 //!

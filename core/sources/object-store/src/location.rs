@@ -51,6 +51,8 @@ struct Url {
     scheme: String,
     authority: String,
     path: String,
+    /// It looks like a mistyped URL, so nothing of it is kept: a password may stand anywhere.
+    is_mistyped: bool,
 }
 
 impl Location {
@@ -60,7 +62,9 @@ impl Location {
     pub fn new(url: impl Into<String>) -> Self {
         let url = url.into();
         let Some((scheme, rest)) = url.split_once("://") else {
-            let url = Url { scheme: "file".to_owned(), authority: String::new(), path: url };
+            let is_mistyped = is_mistyped(&url);
+            let path = if is_mistyped { String::new() } else { url };
+            let url = Url { scheme: "file".to_owned(), authority: String::new(), path, is_mistyped };
             return Self { url, options: BTreeMap::new(), secrets: BTreeMap::new() };
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
@@ -69,10 +73,11 @@ impl Location {
             Some((user, host)) if is_http => (Some(user), host),
             _ => (None, authority),
         };
-        let url = Url { scheme: scheme.to_lowercase(), authority: host.to_owned(), path: path.to_owned() };
+        let (scheme, authority, path) = (scheme.to_lowercase(), host.to_owned(), path.to_owned());
+        let url = Url { scheme, authority, path, is_mistyped: false };
         let location = Self { url, options: BTreeMap::new(), secrets: BTreeMap::new() };
         match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-            Some((user, password)) => location.secret("user", user).secret("password", password),
+            Some((user, password)) => location.option("user", user).secret("password", password),
             None => location,
         }
     }
@@ -98,6 +103,10 @@ impl Location {
     /// # Errors
     /// [`ErrorCode::InvalidArgument`]; [`ErrorCode::Unsupported`] for a URL whose feature this build does not have.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.url.is_mistyped {
+            let message = "the place is neither a URL nor a path: write a URL as `scheme://…`, and `./` in front of a path that looks like one";
+            return Err(Error::new(ErrorCode::InvalidArgument, message));
+        }
         let known = self.scheme()?.options();
         for name in self.options.keys().chain(self.secrets.keys()) {
             if !known.contains(&name.as_str()) {
@@ -127,7 +136,7 @@ impl Location {
 
     /// How errors name it.
     pub(crate) fn shown(&self) -> String {
-        let Url { scheme, authority, path } = &self.url;
+        let Url { scheme, authority, path, .. } = &self.url;
         let path = path.trim_end_matches('/');
         if scheme == "file" { path.to_owned() } else { format!("{scheme}://{authority}{path}") }
     }
@@ -171,7 +180,7 @@ impl Location {
 
     #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
     fn open_on_network(&self, scheme: Scheme, settings: Settings) -> Result<Opened> {
-        let Url { scheme: name, authority, path } = &self.url;
+        let Url { scheme: name, authority, path, .. } = &self.url;
         let wrong = |error: object_store::Error| {
             let text = settings.hide(&error.to_string());
             Error::new(ErrorCode::InvalidArgument, format!("cannot use `{}`: {text}", self.shown()))
@@ -181,6 +190,14 @@ impl Location {
         let store = crate::clients::build(scheme, &format!("{name}://{authority}{below}"), &settings);
         Ok(Opened { store: store.map_err(wrong)?, root, secrets: settings.secrets, scheme })
     }
+}
+
+/// Whether a text without `://` was rather to be a URL than a path: it begins as `s3:/bucket`, or may hold a password as
+/// `user:password@host`.
+fn is_mistyped(text: &str) -> bool {
+    let is_path = text.starts_with('.') || text.starts_with('/') && !text.starts_with("//");
+    let after_colon = text.split_once(':').map_or("", |(_, rest)| rest);
+    !is_path && (after_colon.starts_with('/') || after_colon.contains('@'))
 }
 
 fn local(folder: &str) -> Result<Arc<dyn ObjectStore>> {
@@ -196,5 +213,29 @@ fn local(folder: &str) -> Result<Arc<dyn ObjectStore>> {
     match LocalFileSystem::new_with_prefix(folder) {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) => Err(missing(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_url_shows_no_password() {
+        for text in [
+            "postgresql:/u:MsPw55@db/shop",
+            "postgresql:u:MsPw55@db/shop",
+            "//u:MsPw55@db/shop",
+            "u:MsPw55@db",
+            "s3:/MsPw55",
+        ] {
+            let location = Location::new(text);
+            let refused = location.check().unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidArgument);
+            assert!(!format!("{refused:?} {location:?} {}", location.shown()).contains("MsPw55"), "{text}");
+        }
+        for path in ["/data/a:b@c", "./a:b@c", "at:noon", "a@b", "landing", "file:///a:b@c"] {
+            assert!(Location::new(path).check().is_ok(), "{path}");
+        }
     }
 }

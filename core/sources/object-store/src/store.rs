@@ -166,16 +166,14 @@ impl Store {
     fn list_error(&self, pattern: &str, error: &object_store::Error) -> Error {
         let folder = self.name_of(pattern);
         if self.may_lack_ranges() && !matches!(error, object_store::Error::Unauthenticated { .. }) {
-            let text = hide(&self.opened.secrets, &error.to_string());
+            let (said, shown) = (error.to_string(), self.shown_error(error));
+            if said.contains("error sending request") {
+                return Error::new(ErrorCode::SourceUnavailable, format!("cannot list `{folder}`: {shown}"));
+            }
             let message = format!(
-                "the server does not list the files of `{folder}`: name a file without wildcards ({text})"
+                "the server does not list the files of `{folder}`: name a file without wildcards ({shown})"
             );
-            let is_down = text.contains("error sending request");
-            let code = if is_down { ErrorCode::SourceUnavailable } else { ErrorCode::Unsupported };
-            return Error::new(
-                code,
-                if is_down { format!("cannot list `{folder}`: {text}") } else { message },
-            );
+            return Error::new(ErrorCode::Unsupported, message);
         }
         self.error(&folder, error)
     }
@@ -190,7 +188,6 @@ impl Store {
 
     fn error(&self, name: &str, error: &object_store::Error) -> Error {
         use object_store::Error as E;
-        let text = hide(&self.opened.secrets, &error.to_string());
         let (code, what) = match error {
             E::NotFound { .. } => (ErrorCode::SourceNotFound, "is not there"),
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
@@ -202,13 +199,22 @@ impl Store {
                 "cannot be read: the server lacks what this needs, such as ranges of bytes",
             ),
             // Listings have no kinds of errors.
-            _ => match status_of(&text) {
+            _ => match status_of(&error.to_string()) {
                 Some(401 | 403) => (ErrorCode::SourceRefused, "may not be read with these credentials"),
                 Some(404) => (ErrorCode::SourceNotFound, "is not there"),
                 _ => (ErrorCode::SourceUnavailable, "cannot be read"),
             },
         };
-        Error::new(code, format!("`{name}` {what}: {text}"))
+        Error::new(code, format!("`{name}` {what}: {}", self.shown_error(error)))
+    }
+
+    /// What an error says, without secrets and without the page that some servers send along.
+    fn shown_error(&self, error: &object_store::Error) -> String {
+        let said = error.to_string();
+        let lower = said.to_ascii_lowercase();
+        let page = ["<!doctype html", "<html"].iter().filter_map(|tag| lower.find(tag)).min();
+        let said = said.get(..page.unwrap_or(said.len())).unwrap_or(&said);
+        hide(&self.opened.secrets, said.trim_end_matches([' ', ':', '\n', '\r']))
     }
 }
 

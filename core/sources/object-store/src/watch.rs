@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, SystemTime};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use pillion::source::{Changed, Watch};
 use pillion::{Error, ErrorCode, Result};
 
 /// How often the folder itself is looked at: it may be made anew, or be a link that leads somewhere else now.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Whether the system tells when a file that was written is closed.
+const TELLS_CLOSED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Watches a folder, with all below it if `is_deep`, until the answer is dropped. The folder need not be there yet.
 ///
@@ -76,7 +78,7 @@ impl Folder {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // After an error, such as too many events at once, nobody knows what changed.
             let Ok(event) = event else { return changed() };
-            if is_change(&event.kind) {
+            if is_change(&event) {
                 // A link leads somewhere else now, or the folder itself is another one.
                 if event.paths.iter().any(|path| *path == root || path.is_symlink()) {
                     is_old.store(true, Ordering::Release);
@@ -95,14 +97,26 @@ impl Folder {
     }
 }
 
-/// Whether files may have other bytes after an event: to read a file is none.
-fn is_change(kind: &EventKind) -> bool {
-    !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
+/// Whether files may have other bytes after an event. To read a file is none, and where the system tells that a file was closed,
+/// neither is what a program writes until then: half of a file is not to be read.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Modify(ModifyKind::Data(_)) => !TELLS_CLOSED,
+        EventKind::Create(CreateKind::File) => !TELLS_CLOSED || event.paths.iter().any(|path| is_link(path)),
+        _ => true,
+    }
+}
+
+/// Whether a file that appeared has its bytes already: nobody opens a link to make it, so nobody closes it.
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_symlink() || found.nlink() > 1)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::sync::atomic::AtomicU32;
     use std::time::Instant;
 
@@ -143,8 +157,36 @@ mod tests {
         fs::remove_file(dir.path().join("year=2014/a.csv")).unwrap();
         wait_for_more(&count, seen);
         drop(watch);
-        assert!(!is_change(&EventKind::Access(AccessKind::Read)));
-        assert!(is_change(&EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(!is_change(&Event::new(EventKind::Access(AccessKind::Read))));
+    }
+
+    /// Python writes so: a part of the bytes when its buffer is full, the rest when the file is closed.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn files_are_told_when_they_are_complete() {
+        let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = |name: &str| dir.path().join(name);
+        write(&aside.path().join("whole.csv"), "4,hello");
+        let (sender, events) = channel();
+        let mut watcher = notify::recommended_watcher(sender).unwrap();
+        watcher.watch(dir.path(), RecursiveMode::NonRecursive).unwrap();
+        let mut file = fs::File::create(path("a.csv")).unwrap();
+        file.write_all(b"3,hel").unwrap();
+        fs::create_dir(path("half")).unwrap();
+        file.write_all(b"lo world\n").unwrap();
+        drop(file);
+        fs::create_dir(path("whole")).unwrap();
+        fs::hard_link(aside.path().join("whole.csv"), path("hard.csv")).unwrap();
+        std::os::unix::fs::symlink(aside.path().join("whole.csv"), path("soft.csv")).unwrap();
+        fs::rename(aside.path().join("whole.csv"), path("renamed.csv")).unwrap();
+        fs::create_dir(path("end")).unwrap();
+        let mut told = Vec::new();
+        while told.last() != Some(&path("end")) {
+            let event = events.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+            told.extend(event.paths.iter().filter(|_| is_change(&event)).cloned());
+        }
+        let expected = ["half", "a.csv", "whole", "hard.csv", "soft.csv", "renamed.csv", "end"];
+        assert_eq!(told, expected.map(path));
     }
 
     #[test]
@@ -181,8 +223,6 @@ mod tests {
     }
 
     fn write(path: &Path, text: &str) {
-        use std::io::Write;
-
         fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
     }
 }

@@ -136,7 +136,7 @@ pub(crate) fn fetched(
 async fn describe(session: &Session, relation: &Relation) -> Result<Description> {
     session.begin(None).await?;
     let shape = plan::shape_of(session, relation).await?;
-    let mut description = Description::new(shape.select(relation, None)?.schema);
+    let mut description = Description::new(shape.select(relation, relation.only_columns())?.schema);
     if let Some(rows) = shape.rows {
         description = description.rows(rows);
     }

@@ -81,7 +81,7 @@ impl Source for Sqlite {
         let relation = relation.clone();
         self.read(call, move |session| {
             let shape = shape::shape_of(session, &relation)?;
-            let mut description = Description::new(shape.schema(None)?);
+            let mut description = Description::new(shape.schema(relation.only_columns())?);
             if let Some(rows) = shape.rows {
                 description = description.rows(rows);
             }

@@ -141,6 +141,8 @@ fn a_union_is_read_as_text_or_left_out() {
     let error = source.describe(&Relation::table("rows"), &call()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::UnsupportedType);
     assert!(error.message().contains("column `value` of table `rows`"), "{error}");
+    let described = source.describe(&Relation::table("rows").only(["id"]), &call()).unwrap();
+    assert_eq!(described.schema().fields().len(), 1);
     let rows = all(&source, &Fetch::of(Relation::table("rows").leave_out(["value"]))).unwrap();
     assert_eq!(shown(&rows), ["1", "2"]);
     let rows = all(&source, &Fetch::of(Relation::table("rows").as_text(["value"]))).unwrap();

@@ -36,6 +36,7 @@ fn files_are_read_by_name() {
     let error = failure(&source, &Relation::table("*.csv"));
     assert_eq!(error.code(), ErrorCode::Unsupported, "{error}");
     assert!(error.message().contains("without wildcards"), "{error}");
+    assert!(error.message().contains("405") && !error.message().contains("Error response"), "{error}");
     // Nobody takes bytes of one version for those of another.
     let mut fetched = source.fetch(&Fetch::of(Relation::table("b.csv")), &call()).unwrap();
     assert!(fetched.next().unwrap().is_ok());
@@ -135,4 +136,18 @@ fn a_connection_that_breaks_and_a_server_that_is_gone_are_unavailable() {
     let error = failure(&self::source(address), &Relation::table("b.csv"));
     assert_eq!(error.code(), ErrorCode::SourceUnavailable, "{error}");
     assert!(error.message().contains(&address.to_string()), "{error}");
+}
+
+/// The name is in many words of an error, and no secret.
+#[test]
+fn a_short_user_name_does_not_change_what_errors_mean() {
+    let server = FileServer::new();
+    let proxy = Proxy::new(server.address());
+    let location = Location::new(format!("http://u:hidden-word@{}/data", proxy.address()));
+    let source = ObjectStoreSource::new(location).unwrap();
+    drop(proxy);
+    let error = source.relations(&call()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::SourceUnavailable, "{error}");
+    assert!(error.message().contains("request") && !error.message().contains('…'), "{error}");
+    assert!(!format!("{error:?} {source:?}").contains("hidden-word"));
 }

@@ -214,6 +214,8 @@ fn odd_columns_are_refused_left_out_or_read_as_text() {
         assert_eq!(source.fetch(&fetch, &patient()).unwrap_err().code(), ErrorCode::UnsupportedType);
         // A fetch of the other columns alone does not need it.
         assert_eq!(lines(&all(&source, &fetch.columns(["id"])).unwrap()), ["1", "2"]);
+        let described = source.describe(&plain.clone().only(["id"]), &patient()).unwrap();
+        assert_eq!(described.schema().fields().len(), 1);
         let left = pillion::source::Fetch::of(plain.clone().leave_out(["Odd One"]));
         assert_eq!(lines(&all(&source, &left).unwrap()), ["1", "2"]);
         let read = pillion::source::Fetch::of(plain.as_text(["Odd One"]));

@@ -97,7 +97,9 @@ fn answer(state: &mut State, request: &str, headers: &HashMap<String, String>) -
         return failed("401 Unauthorized");
     }
     if method != "GET" && method != "HEAD" {
-        return failed("405 Method Not Allowed");
+        let page = "<!DOCTYPE HTML>\n<html><body><h1>Error response</h1></body></html>\n";
+        let head = format!("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: {}\r\n\r\n", page.len());
+        return (head, page.as_bytes().to_vec());
     }
     let Some((bytes, tag)) = state.files.get(path) else { return failed("404 Not Found") };
     if headers.get("if-match").is_some_and(|wanted| wanted != tag) {
