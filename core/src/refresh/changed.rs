@@ -77,7 +77,7 @@ impl Work {
             Input::fallible(schema, unchanged)
         } else {
             let fetch = self.fetch(None).parts(changed.iter().copied());
-            let rows = self.source.fetch(&fetch, &run.call)?;
+            let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
             let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
             if !has_room_for(&schema, rows.schema()) {
                 return Ok(None);

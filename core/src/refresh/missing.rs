@@ -64,7 +64,7 @@ impl Work {
         keys.dedup();
         for keys in keys.chunks(KEYS_OF_FETCH) {
             let fetch = self.fetch(None).keys(self.rules.primary_key.clone(), keys.to_vec());
-            let rows = self.source.fetch(&fetch, &run.call)?;
+            let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
             let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
             if !has_room_for(&held.info.schema, rows.schema()) {
                 return Ok(None);

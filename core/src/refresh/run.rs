@@ -40,6 +40,13 @@ pub(super) struct Run {
     pub(super) progress: Arc<Progress>,
 }
 
+impl Run {
+    /// Asks the source something; if it does not answer, the call is given up in time.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Call) -> T) -> T {
+        self.progress.ask(|| question(&self.call))
+    }
+}
+
 /// What the cache has of the table already.
 pub(super) struct Held {
     pub(super) info: TableInfo,
@@ -70,7 +77,7 @@ impl Work {
         if let Some(held) = whole
             && self.source.capabilities().marks
         {
-            let mark = self.source.mark(&self.origin.relation, &run.call)?;
+            let mark = run.ask(|call| self.source.mark(&self.origin.relation, call))?;
             if held.has_mark(mark.as_deref()) {
                 // Nothing changed up to now, which is news too.
                 let parts = held.record.as_ref().map(|record| record.parts().to_vec());
@@ -80,7 +87,7 @@ impl Work {
                 }
             }
         }
-        let described = self.source.describe(&self.origin.relation, &run.call)?;
+        let described = run.ask(|call| self.source.describe(&self.origin.relation, call))?;
         run.progress.expect(described.expected_rows());
         if let Some(by) = &self.origin.append_by {
             // Before the first rows are loaded, to which none could be added later.
@@ -166,7 +173,7 @@ impl Work {
         (began, before): (SystemTime, u64),
         run: &Run,
     ) -> Result<Version> {
-        let rows = self.source.fetch(&self.fetch(None), &run.call)?;
+        let rows = run.ask(|call| self.source.fetch(&self.fetch(None), call))?;
         let as_of = rows.moment().unwrap_or(began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
@@ -210,7 +217,7 @@ impl Work {
         let Some((first, after)) = positions.next(self.cache.scan_held(held.info.id, Some(&column))?)? else {
             return Ok(None);
         };
-        let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
+        let rows = run.ask(|call| self.source.fetch(&self.fetch(Some(after)), call))?;
         let as_of = rows.moment().unwrap_or(began);
         // The mark of the rows knows of the condition too, which may choose others tomorrow.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
