@@ -1,7 +1,7 @@
 //! One refresh of one table.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,7 +13,7 @@ use super::parts::Seen;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use crate::input::{Input, OpenInput, stored_schema};
-use crate::source::{After, AppendBy, Call, Description, Fetch, Source, TableSource};
+use crate::source::{After, AppendBy, Call, Description, Fetch, Fetched, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::TableRules;
@@ -22,6 +22,9 @@ use crate::way::change::ChangeRequest;
 use crate::way::embedded::{Embedded, has_room_for};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Writer};
+
+/// How far the clock of a source may be ahead before the log says so.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// What a refresh needs to know.
 #[derive(Clone, Debug)]
@@ -174,7 +177,7 @@ impl Work {
         run: &Run,
     ) -> Result<Version> {
         let rows = run.ask(|call| self.source.fetch(&self.fetch(None), call))?;
-        let as_of = rows.moment().unwrap_or(began);
+        let as_of = self.as_of(&rows, began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
@@ -218,7 +221,7 @@ impl Work {
             return Ok(None);
         };
         let rows = run.ask(|call| self.source.fetch(&self.fetch(Some(after)), call))?;
-        let as_of = rows.moment().unwrap_or(began);
+        let as_of = self.as_of(&rows, began);
         // The mark of the rows knows of the condition too, which may choose others tomorrow.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
@@ -243,6 +246,18 @@ impl Work {
         let version = self.add(as_of, &record, change)?;
         self.forget_if_gaps(as_of)?;
         Ok(Some(version))
+    }
+
+    /// As of when rows are. A source whose clock is ahead does not make them younger than the refresh that asked for them.
+    fn as_of(&self, rows: &Fetched, began: SystemTime) -> SystemTime {
+        let Some(moment) = rows.moment() else { return began };
+        if let Ok(ahead) = moment.duration_since(SystemTime::now())
+            && ahead > CLOCK_TOLERANCE
+        {
+            let (table, source) = (&self.table, &self.origin.source);
+            tracing::warn!(table, source, ?ahead, "the clock of the source is ahead of the one here");
+        }
+        moment.min(began)
     }
 
     /// Takes the record away if rows were invalidated while others were added or kept: it must not say that the table is whole.
