@@ -302,6 +302,25 @@ fn another_definition_is_noticed_at_the_next_start() {
     wait_until("the new columns", || cache.table("orders").unwrap().schema().fields().len() == 2);
 }
 
+#[test]
+fn a_cancelled_refresh_is_not_tried_again() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set(Mood::Hangs);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| cache.refresh("orders").unwrap_err());
+        wait_until("the refresh", || matches!(status(&cache).state, RefreshState::Running { .. }));
+        assert!(cache.cancel_refresh("orders").unwrap());
+        assert_eq!(asked.join().unwrap().code(), ErrorCode::Cancelled);
+    });
+    let status = status(&cache);
+    assert_eq!((status.failures, status.state), (0, RefreshState::Waiting(None)));
+    assert_eq!((source.fetches(), ids(&cache)), (2, vec![1, 2, 3, 4]));
+    source.set(Mood::Answers);
+    cache.refresh("orders").unwrap();
+}
+
 /// The source is the oracle: whatever it inserts and changes in time is in the table after each refresh.
 #[test]
 fn random_histories_are_followed() {

@@ -257,10 +257,12 @@ impl State {
             _ => known.breaker.reached(),
         }
         let Some(followed) = followed else { return };
+        // Whoever cancels a refresh wants none: the next one is that of the schedule.
+        let is_cancelled = result.as_ref().is_err_and(|error| error.code() == ErrorCode::Cancelled);
         followed.ended(&origin.table, origin.began.wall, result);
         (followed.due, followed.is_retry) = if std::mem::take(&mut followed.is_outdated) {
             (Due::now(now), false)
-        } else if followed.failures == 0 {
+        } else if is_cancelled || followed.failures == 0 {
             (scheduled(&followed.origin, now, self.chance.share()), false)
         } else {
             after_failure(&followed.origin, followed.failures, now, self.chance.share(), || {
@@ -322,6 +324,9 @@ impl Followed {
                 self.succeeded += 1;
                 self.failures = 0;
                 self.last_success = Some(began);
+            }
+            Err(error) if error.code() == ErrorCode::Cancelled => {
+                tracing::info!(table, source = self.origin.source, "refresh cancelled");
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
