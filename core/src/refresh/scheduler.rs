@@ -119,12 +119,13 @@ impl Scheduler {
         Ok(true)
     }
 
-    /// Whether the rows of a table are there, fetched for what is asked for now.
+    /// Whether the rows of a table are there, fetched for what is asked for now, and with its rules.
     fn is_held(&self, table: &str, origin: &TableSource, rules: &TableRules) -> Result<bool> {
         let record = self.cache.source_position(&position_name(&origin.source, table))?;
         let record = record.as_deref().and_then(Record::decode);
         let number = definition_number(origin, rules);
-        Ok(self.cache.table(table).is_ok() && record.is_some_and(|record| record.definition == number))
+        let has_rules = self.cache.table(table).is_ok_and(|held| held.rules == rules.clone().of_table());
+        Ok(has_rules && record.is_some_and(|record| record.definition == number))
     }
 
     fn start_thread(&self) -> Result<()> {

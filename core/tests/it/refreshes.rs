@@ -302,6 +302,20 @@ fn another_definition_is_noticed_at_the_next_start() {
     wait_until("the new columns", || cache.table("orders").unwrap().schema().fields().len() == 2);
 }
 
+/// A bound on the age of rows is a rule of the table, which is loaded anew by it whatever its schedule says.
+#[test]
+fn another_bound_is_noticed_at_the_next_start() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call().not_on_start())).unwrap();
+    drop(cache);
+    let cache = open(&dir, &source);
+    let bound = Duration::from_secs(3600);
+    cache.follow_table("orders", keyed(by_call().not_on_start()).max_staleness(bound)).unwrap();
+    let rules = || cache.table("orders").unwrap().info().unwrap().rules;
+    wait_until("the bound", || rules().max_staleness == Some(bound));
+}
+
 #[test]
 fn a_cancelled_refresh_is_not_tried_again() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
