@@ -97,11 +97,10 @@ impl Scheduler {
             let is_same = followed.origin == origin && followed.rules == rules;
             // Dropped behind the lock: whoever tells changes may wait for it.
             let watch = if is_same { None } else { followed.end_watch() };
-            followed.origin = origin;
-            followed.rules = rules;
             if !is_same {
                 followed.is_outdated = followed.under_way.is_some();
                 followed.due = Due::now(now);
+                state.redefine(table, origin, rules);
                 self.shared.changed.notify_all();
             }
             drop(state);
@@ -305,13 +304,14 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
     let (call, progress) = (run.call.clone(), run.progress.clone());
     let own = shared.clone();
     let to_watch = followed.to_watch();
-    let (number, source) = (followed.number, followed.origin.source.clone());
+    let (number, definition) = (followed.number, followed.definition);
+    let source = followed.origin.source.clone();
     let origin = Origin { table: table.to_owned(), number, source, began: now };
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
         let panicked = || Error::internal("the source panicked");
         if let Some(relation) = to_watch {
             // Before rows are read, so that no change after that is missed.
-            watch(&own, &work, origin.number, &relation);
+            watch(&own, &work, definition, &relation);
         }
         let result = panics::catch(|| work.run(&run), panicked);
         if let Err(error) = &result {
@@ -334,19 +334,19 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
 }
 
 /// Lets a source tell the changes of a table. If it cannot, the table is looked at now and then only.
-fn watch(shared: &Arc<Shared>, work: &Work, number: u64, relation: &Relation) {
+fn watch(shared: &Arc<Shared>, work: &Work, definition: u64, relation: &Relation) {
     let (own, table) = (Arc::downgrade(shared), work.table.clone());
     let changed: Changed = Arc::new(move || {
         if let Some(own) = own.upgrade() {
             let now = own.now();
-            own.state.lock().changed(&table, number, now);
+            own.state.lock().changed(&table, definition, now);
             own.changed.notify_all();
         }
     });
     let panicked = || Error::internal("the source panicked");
     match panics::catch(|| work.source.watch(relation, changed), panicked) {
         Ok(watch) => {
-            let unwanted = shared.state.lock().keep_watch(&work.table, number, watch);
+            let unwanted = shared.state.lock().keep_watch(&work.table, definition, watch);
             drop(unwanted);
         }
         Err(error) => {

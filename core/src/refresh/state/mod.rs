@@ -29,7 +29,7 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<String, Followed>,
     /// Threads of refreshes.
     pub(super) running: usize,
-    /// Tables that were followed so far.
+    /// Definitions of tables that were followed so far.
     numbers: u64,
     pub(super) is_stopping: bool,
     places: Places,
@@ -51,6 +51,8 @@ pub(super) struct Known {
 pub(super) struct Followed {
     /// Tells it from one of the same name that was followed before.
     pub(super) number: u64,
+    /// Tells its definition from others that it had, and from those of all other tables.
+    pub(super) definition: u64,
     pub(super) origin: TableSource,
     pub(super) rules: TableRules,
     /// When the next refresh should begin.
@@ -215,9 +217,20 @@ impl State {
         }
     }
 
-    /// The source says that a table may have changed.
-    pub(super) fn changed(&mut self, table: &str, number: u64, now: Now) {
-        let Some(followed) = self.tables.get_mut(table).filter(|table| table.number == number) else {
+    /// Gives a table another definition.
+    pub(super) fn redefine(&mut self, table: &str, origin: TableSource, rules: TableRules) {
+        self.numbers += 1;
+        if let Some(followed) = self.tables.get_mut(table) {
+            followed.definition = self.numbers;
+            followed.origin = origin;
+            followed.rules = rules;
+        }
+    }
+
+    /// The source says that a table of a definition may have changed.
+    pub(super) fn changed(&mut self, table: &str, definition: u64, now: Now) {
+        let of_definition = self.tables.get_mut(table).filter(|table| table.definition == definition);
+        let Some(followed) = of_definition else {
             return;
         };
         followed.is_outdated = followed.under_way.is_some();
@@ -225,9 +238,9 @@ impl State {
         followed.due = Due::At(followed.quiet.changed(now.steady));
     }
 
-    /// Keeps what tells changes of a table, and returns it if that is not wanted any more.
-    pub(super) fn keep_watch(&mut self, table: &str, number: u64, watch: Watch) -> Option<Watch> {
-        match self.tables.get_mut(table).filter(|table| table.number == number) {
+    /// Keeps what tells changes of a table of a definition, and returns it if that is not wanted any more.
+    pub(super) fn keep_watch(&mut self, table: &str, definition: u64, watch: Watch) -> Option<Watch> {
+        match self.tables.get_mut(table).filter(|table| table.definition == definition) {
             Some(followed) => followed.watch.replace(watch),
             None => Some(watch),
         }
@@ -276,6 +289,7 @@ impl Followed {
     fn new(number: u64, origin: TableSource, rules: TableRules, due: Due) -> Self {
         Self {
             number,
+            definition: number,
             origin,
             rules,
             due,
