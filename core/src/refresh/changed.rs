@@ -6,7 +6,7 @@ use super::fetched::{Incoming, wanted};
 use super::parts::{Parts, in_order};
 use super::record::Record;
 use super::run::{Held, Run, Work, schema_order};
-use crate::input::Input;
+use crate::input::{Input, OpenInput};
 use crate::source::{Description, Part};
 use crate::types::error::{ErrorCode, Result};
 use crate::types::version::Version;
@@ -79,10 +79,13 @@ impl Work {
             let fetch = self.fetch(None).parts(changed.iter().copied());
             let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
             let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
-            if !has_room_for(&schema, rows.schema()) {
+            let fetched = rows.schema().clone();
+            let OpenInput { schema: fetched, batches: rows } =
+                Input::fallible(fetched, rows).open(Some(&schema))?;
+            if !has_room_for(&schema, &fetched) {
                 return Ok(None);
             }
-            let order = schema_order(&schema, rows.schema())?;
+            let order = schema_order(&schema, &fetched)?;
             let mut of_changed = parts.rows_of_named(&schema, changed)?;
             let of_table = schema.clone();
             let fetched = rows.map(move |batch| {

@@ -155,3 +155,17 @@ fn a_source_that_hangs_after_its_first_answer_is_given_up() {
     assert_eq!(error.code(), ErrorCode::Timeout, "{error:?}");
     assert_eq!(*source.keys.lock().first().unwrap(), ints(&[1]), "it had answered before");
 }
+
+/// Rows by keys come in the form in which the source sends all rows, and still fit the table.
+#[test]
+fn invalidated_rows_with_texts_in_a_dictionary_come_alone() {
+    let source = Scripted::new(&ROWS).with_keys().with_dictionary();
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set_rows(&[(1, 110, "eins"), (2, 210, "zwei")]);
+    table.invalidate(&[1]).unwrap();
+    wait_until("the row", || table.get(1).unwrap().is_some());
+    let expected = [(1, "eins"), (2, "two"), (3, "three"), (4, "four")];
+    assert_eq!(rows(&cache), names(&expected), "the other rows were not fetched");
+}
