@@ -114,6 +114,7 @@ fn a_relation_is_as_it_is_described(tested: &dyn SourceUnderTest) {
     }
     let capabilities = tested.source().capabilities();
     assert_eq!(capabilities, tested.source().capabilities());
+    assert_eq!(tested.source().identity(), tested.source().identity(), "it is one place");
     assert_eq!(capabilities.marks, described.change_mark().is_some());
     assert_eq!(capabilities.parts, !described.all_parts().is_empty());
 }

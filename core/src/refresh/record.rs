@@ -82,12 +82,12 @@ pub(super) fn position_name(source: &str, table: &str) -> String {
     format!("{source}/{table}")
 }
 
-/// A number that changes when rows must be fetched anew because something else is asked for. When and how often rows are
+/// A number that changes when rows must be fetched anew because something else, or some other place, is asked. When and how often rows are
 /// fetched is no part of it.
-pub(super) fn definition_number(source: &TableSource, rules: &TableRules) -> u64 {
+pub(super) fn definition_number(source: &TableSource, place: Option<&str>, rules: &TableRules) -> u64 {
     // A form that differs between versions of Pillion costs a load, and nothing else.
     let text = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {place:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         source.source,
         source.relation,
         source.columns,
@@ -120,11 +120,15 @@ mod tests {
     fn only_what_is_asked_for_changes_the_number() {
         let source = || TableSource::new("shop", Relation::table("orders"));
         let rules = TableRules::default();
-        let number = definition_number(&source(), &rules);
-        assert_eq!(number, definition_number(&source().every(Duration::from_secs(5)), &rules));
-        assert_ne!(number, definition_number(&source().condition("id > 5"), &rules));
-        assert_ne!(number, definition_number(&source().columns(["id"]), &rules));
+        let number_of =
+            |source: &TableSource, rules: &TableRules| definition_number(source, Some("db"), rules);
+        let number = number_of(&source(), &rules);
+        assert_ne!(number, definition_number(&source(), Some("other"), &rules));
+        assert_ne!(number, definition_number(&source(), None, &rules));
+        assert_eq!(number, number_of(&source().every(Duration::from_secs(5)), &rules));
+        assert_ne!(number, number_of(&source().condition("id > 5"), &rules));
+        assert_ne!(number, number_of(&source().columns(["id"]), &rules));
         let keyed = TableRules { primary_key: vec!["id".to_owned()], ..TableRules::default() };
-        assert_ne!(number, definition_number(&source(), &keyed));
+        assert_ne!(number, number_of(&source(), &keyed));
     }
 }

@@ -68,7 +68,7 @@ impl Work {
             (counts.before_load(), counts.has_gaps())
         };
         let held = self.held()?;
-        let number = definition_number(&self.origin, &self.rules);
+        let number = definition_number(&self.origin, self.source.identity().as_deref(), &self.rules);
         if has_gaps
             && let Some(held) = &held
             && let Some(version) = self.load_missing(held, number, run)?

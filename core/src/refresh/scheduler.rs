@@ -89,9 +89,10 @@ impl Scheduler {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        let is_held = self.is_held(table, &origin, &rules)?;
+        let source = self.open_state()?.known(&origin.source)?.source.clone();
+        let is_held = self.is_held(table, &origin, source.identity().as_deref(), &rules)?;
         let (mut state, now) = (self.open_state()?, self.shared.now());
-        check_capabilities(table, &origin, state.known(&origin.source)?.source.capabilities())?;
+        check_capabilities(table, &origin, source.capabilities())?;
         if let Some(followed) = state.tables.get_mut(table) {
             // A program may declare its tables as often as it likes.
             let is_same = followed.origin == origin && followed.rules == rules;
@@ -119,10 +120,16 @@ impl Scheduler {
     }
 
     /// Whether the rows of a table are there, fetched for what is asked for now, and with its rules.
-    fn is_held(&self, table: &str, origin: &TableSource, rules: &TableRules) -> Result<bool> {
+    fn is_held(
+        &self,
+        table: &str,
+        origin: &TableSource,
+        place: Option<&str>,
+        rules: &TableRules,
+    ) -> Result<bool> {
         let record = self.cache.source_position(&position_name(&origin.source, table))?;
         let record = record.as_deref().and_then(Record::decode);
-        let number = definition_number(origin, rules);
+        let number = definition_number(origin, place, rules);
         let has_rules = self.cache.table(table).is_ok_and(|held| held.rules == rules.clone().of_table());
         Ok(has_rules && record.is_some_and(|record| record.definition == number))
     }

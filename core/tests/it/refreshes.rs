@@ -316,6 +316,23 @@ fn another_bound_is_noticed_at_the_next_start() {
     wait_until("the bound", || rules().max_staleness == Some(bound));
 }
 
+/// The name of a source stays, and its URL becomes that of another database.
+#[test]
+fn rows_of_another_place_are_not_added() {
+    let by_time = || keyed(by_call().append_by("changed", Duration::ZERO).not_on_start());
+    let dir = tempfile::tempdir().unwrap();
+    let source = Scripted::new(&ROWS).at("db://one/shop");
+    open(&dir, &source).define_table("orders", by_time()).unwrap();
+    let other = Scripted::new(&[(7, 100, "seven"), (8, 800, "eight")]).at("db://two/shop");
+    let cache = open(&dir, &other);
+    cache.follow_table("orders", by_time()).unwrap();
+    wait_until("the rows of the other place", || ids(&cache) == [7, 8]);
+    drop(cache);
+    let cache = open(&dir, &other);
+    cache.follow_table("orders", by_time()).unwrap();
+    assert_eq!(status(&cache).state, RefreshState::Waiting(None), "the same place");
+}
+
 #[test]
 fn a_cancelled_refresh_is_not_tried_again() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));

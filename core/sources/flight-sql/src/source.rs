@@ -89,6 +89,10 @@ impl Source for FlightSql {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.address.to_string())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         self.run(call, |_, mut reader| async move { catalog::names(&mut reader).await })
     }

@@ -73,6 +73,10 @@ impl Source for Sqlite {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.place())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         self.read(call, catalog::names)
     }

@@ -44,6 +44,8 @@ pub(crate) struct Scripted {
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
     pub(crate) has_keys: bool,
+    /// Which place it says to be.
+    pub(crate) place: Option<&'static str>,
     pub(crate) has_changes: bool,
     /// Whom to tell that rows changed; each is gone when its watch is.
     watched: Arc<Mutex<Vec<Weak<Told>>>>,
@@ -73,6 +75,7 @@ impl Scripted {
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
             has_keys: false,
+            place: None,
             has_changes: false,
             watched: Arc::default(),
             watch_gate: Arc::default(),
@@ -89,6 +92,11 @@ impl Scripted {
 
     pub(crate) fn with_marks(mut self) -> Self {
         self.has_marks = true;
+        self
+    }
+
+    pub(crate) fn at(mut self, place: &'static str) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -249,6 +257,10 @@ impl Source for Scripted {
             marks: self.has_marks,
             ..Capabilities::default()
         }
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.place.map(str::to_owned)
     }
 
     fn relations(&self, _: &Call) -> Result<Vec<String>> {
