@@ -106,8 +106,8 @@ impl Source for FlightSql {
     }
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
-        if fetch.wanted_parts().is_some() {
-            let message = "relations of a Flight SQL server have no parts to fetch alone";
+        if fetch.wanted_parts().is_some() || fetch.wanted_keys().is_some() {
+            let message = "relations of a Flight SQL server are not fetched by parts or by keys";
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         let (fetch, of_rows) = (fetch.clone(), call.clone());
