@@ -515,6 +515,27 @@ fn a_source_that_is_down_is_not_asked_by_every_table() {
     wait_until("all tables", || cache.tables().unwrap().len() == 40);
 }
 
+/// Two sources take all places, and never answer.
+#[test]
+fn sources_that_hang_keep_nothing_else_waiting() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let hung = Scripted::new(&ROWS);
+    hung.set(Mood::HangsWhenDescribed);
+    for name in ["a", "b"] {
+        cache.add_source(name, hung.clone()).unwrap();
+        for table in ["1", "2"] {
+            let of = TableSource::new(name, Relation::table("orders")).on_call();
+            let patient = keyed(of.progress_timeout(Duration::from_secs(24 * 3600)));
+            cache.follow_table(&format!("{name}{table}"), patient).unwrap();
+        }
+    }
+    wait_until("all places to be taken", || hung.descriptions() == 4);
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    wait_until("the table of the other source", || cache.table("orders").is_ok());
+    assert_eq!((ids(&cache), hung.descriptions()), (vec![1, 2, 3, 4], 4));
+}
+
 #[test]
 fn what_a_source_does_not_do_is_refused_at_once() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));

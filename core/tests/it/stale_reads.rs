@@ -23,7 +23,7 @@ fn refusal(table: &Table) -> String {
 fn the_refusal_says_how_old_rows_are_and_why() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
     let cache = open(&dir, &source);
-    source.set_lag(3 * HOUR);
+    source.set_lag(3 * HOUR + Duration::from_secs(2));
     let table = cache.define_table("orders", definition()).unwrap();
     cache.pause_refreshes("orders").unwrap();
     let message = refusal(&table);

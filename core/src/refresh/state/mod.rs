@@ -9,7 +9,7 @@ use super::budget::Budget;
 use super::chance::Chance;
 use super::due::{Due, Now, after_failure, scheduled};
 use super::gate::Gate;
-use super::places::{Places, SLOW, Taken};
+use super::places::{Places, SLOW, Taken, UNANSWERED};
 use super::progress::Progress;
 use super::quiet::Quiet;
 use crate::source::{Call, Relation, Source, TableSource, Watch};
@@ -146,8 +146,9 @@ impl State {
         waiting.sort_by_key(|(waited, ..)| std::cmp::Reverse(*waited));
         let is_slow = |name: &str, known: &Known| known.is_slow || self.runs_long(name, now);
         let slow = self.sources.iter().filter(|(name, known)| is_slow(name, known));
-        let mut by_slow: usize = slow.map(|(_, known)| known.running).sum();
-        let mut all = self.running;
+        let answered = |(name, known): (&String, &Known)| known.running.saturating_sub(self.unanswered(name));
+        let mut by_slow: usize = slow.map(answered).sum();
+        let mut all = self.sources.iter().map(answered).sum();
         let mut by_source: HashMap<&str, usize> = HashMap::new();
         let mut chosen = Vec::new();
         for (_, name, followed) in waiting {
@@ -165,6 +166,13 @@ impl State {
             }
         }
         chosen
+    }
+
+    /// Refreshes of a source that wait for an answer of it.
+    fn unanswered(&self, source: &str) -> usize {
+        let of_source = self.tables.values().filter(|table| table.origin.source == source);
+        let progresses = of_source.filter_map(|table| table.under_way.as_ref()).map(|it| &it.progress);
+        progresses.filter(|progress| progress.silent_for() >= UNANSWERED).count()
     }
 
     /// Whether a refresh of a source has been under way for long.
