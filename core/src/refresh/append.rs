@@ -53,18 +53,24 @@ impl Positions {
         &self.name
     }
 
-    /// From which position on rows are fetched, by the column's values that are held; `None` if there are none.
-    pub(super) fn next(
-        &self,
-        held: impl Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Option<(i128, After)>> {
+    /// The highest of the column's values that are held; `None` if there are none.
+    pub(super) fn highest(&self, held: impl Iterator<Item = Result<RecordBatch>>) -> Result<Option<i128>> {
         let mut highest = None;
         for batch in held {
             highest = highest.max(numbers(batch?.column(0))?.into_iter().flatten().max());
         }
-        let Some(highest) = highest else { return Ok(None) };
+        Ok(highest)
+    }
+
+    /// The highest position of rows with all columns.
+    pub(super) fn highest_of(&self, rows: &RecordBatch) -> Result<Option<i128>> {
+        Ok(numbers(rows.column(self.column))?.into_iter().flatten().max())
+    }
+
+    /// From which position on rows are fetched after the highest one.
+    pub(super) fn next(&self, highest: i128) -> (i128, After) {
         let first = highest.saturating_sub(self.overlap).max(self.lowest());
-        Ok(Some((first, After { column: self.name.clone(), value: self.value(first) })))
+        (first, After { column: self.name.clone(), value: self.value(first) })
     }
 
     fn lowest(&self) -> i128 {
@@ -219,14 +225,15 @@ mod tests {
         )
         .unwrap();
         let held = batches(Arc::new(TimestampMillisecondArray::from(vec![Some(70), None, Some(100)])));
-        let (first, after) = millis.next(held).unwrap().unwrap();
+        let (first, after) = millis.next(millis.highest(held).unwrap().unwrap());
         assert_eq!(first, 98, "an overlap is rounded up to whole units");
         assert_eq!(after.value, Value::Timestamp { value: 98, unit: TimeUnit::Millisecond });
         let nothing = batches(Arc::new(TimestampMillisecondArray::from(vec![None, None])));
-        assert!(millis.next(nothing).unwrap().is_none());
+        assert!(millis.highest(nothing).unwrap().is_none());
         let number = positions(DataType::Int64, Overlap::Number(20)).unwrap();
         let lowest = batches(Arc::new(Int64Array::from(vec![i64::MIN + 5])));
-        assert_eq!(number.next(lowest).unwrap().unwrap().1.value, Value::Int(i64::MIN));
+        let lowest = number.highest(lowest).unwrap().unwrap();
+        assert_eq!(number.next(lowest).1.value, Value::Int(i64::MIN));
         let code = |data_type, overlap| positions(data_type, overlap).err().unwrap().code();
         assert_eq!(code(DataType::Utf8, Overlap::Number(0)), ErrorCode::UnsupportedType);
         assert_eq!(code(DataType::Date32, Overlap::Number(3)), ErrorCode::InvalidArgument);

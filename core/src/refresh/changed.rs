@@ -95,6 +95,7 @@ impl Work {
             });
             Input::fallible(schema, unchanged.chain(fetched))
         };
+        let (_, input) = self.retained(input)?;
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, began)?;
         self.forget_if_gaps(began)?;

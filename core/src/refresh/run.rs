@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::append::{HeldRows, Positions};
+use super::expired::LeftOut;
 use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
 use super::parts::Seen;
@@ -85,6 +86,7 @@ impl Work {
                 // Nothing changed up to now, which is news too.
                 let parts = held.record.as_ref().map(|record| record.parts().to_vec());
                 let record = Record::new(number, mark.as_deref()).with_parts(parts.unwrap_or_default());
+                let record = record.with_highest(held.record.as_ref().and_then(Record::highest));
                 if let Some(version) = self.confirm(held, began, &record)? {
                     return Ok(version);
                 }
@@ -191,10 +193,12 @@ impl Work {
                 (Input::fallible(schema, rows), Some(seen))
             }
         };
+        let (left_out, input) = self.retained(input)?;
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
         self.gate.lock().loaded(before);
         self.forget_if_gaps(as_of)?;
+        self.note_highest(&record, left_out.as_ref(), as_of)?;
         if let Some(parts) = parts.filter(|_| seen.is_some_and(|seen| seen.is_clear())) {
             self.note_parts(record, &parts, as_of)?;
         }
@@ -217,17 +221,22 @@ impl Work {
         }
         let positions = Positions::new(schema, by)?;
         let column = [positions.name().to_owned()];
-        let Some((first, after)) = positions.next(self.cache.scan_held(held.info.id, Some(&column))?)? else {
-            return Ok(None);
-        };
+        let highest = positions.highest(self.cache.scan_held(held.info.id, Some(&column))?)?;
+        let known = held.record.as_ref().and_then(Record::highest);
+        let Some(highest) = highest.max(known) else { return Ok(None) };
+        let (first, after) = positions.next(highest);
         let rows = run.ask(|call| self.source.fetch(&self.fetch(Some(after)), call))?;
         let as_of = self.as_of(&rows, began);
         // The mark of the rows knows of the condition too, which may choose others tomorrow.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
+        let record = record.with_highest(self.rules.retention.is_some().then_some(highest));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
         let OpenInput { schema, batches: rows } =
             Input::fallible(schema, rows).open(Some(&held.info.schema))?;
+        let rows = Input::fallible(schema, rows);
+        let (left_out, rows) = if self.may_leave_out(by) { self.retained(rows)? } else { (None, rows) };
+        let OpenInput { schema, batches: rows } = rows.open(Some(&held.info.schema))?;
         let change = if held.info.rules.primary_key.is_empty() {
             let held_rows = self.cache.scan_held(held.info.id, None)?;
             let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
@@ -245,7 +254,39 @@ impl Work {
         };
         let version = self.add(as_of, &record, change)?;
         self.forget_if_gaps(as_of)?;
+        self.note_highest(&record, left_out.as_ref(), as_of)?;
         Ok(Some(version))
+    }
+
+    /// Whether rows that are too old may be left out of those that are added. One that replaces a held row must replace it, unless
+    /// that is as old.
+    fn may_leave_out(&self, by: &AppendBy) -> bool {
+        let retention = self.rules.retention.as_ref();
+        self.rules.primary_key.is_empty() || retention.is_some_and(|it| it.column == by.column)
+    }
+
+    /// The rows that the table's retention does not remove at once.
+    pub(super) fn retained(&self, rows: Input) -> Result<(Option<LeftOut>, Input)> {
+        let Some(retention) = &self.rules.retention else { return Ok((None, rows)) };
+        let now = self.cache.clock().now();
+        let (left_out, rows) = LeftOut::of(retention, self.origin.append_by.as_ref(), now, rows)?;
+        Ok((Some(left_out), rows))
+    }
+
+    /// Notes up to which position rows came, if the held ones do not say it.
+    fn note_highest(&self, record: &Record, left_out: Option<&LeftOut>, as_of: SystemTime) -> Result<()> {
+        let highest = left_out.and_then(LeftOut::highest);
+        if highest <= record.highest() {
+            return Ok(());
+        }
+        let counts = self.gate.lock();
+        // Whoever invalidated rows meanwhile has taken the record away.
+        if counts.has_gaps() {
+            return Ok(());
+        }
+        let record = record.clone().with_highest(highest);
+        let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
+        self.add_position(position, as_of)
     }
 
     /// As of when rows are. A source whose clock is ahead does not make them younger than the refresh that asked for them.

@@ -515,6 +515,30 @@ fn a_source_that_is_down_is_not_asked_by_every_table() {
     wait_until("all tables", || cache.tables().unwrap().len() == 40);
 }
 
+/// Rows that a table does not keep are neither fetched nor added again and again.
+#[test]
+fn rows_that_are_too_old_stay_away() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let now = i64::try_from(now).unwrap();
+    let day = 86_400_000;
+    for has_key in [true, false] {
+        let rows = [(1, now - 5 * day, "old"), (2, now - 4 * day, "old too")];
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&rows));
+        let cache = open(&dir, &source);
+        let definition = TableDefinition::from_source(by_call().append_by("changed", 2 * DAY));
+        let definition = if has_key { definition.primary_key(["id"]) } else { definition };
+        cache.define_table("orders", definition.retain("changed", DAY)).unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![], 2), "none is kept");
+        // From the position on that no row shows any more.
+        source.set_rows(&[&[(3, now - 9 * day, "below")], rows.as_slice(), &[(4, now, "new")]].concat());
+        cache.refresh("orders").unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![4], 3), "with a key: {has_key}");
+        cache.refresh("orders").unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![4], 1), "with a key: {has_key}");
+    }
+}
+
 /// Two sources take all places, and never answer.
 #[test]
 fn sources_that_hang_keep_nothing_else_waiting() {

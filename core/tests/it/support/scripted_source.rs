@@ -64,6 +64,8 @@ pub(crate) struct Scripted {
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
+    /// Rows that the last fetch sends.
+    pub(crate) sent: Arc<AtomicU32>,
     /// Fetches under way, and the most of them at a time.
     pub(crate) at_once: Arc<(AtomicU32, AtomicU32)>,
 }
@@ -86,6 +88,7 @@ impl Scripted {
             has_dictionary: false,
             fetches: Arc::default(),
             descriptions: Arc::default(),
+            sent: Arc::default(),
             at_once: Arc::default(),
         }
     }
@@ -157,6 +160,10 @@ impl Scripted {
 
     pub(crate) fn fetches(&self) -> u32 {
         self.fetches.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn sent(&self) -> u32 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     pub(crate) fn descriptions(&self) -> u32 {
@@ -307,6 +314,7 @@ impl Source for Scripted {
         }
         let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
         assert!(mood != Mood::Panics, "as the test said");
+        self.sent.store(u32::try_from(rows.len()).unwrap(), Ordering::SeqCst);
         let half = rows.len() / 2;
         let mut step = 0;
         let batches = std::iter::from_fn(move || {
