@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::append::{HeldRows, Positions};
+use super::append::{HELD_BYTES_MAX, HeldRows, Positions};
 use super::expired::LeftOut;
 use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
@@ -225,6 +225,20 @@ impl Work {
         let known = held.record.as_ref().and_then(Record::highest);
         let Some(highest) = highest.max(known) else { return Ok(None) };
         let (first, after) = positions.next(highest);
+        let held_rows = if held.info.rules.primary_key.is_empty() {
+            let rows = self.cache.scan_held(held.info.id, None)?;
+            let rows = HeldRows::read(&held.info.schema, &positions, first, rows, HELD_BYTES_MAX)?;
+            let Some(rows) = rows else {
+                tracing::info!(
+                    table = self.table,
+                    "all rows are fetched: so many held ones would be fetched again that they do not fit in memory"
+                );
+                return Ok(None);
+            };
+            Some(rows)
+        } else {
+            None
+        };
         let rows = run.ask(|call| self.source.fetch(&self.fetch(Some(after)), call))?;
         let as_of = self.as_of(&rows, began);
         // The mark of the rows knows of the condition too, which may choose others tomorrow.
@@ -237,9 +251,7 @@ impl Work {
         let rows = Input::fallible(schema, rows);
         let (left_out, rows) = if self.may_leave_out(by) { self.retained(rows)? } else { (None, rows) };
         let OpenInput { schema, batches: rows } = rows.open(Some(&held.info.schema))?;
-        let change = if held.info.rules.primary_key.is_empty() {
-            let held_rows = self.cache.scan_held(held.info.id, None)?;
-            let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
+        let change = if let Some(mut held_rows) = held_rows {
             let order = schema_order(&held.info.schema, &schema)?;
             let new = rows.map(move |batch| {
                 let batch = batch?.project(&order);
