@@ -51,6 +51,7 @@ const CHECKS: &[Check] = &[
     ("columns_are_left_out", columns_are_left_out),
     ("what_is_missing_is_named", what_is_missing_is_named),
     ("unknown_options_are_refused", unknown_options_are_refused),
+    ("what_is_not_declared_is_refused", what_is_not_declared_is_refused),
     ("relations_are_listed", relations_are_listed),
     ("batches_are_small", batches_are_small),
     ("a_call_that_ended_is_not_begun", a_call_that_ended_is_not_begun),
@@ -114,6 +115,7 @@ fn a_relation_is_as_it_is_described(tested: &dyn SourceUnderTest) {
     }
     let capabilities = tested.source().capabilities();
     assert_eq!(capabilities, tested.source().capabilities());
+    assert_eq!(tested.source().identity(), tested.source().identity(), "it is one place");
     assert_eq!(capabilities.marks, described.change_mark().is_some());
     assert_eq!(capabilities.parts, !described.all_parts().is_empty());
 }
@@ -176,6 +178,30 @@ fn unknown_options_are_refused(tested: &dyn SourceUnderTest) {
     let error = tested.source().describe(&relation, &Call::new()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error:?}");
     assert!(format!("{error:#}").contains("no_such_option"));
+}
+
+/// A source that did something else than it was asked for, such as send all rows, would fill tables with wrong ones.
+fn what_is_not_declared_is_refused(tested: &dyn SourceUnderTest) {
+    let declared = tested.source().capabilities();
+    let column = tested.rows().schema().field(0).name().clone();
+    let all = || Fetch::of(tested.relation());
+    let after = After { column: column.clone(), value: Value::Int(1) };
+    let statement = Fetch::of(Relation::statement("SELECT 1"));
+    for (is_declared, what, fetch) in [
+        (declared.conditions, "a condition", all().condition("1 = 1")),
+        (declared.positions, "a position", all().after(after)),
+        (declared.keys, "keys", all().keys(vec![column], vec![vec![Value::Int(1)]])),
+        (declared.parts, "parts", all().parts(["part"])),
+        (declared.dialect.is_some(), "a statement", statement),
+    ] {
+        if !is_declared {
+            assert_eq!(failure(tested, &fetch).code(), ErrorCode::Unsupported, "{what}");
+        }
+    }
+    if !declared.watch {
+        let watched = tested.source().watch(&tested.relation(), Arc::new(|| ()));
+        assert_eq!(watched.unwrap_err().code(), ErrorCode::Unsupported, "watching");
+    }
 }
 
 fn relations_are_listed(tested: &dyn SourceUnderTest) {

@@ -120,8 +120,9 @@ impl Cache {
         self.refreshing()?.refresh(table)
     }
 
-    /// Gives up the refresh of a table that is under way, and returns whether there was one. Its rows stay as they are; the
-    /// next refresh comes as after a failure.
+    /// Gives up the refresh of a table that is under way, and returns whether there was one. Its rows stay as they are,
+    /// and the next refresh is that of the schedule: with [`on_call`](crate::source::TableSource::on_call) the next
+    /// [`refresh`](Self::refresh). It counts as no failure.
     ///
     /// # Errors
     /// As [`refreshes`](Self::refreshes); [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a table that no source

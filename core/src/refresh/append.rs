@@ -12,6 +12,11 @@ use crate::source::{After, AppendBy, Overlap};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
 
+/// The most memory that held rows take while fetched ones are compared with them, in bytes. If there are more, all rows are fetched.
+pub(super) const HELD_BYTES_MAX: usize = 64 << 20;
+/// What a held row takes beside its values, about.
+const HELD_ROW_BYTES: usize = 64;
+
 const NANOSECONDS_OF_DAY: i128 = 86_400_000_000_000;
 
 /// The number that orders the values of a column of times, dates or whole numbers.
@@ -53,18 +58,24 @@ impl Positions {
         &self.name
     }
 
-    /// From which position on rows are fetched, by the column's values that are held; `None` if there are none.
-    pub(super) fn next(
-        &self,
-        held: impl Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Option<(i128, After)>> {
+    /// The highest of the column's values that are held; `None` if there are none.
+    pub(super) fn highest(&self, held: impl Iterator<Item = Result<RecordBatch>>) -> Result<Option<i128>> {
         let mut highest = None;
         for batch in held {
             highest = highest.max(numbers(batch?.column(0))?.into_iter().flatten().max());
         }
-        let Some(highest) = highest else { return Ok(None) };
+        Ok(highest)
+    }
+
+    /// The highest position of rows with all columns.
+    pub(super) fn highest_of(&self, rows: &RecordBatch) -> Result<Option<i128>> {
+        Ok(numbers(rows.column(self.column))?.into_iter().flatten().max())
+    }
+
+    /// From which position on rows are fetched after the highest one.
+    pub(super) fn next(&self, highest: i128) -> (i128, After) {
         let first = highest.saturating_sub(self.overlap).max(self.lowest());
-        Ok(Some((first, After { column: self.name.clone(), value: self.value(first) })))
+        (first, After { column: self.name.clone(), value: self.value(first) })
     }
 
     fn lowest(&self) -> i128 {
@@ -150,23 +161,31 @@ pub(super) struct HeldRows {
 }
 
 impl HeldRows {
-    /// Those of a table from a position on. They are in memory: about as many as the overlap has.
+    /// Those of a table from a position on; `None` if they take more memory than `bytes_max`.
     pub(super) fn read(
         schema: &SchemaRef,
         positions: &Positions,
         first: i128,
         held: impl Iterator<Item = Result<RecordBatch>>,
-    ) -> Result<Self> {
+        bytes_max: usize,
+    ) -> Result<Option<Self>> {
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(not_comparable)?;
         let mut rows = Self { converter, counts: HashMap::new() };
+        let mut bytes = 0;
         for batch in held {
             let batch = positions.from(&batch?, first)?;
             for row in &rows.converter.convert_columns(batch.columns()).map_err(not_comparable)? {
-                *rows.counts.entry(row.owned()).or_insert(0) += 1;
+                let count = rows.counts.entry(row.owned()).or_insert(0);
+                // Equal rows are counted, and take no more memory.
+                bytes += if *count == 0 { row.as_ref().len() + HELD_ROW_BYTES } else { 0 };
+                *count += 1;
+                if bytes > bytes_max {
+                    return Ok(None);
+                }
             }
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
     /// The rows of a batch that are not held; each held row stands for one fetched row.
@@ -219,14 +238,15 @@ mod tests {
         )
         .unwrap();
         let held = batches(Arc::new(TimestampMillisecondArray::from(vec![Some(70), None, Some(100)])));
-        let (first, after) = millis.next(held).unwrap().unwrap();
+        let (first, after) = millis.next(millis.highest(held).unwrap().unwrap());
         assert_eq!(first, 98, "an overlap is rounded up to whole units");
         assert_eq!(after.value, Value::Timestamp { value: 98, unit: TimeUnit::Millisecond });
         let nothing = batches(Arc::new(TimestampMillisecondArray::from(vec![None, None])));
-        assert!(millis.next(nothing).unwrap().is_none());
+        assert!(millis.highest(nothing).unwrap().is_none());
         let number = positions(DataType::Int64, Overlap::Number(20)).unwrap();
         let lowest = batches(Arc::new(Int64Array::from(vec![i64::MIN + 5])));
-        assert_eq!(number.next(lowest).unwrap().unwrap().1.value, Value::Int(i64::MIN));
+        let lowest = number.highest(lowest).unwrap().unwrap();
+        assert_eq!(number.next(lowest).1.value, Value::Int(i64::MIN));
         let code = |data_type, overlap| positions(data_type, overlap).err().unwrap().code();
         assert_eq!(code(DataType::Utf8, Overlap::Number(0)), ErrorCode::UnsupportedType);
         assert_eq!(code(DataType::Date32, Overlap::Number(3)), ErrorCode::InvalidArgument);
@@ -238,7 +258,11 @@ mod tests {
         let number = positions(DataType::Int64, Overlap::Time(Duration::ZERO)).unwrap();
         let held: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(5), Some(5), None, Some(6)]));
         let schema = Arc::new(Schema::new(vec![Field::new("at", DataType::Int64, true)]));
-        let mut rows = HeldRows::read(&schema, &number, 5, batches(held)).unwrap();
+        let read = |held: &ArrayRef, bytes_max| {
+            HeldRows::read(&schema, &number, 5, batches(held.clone()), bytes_max).unwrap()
+        };
+        let mut rows = read(&held, 2 * (HELD_ROW_BYTES + 9)).unwrap();
+        assert!(read(&held, 2 * (HELD_ROW_BYTES + 9) - 1).is_none(), "two rows that differ");
         let fetched: ArrayRef = Arc::new(Int64Array::from(vec![5, 5, 5, 6, 7]));
         let fetched = RecordBatch::try_from_iter_with_nullable([("at", fetched, true)]).unwrap();
         let new = rows.without(&fetched).unwrap();

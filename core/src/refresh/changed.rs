@@ -6,7 +6,7 @@ use super::fetched::{Incoming, wanted};
 use super::parts::{Parts, in_order};
 use super::record::Record;
 use super::run::{Held, Run, Work, schema_order};
-use crate::input::Input;
+use crate::input::{Input, OpenInput};
 use crate::source::{Description, Part};
 use crate::types::error::{ErrorCode, Result};
 use crate::types::version::Version;
@@ -77,12 +77,15 @@ impl Work {
             Input::fallible(schema, unchanged)
         } else {
             let fetch = self.fetch(None).parts(changed.iter().copied());
-            let rows = self.source.fetch(&fetch, &run.call)?;
+            let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
             let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
-            if !has_room_for(&schema, rows.schema()) {
+            let fetched = rows.schema().clone();
+            let OpenInput { schema: fetched, batches: rows } =
+                Input::fallible(fetched, rows).open(Some(&schema))?;
+            if !has_room_for(&schema, &fetched) {
                 return Ok(None);
             }
-            let order = schema_order(&schema, rows.schema())?;
+            let order = schema_order(&schema, &fetched)?;
             let mut of_changed = parts.rows_of_named(&schema, changed)?;
             let of_table = schema.clone();
             let fetched = rows.map(move |batch| {
@@ -92,6 +95,7 @@ impl Work {
             });
             Input::fallible(schema, unchanged.chain(fetched))
         };
+        let (_, input) = self.retained(input)?;
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, began)?;
         self.forget_if_gaps(began)?;

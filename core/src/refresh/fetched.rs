@@ -30,7 +30,6 @@ impl Incoming {
         call: &Call,
         progress: &Arc<Progress>,
     ) -> Result<Self> {
-        progress.answered();
         let all = rows.schema().clone();
         let columns = wanted.map(|wanted| positions(&all, wanted)).transpose()?;
         let schema = columns.as_ref().map_or_else(|| all.clone(), |columns| project(&all, columns));
@@ -68,9 +67,7 @@ impl Iterator for Incoming {
         if self.has_failed {
             return None;
         }
-        self.progress.asked();
-        let batch = self.call.check().and_then(|()| self.rows.next().transpose());
-        self.progress.answered();
+        let batch = self.call.check().and_then(|()| self.progress.ask(|| self.rows.next()).transpose());
         let batch = batch.and_then(|batch| {
             // What a source sends after the end of its call is not complete.
             self.call.check()?;

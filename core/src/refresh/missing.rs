@@ -4,7 +4,7 @@ use super::fetched::Incoming;
 use super::gate::Missing;
 use super::record::Record;
 use super::run::{Held, Run, Work};
-use crate::input::Input;
+use crate::input::{Input, OpenInput};
 use crate::types::error::{ErrorKind, Result};
 use crate::types::mode::WriteMode;
 use crate::types::version::Version;
@@ -64,9 +64,12 @@ impl Work {
         keys.dedup();
         for keys in keys.chunks(KEYS_OF_FETCH) {
             let fetch = self.fetch(None).keys(self.rules.primary_key.clone(), keys.to_vec());
-            let rows = self.source.fetch(&fetch, &run.call)?;
+            let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
             let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
-            if !has_room_for(&held.info.schema, rows.schema()) {
+            let schema = rows.schema().clone();
+            let OpenInput { schema, batches: rows } =
+                Input::fallible(schema, rows).open(Some(&held.info.schema))?;
+            if !has_room_for(&held.info.schema, &schema) {
                 return Ok(None);
             }
             let mut count = 0;

@@ -10,6 +10,7 @@ mod chance;
 mod changed;
 mod check;
 mod due;
+mod expired;
 mod fetched;
 mod gate;
 mod missing;

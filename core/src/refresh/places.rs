@@ -5,6 +5,9 @@ use std::time::Duration;
 /// A refresh that takes longer makes its source a slow one.
 pub(super) const SLOW: Duration = Duration::from_secs(30);
 
+/// A refresh whose source has not answered for longer takes no place until it answers: it waits, and does no work here.
+pub(super) const UNANSWERED: Duration = Duration::from_secs(2);
+
 /// The places for refreshes. A source has at most half of them, and so have all slow sources together: the others always find
 /// places that somebody leaves soon.
 #[derive(Clone, Copy, Debug)]
@@ -15,10 +18,11 @@ pub(super) struct Places {
 /// Places that are taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taken {
+    /// By refreshes whose sources answer.
     pub(super) all: usize,
-    /// By the source that wants one more.
+    /// By the source that wants one more, whether it answers or not.
     pub(super) by_source: usize,
-    /// By sources that are slow.
+    /// By sources that are slow, and answer.
     pub(super) by_slow: usize,
 }
 

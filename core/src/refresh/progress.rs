@@ -25,19 +25,16 @@ impl Progress {
             bytes: AtomicU64::new(0),
             expected: AtomicU64::new(0),
             last: AtomicU64::new(0),
-            is_asked: AtomicBool::new(true),
+            is_asked: AtomicBool::new(false),
         }
     }
 
-    /// The source is asked something.
-    pub(super) fn asked(&self) {
+    /// Asks the source something: it is silent until `question` returns or panics.
+    pub(super) fn ask<T>(&self, question: impl FnOnce() -> T) -> T {
         self.alive();
         self.is_asked.store(true, Ordering::Release);
-    }
-
-    /// The source has answered.
-    pub(super) fn answered(&self) {
-        self.is_asked.store(false, Ordering::Release);
+        let _answered = Answered(&self.is_asked);
+        question()
     }
 
     pub(super) fn expect(&self, rows: Option<u64>) {
@@ -81,6 +78,15 @@ impl Progress {
     }
 }
 
+/// Ends a question.
+struct Answered<'a>(&'a AtomicBool);
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,10 +94,14 @@ mod tests {
     #[test]
     fn only_a_source_that_was_asked_is_silent() {
         let progress = Progress::new();
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(progress.silent_for() >= Duration::from_millis(10));
-        progress.answered();
-        std::thread::sleep(Duration::from_millis(20));
-        assert_eq!(progress.silent_for(), Duration::ZERO, "the load is busy");
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(progress.silent_for(), Duration::ZERO, "the refresh is busy");
+            progress.ask(|| {
+                assert!(progress.silent_for() < Duration::from_secs(10));
+                std::thread::sleep(Duration::from_millis(20));
+                assert!(progress.silent_for() >= Duration::from_millis(10));
+            });
+        }
     }
 }

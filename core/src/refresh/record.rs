@@ -21,6 +21,9 @@ pub(super) struct Record {
     /// Digests of the parts of which the rows are (`refresh/parts.rs`); empty if they are not known to be of any.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
     parts: Vec<u8>,
+    /// The highest position of rows that came, where some of them were too old to be kept; the bytes of a number, the lowest first.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    highest: Option<Vec<u8>>,
 }
 
 /// The longest mark that is kept as it is; of a longer one only a digest is.
@@ -30,7 +33,7 @@ const FAILURE_MAX: usize = 500;
 
 impl Record {
     pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
-        Self { definition, mark: mark.map(short), failure: None, parts: Vec::new() }
+        Self { definition, mark: mark.map(short), failure: None, parts: Vec::new(), highest: None }
     }
 
     /// Whether the rows have this mark. Without a mark nobody knows.
@@ -45,6 +48,17 @@ impl Record {
 
     pub(super) fn parts(&self) -> &[u8] {
         &self.parts
+    }
+
+    pub(super) fn with_highest(mut self, highest: Option<i128>) -> Self {
+        self.highest = highest.map(|highest| highest.to_le_bytes().to_vec());
+        self
+    }
+
+    /// The highest position of rows that came, where the held rows do not tell it.
+    pub(super) fn highest(&self) -> Option<i128> {
+        let bytes = self.highest.as_deref()?.try_into().ok()?;
+        Some(i128::from_le_bytes(bytes))
     }
 
     /// The same, after a refresh that did not fail.
@@ -82,12 +96,12 @@ pub(super) fn position_name(source: &str, table: &str) -> String {
     format!("{source}/{table}")
 }
 
-/// A number that changes when rows must be fetched anew because something else is asked for. When and how often rows are
+/// A number that changes when rows must be fetched anew because something else, or some other place, is asked. When and how often rows are
 /// fetched is no part of it.
-pub(super) fn definition_number(source: &TableSource, rules: &TableRules) -> u64 {
+pub(super) fn definition_number(source: &TableSource, place: Option<&str>, rules: &TableRules) -> u64 {
     // A form that differs between versions of Pillion costs a load, and nothing else.
     let text = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {place:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         source.source,
         source.relation,
         source.columns,
@@ -109,8 +123,11 @@ mod tests {
     #[test]
     fn a_record_knows_the_mark_of_its_rows() {
         let record = Record::new(7, Some(&[1; 5000]));
+        assert_eq!(record.highest(), None);
+        let record = record.with_highest(Some(-7));
         let again = Record::decode(&record.encode().unwrap()).unwrap();
         assert_eq!(again, record);
+        assert_eq!(again.highest(), Some(-7));
         assert!(again.has_mark(Some(&[1; 5000])) && !again.has_mark(Some(&[2; 5000])));
         assert!(!Record::new(7, None).has_mark(None), "a source without marks tells nothing");
         assert_eq!(Record::decode(b"something else"), None);
@@ -120,11 +137,15 @@ mod tests {
     fn only_what_is_asked_for_changes_the_number() {
         let source = || TableSource::new("shop", Relation::table("orders"));
         let rules = TableRules::default();
-        let number = definition_number(&source(), &rules);
-        assert_eq!(number, definition_number(&source().every(Duration::from_secs(5)), &rules));
-        assert_ne!(number, definition_number(&source().condition("id > 5"), &rules));
-        assert_ne!(number, definition_number(&source().columns(["id"]), &rules));
+        let number_of =
+            |source: &TableSource, rules: &TableRules| definition_number(source, Some("db"), rules);
+        let number = number_of(&source(), &rules);
+        assert_ne!(number, definition_number(&source(), Some("other"), &rules));
+        assert_ne!(number, definition_number(&source(), None, &rules));
+        assert_eq!(number, number_of(&source().every(Duration::from_secs(5)), &rules));
+        assert_ne!(number, number_of(&source().condition("id > 5"), &rules));
+        assert_ne!(number, number_of(&source().columns(["id"]), &rules));
         let keyed = TableRules { primary_key: vec!["id".to_owned()], ..TableRules::default() };
-        assert_ne!(number, definition_number(&source(), &keyed));
+        assert_ne!(number, number_of(&source(), &keyed));
     }
 }

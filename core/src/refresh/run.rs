@@ -1,19 +1,20 @@
 //! One refresh of one table.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::append::{HeldRows, Positions};
+use super::append::{HELD_BYTES_MAX, HeldRows, Positions};
+use super::expired::LeftOut;
 use super::fetched::{Incoming, fetch_of, wanted};
 use super::gate::Gate;
 use super::parts::Seen;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use crate::input::{Input, OpenInput, stored_schema};
-use crate::source::{After, AppendBy, Call, Description, Fetch, Source, TableSource};
+use crate::source::{After, AppendBy, Call, Description, Fetch, Fetched, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::TableRules;
@@ -22,6 +23,9 @@ use crate::way::change::ChangeRequest;
 use crate::way::embedded::{Embedded, has_room_for};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Writer};
+
+/// How far the clock of a source may be ahead before the log says so.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// What a refresh needs to know.
 #[derive(Clone, Debug)]
@@ -38,6 +42,13 @@ pub(super) struct Work {
 pub(super) struct Run {
     pub(super) call: Call,
     pub(super) progress: Arc<Progress>,
+}
+
+impl Run {
+    /// Asks the source something; if it does not answer, the call is given up in time.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Call) -> T) -> T {
+        self.progress.ask(|| question(&self.call))
+    }
 }
 
 /// What the cache has of the table already.
@@ -58,7 +69,7 @@ impl Work {
             (counts.before_load(), counts.has_gaps())
         };
         let held = self.held()?;
-        let number = definition_number(&self.origin, &self.rules);
+        let number = definition_number(&self.origin, self.source.identity().as_deref(), &self.rules);
         if has_gaps
             && let Some(held) = &held
             && let Some(version) = self.load_missing(held, number, run)?
@@ -70,17 +81,18 @@ impl Work {
         if let Some(held) = whole
             && self.source.capabilities().marks
         {
-            let mark = self.source.mark(&self.origin.relation, &run.call)?;
+            let mark = run.ask(|call| self.source.mark(&self.origin.relation, call))?;
             if held.has_mark(mark.as_deref()) {
                 // Nothing changed up to now, which is news too.
                 let parts = held.record.as_ref().map(|record| record.parts().to_vec());
                 let record = Record::new(number, mark.as_deref()).with_parts(parts.unwrap_or_default());
+                let record = record.with_highest(held.record.as_ref().and_then(Record::highest));
                 if let Some(version) = self.confirm(held, began, &record)? {
                     return Ok(version);
                 }
             }
         }
-        let described = self.source.describe(&self.origin.relation, &run.call)?;
+        let described = run.ask(|call| self.source.describe(&self.origin.relation, call))?;
         run.progress.expect(described.expected_rows());
         if let Some(by) = &self.origin.append_by {
             // Before the first rows are loaded, to which none could be added later.
@@ -166,8 +178,8 @@ impl Work {
         (began, before): (SystemTime, u64),
         run: &Run,
     ) -> Result<Version> {
-        let rows = self.source.fetch(&self.fetch(None), &run.call)?;
-        let as_of = rows.moment().unwrap_or(began);
+        let rows = run.ask(|call| self.source.fetch(&self.fetch(None), call))?;
+        let as_of = self.as_of(&rows, began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
@@ -181,10 +193,12 @@ impl Work {
                 (Input::fallible(schema, rows), Some(seen))
             }
         };
+        let (left_out, input) = self.retained(input)?;
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
         self.gate.lock().loaded(before);
         self.forget_if_gaps(as_of)?;
+        self.note_highest(&record, left_out.as_ref(), as_of)?;
         if let Some(parts) = parts.filter(|_| seen.is_some_and(|seen| seen.is_clear())) {
             self.note_parts(record, &parts, as_of)?;
         }
@@ -207,20 +221,37 @@ impl Work {
         }
         let positions = Positions::new(schema, by)?;
         let column = [positions.name().to_owned()];
-        let Some((first, after)) = positions.next(self.cache.scan_held(held.info.id, Some(&column))?)? else {
-            return Ok(None);
+        let highest = positions.highest(self.cache.scan_held(held.info.id, Some(&column))?)?;
+        let known = held.record.as_ref().and_then(Record::highest);
+        let Some(highest) = highest.max(known) else { return Ok(None) };
+        let (first, after) = positions.next(highest);
+        let held_rows = if held.info.rules.primary_key.is_empty() {
+            let rows = self.cache.scan_held(held.info.id, None)?;
+            let rows = HeldRows::read(&held.info.schema, &positions, first, rows, HELD_BYTES_MAX)?;
+            let Some(rows) = rows else {
+                tracing::info!(
+                    table = self.table,
+                    "all rows are fetched: so many held ones would be fetched again that they do not fit in memory"
+                );
+                return Ok(None);
+            };
+            Some(rows)
+        } else {
+            None
         };
-        let rows = self.source.fetch(&self.fetch(Some(after)), &run.call)?;
-        let as_of = rows.moment().unwrap_or(began);
+        let rows = run.ask(|call| self.source.fetch(&self.fetch(Some(after)), call))?;
+        let as_of = self.as_of(&rows, began);
         // The mark of the rows knows of the condition too, which may choose others tomorrow.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
+        let record = record.with_highest(self.rules.retention.is_some().then_some(highest));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
         let OpenInput { schema, batches: rows } =
             Input::fallible(schema, rows).open(Some(&held.info.schema))?;
-        let change = if held.info.rules.primary_key.is_empty() {
-            let held_rows = self.cache.scan_held(held.info.id, None)?;
-            let mut held_rows = HeldRows::read(&held.info.schema, &positions, first, held_rows)?;
+        let rows = Input::fallible(schema, rows);
+        let (left_out, rows) = if self.may_leave_out(by) { self.retained(rows)? } else { (None, rows) };
+        let OpenInput { schema, batches: rows } = rows.open(Some(&held.info.schema))?;
+        let change = if let Some(mut held_rows) = held_rows {
             let order = schema_order(&held.info.schema, &schema)?;
             let new = rows.map(move |batch| {
                 let batch = batch?.project(&order);
@@ -235,7 +266,51 @@ impl Work {
         };
         let version = self.add(as_of, &record, change)?;
         self.forget_if_gaps(as_of)?;
+        self.note_highest(&record, left_out.as_ref(), as_of)?;
         Ok(Some(version))
+    }
+
+    /// Whether rows that are too old may be left out of those that are added. One that replaces a held row must replace it, unless
+    /// that is as old.
+    fn may_leave_out(&self, by: &AppendBy) -> bool {
+        let retention = self.rules.retention.as_ref();
+        self.rules.primary_key.is_empty() || retention.is_some_and(|it| it.column == by.column)
+    }
+
+    /// The rows that the table's retention does not remove at once.
+    pub(super) fn retained(&self, rows: Input) -> Result<(Option<LeftOut>, Input)> {
+        let Some(retention) = &self.rules.retention else { return Ok((None, rows)) };
+        let now = self.cache.clock().now();
+        let (left_out, rows) = LeftOut::of(retention, self.origin.append_by.as_ref(), now, rows)?;
+        Ok((Some(left_out), rows))
+    }
+
+    /// Notes up to which position rows came, if the held ones do not say it.
+    fn note_highest(&self, record: &Record, left_out: Option<&LeftOut>, as_of: SystemTime) -> Result<()> {
+        let highest = left_out.and_then(LeftOut::highest);
+        if highest <= record.highest() {
+            return Ok(());
+        }
+        let counts = self.gate.lock();
+        // Whoever invalidated rows meanwhile has taken the record away.
+        if counts.has_gaps() {
+            return Ok(());
+        }
+        let record = record.clone().with_highest(highest);
+        let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
+        self.add_position(position, as_of)
+    }
+
+    /// As of when rows are. A source whose clock is ahead does not make them younger than the refresh that asked for them.
+    fn as_of(&self, rows: &Fetched, began: SystemTime) -> SystemTime {
+        let Some(moment) = rows.moment() else { return began };
+        if let Ok(ahead) = moment.duration_since(SystemTime::now())
+            && ahead > CLOCK_TOLERANCE
+        {
+            let (table, source) = (&self.table, &self.origin.source);
+            tracing::warn!(table, source, ?ahead, "the clock of the source is ahead of the one here");
+        }
+        moment.min(began)
     }
 
     /// Takes the record away if rows were invalidated while others were added or kept: it must not say that the table is whole.

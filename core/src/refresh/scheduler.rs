@@ -90,19 +90,19 @@ impl Scheduler {
         if table.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        let is_held = self.is_held(table, &origin, &rules)?;
+        let source = self.open_state()?.known(&origin.source)?.source.clone();
+        let is_held = self.is_held(table, &origin, source.identity().as_deref(), &rules)?;
         let (mut state, now) = (self.open_state()?, self.shared.now());
-        check_capabilities(table, &origin, state.known(&origin.source)?.source.capabilities())?;
+        check_capabilities(table, &origin, source.capabilities())?;
         if let Some(followed) = state.tables.get_mut(table) {
             // A program may declare its tables as often as it likes.
             let is_same = followed.origin == origin && followed.rules == rules;
             // Dropped behind the lock: whoever tells changes may wait for it.
             let watch = if is_same { None } else { followed.end_watch() };
-            followed.origin = origin;
-            followed.rules = rules;
             if !is_same {
                 followed.is_outdated = followed.under_way.is_some();
                 followed.due = Due::now(now);
+                state.redefine(table, origin, rules);
                 self.shared.changed.notify_all();
             }
             drop(state);
@@ -120,12 +120,19 @@ impl Scheduler {
         Ok(true)
     }
 
-    /// Whether the rows of a table are there, fetched for what is asked for now.
-    fn is_held(&self, table: &str, origin: &TableSource, rules: &TableRules) -> Result<bool> {
+    /// Whether the rows of a table are there, fetched for what is asked for now, and with its rules.
+    fn is_held(
+        &self,
+        table: &str,
+        origin: &TableSource,
+        place: Option<&str>,
+        rules: &TableRules,
+    ) -> Result<bool> {
         let record = self.cache.source_position(&position_name(&origin.source, table))?;
         let record = record.as_deref().and_then(Record::decode);
-        let number = definition_number(origin, rules);
-        Ok(self.cache.table(table).is_ok() && record.is_some_and(|record| record.definition == number))
+        let number = definition_number(origin, place, rules);
+        let has_rules = self.cache.table(table).is_ok_and(|held| held.rules == rules.clone().of_table());
+        Ok(has_rules && record.is_some_and(|record| record.definition == number))
     }
 
     fn start_thread(&self) -> Result<()> {
@@ -305,13 +312,14 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
     let (call, progress) = (run.call.clone(), run.progress.clone());
     let own = shared.clone();
     let to_watch = followed.to_watch();
-    let (number, source) = (followed.number, followed.origin.source.clone());
+    let (number, definition) = (followed.number, followed.definition);
+    let source = followed.origin.source.clone();
     let origin = Origin { table: table.to_owned(), number, source, began: now };
     let thread = std::thread::Builder::new().name("pillion-fetch".to_owned()).spawn(move || {
         let panicked = || Error::internal("the source panicked");
         if let Some(relation) = to_watch {
             // Before rows are read, so that no change after that is missed.
-            watch(&own, &work, origin.number, &relation);
+            watch(&own, &work, definition, &relation);
         }
         let result = panics::catch(|| work.run(&run), panicked);
         if let Err(error) = &result {
@@ -334,19 +342,19 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
 }
 
 /// Lets a source tell the changes of a table. If it cannot, the table is looked at now and then only.
-fn watch(shared: &Arc<Shared>, work: &Work, number: u64, relation: &Relation) {
+fn watch(shared: &Arc<Shared>, work: &Work, definition: u64, relation: &Relation) {
     let (own, table) = (Arc::downgrade(shared), work.table.clone());
     let changed: Changed = Arc::new(move || {
         if let Some(own) = own.upgrade() {
             let now = own.now();
-            own.state.lock().changed(&table, number, now);
+            own.state.lock().changed(&table, definition, now);
             own.changed.notify_all();
         }
     });
     let panicked = || Error::internal("the source panicked");
     match panics::catch(|| work.source.watch(relation, changed), panicked) {
         Ok(watch) => {
-            let unwanted = shared.state.lock().keep_watch(&work.table, number, watch);
+            let unwanted = shared.state.lock().keep_watch(&work.table, definition, watch);
             drop(unwanted);
         }
         Err(error) => {

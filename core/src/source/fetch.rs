@@ -137,7 +137,8 @@ impl Fetched {
         Self { schema, as_of: None, mark: None, batches: Box::new(batches.into_iter()) }
     }
 
-    /// Says at which moment of the source's own clock the rows were what is sent. Without it, it is the moment at which Pillion asked.
+    /// Says at which moment of the source's own clock the rows were what is sent. Without it, and if
+    /// it is later by the clock here, it is the moment at which Pillion asked.
     #[must_use]
     pub fn as_of(mut self, moment: SystemTime) -> Self {
         self.as_of = Some(moment);

@@ -100,6 +100,13 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// What this source can do beyond describing a relation and fetching all of it. The same at every call.
     fn capabilities(&self) -> Capabilities;
 
+    /// Names the place that rows come from, such as a URL without user and password: another place has another text, and the same
+    /// place always the same one, whatever its credentials are. When it changes, Pillion fetches all rows of the source's tables anew
+    /// instead of adding those of another place to them. `None`: the name under which the source was added stands for the place.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// The names of what can be fetched, for people who look around.
     ///
     /// # Errors
@@ -186,6 +193,10 @@ fn no_changes() -> Error {
 impl Source for Box<dyn Source> {
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
+    }
+
+    fn identity(&self) -> Option<String> {
+        (**self).identity()
     }
 
     fn relations(&self, call: &Call) -> Result<Vec<String>> {

@@ -44,6 +44,7 @@ pub(crate) use segment::{Segment, ZoneMaps};
 pub(crate) use store::{Change, Store, Sync};
 #[cfg(feature = "sql")]
 pub(crate) use table::Part;
+pub(crate) use table::expiry::{is_older, oldest};
 pub(crate) use table::history::History;
 pub(crate) use table::{Found, PREFETCHED_KEYS, Pieces, Prefetch, TableShape, TableState, freshness};
 pub(crate) use tail::KeyColumn;

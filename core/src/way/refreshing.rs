@@ -56,7 +56,7 @@ pub struct RefreshStatus {
     pub state: RefreshState,
     /// Refreshes that succeeded since the cache was opened.
     pub succeeded: u64,
-    /// Refreshes that failed since the last one that succeeded.
+    /// Refreshes that failed since the last one that succeeded, without those that were cancelled.
     pub failures: u32,
     /// Why the last one failed; `None` if it succeeded. Its message has no credential.
     pub last_error: Option<Arc<Error>>,

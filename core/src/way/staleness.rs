@@ -45,7 +45,7 @@ fn refuse_older(state: &State, table: &TableState, moment: Moment, bound: Durati
         Moment::Now => coarse_now(),
         Moment::Held(at) => at,
     };
-    // A source whose clock is ahead, and a clock that went back, make no row older.
+    // A clock that went back makes no row older.
     let age = table.as_of.map(|as_of| u64::try_from(now.saturating_sub(as_of)).unwrap_or(0));
     match age {
         Some(age) if Duration::from_nanos(age) <= bound => Ok(()),
@@ -63,7 +63,9 @@ fn stale(state: &State, table: &TableState, age: Option<u64>, bound: Duration) -
     let reason = match (&table.shape.rules.write_policy, failure(state, table)) {
         (_, Some(failure)) => format!("refreshes fail: {failure}"),
         (WritePolicy::Source(_), None) => {
-            "no refresh has failed since; `refreshes` says how they stand".to_owned()
+            "no refresh has failed since: refreshes are too rare for that (`refreshes` says how they stand), or the clock of \
+             the source is behind"
+                .to_owned()
         }
         (_, None) => "write to it".to_owned(),
     };

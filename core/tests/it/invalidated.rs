@@ -138,3 +138,34 @@ fn invalidations_and_refreshes_take_turns() {
     cache.refresh("orders").unwrap();
     assert_eq!(rows(&cache), expected);
 }
+
+/// The source has answered once, and does not when it is asked something else by the same refresh.
+#[test]
+fn a_source_that_hangs_after_its_first_answer_is_given_up() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_keys());
+    let cache = open(&dir, &source);
+    let patient = keyed(by_call().progress_timeout(Duration::from_millis(300)));
+    let table = cache.define_table("orders", patient).unwrap();
+    // A key that comes twice: the refresh asks for all rows instead.
+    source.set_rows(&[(1, 100, "one"), (1, 110, "eins")]);
+    source.set(Mood::HangsWhenDescribed);
+    table.invalidate(&[1]).unwrap();
+    wait_until("the timeout", || cache.refreshes().unwrap()[0].failures > 0);
+    let error = cache.refreshes().unwrap()[0].last_error.clone().unwrap();
+    assert_eq!(error.code(), ErrorCode::Timeout, "{error:?}");
+    assert_eq!(*source.keys.lock().first().unwrap(), ints(&[1]), "it had answered before");
+}
+
+/// Rows by keys come in the form in which the source sends all rows, and still fit the table.
+#[test]
+fn invalidated_rows_with_texts_in_a_dictionary_come_alone() {
+    let source = Scripted::new(&ROWS).with_keys().with_dictionary();
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(&dir, &source);
+    let table = cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set_rows(&[(1, 110, "eins"), (2, 210, "zwei")]);
+    table.invalidate(&[1]).unwrap();
+    wait_until("the row", || table.get(1).unwrap().is_some());
+    let expected = [(1, "eins"), (2, "two"), (3, "three"), (4, "four")];
+    assert_eq!(rows(&cache), names(&expected), "the other rows were not fetched");
+}

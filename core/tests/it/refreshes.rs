@@ -302,6 +302,56 @@ fn another_definition_is_noticed_at_the_next_start() {
     wait_until("the new columns", || cache.table("orders").unwrap().schema().fields().len() == 2);
 }
 
+/// A bound on the age of rows is a rule of the table, which is loaded anew by it whatever its schedule says.
+#[test]
+fn another_bound_is_noticed_at_the_next_start() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call().not_on_start())).unwrap();
+    drop(cache);
+    let cache = open(&dir, &source);
+    let bound = Duration::from_secs(3600);
+    cache.follow_table("orders", keyed(by_call().not_on_start()).max_staleness(bound)).unwrap();
+    let rules = || cache.table("orders").unwrap().info().unwrap().rules;
+    wait_until("the bound", || rules().max_staleness == Some(bound));
+}
+
+/// The name of a source stays, and its URL becomes that of another database.
+#[test]
+fn rows_of_another_place_are_not_added() {
+    let by_time = || keyed(by_call().append_by("changed", Duration::ZERO).not_on_start());
+    let dir = tempfile::tempdir().unwrap();
+    let source = Scripted::new(&ROWS).at("db://one/shop");
+    open(&dir, &source).define_table("orders", by_time()).unwrap();
+    let other = Scripted::new(&[(7, 100, "seven"), (8, 800, "eight")]).at("db://two/shop");
+    let cache = open(&dir, &other);
+    cache.follow_table("orders", by_time()).unwrap();
+    wait_until("the rows of the other place", || ids(&cache) == [7, 8]);
+    drop(cache);
+    let cache = open(&dir, &other);
+    cache.follow_table("orders", by_time()).unwrap();
+    assert_eq!(status(&cache).state, RefreshState::Waiting(None), "the same place");
+}
+
+#[test]
+fn a_cancelled_refresh_is_not_tried_again() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    cache.define_table("orders", keyed(by_call())).unwrap();
+    source.set(Mood::Hangs);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| cache.refresh("orders").unwrap_err());
+        wait_until("the refresh", || matches!(status(&cache).state, RefreshState::Running { .. }));
+        assert!(cache.cancel_refresh("orders").unwrap());
+        assert_eq!(asked.join().unwrap().code(), ErrorCode::Cancelled);
+    });
+    let status = status(&cache);
+    assert_eq!((status.failures, status.state), (0, RefreshState::Waiting(None)));
+    assert_eq!((source.fetches(), ids(&cache)), (2, vec![1, 2, 3, 4]));
+    source.set(Mood::Answers);
+    cache.refresh("orders").unwrap();
+}
+
 /// The source is the oracle: whatever it inserts and changes in time is in the table after each refresh.
 #[test]
 fn random_histories_are_followed() {
@@ -463,6 +513,51 @@ fn a_source_that_is_down_is_not_asked_by_every_table() {
     assert!(asked <= 20, "asked {asked} times");
     source.set(Mood::Answers);
     wait_until("all tables", || cache.tables().unwrap().len() == 40);
+}
+
+/// Rows that a table does not keep are neither fetched nor added again and again.
+#[test]
+fn rows_that_are_too_old_stay_away() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let now = i64::try_from(now).unwrap();
+    let day = 86_400_000;
+    for has_key in [true, false] {
+        let rows = [(1, now - 5 * day, "old"), (2, now - 4 * day, "old too")];
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&rows));
+        let cache = open(&dir, &source);
+        let definition = TableDefinition::from_source(by_call().append_by("changed", 2 * DAY));
+        let definition = if has_key { definition.primary_key(["id"]) } else { definition };
+        cache.define_table("orders", definition.retain("changed", DAY)).unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![], 2), "none is kept");
+        // From the position on that no row shows any more.
+        source.set_rows(&[&[(3, now - 9 * day, "below")], rows.as_slice(), &[(4, now, "new")]].concat());
+        cache.refresh("orders").unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![4], 3), "with a key: {has_key}");
+        cache.refresh("orders").unwrap();
+        assert_eq!((ids(&cache), source.sent()), (vec![4], 1), "with a key: {has_key}");
+    }
+}
+
+/// Two sources take all places, and never answer.
+#[test]
+fn sources_that_hang_keep_nothing_else_waiting() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    let hung = Scripted::new(&ROWS);
+    hung.set(Mood::HangsWhenDescribed);
+    for name in ["a", "b"] {
+        cache.add_source(name, hung.clone()).unwrap();
+        for table in ["1", "2"] {
+            let of = TableSource::new(name, Relation::table("orders")).on_call();
+            let patient = keyed(of.progress_timeout(Duration::from_secs(24 * 3600)));
+            cache.follow_table(&format!("{name}{table}"), patient).unwrap();
+        }
+    }
+    wait_until("all places to be taken", || hung.descriptions() == 4);
+    cache.follow_table("orders", keyed(by_call())).unwrap();
+    wait_until("the table of the other source", || cache.table("orders").is_ok());
+    assert_eq!((ids(&cache), hung.descriptions()), (vec![1, 2, 3, 4], 4));
 }
 
 #[test]

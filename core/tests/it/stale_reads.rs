@@ -1,6 +1,6 @@
 //! Tables from a source whose rows may not be read when they are too old: what the error says, and how reads go on.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pillion::{Cache, ErrorCode, Table, TableDefinition};
 
@@ -23,11 +23,11 @@ fn refusal(table: &Table) -> String {
 fn the_refusal_says_how_old_rows_are_and_why() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
     let cache = open(&dir, &source);
-    source.set_lag(3 * HOUR);
+    source.set_lag(3 * HOUR + Duration::from_secs(2));
     let table = cache.define_table("orders", definition()).unwrap();
     cache.pause_refreshes("orders").unwrap();
     let message = refusal(&table);
-    for part in ["`orders`", "1080", "3600s", "no refresh has failed"] {
+    for part in ["`orders`", "1080", "3600s", "no refresh has failed", "clock"] {
         assert!(message.contains(part), "{part} in {message}");
     }
     assert_eq!(cache.status().unwrap().tables[0].rows, 4);
@@ -112,4 +112,22 @@ fn another_bound_applies_when_the_table_is_loaded() {
     cache.follow_table("orders", keyed(by_call()).max_staleness(3 * HOUR)).unwrap();
     cache.refresh("orders").unwrap();
     assert!(cache.table("orders").unwrap().get(1).unwrap().is_some());
+}
+
+/// A source whose clock is ahead makes no row younger than the refresh that asked for it.
+#[test]
+fn a_clock_that_is_ahead_makes_no_rows_fresh() {
+    for definition in [definition(), keyed(by_call().append_by("changed", Duration::ZERO))] {
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+        let cache = open(&dir, &source);
+        source.set_lag(Duration::ZERO);
+        *source.lead.lock() = 5 * HOUR;
+        let table = cache.define_table("orders", definition).unwrap();
+        // Loaded, and then added to.
+        for _ in 0..2 {
+            let as_of = table.info().unwrap().freshness.unwrap().as_of;
+            assert!(as_of <= SystemTime::now(), "{as_of:?}");
+            cache.refresh("orders").unwrap();
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Tables that are refreshed when their source tells a change.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pillion::source::{Relation, TableSource};
 use pillion::{Cache, ErrorCode, RefreshState, TableDefinition};
 
 use crate::support::scripted_source::{Mood, ROWS, Scripted, by_call, keyed, open, wait_until};
@@ -93,4 +95,21 @@ fn a_source_that_cannot_watch_yet_is_looked_at_by_time() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
     let refused = open(&dir, &source).follow_table("orders", on_change()).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Unsupported);
+}
+
+/// A table is defined anew while the source begins to watch what the table was before.
+#[test]
+fn only_what_a_table_is_of_is_watched() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_changes());
+    let cache = open(&dir, &source);
+    let of = |relation: &str| {
+        let source = TableSource::new("shop", Relation::table(relation));
+        keyed(source.on_call().on_change(NEVER))
+    };
+    let gate = source.watch_gate.lock();
+    cache.follow_table("orders", of("old")).unwrap();
+    wait_until("the first watch", || source.watches.load(Ordering::SeqCst) == 1);
+    cache.follow_table("orders", of("new")).unwrap();
+    drop(gate);
+    wait_until("the other watch", || source.watched() == ["new"]);
 }

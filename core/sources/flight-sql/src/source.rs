@@ -89,6 +89,10 @@ impl Source for FlightSql {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.address.to_string())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         self.run(call, |_, mut reader| async move { catalog::names(&mut reader).await })
     }
@@ -102,8 +106,8 @@ impl Source for FlightSql {
     }
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
-        if fetch.wanted_parts().is_some() {
-            let message = "relations of a Flight SQL server have no parts to fetch alone";
+        if fetch.wanted_parts().is_some() || fetch.wanted_keys().is_some() {
+            let message = "relations of a Flight SQL server are not fetched by parts or by keys";
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         let (fetch, of_rows) = (fetch.clone(), call.clone());

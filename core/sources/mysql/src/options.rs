@@ -75,6 +75,15 @@ impl MySqlOptions {
         crate::url::parse(url)
     }
 
+    /// Which database this is, without who asks it.
+    pub(crate) fn place(&self) -> String {
+        let database = self.database.as_deref().unwrap_or_default();
+        match &self.address {
+            Address::Tcp(host, port) => format!("mysql://{host}:{port}/{database}"),
+            Address::Socket(path) => format!("mysql://{}/{database}", path.display()),
+        }
+    }
+
     pub(crate) fn new(address: Address) -> Self {
         Self {
             address,

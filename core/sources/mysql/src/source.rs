@@ -56,6 +56,10 @@ impl Source for MySql {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.place())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         let source = self.clone();
         self.runtime.run(call, async move {
@@ -77,10 +81,10 @@ impl Source for MySql {
     }
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
-        if fetch.wanted_parts().is_some() {
+        if fetch.wanted_parts().is_some() || fetch.wanted_keys().is_some() {
             return Err(Error::new(
                 ErrorCode::Unsupported,
-                "relations of MySQL have no parts to fetch alone",
+                "relations of MySQL are not fetched by parts or by keys",
             ));
         }
         let (source, fetch, of_rows) = (self.clone(), fetch.clone(), call.clone());

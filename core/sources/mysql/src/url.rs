@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(options.certificate_name.as_deref(), Some("other"));
         assert_eq!(options.connect_timeout, Duration::from_secs(3));
         assert!(!format!("{options:?}").contains("p/ss"));
+        assert_eq!(options.place(), "mysql://db:3306/shop");
         assert_eq!(parse("mariadb://db?ssl-mode=VERIFY_IDENTITY").unwrap().ssl_mode, SslMode::VerifyFull);
         assert_eq!(parse("mariadb://db").unwrap().ssl_mode, SslMode::VerifyFull);
     }

@@ -141,6 +141,15 @@ impl Location {
         if scheme == "file" { path.to_owned() } else { format!("{scheme}://{authority}{path}") }
     }
 
+    /// Which folder this is, without who asks for it.
+    pub(crate) fn place(&self) -> String {
+        let option = |name: &str| self.options.get(name).map_or("", String::as_str);
+        match self.folder().and_then(|folder| std::path::absolute(folder).ok()) {
+            Some(folder) => folder.display().to_string(),
+            None => format!("{}?{}&{}", self.shown(), option("endpoint"), option("account")),
+        }
+    }
+
     /// The values of all options, with secrets as they are now.
     ///
     /// # Errors

@@ -128,6 +128,10 @@ impl Source for ObjectStoreSource {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.location.place())
+    }
+
     /// Files and folders at the top, the latter with `/` at their ends; at most 1,000.
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         let mut names = self.driver.run(call, self.store()?.top())?;

@@ -79,6 +79,14 @@ impl PostgresOptions {
         crate::url::parse(url)
     }
 
+    /// Which database this is, without who asks it. Options of the session may choose another schema.
+    pub(crate) fn place(&self) -> String {
+        let hosts = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>();
+        let database = self.database.as_ref().or(self.user.as_ref()).map_or("", String::as_str);
+        let options = self.session_options.as_deref().unwrap_or_default();
+        format!("postgresql://{}/{database}?{options}", hosts.join(","))
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             hosts: Vec::new(),

@@ -69,6 +69,10 @@ impl Source for Postgres {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.place())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         let source = self.clone();
         self.runtime.run(call, async move {

@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(options.connect_timeout, Duration::from_secs(3));
         assert_eq!(options.session_options.as_deref(), Some("-c a=b"));
         assert!(!format!("{options:?}").contains("p/ss"));
+        assert_eq!(options.place(), "postgresql://db:5432/shop?-c a=b");
     }
 
     #[test]

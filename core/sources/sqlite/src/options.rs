@@ -28,6 +28,12 @@ pub struct SqliteOptions {
 }
 
 impl SqliteOptions {
+    /// Which file this is.
+    pub(crate) fn place(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        format!("sqlite://{}", path.display())
+    }
+
     /// A file. A relative path begins at the working directory of the process.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), busy_timeout: BUSY_TIMEOUT, is_immutable: false }

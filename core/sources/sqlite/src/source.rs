@@ -73,6 +73,10 @@ impl Source for Sqlite {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        Some(self.options.place())
+    }
+
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         self.read(call, catalog::names)
     }
@@ -93,8 +97,8 @@ impl Source for Sqlite {
     }
 
     fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
-        if fetch.wanted_parts().is_some() {
-            let message = "relations of SQLite have no parts to fetch alone";
+        if fetch.wanted_parts().is_some() || fetch.wanted_keys().is_some() {
+            let message = "relations of SQLite are not fetched by parts or by keys";
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
         rows::fetch(self.options.clone(), fetch.clone(), call)

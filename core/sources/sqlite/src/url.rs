@@ -86,6 +86,7 @@ mod tests {
             assert_eq!(parse(url).unwrap().path, Path::new(path));
         }
         let options = parse("sqlite:///x?busy_timeout=2.5&immutable=1").unwrap();
+        assert_eq!(options.place(), "sqlite:///x");
         assert_eq!((options.busy_timeout, options.is_immutable), (Duration::from_millis(2500), true));
         for (url, why) in [
             ("sqlite:/x", "does not begin"),

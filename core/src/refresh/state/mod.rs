@@ -9,7 +9,7 @@ use super::budget::Budget;
 use super::chance::Chance;
 use super::due::{Due, Now, after_failure, scheduled};
 use super::gate::Gate;
-use super::places::{Places, SLOW, Taken};
+use super::places::{Places, SLOW, Taken, UNANSWERED};
 use super::progress::Progress;
 use super::quiet::Quiet;
 use crate::source::{Call, Relation, Source, TableSource, Watch};
@@ -29,7 +29,7 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<String, Followed>,
     /// Threads of refreshes.
     pub(super) running: usize,
-    /// Tables that were followed so far.
+    /// Definitions of tables that were followed so far.
     numbers: u64,
     pub(super) is_stopping: bool,
     places: Places,
@@ -51,6 +51,8 @@ pub(super) struct Known {
 pub(super) struct Followed {
     /// Tells it from one of the same name that was followed before.
     pub(super) number: u64,
+    /// Tells its definition from others that it had, and from those of all other tables.
+    pub(super) definition: u64,
     pub(super) origin: TableSource,
     pub(super) rules: TableRules,
     /// When the next refresh should begin.
@@ -144,8 +146,9 @@ impl State {
         waiting.sort_by_key(|(waited, ..)| std::cmp::Reverse(*waited));
         let is_slow = |name: &str, known: &Known| known.is_slow || self.runs_long(name, now);
         let slow = self.sources.iter().filter(|(name, known)| is_slow(name, known));
-        let mut by_slow: usize = slow.map(|(_, known)| known.running).sum();
-        let mut all = self.running;
+        let answered = |(name, known): (&String, &Known)| known.running.saturating_sub(self.unanswered(name));
+        let mut by_slow: usize = slow.map(answered).sum();
+        let mut all = self.sources.iter().map(answered).sum();
         let mut by_source: HashMap<&str, usize> = HashMap::new();
         let mut chosen = Vec::new();
         for (_, name, followed) in waiting {
@@ -163,6 +166,13 @@ impl State {
             }
         }
         chosen
+    }
+
+    /// Refreshes of a source that wait for an answer of it.
+    fn unanswered(&self, source: &str) -> usize {
+        let of_source = self.tables.values().filter(|table| table.origin.source == source);
+        let progresses = of_source.filter_map(|table| table.under_way.as_ref()).map(|it| &it.progress);
+        progresses.filter(|progress| progress.silent_for() >= UNANSWERED).count()
     }
 
     /// Whether a refresh of a source has been under way for long.
@@ -215,9 +225,20 @@ impl State {
         }
     }
 
-    /// The source says that a table may have changed.
-    pub(super) fn changed(&mut self, table: &str, number: u64, now: Now) {
-        let Some(followed) = self.tables.get_mut(table).filter(|table| table.number == number) else {
+    /// Gives a table another definition.
+    pub(super) fn redefine(&mut self, table: &str, origin: TableSource, rules: TableRules) {
+        self.numbers += 1;
+        if let Some(followed) = self.tables.get_mut(table) {
+            followed.definition = self.numbers;
+            followed.origin = origin;
+            followed.rules = rules;
+        }
+    }
+
+    /// The source says that a table of a definition may have changed.
+    pub(super) fn changed(&mut self, table: &str, definition: u64, now: Now) {
+        let of_definition = self.tables.get_mut(table).filter(|table| table.definition == definition);
+        let Some(followed) = of_definition else {
             return;
         };
         followed.is_outdated = followed.under_way.is_some();
@@ -225,9 +246,9 @@ impl State {
         followed.due = Due::At(followed.quiet.changed(now.steady));
     }
 
-    /// Keeps what tells changes of a table, and returns it if that is not wanted any more.
-    pub(super) fn keep_watch(&mut self, table: &str, number: u64, watch: Watch) -> Option<Watch> {
-        match self.tables.get_mut(table).filter(|table| table.number == number) {
+    /// Keeps what tells changes of a table of a definition, and returns it if that is not wanted any more.
+    pub(super) fn keep_watch(&mut self, table: &str, definition: u64, watch: Watch) -> Option<Watch> {
+        match self.tables.get_mut(table).filter(|table| table.definition == definition) {
             Some(followed) => followed.watch.replace(watch),
             None => Some(watch),
         }
@@ -257,10 +278,12 @@ impl State {
             _ => known.breaker.reached(),
         }
         let Some(followed) = followed else { return };
+        // Whoever cancels a refresh wants none: the next one is that of the schedule.
+        let is_cancelled = result.as_ref().is_err_and(|error| error.code() == ErrorCode::Cancelled);
         followed.ended(&origin.table, origin.began.wall, result);
         (followed.due, followed.is_retry) = if std::mem::take(&mut followed.is_outdated) {
             (Due::now(now), false)
-        } else if followed.failures == 0 {
+        } else if is_cancelled || followed.failures == 0 {
             (scheduled(&followed.origin, now, self.chance.share()), false)
         } else {
             after_failure(&followed.origin, followed.failures, now, self.chance.share(), || {
@@ -274,6 +297,7 @@ impl Followed {
     fn new(number: u64, origin: TableSource, rules: TableRules, due: Due) -> Self {
         Self {
             number,
+            definition: number,
             origin,
             rules,
             due,
@@ -322,6 +346,9 @@ impl Followed {
                 self.succeeded += 1;
                 self.failures = 0;
                 self.last_success = Some(began);
+            }
+            Err(error) if error.code() == ErrorCode::Cancelled => {
+                tracing::info!(table, source = self.origin.source, "refresh cancelled");
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);

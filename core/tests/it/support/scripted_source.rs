@@ -31,6 +31,8 @@ pub(crate) enum Mood {
     BreaksOff,
     /// Sends a batch, and then nothing until the call ends.
     Hangs,
+    /// Does not say which columns there are until the call ends; it sends rows.
+    HangsWhenDescribed,
     /// Sends other columns than it announced.
     SendsOtherColumns,
     Panics,
@@ -42,18 +44,28 @@ pub(crate) struct Scripted {
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) has_marks: bool,
     pub(crate) has_keys: bool,
+    /// Which place it says to be.
+    pub(crate) place: Option<&'static str>,
     pub(crate) has_changes: bool,
     /// Whom to tell that rows changed; each is gone when its watch is.
     watched: Arc<Mutex<Vec<Weak<Told>>>>,
+    /// Held by a test that lets nobody watch yet.
+    pub(crate) watch_gate: Arc<Mutex<()>>,
+    /// How often somebody wanted to watch.
+    pub(crate) watches: Arc<AtomicU32>,
     /// The keys of each fetch that asked for some.
     pub(crate) keys: Arc<Mutex<Vec<Vec<Vec<Value>>>>>,
     /// How long ago rows were what is sent, by the clock of the source.
     pub(crate) lag: Arc<Mutex<Option<Duration>>>,
+    /// How far its clock is ahead.
+    pub(crate) lead: Arc<Mutex<Duration>>,
     /// Whether its names are in a dictionary.
     pub(crate) has_dictionary: bool,
     /// How often rows were asked for, and the relation was described.
     pub(crate) fetches: Arc<AtomicU32>,
     pub(crate) descriptions: Arc<AtomicU32>,
+    /// Rows that the last fetch sends.
+    pub(crate) sent: Arc<AtomicU32>,
     /// Fetches under way, and the most of them at a time.
     pub(crate) at_once: Arc<(AtomicU32, AtomicU32)>,
 }
@@ -65,19 +77,29 @@ impl Scripted {
             mood: Arc::new(Mutex::new(Mood::Answers)),
             has_marks: false,
             has_keys: false,
+            place: None,
             has_changes: false,
             watched: Arc::default(),
+            watch_gate: Arc::default(),
+            watches: Arc::default(),
             keys: Arc::default(),
             lag: Arc::default(),
+            lead: Arc::default(),
             has_dictionary: false,
             fetches: Arc::default(),
             descriptions: Arc::default(),
+            sent: Arc::default(),
             at_once: Arc::default(),
         }
     }
 
     pub(crate) fn with_marks(mut self) -> Self {
         self.has_marks = true;
+        self
+    }
+
+    pub(crate) fn at(mut self, place: &'static str) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -94,8 +116,14 @@ impl Scripted {
     /// Tells whoever watches that rows changed. Returns how many that are.
     pub(crate) fn tell(&self) -> usize {
         let watched: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
-        watched.iter().for_each(|told| told.0());
+        watched.iter().for_each(|told| (told.changed)());
         watched.len()
+    }
+
+    /// The relations that somebody watches.
+    pub(crate) fn watched(&self) -> Vec<String> {
+        let watched = self.watched.lock();
+        watched.iter().filter_map(Weak::upgrade).map(|told| told.relation.clone()).collect()
     }
 
     pub(crate) fn with_dictionary(mut self) -> Self {
@@ -132,6 +160,10 @@ impl Scripted {
 
     pub(crate) fn fetches(&self) -> u32 {
         self.fetches.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn sent(&self) -> u32 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     pub(crate) fn descriptions(&self) -> u32 {
@@ -184,8 +216,21 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     eventually(is_so, || format!("waited for {what}"));
 }
 
+/// Waits for the end of a call, and for nothing else.
+fn until_end(call: &Call) -> Error {
+    loop {
+        if let Err(error) = call.check() {
+            return error;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Whom to tell that rows changed.
-struct Told(Changed);
+struct Told {
+    relation: String,
+    changed: Changed,
+}
 
 impl std::fmt::Debug for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -221,21 +266,30 @@ impl Source for Scripted {
         }
     }
 
+    fn identity(&self) -> Option<String> {
+        self.place.map(str::to_owned)
+    }
+
     fn relations(&self, _: &Call) -> Result<Vec<String>> {
         Err(Error::new(ErrorCode::Unsupported, "there is one relation"))
     }
 
-    fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
+    fn describe(&self, _: &Relation, call: &Call) -> Result<Description> {
         self.descriptions.fetch_add(1, Ordering::SeqCst);
         self.refuse()?;
+        if *self.mood.lock() == Mood::HangsWhenDescribed {
+            return Err(until_end(call));
+        }
         let rows = self.rows.lock();
         let description = Description::new(self.batch(&[]).schema()).rows(rows.len() as u64);
         Ok(if self.has_marks { description.mark(format!("{rows:?}")) } else { description })
     }
 
-    fn watch(&self, _: &Relation, changed: Changed) -> Result<Watch> {
+    fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
+        self.watches.fetch_add(1, Ordering::SeqCst);
+        drop(self.watch_gate.lock());
         self.refuse()?;
-        let kept = Arc::new(Told(changed));
+        let kept = Arc::new(Told { relation: relation.text().to_owned(), changed });
         self.watched.lock().push(Arc::downgrade(&kept));
         Ok(Watch::new(kept))
     }
@@ -260,6 +314,7 @@ impl Source for Scripted {
         }
         let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
         assert!(mood != Mood::Panics, "as the test said");
+        self.sent.store(u32::try_from(rows.len()).unwrap(), Ordering::SeqCst);
         let half = rows.len() / 2;
         let mut step = 0;
         let batches = std::iter::from_fn(move || {
@@ -271,19 +326,14 @@ impl Source for Scripted {
                 (2, Mood::BreaksOff) => {
                     Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
                 }
-                (2, Mood::Hangs) => loop {
-                    if let Err(error) = call.check() {
-                        return Some(Err(error));
-                    }
-                    std::thread::sleep(Duration::from_millis(5));
-                },
+                (2, Mood::Hangs) => Some(Err(until_end(&call))),
                 (2, _) => Some(Ok(source.batch(&rows[half..]))),
                 _ => None,
             }
         });
         let fetched = Fetched::new(self.batch(&[]).schema(), batches);
         Ok(match *self.lag.lock() {
-            Some(lag) => fetched.as_of(SystemTime::now() - lag),
+            Some(lag) => fetched.as_of(SystemTime::now() + *self.lead.lock() - lag),
             None => fetched,
         })
     }
