@@ -61,6 +61,7 @@ impl Effort {
     /// As much as the ordinary path takes at once.
     pub(in crate::query) const ANY: Self = Self { keys: KEYS_MAX, bytes: BATCH_BYTES_MAX, counts: true };
     /// As much as others can wait for.
+    #[cfg(feature = "sidecar")]
     pub(in crate::query) const BRIEF: Self = Self { keys: 16, bytes: 256 << 10, counts: false };
 }
 
