@@ -228,7 +228,7 @@ fn measure(cache: &Cache) -> Result<Vec<Latency>> {
         black_box(prepared.execute(key(call))?.concat()?);
         Ok(())
     })?;
-    latency("SQL for one row, planned each time", &|call| {
+    latency("SQL for one row, as text", &|call| {
         black_box(cache.sql(one_row, key(call))?.concat()?);
         Ok(())
     })?;
