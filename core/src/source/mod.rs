@@ -83,7 +83,7 @@ pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
 pub use self::watch::{Changed, Watch};
 use crate::types::error::{Error, ErrorCode, Result};
 
-/// A place that rows come from: a database, files in a bucket, another Pillion.
+/// A place that rows come from, such as a database or files in a bucket.
 ///
 /// All calls block; Pillion makes each on a thread of its own, several at a time. A client library that is async is driven by the
 /// source. Each call gets a [`Call`], whose end the source must heed within about a second: by
