@@ -340,6 +340,18 @@ macro_rules! __behaviours {
                 with_itself
                 three_tables_grouped
             }
+            modifications {
+                tables_are_made_and_filled
+                tables_that_exist
+                rows_are_inserted
+                keys_that_are_there
+                rows_are_updated
+                rows_are_deleted
+                other_statements_are_refused
+                rules_hold_for_statements
+                updates_of_many_threads_all_count
+                many_rows_are_changed
+            }
             key_queries {
                 boolean
                 int8 int16 int32 int64

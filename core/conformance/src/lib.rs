@@ -51,6 +51,7 @@ pub mod key_text;
 pub mod key_types;
 pub mod keys;
 pub mod merging;
+pub mod modifications;
 pub mod names;
 pub mod parameters;
 pub mod points;

@@ -14,6 +14,7 @@ use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
 use crate::way::definition::TableDefinition;
+use crate::way::executed::Executed;
 use crate::way::refreshing::{RefreshStatus, Refreshing, refreshing};
 use crate::way::table_info::TableInfo;
 
@@ -217,6 +218,47 @@ impl Cache {
     /// [`Unsupported`](crate::ErrorCode::Unsupported). Errors of the run come with the batches.
     pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.backend.sql(text, parameters)
+    }
+
+    /// Runs a statement that changes tables, in one commit. Readers see all of it or none.
+    ///
+    /// - `INSERT INTO table [(columns)] VALUES …` or `SELECT …` adds rows, as [`Table::append`](crate::Table::append) does; a
+    ///   column that is not named becomes null. With `ON CONFLICT [(key)] DO NOTHING` rows whose key is there are left out; with
+    ///   `DO UPDATE SET column = EXCLUDED.column, …` for every other column they replace it, and so does `REPLACE INTO`.
+    ///   `INSERT OVERWRITE table …` replaces all rows.
+    /// - `UPDATE table SET … [WHERE …]` and `DELETE FROM table WHERE …` change rows of tables with a primary key, whose
+    ///   columns keep their values. They read the newest rows, and other commits to the table wait until they are done.
+    /// - `DELETE FROM table` and `TRUNCATE table` remove all rows.
+    /// - `CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL], …, PRIMARY KEY (columns)) [WITH (sort_by = 'columns')] [AS
+    ///   SELECT …]` and `DROP TABLE [IF EXISTS] name`.
+    ///
+    /// The text is one statement of DataFusion's SQL. Unquoted names are lower-cased. `$1`, `$2`, … stand for `parameters`.
+    /// Blocks as [`Table::append`](crate::Table::append) does, and while the statement's query runs; an UPDATE and a DELETE keep
+    /// the keys of the rows that they change in memory, or the rows while they are few. Rules about who may write hold as for
+    /// every other write.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = pillion::Cache::open(dir.path())?;
+    /// cache.execute("CREATE TABLE fruits (id BIGINT, name VARCHAR, price DOUBLE, PRIMARY KEY (id))", &[])?;
+    /// cache.execute("INSERT INTO fruits VALUES (1, 'apple', 0.5), (2, 'pear', $1)", &[0.7.into()])?;
+    /// let executed = cache.execute("UPDATE fruits SET price = price * 2 WHERE name = 'pear'", &[])?;
+    /// assert_eq!(executed.rows, 1);
+    /// # assert_eq!(cache.table("fruits")?.get(2)?.expect("inserted").get::<f64>("price")?, 1.4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing is changed then. [`InvalidSql`](crate::ErrorCode::InvalidSql), [`InvalidParameter`](crate::ErrorCode::InvalidParameter),
+    /// [`Execution`](crate::ErrorCode::Execution) for a value that the statement cannot compute;
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) for queries, and for statements that are not listed;
+    /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey), [`DuplicateKey`](crate::ErrorCode::DuplicateKey),
+    /// [`NullKey`](crate::ErrorCode::NullKey), [`SchemaMismatch`](crate::ErrorCode::SchemaMismatch) for a null where none may be;
+    /// [`TableExists`](crate::ErrorCode::TableExists), [`TableNotFound`](crate::ErrorCode::TableNotFound);
+    /// [`WriteNotAllowed`](crate::ErrorCode::WriteNotAllowed) by the rules of the table; those of
+    /// [`Transaction::commit`](crate::Transaction::commit).
+    pub fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        self.backend.execute(text, parameters)
     }
 
     /// Plans a query once, to be run many times with different parameters at the version that is then newest.

@@ -97,6 +97,12 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new() }) })
     }
 
+    /// # Errors
+    /// In a copy of the process that made the engine.
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.inner.threads.check_process()
+    }
+
     /// Whether two handles are handles of the same engine.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
@@ -262,11 +268,11 @@ impl Engine {
         Ok(planned)
     }
 
-    fn session(&self, state: &Arc<State>) -> SessionState {
+    pub(super) fn session(&self, state: &Arc<State>) -> SessionState {
         session(&self.inner.base, state)
     }
 
-    fn physical(
+    pub(super) fn physical(
         &self,
         mut session: SessionState,
         state: &Arc<State>,
@@ -309,7 +315,7 @@ impl Engine {
         Ok(Planned { physical, info, session, stop })
     }
 
-    fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
+    pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
         let Planned { physical, info, session, stop } = planned;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
@@ -347,7 +353,7 @@ fn point_of(
 }
 
 /// A query that is ready to run.
-struct Planned {
+pub(super) struct Planned {
     physical: Arc<dyn ExecutionPlan>,
     info: AnswerInfo,
     session: SessionState,
@@ -394,26 +400,41 @@ impl PreparedPlan {
     }
 }
 
-/// The plan of a statement, and how large it may become.
+/// The plan of a statement that reads, and how large it may become.
 fn plan(
     session: &SessionState,
     state: &State,
     text: &str,
     statement: Statement,
 ) -> Result<(LogicalPlan, Size)> {
-    let plan = contain(|| pollster::block_on(session.statement_to_plan(statement)))?;
-    let plan =
-        plan.map_err(|error| unknown_table(session, state, text).unwrap_or_else(|| planning(error)))?;
+    let plan = plan_of(session, state, text, statement, None)?;
     let reads_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads_only.verify_plan(&plan).map_err(|error| {
         Error::new(
             ErrorCode::Unsupported,
-            "only statements that read are supported: queries, EXPLAIN, SHOW and DESCRIBE; \
-             change tables with `append` and `replace`",
+            "only statements that read are supported here: queries, EXPLAIN, SHOW and DESCRIBE; \
+             `execute` runs those that change tables",
         )
         .with_source(error)
     })?;
+    sized(session, plan)
+}
+
+/// The plan of a statement, which may define the table `defined`.
+pub(super) fn plan_of(
+    session: &SessionState,
+    state: &State,
+    text: &str,
+    statement: Statement,
+    defined: Option<&str>,
+) -> Result<LogicalPlan> {
+    let plan = contain(|| pollster::block_on(session.statement_to_plan(statement)))?;
+    plan.map_err(|error| unknown_table(session, state, text, defined).unwrap_or_else(|| planning(error)))
+}
+
+/// A plan that reads, and how large it may become.
+pub(super) fn sized(session: &SessionState, plan: LogicalPlan) -> Result<(LogicalPlan, Size)> {
     let size = Size::of(&plan).map_err(planning)?;
     if !size.joins_texts {
         return Ok((plan, size));
@@ -423,12 +444,13 @@ fn plan(
 }
 
 /// The error for the first table of a statement that does not exist; it names the nearest existing one.
-fn unknown_table(session: &SessionState, state: &State, text: &str) -> Option<Error> {
+fn unknown_table(session: &SessionState, state: &State, text: &str, defined: Option<&str>) -> Option<Error> {
     let dialect = session.config_options().sql_parser.dialect;
     let statement = session.sql_to_statement(text, &dialect).ok()?;
     let references = session.resolve_table_references(&statement).ok()?;
-    let mut ours =
-        references.iter().filter(|reference| reference.schema().is_none_or(|schema| schema == SCHEMA));
+    let mut ours = references.iter().filter(|reference| {
+        reference.schema().is_none_or(|schema| schema == SCHEMA) && Some(reference.table()) != defined
+    });
     ours.find_map(|reference| state.table(reference.table()).err())
 }
 

@@ -16,6 +16,7 @@ mod last_rule;
 mod limits;
 mod long_rows;
 mod lookup;
+mod modify;
 mod monotone;
 mod parse;
 mod point;
@@ -34,3 +35,4 @@ mod watch;
 mod zeros;
 
 pub(crate) use engine::{Engine, PreparedPlan};
+pub(crate) use modify::{Modification, ModifyingStatement};

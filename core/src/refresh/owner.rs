@@ -17,6 +17,7 @@ use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::embedded::Embedded;
+use crate::way::executed::Executed;
 use crate::way::refreshing::{RefreshStatus, Refreshing};
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
@@ -106,6 +107,10 @@ impl Writer for Owner {
             return self.embedded.write(changes, as_of);
         }
         self.invalidate(changes, as_of, &invalidated)
+    }
+
+    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        self.embedded.modify(text, parameters, &|name| self.drop_table(name))
     }
 }
 

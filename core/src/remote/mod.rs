@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use self::answers::begin_answer;
 use self::connection::{Address, Connection, Repeat};
 use self::statement::RemoteStatement;
-use self::view::View;
+use self::view::{View, wire_values};
 use crate::answer::batches::Batches;
 use crate::storage::Maps;
 use crate::types::error::Result;
@@ -26,12 +26,14 @@ use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
+use crate::way::executed::Executed;
 use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
 use crate::wire::{
-    Call, Changes, Empty, InfoMessage, Name, PositionReply, Source, StatusReply, VersionMessage, WriteKind,
+    Call, Changes, Empty, InfoMessage, Modify, ModifyReply, Name, PositionReply, Source, StatusReply,
+    VersionMessage, WriteKind,
 };
 
 /// A cache in a sidecar.
@@ -97,6 +99,14 @@ impl Writer for Remote {
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         let reply = writes::write(&self.connection, changes, as_of, &|table| self.newest.schema(table))?;
         Ok(self.connection.saw(reply.version))
+    }
+
+    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        self.connection.check_open()?;
+        let request = Modify { text: text.to_owned(), parameters: wire_values(parameters) };
+        let _permit = self.connection.permit_commit()?;
+        let reply: ModifyReply = self.connection.call(Call::Modify, &request, Repeat::Never)?;
+        Ok(Executed::new(reply.rows, self.connection.saw(reply.version)))
     }
 }
 

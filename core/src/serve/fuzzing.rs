@@ -29,7 +29,7 @@ use crate::wire::message::{
 };
 use crate::wire::rows::{decode_schema, encode_batch, encode_schema};
 use crate::wire::value::WireValue;
-use crate::wire::{ChangeMessage, Commit, Source, Steer, SteerAction, decode, encode};
+use crate::wire::{ChangeMessage, Commit, Modify, Source, Steer, SteerAction, decode, encode};
 
 /// Most calls of one input.
 const CALLS_MAX: usize = 64;
@@ -366,6 +366,7 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
             };
             (Call::SteerRefreshes, encode(&Steer { table: input.name(), action }))
         }
+        35 => (Call::Modify, encode(&Modify { text: input.name(), parameters: input.key() })),
         _ => (
             Call::Hello,
             encode(&Hello { protocol: u32::from(input.next()), client: input.name(), seen: None }),

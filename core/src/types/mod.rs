@@ -9,5 +9,6 @@ pub(crate) mod mode;
 pub(crate) mod options;
 pub(crate) mod panics;
 pub(crate) mod rules;
+pub(crate) mod statement;
 pub(crate) mod value;
 pub(crate) mod version;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::change::ChangeRequest;
 use super::definition::TableDefinition;
+use super::executed::Executed;
 use super::local::{self, Local};
 use super::refreshing::Refreshing;
 use super::status::{OwnerSeen, Status, Way};
@@ -142,6 +143,12 @@ impl Writer for Attached {
 
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
         self.follow(self.writer()?.write(changes, as_of)?)
+    }
+
+    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        let executed = self.writer()?.execute(text, parameters)?;
+        self.follow(executed.version)?;
+        Ok(executed)
     }
 }
 

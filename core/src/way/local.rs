@@ -67,6 +67,12 @@ impl<S: Newest> Local<S> {
         &self.source
     }
 
+    /// The query engine.
+    #[cfg(feature = "sql")]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Whether everything of a version is there; `None` if it is of another cache.
     #[cfg(feature = "sidecar")]
     pub(crate) fn includes(&self, version: Version) -> Result<Option<bool>> {
@@ -194,13 +200,16 @@ impl<S: Newest> LocalStatement<S> {
     }
 }
 
-fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<()> {
+/// Refuses tables whose rows are too old.
+pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<()> {
     move |state, table| refuse_stale(state, table, moment)
 }
 
 #[cfg(feature = "sql")]
 use crate::query::{Engine, PreparedPlan};
 
+#[cfg(not(feature = "sql"))]
+pub(crate) use without_sql::unsupported;
 #[cfg(not(feature = "sql"))]
 use without_sql::{Engine, PreparedPlan};
 
@@ -276,7 +285,7 @@ mod without_sql {
         }
     }
 
-    fn unsupported() -> Error {
+    pub(crate) fn unsupported() -> Error {
         Error::new(
             ErrorCode::Unsupported,
             "this build has no SQL: enable the feature `sql` of the crate `pillion`",

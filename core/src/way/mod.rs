@@ -4,6 +4,7 @@ pub(crate) mod attached;
 pub(crate) mod change;
 pub(crate) mod definition;
 pub(crate) mod embedded;
+pub(crate) mod executed;
 pub(crate) mod local;
 pub(crate) mod refreshing;
 pub(crate) mod staleness;
@@ -17,6 +18,7 @@ use std::time::SystemTime;
 
 use self::change::ChangeRequest;
 use self::definition::TableDefinition;
+use self::executed::Executed;
 use self::refreshing::Refreshing;
 use self::status::{Status, Way};
 use self::table_info::TableInfo;
@@ -70,6 +72,9 @@ pub(crate) trait Writer {
 
     /// Makes changes in one commit; `as_of` is the moment as of which their input is fresh.
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version>;
+
+    /// Runs a statement that changes tables.
+    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed>;
 }
 
 /// Changes to a cache that leave its rows as they are.

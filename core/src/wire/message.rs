@@ -118,6 +118,8 @@ calls! {
     Refreshes = 33;
     /// [`Steer`](super::Steer) → [`SteerReply`](super::SteerReply).
     SteerRefreshes = 34;
+    /// [`Modify`] → [`ModifyReply`].
+    Modify = 35;
 }
 
 /// Nothing.
@@ -301,6 +303,21 @@ pub(crate) struct Sql {
     pub(crate) snapshot: Option<u64>,
     pub(crate) text: String,
     pub(crate) parameters: Vec<WireValue>,
+}
+
+/// A statement that changes tables.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Modify {
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<WireValue>,
+}
+
+/// What it did.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ModifyReply {
+    /// Rows that were added, replaced or deleted.
+    pub(crate) rows: u64,
+    pub(crate) version: WireVersion,
 }
 
 /// A query to be planned.

@@ -1,5 +1,6 @@
 //! `pillion sql`: statements from the command line, from a pipe, or from a person at a terminal.
 
+mod handles;
 mod parameters;
 mod shell;
 pub(crate) mod splitter;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use pillion::{Cache, Freshness, Value, Version};
+use pillion::{Executed, Freshness, Value, Version, modifies};
 
 use crate::connection::Connection;
 use crate::exit::Exit;
@@ -20,6 +21,7 @@ use crate::output::progress::{Progress, summary};
 use crate::output::rows::write_rows;
 use crate::output::target::{Existing, Target};
 use crate::output::units;
+use handles::Handles;
 use splitter::{Splitter, Statement, Unfinished};
 
 /// Longest statement; a longer text is most likely a file that is not SQL.
@@ -32,7 +34,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 #[derive(Args, Debug)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct SqlArgs {
-    /// Where to read.
+    /// Where to read and write.
     #[command(flatten)]
     pub connection: Connection,
 
@@ -58,6 +60,7 @@ Examples:
   pillion sql --url DIR \"SELECT count(*) FROM flights\"
   pillion sql --url DIR --param UA --param 1545 \"SELECT * FROM flights WHERE carrier = $1 AND flight = $2\"
   pillion sql --url DIR --format csv < report.sql
+  pillion sql --url DIR \"DELETE FROM flights WHERE year < 2013\"
   pillion sql --url DIR --output report.parquet \"SELECT * FROM flights WHERE origin = 'JFK'\"
   pillion sql --url DIR \"DESCRIBE flights\"
   pillion sql --url DIR                        a shell; `\\?` lists its commands
@@ -81,34 +84,39 @@ pub fn sql(args: &SqlArgs) -> Result<(), Failure> {
         (None, Some(path)) => Format::of(path)?,
         (None, None) => Format::Table,
     };
-    let cache = args.connection.read()?;
     let target = match &args.output {
         Some(path) => Target::file(path, Existing::Replace)?,
         None => Target::stdout(format)?,
     };
     let parameters = args.parameters.iter().map(|text| parameters::value(text)).collect();
-    let mut run = Run { cache, format, target, parameters, answers: 0 };
+    let handles = Handles::new(&args.connection);
+    let to_file = args.output.is_some();
+    let mut run = Run { handles, format, target, to_file, parameters, answers: 0, changes: 0 };
     if args.statements.is_empty() {
         run.read(&mut io::stdin().lock())?;
     } else {
         run.arguments(&args.statements)?;
     }
-    if run.answers == 0 {
+    if run.answers + run.changes == 0 {
         return Err(Failure::usage("there is no statement, only blanks and comments"));
     }
     run.target.finish()
 }
 
 /// The statements of one command.
-struct Run {
-    cache: Cache,
+struct Run<'a> {
+    handles: Handles<'a>,
     format: Format,
     target: Target,
+    /// Whether the target is a file that the caller named.
+    to_file: bool,
     parameters: Vec<Value>,
+    /// Answers that were written, and statements that changed tables.
     answers: usize,
+    changes: usize,
 }
 
-impl Run {
+impl Run<'_> {
     fn arguments(&mut self, texts: &[String]) -> Result<(), Failure> {
         let mut all = Vec::new();
         for text in texts {
@@ -117,7 +125,7 @@ impl Run {
             all.extend(splitter.finish().map_err(unfinished)?);
         }
         // Checked beforehand, so that nothing is run in vain.
-        if all.len() > 1 {
+        if all.iter().filter(|statement| !modifies(&statement.text)).count() > 1 {
             self.refuse_second()?;
         }
         let named = all.len() > 1;
@@ -162,11 +170,14 @@ impl Run {
     }
 
     fn statement(&mut self, text: &str) -> Result<(), Failure> {
+        if modifies(text) {
+            return self.change(text);
+        }
         if self.answers > 0 {
             self.refuse_second()?;
         }
         let started = Instant::now();
-        let batches = self.cache.sql(text, &self.parameters)?;
+        let batches = self.handles.reader()?.sql(text, &self.parameters)?;
         if self.answers > 0 && self.format == Format::Csv {
             writeln!(self.target.sink().clone()).map_err(|error| self.target.explain(&error))?;
         }
@@ -175,6 +186,19 @@ impl Run {
         let schema = batches.schema().clone();
         let rows = write_rows(&schema, batches, self.format, &mut self.target, &mut Progress::silent())?;
         summary(|| told(rows, started.elapsed(), version, freshness));
+        Ok(())
+    }
+
+    /// Runs a statement that changes tables.
+    fn change(&mut self, text: &str) -> Result<(), Failure> {
+        if self.to_file {
+            return Err(Failure::usage("this statement changes tables and has no answer for a file")
+                .hint("leave --output out, or run the statement by itself"));
+        }
+        let started = Instant::now();
+        let executed = self.handles.writer()?.execute(text, &self.parameters)?;
+        self.changes += 1;
+        summary(|| changed(executed, started.elapsed()));
         Ok(())
     }
 
@@ -191,6 +215,12 @@ impl Run {
 fn told(rows: u64, took: Duration, version: Version, freshness: Option<Freshness>) -> String {
     let age = freshness.map_or_else(String::new, |it| format!(", {} old", units::age(it.age())));
     format!("{} in {}, version {version}{age}", units::rows(rows), units::elapsed(took))
+}
+
+/// What is said of a statement that changed tables.
+fn changed(executed: Executed, took: Duration) -> String {
+    let (rows, took) = (units::rows(executed.rows), units::elapsed(took));
+    format!("{rows} changed in {took}, version {}", executed.version)
 }
 
 fn unfinished(Unfinished { what, line }: Unfinished) -> Failure {

@@ -81,7 +81,8 @@ fn a_wrong_query_is_exit_code_1() {
     let dir = Dir::new();
     dir.run(&["sql", "SELECT nmae FROM items"]).fails(1, &["nmae", "Did you mean 'items.name'?"]);
     dir.run(&["sql", "SELEC 1"]).fails(1, &["SELEC"]);
-    dir.run(&["sql", "DROP TABLE items"]).fails(1, &["only statements that read"]);
+    dir.run(&["sql", "DROP VIEW items"]).fails(1, &["DROP VIEW is not supported"]);
+    dir.run(&["sql", "UPDATE items SET id = 1"]).fails(1, &["primary key"]);
     dir.run(&["sql", "SELECT 1 / (id - id) FROM items"]).fails(1, &["zero"]);
     dir.run(&["sql", "SELECT $1 + 1"]).fails(1, &["parameter", "--param"]);
     dir.run(&["sql", "--param", "x", "SELECT * FROM items WHERE id = $1"]).fails(1, &["$1"]);

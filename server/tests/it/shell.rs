@@ -152,6 +152,19 @@ fn a_statement_is_interrupted_and_the_shell_goes_on() {
 }
 
 #[test]
+fn statements_change_tables() {
+    let dir = Dir::new();
+    let Some(mut shell) = terminal(&dir, "") else { return };
+    assert!(shell.enter("INSERT INTO items (id, name) VALUES (9, 'nine');").contains("1 row changed in "));
+    assert!(shell.enter("SELECT name FROM items WHERE id = 9;").contains("nine"));
+    assert!(shell.enter("INSERT INTO items (id, name) VALUES (9, 'nine');").contains("not unique"));
+    // The shell holds the directory only while a statement changes something.
+    dir.answer(&["sql", "DELETE FROM items WHERE id = 9"]);
+    assert!(shell.enter("SELECT count(*) AS n FROM items WHERE id = 9;").contains("0\n"));
+    shell.end();
+}
+
+#[test]
 fn answers_go_to_files_and_statements_come_from_them() {
     let dir = Dir::new();
     let Some(mut shell) = terminal(&dir, "") else { return };

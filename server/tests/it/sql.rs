@@ -204,3 +204,33 @@ fn what_a_format_cannot_hold_is_said() {
     dir.run(&["sql", "--format", "csv", "SELECT array_agg(id) AS list FROM items"])
         .fails(1, &["cannot be written", "CSV", "hint: "]);
 }
+
+#[test]
+fn statements_change_tables() {
+    let dir = Dir::new();
+    let create = "CREATE TABLE notes (id BIGINT PRIMARY KEY, note VARCHAR)";
+    let insert = "INSERT INTO notes SELECT id, name FROM items WHERE id < 4";
+    let update = "UPDATE notes SET note = note || '!' WHERE id = 2";
+    let select = "SELECT id, note LIKE '%!' AS loud FROM notes ORDER BY id";
+    let answer = dir.answer(&["sql", "--format", "csv", create, insert, update, select]);
+    assert_eq!(answer, "id,loud\n1,false\n2,true\n3,\n");
+    // From a pipe, and with nothing but changes.
+    let script = "DELETE FROM notes WHERE id = 1;\nDELETE FROM notes WHERE id = 2";
+    assert_eq!(dir.pipe(&["sql"], script).answer(), "");
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT id FROM notes"]), "id\n3\n");
+    dir.answer(&["sql", "--param", "3", "--param", "changed", "UPDATE notes SET note = $2 WHERE id = $1"]);
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT note FROM notes"]), "note\nchanged\n");
+    dir.run(&["sql", "--output", "notes.csv", "DROP TABLE notes"]).fails(2, &["no answer for a file"]);
+    dir.run(&["sql", "INSERT INTO notes VALUES (3, 'x')"]).fails(1, &["primary key", "id=3"]);
+    assert_eq!(dir.answer(&["sql", "--format", "csv", "SELECT count(*) AS n FROM notes"]), "n\n1\n");
+}
+
+#[test]
+fn statements_make_a_cache() {
+    let dir = Dir::new();
+    let url = dir.path("new").to_str().unwrap().to_owned();
+    let statements = ["CREATE TABLE t (a INT)", "INSERT INTO t VALUES (1), (2)", "SELECT sum(a) AS s FROM t"];
+    let mut arguments = vec!["sql", "--url", &url, "--format", "csv"];
+    arguments.extend(statements);
+    assert_eq!(dir.answer(&arguments), "s\n3\n");
+}

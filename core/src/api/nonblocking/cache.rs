@@ -15,6 +15,7 @@ use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
+use crate::way::executed::Executed;
 use crate::way::refreshing::RefreshStatus;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
@@ -90,6 +91,16 @@ impl AsyncCache {
     pub async fn drop_table(&self, name: &str) -> Result<Version> {
         let (cache, name) = (self.cache.clone(), name.to_owned());
         unblock(move || cache.drop_table(&name)).await
+    }
+
+    /// As [`Cache::execute`]. If the future is dropped before its statement has committed, the statement is given up; it may
+    /// still have committed.
+    ///
+    /// # Errors
+    /// Those of [`Cache::execute`].
+    pub async fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        let (cache, text, parameters) = (self.cache.clone(), text.to_owned(), parameters.to_vec());
+        unblock(move || cache.execute(&text, &parameters)).await
     }
 
     /// As [`Cache::refresh`]. If the future is dropped, the refresh goes on.

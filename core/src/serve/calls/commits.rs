@@ -4,12 +4,21 @@ use super::Request;
 use crate::serve::commit;
 use crate::serve::session::Session;
 use crate::types::error::Result;
-use crate::wire::{Empty, Name, VersionMessage, decode, encode};
+use crate::wire::encoding::values;
+use crate::wire::{Empty, Modify, ModifyReply, Name, VersionMessage, decode, encode};
 
 impl Session {
     pub(super) fn answer_commit(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { body, .. } = request;
         encode(&commit::commit(&*self.backend, decode(body)?)?)
+    }
+
+    pub(super) fn answer_modify(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Request { task, body, .. } = request;
+        let Modify { text, parameters } = decode(body)?;
+        let parameters = values(parameters)?;
+        let executed = self.cancellable(task).run(|| self.backend.execute(&text, &parameters))?;
+        encode(&ModifyReply { rows: executed.rows, version: executed.version.into() })
     }
 
     pub(super) fn answer_drop_table(&self, request: Request<'_>) -> Result<Vec<u8>> {

@@ -90,6 +90,7 @@ fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
         C::Sync => (Lane::Slow, Session::answer_sync),
         C::Refresh => (Lane::Slow, Session::answer_refresh),
         C::Refreshes => (Lane::Quick, Session::answer_refreshes),
+        C::Modify => (Lane::Slow, Session::answer_modify),
         C::SteerRefreshes => (Lane::Quick, Session::answer_steer_refreshes),
     }
 }

@@ -143,9 +143,9 @@ impl Session {
         Ok((pin.clone().unwrap_or_else(|| self.backend.clone()), pin))
     }
 
-    /// A canceller for the planning of a query, used if its request is cancelled; cancelled already if the request
+    /// A canceller for the planning of a statement, and for the run of one that changes tables, used if its request is cancelled; cancelled already if the request
     /// was before.
-    fn cancellable(&self, task: u64) -> Canceller {
+    pub(super) fn cancellable(&self, task: u64) -> Canceller {
         let canceller = Canceller::new(None);
         self.held.lock().can_cancel(task, &canceller);
         canceller

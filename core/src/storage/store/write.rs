@@ -127,8 +127,47 @@ impl Store {
         Ok(state.version)
     }
 
+    /// Makes changes that follow from the rows of a table, in one commit. Nobody else changes the table from before `read` sees
+    /// its newest rows until the commit is logged, so that no change in between is lost; other tables go on.
+    ///
+    /// # Errors
+    /// Those of `read`, and as [`write`](Self::write).
+    pub(crate) fn write_alone<C>(
+        &self,
+        table: u64,
+        as_of: SystemTime,
+        read: impl FnOnce(&Arc<State>) -> Result<C>,
+        changes: impl FnOnce(&mut C) -> Vec<Change<'_>>,
+    ) -> Result<Version> {
+        let _directory = self.hold()?;
+        let lock = self.loading.of(table);
+        let held = lock.lock();
+        let logged = self.newest_logged().and_then(|newest| {
+            let mut read = read(&newest)?;
+            self.log_changes(changes(&mut read), as_of, Some(table))
+        });
+        drop(held);
+        if logged.is_err() {
+            let newest = self.hold_committer().newest().clone();
+            self.loading.forget_gone([table], &newest);
+        }
+        let state = logged?;
+        self.finish(&state)?;
+        Ok(state.version)
+    }
+
     fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
         let _directory = self.hold()?;
+        self.log_changes(changes, as_of, None)
+    }
+
+    /// Reads and logs changes. `held`: the table whose lock the caller holds.
+    fn log_changes(
+        &self,
+        changes: Vec<Change<'_>>,
+        as_of: SystemTime,
+        held: Option<u64>,
+    ) -> Result<Arc<State>> {
         // Checked before rows of other changes are read and written.
         let len: usize = changes.iter().map(Change::record_len).sum();
         if len > RECORD_BODY_MAX {
@@ -165,7 +204,8 @@ impl Store {
         let tables: BTreeSet<u64> = ready.iter().filter_map(Ready::table).collect();
         let drops = ready.iter().any(Ready::drops);
         // Taken in the order of their numbers, so that two commits never wait for each other.
-        let locks: Vec<_> = tables.iter().map(|&table| self.loading.of(table)).collect();
+        let free = tables.iter().filter(|&&table| Some(table) != held);
+        let locks: Vec<_> = free.map(|&table| self.loading.of(table)).collect();
         let loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
         let bytes =
             adds_rows.then(|| ready.iter().map(Ready::segment_bytes).sum::<u64>() + inline_bytes as u64);

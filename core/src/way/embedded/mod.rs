@@ -1,6 +1,8 @@
 //! Embedded: the cache runs in this process, which owns the directory.
 
 mod background;
+#[cfg(feature = "sql")]
+mod modify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
+use crate::way::executed::Executed;
 use crate::way::local::{self, Local};
 use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
@@ -140,6 +143,19 @@ pub(crate) fn has_room_for(held: &SchemaRef, rows: &SchemaRef) -> bool {
         })
 }
 
+#[cfg(not(feature = "sql"))]
+impl Embedded {
+    /// In a build without SQL.
+    pub(crate) fn modify(
+        &self,
+        _: &str,
+        _: &[Value],
+        _: &dyn Fn(&str) -> Result<Version>,
+    ) -> Result<Executed> {
+        Err(local::unsupported())
+    }
+}
+
 /// A change whose input is open.
 enum Opened {
     Rows { table: u64, mode: WriteMode, rows: OpenInput },
@@ -183,6 +199,19 @@ impl Embedded {
             ChangeRequest::Truncate { table } => Ok(Opened::Truncate { table }),
             ChangeRequest::Position { source, position } => Ok(Opened::Position { source, position }),
         }
+    }
+
+    /// Defines a table that is not there yet.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TableExists`]; as [`define_table`](Writer::define_table).
+    fn define_new(&self, name: &str, definition: TableDefinition) -> Result<Arc<storage::State>> {
+        self.store().refuse_unless_writable()?;
+        definition.refuse_origin()?;
+        let as_of = SystemTime::now();
+        let mut input = definition.input.open(None)?;
+        let shape = TableShape::new(name, &input.schema, definition.rules)?;
+        self.store().create_table(shape, as_of, &mut input.batches)
     }
 
     fn encode_keys(&self, table: u64, keys: &[Vec<Value>]) -> Result<KeyColumn> {
@@ -236,18 +265,14 @@ impl Writer for Embedded {
         if name.is_empty() {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
-        self.store().refuse_unless_writable()?;
-        definition.refuse_origin()?;
-        let as_of = SystemTime::now();
-        let mut input = definition.input.open(None)?;
-        let shape = TableShape::new(name, &input.schema, definition.rules.clone())?;
-        match self.store().create_table(shape, as_of, &mut input.batches) {
+        let rules = definition.rules.clone();
+        match self.define_new(name, definition) {
             Ok(state) => Ok(local::info(&state, state.table(name)?)),
             // Another thread has defined the table meanwhile.
             Err(error) if error.code() == ErrorCode::TableExists => {
                 let state = self.store().state();
                 let info = local::info(&state, state.table(name)?);
-                info.check_definition(&definition.rules)?;
+                info.check_definition(&rules)?;
                 Ok(info)
             }
             Err(error) => Err(error),
@@ -265,6 +290,10 @@ impl Writer for Embedded {
         let mut opened: Vec<Opened> =
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
+    }
+
+    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+        self.modify(text, parameters, &|name| self.drop_table(name))
     }
 }
 

@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
-use pillion::{AsyncCache, BatchStream, Value};
+use pillion::{AsyncCache, BatchStream, Value, modifies};
 use rustyline::error::ReadlineError;
 
 use super::splitter::Splitter;
-use super::{SqlArgs, parameters, told, unfinished};
+use super::{SqlArgs, changed, parameters, told, unfinished};
+use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::format::Format;
@@ -50,6 +51,7 @@ pub(super) fn shell(args: &SqlArgs) -> Result<(), Failure> {
     let parameters = args.parameters.iter().map(|text| parameters::value(text)).collect();
     let mut editor = Editor::new(cache.clone())?;
     let mut shell = Shell {
+        connection: &args.connection,
         cache: cache.into_async(),
         parameters,
         format,
@@ -81,7 +83,8 @@ enum Then {
     End,
 }
 
-struct Shell {
+struct Shell<'a> {
+    connection: &'a Connection,
     cache: AsyncCache,
     parameters: Vec<Value>,
     format: Format,
@@ -92,7 +95,7 @@ struct Shell {
     interrupt: Interrupt,
 }
 
-impl Shell {
+impl Shell<'_> {
     /// Runs a command of the shell, or statements.
     fn entry(&mut self, entry: &str) -> Result<Then, Failure> {
         match Command::parse(entry) {
@@ -112,6 +115,17 @@ impl Shell {
         let started = Instant::now();
         self.interrupt.forget();
         let wait = Wait::default();
+        if modifies(text) {
+            // For each statement anew, so that the shell does not keep the directory from others.
+            let writer = self.connection.write()?.into_async();
+            let executed = self.interrupt.run(writer.execute(text, &self.parameters), |time| wait.show(time));
+            let executed = executed.ok_or_else(interrupted)??;
+            wait.end();
+            if self.timing {
+                println!("{}", changed(executed, started.elapsed()));
+            }
+            return Ok(());
+        }
         let planned = self.interrupt.run(self.cache.sql(text, &self.parameters), |time| wait.show(time));
         let mut stream = match planned {
             None => return Err(interrupted()),

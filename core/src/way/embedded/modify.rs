@@ -1,0 +1,207 @@
+//! Statements that change tables, each in one commit.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::{Embedded, Opened};
+use crate::answer::batches::{Batches, Canceller};
+use crate::input::{Input, OpenInput};
+use crate::query::{Modification, ModifyingStatement};
+use crate::storage::{KeyColumn, State, TableShape, TableState};
+use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::mode::WriteMode;
+use crate::types::value::Value;
+use crate::types::version::Version;
+use crate::way::definition::TableDefinition;
+use crate::way::executed::Executed;
+use crate::way::local::{self, readable, table_of};
+use crate::way::staleness::Moment;
+
+/// Up to this many bytes of keys are deleted one by one; a commit has room for twice as many. If a statement deletes more, the
+/// other rows of its table are written anew.
+const DELETED_KEYS_LEN_MAX: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
+
+/// What a statement changes in one table, open.
+struct Change {
+    opened: Opened,
+    rows: Arc<AtomicU64>,
+}
+
+impl Embedded {
+    /// Runs a statement that changes tables. `drop_table` removes a table.
+    ///
+    /// # Errors
+    /// Those of the statement, of its rows and of a write; then nothing is changed.
+    pub(crate) fn modify(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        drop_table: &dyn Fn(&str) -> Result<Version>,
+    ) -> Result<Executed> {
+        let store = self.store();
+        store.refuse_unless_writable()?;
+        let as_of = SystemTime::now();
+        let state = Arc::clone(&store.state());
+        let modifying = self.local.engine().modifying(&state, text)?;
+        if let Some(table) = modifying.reads_and_changes() {
+            let mut rows = Arc::default();
+            let read = |state: &Arc<State>| {
+                let change = self.change(state, modifying, parameters)?;
+                rows = change.rows.clone();
+                Ok(change)
+            };
+            let version = store.write_alone(table, as_of, read, |change| vec![change.opened.change()])?;
+            return Ok(Executed::new(rows.load(Ordering::Relaxed), version));
+        }
+        let modification =
+            self.local.engine().modification(&state, modifying, parameters, &readable(Moment::Now))?;
+        match modification {
+            Modification::Nothing => Ok(Executed::new(0, state.version)),
+            Modification::Drop { name } => Ok(Executed::new(0, drop_table(&name)?)),
+            Modification::Create { name, unless_exists, rules, rows } => {
+                let rows = rows_of(rows);
+                let schema = without_null_keys(&rows.schema, &rules.primary_key);
+                let (input, rows) = counted(Rows { schema, ..rows });
+                let definition = TableDefinition { rules, ..TableDefinition::new(input) };
+                match self.define_new(&name, definition) {
+                    Ok(state) => Ok(Executed::new(rows.load(Ordering::Relaxed), state.version)),
+                    // Another thread has defined it meanwhile.
+                    Err(error) if unless_exists && error.code() == ErrorCode::TableExists => {
+                        Ok(Executed::new(0, store.state().version))
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            modification => {
+                let mut change = self.opened(&state, modification)?;
+                let version = store.write(vec![change.opened.change()], as_of)?;
+                Ok(Executed::new(change.rows.load(Ordering::Relaxed), version))
+            }
+        }
+    }
+
+    fn change(
+        &self,
+        state: &Arc<State>,
+        modifying: ModifyingStatement,
+        parameters: &[Value],
+    ) -> Result<Change> {
+        let engine = self.local.engine();
+        self.opened(state, engine.modification(state, modifying, parameters, &readable(Moment::Now))?)
+    }
+
+    /// Opens what a statement does to the rows of a table.
+    fn opened(&self, state: &Arc<State>, modification: Modification) -> Result<Change> {
+        match modification {
+            Modification::Truncate { table } => {
+                let rows = Arc::new(AtomicU64::new(table_of(state, table)?.rows));
+                Ok(Change { opened: Opened::Truncate { table }, rows })
+            }
+            Modification::Delete { table, keys } => {
+                let held = table_of(state, table)?;
+                let keys = gathered(&held.shape, keys)?;
+                let count = Arc::new(AtomicU64::new(keys.len() as u64));
+                let opened = if keys.bytes() <= DELETED_KEYS_LEN_MAX {
+                    Opened::Delete { table, keys, invalidates: false }
+                } else {
+                    let rows = others(held, &keys, local::scan(state, table, None)?);
+                    Opened::Rows { table, mode: WriteMode::Replace, rows }
+                };
+                Ok(Change { opened, rows: count })
+            }
+            Modification::Rows { table, mode, skips_existing, rows } => {
+                let held = table_of(state, table)?;
+                let rows = if skips_existing { absent(state, held, rows) } else { rows_of(rows) };
+                let (input, count) = counted(rows);
+                let rows = input.open(Some(&held.shape.schema))?;
+                Ok(Change { opened: Opened::Rows { table, mode, rows }, rows: count })
+            }
+            Modification::Create { .. } | Modification::Drop { .. } | Modification::Nothing => {
+                Err(Error::internal("not a change of rows"))
+            }
+        }
+    }
+}
+
+/// Rows of a statement, which end with an error if nobody waits for them any more.
+type Rows = OpenInput;
+
+fn rows_of(rows: Batches) -> Rows {
+    let schema = rows.schema().clone();
+    let batches = rows.map(|batch| {
+        if Canceller::is_current_cancelled() {
+            return Err(Error::new(ErrorCode::Cancelled, "the statement was cancelled; it changed nothing"));
+        }
+        batch
+    });
+    Rows { schema, batches: Box::new(batches) }
+}
+
+/// The same columns; those of the key must not be null.
+fn without_null_keys(schema: &SchemaRef, primary_key: &[String]) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        if primary_key.contains(field.name()) {
+            Arc::new(field.as_ref().clone().with_nullable(false))
+        } else {
+            field.clone()
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The rows as an input, and how many have been read so far.
+fn counted(rows: Rows) -> (Input, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    let input = Input::fallible(rows.schema, rows.batches);
+    (input.observe(move |rows| counter.store(rows, Ordering::Relaxed)), count)
+}
+
+/// The keys in batches whose columns are those of the key.
+fn gathered(shape: &TableShape, batches: Batches) -> Result<KeyColumn> {
+    let columns: Vec<usize> = (0..shape.primary_key.len()).collect();
+    let mut keys = KeyColumn::default();
+    for batch in rows_of(batches).batches {
+        KeyColumn::of(&batch?, &columns)?.iter().for_each(|(key, _)| keys.push(key));
+    }
+    Ok(keys)
+}
+
+/// Those of the rows whose keys neither the table has nor an earlier row.
+fn absent(state: &State, table: &Arc<TableState>, rows: Batches) -> Rows {
+    let schema = table.shape.schema.clone();
+    let (table, sequence, mut before) = (table.clone(), state.version.sequence, 0);
+    let mut seen: HashSet<Vec<u8>> = HashSet::new();
+    let batches = rows_of(rows).batches.map(move |batch| {
+        let batch = table.shape.conform(&batch?, &mut before)?;
+        let keys = KeyColumn::of(&batch, &table.shape.primary_key)?;
+        let is_new =
+            keys.iter().map(|(key, _)| Ok(table.find(key, sequence)?.is_none() && seen.insert(key.to_vec())));
+        let is_new = is_new.collect::<Result<Vec<bool>>>()?;
+        kept(&batch, is_new)
+    });
+    Rows { schema, batches: Box::new(batches) }
+}
+
+/// The rows of a table without those with some keys.
+fn others(table: &Arc<TableState>, keys: &KeyColumn, rows: Batches) -> Rows {
+    let gone: HashSet<Vec<u8>> = keys.iter().map(|(key, _)| key.to_vec()).collect();
+    let (table, schema) = (table.clone(), table.shape.schema.clone());
+    let batches = rows_of(rows).batches.map(move |batch| {
+        let batch = batch?;
+        let keys = KeyColumn::of(&batch, &table.shape.primary_key)?;
+        kept(&batch, keys.iter().map(|(key, _)| !gone.contains(key)).collect())
+    });
+    Rows { schema, batches: Box::new(batches) }
+}
+
+fn kept(batch: &RecordBatch, is_kept: Vec<bool>) -> Result<RecordBatch> {
+    filter_record_batch(batch, &BooleanArray::from(is_kept))
+        .map_err(|error| Error::internal("cannot select rows").with_source(error))
+}
