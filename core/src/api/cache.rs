@@ -10,6 +10,7 @@ use super::transaction::Transaction;
 use crate::answer::batches::Batches;
 use crate::source::Source;
 use crate::types::error::Result;
+use crate::types::recorder::Operation;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
@@ -217,7 +218,7 @@ impl Cache {
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`InvalidParameter`](crate::ErrorCode::InvalidParameter),
     /// [`Unsupported`](crate::ErrorCode::Unsupported). Errors of the run come with the batches.
     pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.backend.sql(text, parameters)
+        self.backend.recording().handled(Operation::Sql, || self.backend.sql(text, parameters))
     }
 
     /// Runs a statement that changes tables, in one commit. Readers see all of it or none.
@@ -266,7 +267,9 @@ impl Cache {
     /// # Errors
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`Unsupported`](crate::ErrorCode::Unsupported).
     pub fn prepare(&self, text: &str) -> Result<Prepared> {
-        Ok(Prepared::new(self.backend.clone().prepare(text)?))
+        let recording = self.backend.recording();
+        let statement = recording.handled(Operation::Prepare, || self.backend.clone().prepare(text))?;
+        Ok(Prepared::new(statement, recording.clone()))
     }
 
     /// The newest version.

@@ -11,6 +11,7 @@ use crate::source::{Source, TableSource};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::recorder::Recording;
 use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -221,6 +222,10 @@ impl Backend for Owner {
 
     fn status(&self) -> Result<Status> {
         self.embedded.status()
+    }
+
+    fn recording(&self) -> &Recording {
+        self.embedded.recording()
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

@@ -19,6 +19,7 @@ use crate::source::{Call, Changed, Relation, Source, TableSource};
 use crate::storage::Clock;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
+use crate::types::recorder::{Event, Recording, code};
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::embedded::Embedded;
@@ -42,6 +43,7 @@ struct Shared {
     /// Something is due, has ended, or is to end.
     changed: Condvar,
     clock: Arc<dyn Clock>,
+    recording: Recording,
 }
 
 impl Shared {
@@ -53,7 +55,12 @@ impl Shared {
 impl Scheduler {
     pub(super) fn new(cache: Arc<Embedded>, refreshes_at_once: usize) -> Self {
         let state = Mutex::new(State::new(refreshes_at_once, Chance::default()));
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), clock: cache.clock() });
+        let shared = Arc::new(Shared {
+            state,
+            changed: Condvar::new(),
+            clock: cache.clock(),
+            recording: cache.recording().clone(),
+        });
         Self { cache, shared, thread: Mutex::new(None) }
     }
 
@@ -325,6 +332,14 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
         if let Err(error) = &result {
             work.note_failure(error);
         }
+        own.recording.record(&Event::Refresh {
+            table: &origin.table,
+            source: &origin.source,
+            duration: run.progress.elapsed(),
+            rows: run.progress.rows(),
+            bytes: run.progress.bytes(),
+            error: code(&result),
+        });
         // Whoever waits for the end of this refresh may close the cache.
         drop(work);
         let mut state = own.state.lock();

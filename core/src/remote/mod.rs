@@ -22,6 +22,7 @@ use self::view::{View, wire_values};
 use crate::answer::batches::Batches;
 use crate::storage::Maps;
 use crate::types::error::Result;
+use crate::types::recorder::{NOBODY, Recording};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
@@ -170,6 +171,10 @@ impl Backend for Remote {
         let request = Source { source: source.to_owned() };
         let reply: PositionReply = self.connection.call(Call::SourcePosition, &request, Repeat::Once)?;
         Ok(reply.position.map(serde_bytes::ByteBuf::into_vec))
+    }
+
+    fn recording(&self) -> &Recording {
+        &NOBODY
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

@@ -19,9 +19,11 @@ use super::planted::{self, PanicPlace};
 use super::quota::{Exceeded, Quota};
 use super::sharing::ArenaPool;
 use super::state::ServerState;
+use super::stats::ServerMonitor;
 use super::upload::UploadLimits;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
+use crate::types::recorder::{ConnectionEvent, Event};
 use crate::way::Backend;
 use crate::wire::encode;
 use crate::wire::message::ErrorMessage;
@@ -62,8 +64,10 @@ impl Server {
         let of_user = options.connections_of_user.unwrap_or_else(|| most_of(most));
         let (uploads, upload_timeout) = (options.uploads_max, options.upload_timeout);
         let uploads = Arc::new(UploadLimits::new(uploads, most_of(uploads), upload_timeout));
+        let recording = backend.recording().clone();
         let shared = Arc::new(ServerState {
             backend,
+            recording,
             options,
             arenas,
             uploads,
@@ -105,6 +109,11 @@ impl Server {
     /// Clients that were refused so far because of their user and groups.
     pub fn denied(&self) -> u64 {
         self.shared.denied.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the server from elsewhere, without keeping it.
+    pub fn monitor(&self) -> ServerMonitor {
+        ServerMonitor::of(&self.shared)
     }
 
     /// Why the server accepts no more clients, if a defect ended the thread that does it; connected clients are still
@@ -182,6 +191,7 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     planted::panic_at(shared, PanicPlace::Begin);
     let peer = PeerCredentials::of(&stream)?;
     if !shared.options.access.lets_in(&peer) {
+        shared.recording.record(&Event::Connection(ConnectionEvent::Denied));
         let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::warn!(uid = peer.uid, gid = peer.gid, groups = ?peer.groups, denied, "not let in");
         let message =
@@ -191,6 +201,7 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     let portion = match shared.connected.take(peer.uid, 1) {
         Ok(portion) => portion,
         Err(limit) => {
+            shared.recording.record(&Event::Connection(ConnectionEvent::Refused));
             tracing::warn!(
                 uid = peer.uid,
                 ?limit,
@@ -207,11 +218,12 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     };
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
+    shared.recording.record(&Event::Connection(ConnectionEvent::Opened));
     let forget = move |shared: &ServerState| shared.streams.lock().retain(|(other, _)| *other != number);
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
         // Whatever happens in the connection, it is forgotten afterwards.
-        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid, number))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(number, %error, "connection ended"),
             Err(_) => tracing::error!(number, "the thread of a connection panicked"),
@@ -219,8 +231,12 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
         drop(stream.shutdown(Shutdown::Both));
         forget(&connection);
         drop(portion);
+        connection.recording.record(&Event::Connection(ConnectionEvent::Closed));
     });
-    shared.keep(started.inspect_err(|_| forget(shared))?);
+    shared.keep(started.inspect_err(|_| {
+        forget(shared);
+        shared.recording.record(&Event::Connection(ConnectionEvent::Closed));
+    })?);
     Ok(())
 }
 

@@ -11,11 +11,13 @@ use super::options::ServerOptions;
 use super::quota::Quota;
 use super::sharing::ArenaPool;
 use super::upload::UploadLimits;
+use crate::types::recorder::Recording;
 use crate::way::Backend;
 
 pub(super) struct ServerState {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) options: ServerOptions,
+    pub(super) recording: Recording,
     pub(super) arenas: Arc<ArenaPool>,
     pub(super) uploads: Arc<UploadLimits>,
     pub(super) stopping: AtomicBool,

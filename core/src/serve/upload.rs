@@ -37,6 +37,11 @@ impl UploadLimits {
         Self { quota: Arc::new(Quota::new(of_all, of_one)), timeout }
     }
 
+    /// Uploads under way.
+    pub(super) fn taken(&self) -> usize {
+        self.quota.taken()
+    }
+
     /// A place for one upload of a user.
     fn take(&self, uid: u32) -> Result<Portion> {
         self.quota.take(uid, 1).map_err(|limit| {

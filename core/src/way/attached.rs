@@ -18,6 +18,7 @@ use crate::storage::Maps;
 use crate::storage::{Files, Follower};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
@@ -214,6 +215,10 @@ impl Backend for Attached {
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
+    }
+
+    fn recording(&self) -> &Recording {
+        self.local.recording()
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

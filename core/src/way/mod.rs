@@ -28,6 +28,7 @@ use crate::answer::row::Row;
 use crate::storage::Maps;
 use crate::types::error::Result;
 use crate::types::key::Key;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
 
@@ -129,6 +130,9 @@ pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
 
     /// The state of the cache as a whole.
     fn status(&self) -> Result<Status>;
+
+    /// Who is told what this way in does.
+    fn recording(&self) -> &Recording;
 
     /// The refreshes of its tables, if this way in makes them.
     fn refreshing(&self) -> Option<&dyn Refreshing>;
