@@ -36,8 +36,9 @@ pub(super) const TOP: &[Key] = &[
     key("uploads_max", "32"),
     key("upload_timeout", "\"1 h\""),
     key("stop_timeout", "\"20 s\""),
-    key("log", "\"info\""),
+    key("log", "a section"),
     key("access", "a section"),
+    key("health", "a section"),
     key("sources", "a section for each source"),
     key("tables", "a section for each table"),
 ];
@@ -49,6 +50,14 @@ pub(super) const ACCESS: &[Key] = &[
     key("allow_gids", "[]"),
     key("attach", "true"),
 ];
+
+/// In `[log]`.
+pub(super) const LOG: &[Key] =
+    &[key("level", "\"info\""), key("format", "\"text\""), key("slow_query", "none")];
+
+/// In `[health]`.
+pub(super) const HEALTH: &[Key] =
+    &[key("listen", "none"), key("ready_tables", "all tables"), key("ready_fresh", "false")];
 
 /// In `[sources.NAME]`.
 pub(super) const SOURCE: &[Key] =
@@ -90,6 +99,8 @@ pub fn keys() -> impl Iterator<Item = (String, Key)> {
     };
     in_section("", TOP)
         .chain(in_section("access.", ACCESS))
+        .chain(in_section("log.", LOG))
+        .chain(in_section("health.", HEALTH))
         .chain(in_section("sources.NAME.", SOURCE))
         .chain(in_section("tables.NAME.", TABLE))
 }

@@ -3,6 +3,7 @@
 mod descriptors;
 mod log;
 mod signals;
+mod supervisor;
 mod tables;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use pillion::{Cache, Server};
@@ -20,6 +21,8 @@ use pillion_ipc::{BindError, Listener};
 use crate::config::{Config, notes};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::health::{HealthListener, Monitor, Phase};
+use crate::metrics::Metrics;
 use crate::sources;
 
 pub(crate) use log::begin as begin_log;
@@ -28,8 +31,8 @@ pub(crate) use tables::load as load_files;
 /// How long a start may take to end after the process was asked to end; then the process ends without it.
 const START_GRACE: Duration = Duration::from_secs(1);
 
-/// How often to check whether the disk failed.
-const DISK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look around: whether the disk failed, and so that probes see that this thread lives.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `pillion serve`.
 #[derive(Args, Debug)]
@@ -106,86 +109,182 @@ pub fn serve_with(config: &Config) -> Result<(), Failure> {
     descriptors::raise_limit();
     let (sender, events) = mpsc::channel();
     let signals = signals::watch(&sender)?;
-    let outcome = run(config, &sender, &events);
+    let metrics = Arc::new(Metrics::new());
+    let monitor = Arc::new(Monitor::new(config, metrics.clone()));
+    let sidecar = Sidecar { config, metrics, monitor, sender: &sender, events: &events };
+    let outcome = sidecar.run();
     signals.close();
     outcome
 }
 
-fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
-    // Checked now, although it is bound later, so that a problem is reported before long loads.
-    Listener::check(&config.socket).map_err(|error| {
-        let exit = match &error {
-            BindError::InUse(_) => Exit::Retry,
-            BindError::Io(..) => Exit::Report,
-            _ => Exit::Usage,
-        };
-        Failure::new(exit, error.to_string())
-    })?;
-    let cache = config.cache_options().open(&config.dir)?;
-    tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
-    // On a thread of its own, so that a signal ends the process even while a large table is loaded.
-    let stopping = Arc::new(AtomicBool::new(false));
-    spawn("pillion-start", sender, {
-        let (config, cache, sender, stopping) =
-            (config.clone(), cache.clone(), sender.clone(), stopping.clone());
-        move || {
-            let started = start(&config, &cache, &stopping);
-            // If a signal came first, nobody receives this.
-            let _ = sender.send(Event::Started(started));
-        }
-    })?;
-    let server = match next(events)? {
-        Event::Started(started) => started,
-        Event::Panicked(thread) => Err(Failure::new(Exit::Report, ended(thread))),
-        _ => {
-            tracing::info!("asked to end while tables are loaded");
-            stopping.store(true, Ordering::SeqCst);
-            let Ok(Event::Started(started)) = events.recv_timeout(START_GRACE) else {
-                // Not closed: the load under way would go on writing after the directory's lock was released.
-                cache.sync()?;
-                return Ok(());
+/// A sidecar that runs, as the thread sees it that called [`serve_with`].
+struct Sidecar<'a> {
+    config: &'a Config,
+    metrics: Arc<Metrics>,
+    monitor: Arc<Monitor>,
+    sender: &'a Sender<Event>,
+    events: &'a Receiver<Event>,
+}
+
+impl Sidecar<'_> {
+    fn run(&self) -> Result<(), Failure> {
+        let (config, sender) = (self.config, self.sender);
+        // Checked now, although it is bound later, so that a problem is reported before long loads.
+        Listener::check(&config.socket).map_err(|error| {
+            let exit = match &error {
+                BindError::InUse(_) => Exit::Retry,
+                BindError::Io(..) => Exit::Report,
+                _ => Exit::Usage,
             };
-            started
-        }
-    };
-    let mut ending = Ending::Asked;
-    match server {
-        Err(failure) => {
-            // Only logged: the reason why the start failed is more important.
-            if let Err(error) = cache.close() {
-                tracing::error!(%error, "the cache could not be closed");
+            Failure::new(exit, error.to_string())
+        })?;
+        // Before the cache is opened, so that probes see a start that takes long.
+        let health = config.health.listen.map(|address| HealthListener::start(address, self.monitor.clone()));
+        let _health = health.transpose()?.inspect(|health| {
+            tracing::info!(address = %health.address(), "probes and metrics are answered");
+        });
+        let cache = config.cache_options().recorder(self.metrics.clone()).open(&config.dir)?;
+        self.monitor.opened(&cache);
+        tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
+        // On a thread of its own, so that a signal ends the process even while a large table is loaded.
+        let stopping = Arc::new(AtomicBool::new(false));
+        spawn("pillion-start", sender, {
+            let (config, cache, sender, stopping) =
+                (config.clone(), cache.clone(), sender.clone(), stopping.clone());
+            move || {
+                let started = start(&config, &cache, &stopping);
+                // If a signal came first, nobody receives this.
+                let _ = sender.send(Event::Started(started));
             }
-            return Err(failure);
-        }
-        Ok(Some(server)) => {
-            if !stopping.load(Ordering::SeqCst) {
-                tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
-                ending = serve_until(&cache, &server, events)?;
+        })?;
+        let server = match self.next()? {
+            Event::Started(started) => started,
+            Event::Panicked(thread) => Err(Failure::new(Exit::Report, ended(thread))),
+            _ => {
+                tracing::info!("asked to end while tables are loaded");
+                stopping.store(true, Ordering::SeqCst);
+                self.stopping();
+                let Ok(Event::Started(started)) = self.events.recv_timeout(START_GRACE) else {
+                    // Not closed: the load under way would go on writing after the directory's lock was released.
+                    cache.sync()?;
+                    return Ok(());
+                };
+                started
             }
-            match &ending {
-                Ending::Asked => tracing::info!(connections = server.connections(), "asked to end"),
-                Ending::Poisoned(cause) => {
-                    tracing::error!(%cause, "nothing can be written any more; ending, so that the next start recovers");
+        };
+        let mut ending = Ending::Asked;
+        match server {
+            Err(failure) => {
+                // Only logged: the reason why the start failed is more important.
+                if let Err(error) = cache.close() {
+                    tracing::error!(%error, "the cache could not be closed");
                 }
-                Ending::ThreadEnded(cause) => {
-                    tracing::error!(%cause, "ending, so that the next start serves again");
-                }
+                return Err(failure);
             }
-            stop(config, server, sender, events)?;
+            Ok(Some(server)) => {
+                if !stopping.load(Ordering::SeqCst) {
+                    self.monitor.served(server.monitor());
+                    supervisor::ready();
+                    tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
+                    ending = self.serve_until(&cache, &server)?;
+                }
+                self.stopping();
+                match &ending {
+                    Ending::Asked => tracing::info!(connections = server.connections(), "asked to end"),
+                    Ending::Poisoned(cause) => {
+                        tracing::error!(%cause, "nothing can be written any more; ending, so that the next start recovers");
+                    }
+                    Ending::ThreadEnded(cause) => {
+                        tracing::error!(%cause, "ending, so that the next start serves again");
+                    }
+                }
+                self.stop(server)?;
+            }
+            Ok(None) => {}
         }
-        Ok(None) => {}
-    }
-    if let Ending::Poisoned(cause) = ending {
-        return Err(Failure::new(Exit::Report, format!("nothing can be written any more: {cause}")).hint(
+        if let Ending::Poisoned(cause) = ending {
+            return Err(Failure::new(Exit::Report, format!("nothing can be written any more: {cause}")).hint(
             "mend the disk if it failed, and start the sidecar again: it recovers what is there, and clients reconnect",
         ));
+        }
+        cache.close()?;
+        tracing::info!("closed");
+        match ending {
+            Ending::ThreadEnded(cause) => Err(Failure::new(Exit::Report, cause)
+                .hint("start the sidecar again: nothing is lost, and clients reconnect")),
+            _ => Ok(()),
+        }
     }
-    cache.close()?;
-    tracing::info!("closed");
-    match ending {
-        Ending::ThreadEnded(cause) => Err(Failure::new(Exit::Report, cause)
-            .hint("start the sidecar again: nothing is lost, and clients reconnect")),
-        _ => Ok(()),
+
+    /// Lets calls finish, for at most the configured time.
+    fn stop(&self, server: Server) -> Result<(), Failure> {
+        let (limit, stopped) = (self.config.stop_timeout, self.sender.clone());
+        let until = Instant::now() + limit;
+        spawn("pillion-stop", self.sender, move || {
+            server.stop();
+            let _ = stopped.send(Event::Stopped);
+        })?;
+        loop {
+            supervisor::alive();
+            let left = until.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left.min(LOOK_INTERVAL)) {
+                Ok(Event::Stopped) => return Ok(()),
+                Ok(Event::Panicked(thread)) => return Err(Failure::new(Exit::Report, ended(thread))),
+                // A second signal ends the process by itself.
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::warn!(after = ?limit, "calls that still run are given up");
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+            }
+        }
+    }
+
+    /// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
+    fn serve_until(&self, cache: &Cache, server: &Server) -> Result<Ending, Failure> {
+        loop {
+            self.look_around();
+            match self.events.recv_timeout(LOOK_INTERVAL) {
+                Ok(Event::Panicked(thread)) => return Ok(Ending::ThreadEnded(ended(thread))),
+                Ok(_) => return Ok(Ending::Asked),
+                Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(poisoned) = cache.status()?.poisoned {
+                        return Ok(Ending::Poisoned(poisoned));
+                    }
+                    if let Some(failure) = server.failure() {
+                        return Ok(Ending::ThreadEnded(failure));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next event, while the sidecar starts.
+    fn next(&self) -> Result<Event, Failure> {
+        loop {
+            self.look_around();
+            supervisor::still_starting();
+            match self.events.recv_timeout(LOOK_INTERVAL) {
+                Ok(event) => return Ok(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(defect()),
+            }
+        }
+    }
+
+    /// Shows probes and the supervisor that this thread lives.
+    fn look_around(&self) {
+        self.monitor.beat();
+        supervisor::alive();
+    }
+
+    /// From now on the sidecar is not ready.
+    fn stopping(&self) {
+        self.monitor.at(Phase::Stopping);
+        supervisor::stopping();
     }
 }
 
@@ -211,56 +310,6 @@ fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option
         tracing::warn!("{note}");
     }
     Ok(Some(server))
-}
-
-/// Lets calls finish, for at most the configured time.
-fn stop(
-    config: &Config,
-    server: Server,
-    sender: &Sender<Event>,
-    events: &Receiver<Event>,
-) -> Result<(), Failure> {
-    let stopped = sender.clone();
-    spawn("pillion-stop", sender, move || {
-        server.stop();
-        let _ = stopped.send(Event::Stopped);
-    })?;
-    loop {
-        match events.recv_timeout(config.stop_timeout) {
-            Ok(Event::Stopped) => return Ok(()),
-            Ok(Event::Panicked(thread)) => return Err(Failure::new(Exit::Report, ended(thread))),
-            // A second signal ends the process by itself.
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                tracing::warn!(after = ?config.stop_timeout, "calls that still run are given up");
-                return Ok(());
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
-        }
-    }
-}
-
-/// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
-fn serve_until(cache: &Cache, server: &Server, events: &Receiver<Event>) -> Result<Ending, Failure> {
-    loop {
-        match events.recv_timeout(DISK_INTERVAL) {
-            Ok(Event::Panicked(thread)) => return Ok(Ending::ThreadEnded(ended(thread))),
-            Ok(_) => return Ok(Ending::Asked),
-            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(poisoned) = cache.status()?.poisoned {
-                    return Ok(Ending::Poisoned(poisoned));
-                }
-                if let Some(failure) = server.failure() {
-                    return Ok(Ending::ThreadEnded(failure));
-                }
-            }
-        }
-    }
-}
-
-fn next(events: &Receiver<Event>) -> Result<Event, Failure> {
-    events.recv().map_err(|_| defect())
 }
 
 fn defect() -> Failure {

@@ -9,9 +9,13 @@
 mod config;
 mod errors;
 mod export;
+mod health;
 mod kubernetes;
 mod load;
+mod logs;
+mod metrics;
 mod pipes;
+mod probes;
 mod serve;
 mod shell;
 mod sidecar;

@@ -113,6 +113,15 @@ impl Sidecar {
         log
     }
 
+    /// Asks it to end, checks only its exit code, and returns its output.
+    #[track_caller]
+    pub(crate) fn end_quietly(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
+    }
+
     /// Kills it with no chance to tidy up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
