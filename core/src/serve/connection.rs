@@ -307,12 +307,12 @@ impl Connection {
             let answered = panics::catch(answer, panicked);
             answered.unwrap_or_else(|error| self.session.refuse(task.number, &error))
         };
-        // What is logged meanwhile says for which request.
+        // What is logged meanwhile says for which request, at every level of the log.
         let answer = match began {
             None => answer(),
             Some(_) => {
                 let (connection, request) = (self.number, task.frame.request);
-                tracing::info_span!("request", connection, request).in_scope(answer)
+                tracing::error_span!("request", connection, request).in_scope(answer)
             }
         };
         self.tell(began, &task.frame, answer.body.len(), answer.error);

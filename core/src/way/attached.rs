@@ -21,7 +21,7 @@ use crate::types::options::CacheOptions;
 use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner};
 
 /// How long the files may take to show what the sidecar committed. The sidecar writes them before it answers.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
@@ -167,6 +167,10 @@ impl Upkeep for Attached {
             Ok(sidecar) => sidecar.close(),
             Err(_) => Ok(()),
         }
+    }
+
+    fn adjust(&self, _: &CacheOptions) -> Result<()> {
+        Err(not_the_owner())
     }
 }
 

@@ -314,6 +314,14 @@ impl Upkeep for Embedded {
     fn close(&self) -> Result<()> {
         self.store().close(true)
     }
+
+    fn adjust(&self, options: &CacheOptions) -> Result<()> {
+        self.store().refuse_if_forked()?;
+        options.check()?;
+        self.store().limit_disk(options.disk_limit);
+        self.store().limit_moves(options.compaction_throughput);
+        Ok(())
+    }
 }
 
 #[cfg(feature = "sidecar")]
