@@ -10,8 +10,10 @@ mod log;
 mod notes;
 mod places;
 mod reader;
+mod schema;
 mod section;
 mod units;
+pub(crate) mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ use document::{At, Document, Problems};
 
 pub use check::{ConfigArgs, ConfigCommand, config};
 pub use health::HealthConfig;
-pub use keys::{Key, keys};
+pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub(crate) use notes::notes;
 
@@ -101,7 +103,7 @@ pub struct Access {
 }
 
 /// A source and how to reach it. `Debug` shows no secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceConfig {
     /// Its name.
@@ -115,7 +117,7 @@ pub struct SourceConfig {
 }
 
 /// Where a secret is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Secret {
     /// In the configuration, mostly by a variable of the environment.

@@ -48,15 +48,26 @@ impl HealthListener {
     ///
     /// # Errors
     /// If the address cannot be bound, or the system has no thread.
-    pub(crate) fn start(address: SocketAddr, monitor: Arc<Monitor>) -> Result<Self, Failure> {
-        let failed = |error: &std::io::Error| {
+    pub(crate) fn bind(address: SocketAddr, monitor: Arc<Monitor>) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).map_err(|error| {
             let exit = match error.kind() {
                 std::io::ErrorKind::AddrInUse => Exit::Retry,
                 _ => Exit::Report,
             };
-            Failure::new(exit, format!("cannot listen on {address}, the `listen` of [health]")).because(error)
+            Failure::new(exit, format!("cannot listen on {address}, the `listen` of [health]"))
+                .because(&error)
+        })?;
+        Self::start(listener, monitor)
+    }
+
+    /// Answers on a socket that listens from now on.
+    ///
+    /// # Errors
+    /// If the system has no thread, or refuses something else.
+    pub(crate) fn start(listener: TcpListener, monitor: Arc<Monitor>) -> Result<Self, Failure> {
+        let failed = |error: &std::io::Error| {
+            Failure::new(Exit::Report, "the listener for probes cannot be started").because(error)
         };
-        let listener = TcpListener::bind(address).map_err(|error| failed(&error))?;
         listener.set_nonblocking(true).map_err(|error| failed(&error))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
         let (stop, stopped) = oneshot::channel();

@@ -115,8 +115,8 @@ impl Monitor {
 
     /// Why the sidecar should be restarted, if it should.
     pub(crate) fn not_live(&self) -> Vec<NotReady> {
-        // While it stops it has a time limit of its own.
-        if self.phase() == Phase::Stopping || self.beat.lock().elapsed() < BEAT_MAX {
+        // Recovery may take long, and whoever waits for the start has a limit of their own; so has the end.
+        if self.phase() != Phase::Serving || self.beat.lock().elapsed() < BEAT_MAX {
             return Vec::new();
         }
         vec![NotReady::of_all("the thread that runs the sidecar is stuck")]

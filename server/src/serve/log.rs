@@ -34,6 +34,11 @@ pub(crate) fn begin(config: LogConfig) -> LogHandle {
 }
 
 impl LogHandle {
+    /// Changes nothing.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// From now on so much is logged.
     pub(crate) fn set_level(&self, level: LogLevel) {
         if let Some(handle) = &self.0

@@ -42,8 +42,12 @@ impl Sidecar {
 
     /// Starts it by a prepared command.
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// Starts it by a prepared command, with something for its standard input.
+    pub(crate) fn spawn_with(command: &mut Command, input: Stdio) -> Self {
+        let mut child = command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let reader = {
