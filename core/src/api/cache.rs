@@ -288,7 +288,7 @@ impl Cache {
     /// [`WriteNotAllowed`](crate::ErrorCode::WriteNotAllowed) by the rules of the table; those of
     /// [`Transaction::commit`](crate::Transaction::commit).
     pub fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.backend.execute(text, parameters)
+        self.backend.recording().handled(Operation::Write, || self.backend.execute(text, parameters))
     }
 
     /// Plans a query once, to be run many times with different parameters at the version that is then newest.

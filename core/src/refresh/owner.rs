@@ -112,7 +112,8 @@ impl Writer for Owner {
     }
 
     fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.embedded.modify(text, parameters, &|name| self.drop_table(name))
+        let modify = || self.embedded.modify(text, parameters, &|name| self.drop_table(name));
+        self.embedded.recording().modified(text, modify, |executed| executed.rows)
     }
 }
 

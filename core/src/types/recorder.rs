@@ -68,14 +68,14 @@ pub enum Event<'a> {
         /// Keys without a row.
         misses: u64,
     },
-    /// A statement ended: its last batch was read, it failed, or nobody wants more of it. The span of
+    /// A statement ended: its last batch was read, its commit was made, it failed, or nobody wants more of it. The span of
     /// [`tracing`] in which it began is entered meanwhile.
     Statement {
         /// Its text, without the values of its parameters.
         text: &'a str,
         /// From the call until its end. That includes the time in which its reader did not ask for more.
         duration: Duration,
-        /// Rows that were read.
+        /// Rows that it gave, or changed.
         rows: u64,
         /// Why it failed, if it did.
         error: Option<ErrorCode>,
@@ -231,6 +231,22 @@ impl Recording {
         let result = done();
         if let Some(began) = began {
             self.record(&Event::Upkeep { work, duration: began.elapsed(), error: code(&result) });
+        }
+        result
+    }
+
+    /// Runs a statement that changes tables, and tells its end. `rows`: how many it changed.
+    pub(crate) fn modified<T>(
+        &self,
+        text: &str,
+        modify: impl FnOnce() -> Result<T>,
+        rows: impl Fn(&T) -> u64,
+    ) -> Result<T> {
+        let began = self.begin();
+        let result = modify();
+        if let Some(began) = began {
+            let (duration, rows) = (began.elapsed(), result.as_ref().map_or(0, rows));
+            self.record(&Event::Statement { text, duration, rows, error: code(&result) });
         }
         result
     }

@@ -101,6 +101,11 @@ fn the_end_of_every_statement_is_told_once() {
         by_key.execute(&[1.into()]).unwrap().concat().unwrap();
         assert_eq!(ends(), ["`SELECT name FROM orders WHERE id = $1`: 1 None"]);
     }
+    let deletes = "DELETE FROM orders WHERE id > 2";
+    let deleted = cache.execute(deletes, &[]).unwrap();
+    assert_eq!(ends(), [format!("`{deletes}`: {} None", deleted.rows)]);
+    cache.execute("DELETE FROM nowhere", &[]).unwrap_err();
+    assert_eq!(ends(), ["`DELETE FROM nowhere`: 0 Some(TableNotFound)"]);
     let failing = cache.sql("SELECT 1 / (id - 1) FROM orders", &[]).unwrap();
     failing.collect_all().unwrap_err();
     assert_eq!(ends(), ["`SELECT 1 / (id - 1) FROM orders`: 0 Some(Execution)"]);

@@ -106,7 +106,11 @@ fn calls(out: &mut Out<'_>, metrics: &Metrics) -> fmt::Result {
     let help = "Time from the call of a statement until its last row was read.";
     let family = out.family("pillion_statement_duration_seconds", help, MetricType::Histogram)?;
     metrics.statements.encode(family)?;
-    out.counter("pillion_statement_rows", "Rows that statements gave.", get(&metrics.statement_rows))?;
+    out.counter(
+        "pillion_statement_rows",
+        "Rows that statements gave or changed.",
+        get(&metrics.statement_rows),
+    )?;
     out.counter(
         "pillion_slow_statements",
         "Statements that took longer than `slow_query`.",

@@ -108,7 +108,7 @@ pub(super) fn operation_of(frame: &Frame) -> Operation {
         Some(C::Execute) => Operation::Execute,
         Some(C::Next) => Operation::Fetch,
         Some(C::Changes) => Operation::Changes,
-        Some(C::Commit | C::DropTable) => Operation::Write,
+        Some(C::Commit | C::DropTable | C::Modify) => Operation::Write,
         Some(C::Begin | C::Write | C::Finish | C::Abandon) => Operation::Upload,
         Some(C::Refresh | C::Refreshes | C::SteerRefreshes) => Operation::Refresh,
         Some(C::Compact | C::Sync) => Operation::Upkeep,
