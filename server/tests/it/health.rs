@@ -36,12 +36,16 @@ impl Drop for Busy {
     }
 }
 
-/// Waits until so many queries run.
-fn wait_for_queries(sidecar: &Sidecar, clients: usize) {
-    // Each client greets, and then asks; nothing tells that the query itself has begun.
-    get_until(sidecar, "/metrics", |metrics| {
-        metrics.body.lines().any(|line| line == format!("pillion_connections {clients}"))
-    });
+/// Starts clients, and waits until their queries run: a sidecar with nothing to do takes no processor time.
+fn busy(sidecar: &Sidecar, dir: &Dir, clients: usize) -> Vec<Busy> {
+    let busy = (0..clients).map(|_| Busy::new(dir)).collect();
+    let connected = format!("\npillion_connections {clients}\n");
+    get_until(sidecar, "/metrics", |metrics| metrics.body.contains(&connected));
+    let before = sidecar.processor_ticks();
+    while sidecar.processor_ticks() < before + 50 {
+        std::thread::yield_now();
+    }
+    busy
 }
 
 #[test]
@@ -161,8 +165,7 @@ fn a_start_that_takes_long_is_alive_and_not_ready() {
 fn probes_are_answered_while_all_threads_of_queries_are_busy() {
     let dir = files();
     let sidecar = Sidecar::ready(&dir, &config(&format!("query_threads = 1\n{HEALTH}{ITEMS}")));
-    let busy: Vec<Busy> = (0..4).map(|_| Busy::new(&dir)).collect();
-    wait_for_queries(&sidecar, 4);
+    let busy = busy(&sidecar, &dir, 4);
     for _ in 0..20 {
         for path in ["/health/live", "/health/startup", "/health/ready"] {
             assert_eq!(get(&sidecar, path).code, 200);
@@ -176,9 +179,7 @@ fn probes_are_answered_while_all_threads_of_queries_are_busy() {
 fn while_it_drains_it_is_alive_and_not_ready() {
     let dir = files();
     let sidecar = Sidecar::ready(&dir, &config(&format!("{HEALTH}{ITEMS}")));
-    let busy = Busy::new(&dir);
-    // Its answer to the greeting and the query that runs.
-    get_until(&sidecar, "/metrics", |metrics| metrics.body.contains("\npillion_connections 1\n"));
+    let busy = busy(&sidecar, &dir, 1);
     sidecar.signal(Signal::TERM);
     let response = get_until(&sidecar, "/health/ready", |it| it.code == 503);
     assert!(response.body.contains("the sidecar ends"), "{response:?}");

@@ -94,6 +94,13 @@ impl Sidecar {
         limits.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
     }
 
+    /// Processor time that it has taken, in ticks of the kernel.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
