@@ -143,7 +143,7 @@ pub use api::table::{Table, TableSnapshot};
 pub use api::transaction::Transaction;
 pub use input::{FileFormat, FileOptions, Input, InputFile};
 #[cfg(feature = "sidecar")]
-pub use serve::{Server, ServerOptions};
+pub use serve::{Server, ServerMonitor, ServerOptions, ServerStats};
 pub use types::column::ColumnIndex;
 pub use types::error::{Error, ErrorCode, ErrorKind, Result};
 // The command suggests names as the cache does. Not for others: it may change in any version.
@@ -151,6 +151,9 @@ pub use types::error::{Error, ErrorCode, ErrorKind, Result};
 pub use types::error::nearest;
 pub use types::key::{Key, KeyParts};
 pub use types::options::{CacheOptions, Durability};
+pub use types::recorder::{
+    ConnectionEvent, DOOR_HANDLE, DOOR_SOCKET, Event, Operation, Recorder, UpkeepWork,
+};
 pub use types::rules::{Retention, TableRules, WritePolicy};
 pub use types::statement::modifies;
 pub use types::value::{AnyValue, Value, ValueRef};

@@ -127,6 +127,20 @@ impl Cache {
     pub fn serve(&self, options: ServerOptions) -> Result<Server> {
         Server::start(self.backend.clone(), options)
     }
+
+    /// As [`serve`](Self::serve), on a socket that a supervisor such as systemd bound and listens on. The socket's file and mode
+    /// are the supervisor's: they stay when the server stops, and clients that connect then wait for the next one.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorCode::Io).
+    #[cfg(feature = "sidecar")]
+    pub fn serve_on(
+        &self,
+        listener: std::os::unix::net::UnixListener,
+        options: ServerOptions,
+    ) -> Result<Server> {
+        Server::adopt(self.backend.clone(), listener, options)
+    }
 }
 
 impl CacheOptions {

@@ -33,10 +33,9 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 pub struct Listener {
     path: PathBuf,
     listener: UnixListener,
-    /// The socket's file as it was bound.
-    bound: FileId,
-    /// Held until the socket is gone: fields are dropped after [`Drop::drop`].
-    _lock: Lock,
+    /// The socket's file as it was bound, and the lock that is held until the socket is gone: fields are dropped after
+    /// [`Drop::drop`]. `None` if somebody else bound the socket, and keeps it.
+    bound: Option<(FileId, Lock)>,
 }
 
 /// Why a socket could not be bound.
@@ -149,7 +148,19 @@ impl Listener {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
         let bound = FileId::of(&path.symlink_metadata().map_err(failed)?);
         let listener = UnixListener::from(OwnedFd::from(listener));
-        Ok(Self { path: path.to_owned(), listener, bound, _lock: lock })
+        Ok(Self { path: path.to_owned(), listener, bound: Some((bound, lock)) })
+    }
+
+    /// Listens on a socket that somebody else bound and keeps, such as systemd. Its file stays when this is dropped.
+    ///
+    /// # Errors
+    /// If it has no path, or the operating system refuses.
+    pub fn adopt(listener: UnixListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let path =
+            address.as_pathname().ok_or_else(|| io::Error::other("the socket has no path"))?.to_owned();
+        listener.set_nonblocking(false)?;
+        Ok(Self { path, listener, bound: None })
     }
 
     /// Whether a socket could be bound there now, as far as this can be found out without making anything.
@@ -188,11 +199,18 @@ impl Listener {
         &self.path
     }
 
-    /// From now on clients are refused; a thread in [`accept`](Self::accept) returns with an error.
+    /// From now on clients are refused; a thread in [`accept`](Self::accept) returns with an error. If the socket was
+    /// [adopted](Self::adopt), clients wait instead, and the thread may return with a client that says nothing.
     ///
     /// # Errors
     /// Those of the operating system.
     pub fn refuse(&self) -> io::Result<()> {
+        if self.bound.is_none() {
+            // Whoever keeps the socket lets clients wait there for the next listener. So the thread is woken by a client
+            // that wants nothing. If there are too many clients for one more, the thread is awake.
+            drop(try_connect(&self.path));
+            return Ok(());
+        }
         Ok(socket::shutdown(self.listener.as_raw_fd(), Shutdown::Both)?)
     }
 
@@ -216,7 +234,8 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // Somebody may have put another socket there, which is not ours to remove. A socket that cannot be removed is
         // stale, and the next process that binds replaces it.
-        if self.path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == self.bound) {
+        let Some((bound, _)) = &self.bound else { return };
+        if self.path.symlink_metadata().is_ok_and(|found| FileId::of(&found) == *bound) {
             drop(std::fs::remove_file(&self.path));
         }
     }
@@ -284,6 +303,24 @@ mod tests {
 
     fn files(dir: &Path) -> Vec<OsString> {
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn an_adopted_socket_stays_and_lets_clients_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pillion.sock");
+        let kept = UnixListener::bind(&path).unwrap();
+        let listener = Listener::adopt(kept.try_clone().unwrap()).unwrap();
+        assert_eq!(listener.path(), path);
+        let first = connect(&path, soon()).unwrap();
+        listener.accept().unwrap();
+        listener.refuse().unwrap();
+        listener.accept().unwrap();
+        drop((listener, first));
+        let waiting = connect(&path, soon()).unwrap();
+        let next = Listener::adopt(kept).unwrap();
+        next.accept().unwrap();
+        drop(waiting);
     }
 
     #[test]

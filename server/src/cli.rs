@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::config::ConfigArgs;
 use crate::export::ExportArgs;
 use crate::load::LoadArgs;
+use crate::manual::{CompletionsArgs, ManArgs};
 use crate::refresh::RefreshArgs;
 use crate::serve::ServeArgs;
 use crate::sources::SourcesArgs;
@@ -105,6 +106,10 @@ pub enum Command {
     Warm(WarmArgs),
     /// Look at the sources of a configuration
     Sources(SourcesArgs),
+    /// Write what a shell needs to complete this command
+    Completions(CompletionsArgs),
+    /// Write a page of the manual
+    Man(ManArgs),
 }
 
 const AFTER_HELP: &str = "\

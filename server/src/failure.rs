@@ -109,6 +109,14 @@ impl Failure {
     }
 }
 
+/// Its message and the causes below it, on one line.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message.replace('\n', "; "))?;
+        self.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
 impl From<pillion::Error> for Failure {
     fn from(error: pillion::Error) -> Self {
         let failure = Self::new(Exit::of(&error), error.message());

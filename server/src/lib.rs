@@ -9,7 +9,10 @@ mod connection;
 mod exit;
 mod export;
 mod failure;
+mod health;
 mod load;
+mod manual;
+mod metrics;
 mod nearest;
 mod output;
 mod refresh;
@@ -30,6 +33,7 @@ pub use exit::Exit;
 pub use export::{ExportArgs, export};
 pub use failure::Failure;
 pub use load::{LoadArgs, load};
+pub use manual::{CompletionsArgs, ManArgs, completions, man};
 pub use output::format::Format;
 pub use refresh::{RefreshArgs, refresh};
 pub use serve::{ServeArgs, serve, serve_with};
@@ -61,6 +65,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Refresh(args) => refresh(args),
         Command::Warm(args) => warm(args),
         Command::Sources(args) => sources(args),
+        Command::Completions(args) => completions(args),
+        Command::Man(args) => man(args),
     };
     match done {
         Ok(()) => Exit::Done.into(),

@@ -15,6 +15,7 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use futures::stream::BoxStream;
 
+use super::observed::Observed;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::{Freshness, Tier, Version};
 
@@ -149,17 +150,25 @@ pub struct Batches {
     source: Option<Box<dyn BatchSource>>,
     /// What must stay until the answer is dropped, even after its last batch: files that it names to other processes.
     _held: Option<Arc<dyn Any + Send + Sync>>,
+    /// Told what comes, if somebody counts it.
+    observed: Option<Box<Observed>>,
 }
 
 impl Batches {
     pub(crate) fn new(schema: SchemaRef, info: AnswerInfo, source: Box<dyn BatchSource>) -> Self {
         let canceller = Canceller::new(source.cancel_hook());
-        Self { schema, info, canceller, source: Some(source), _held: None }
+        Self { schema, info, canceller, source: Some(source), _held: None, observed: None }
     }
 
     /// Keeps something until the answer is dropped.
     pub(crate) fn holding(self, held: Arc<dyn Any + Send + Sync>) -> Self {
         Self { _held: Some(held), ..self }
+    }
+
+    /// Tells what comes.
+    #[cfg(feature = "sql")]
+    pub(crate) fn observed(self, observed: Box<Observed>) -> Self {
+        Self { observed: Some(observed), ..self }
     }
 
     /// Columns of every batch.
@@ -220,6 +229,7 @@ impl Batches {
     /// What to return where the source gave `next`. An error ends the answer.
     fn came(&mut self, next: Option<Result<RecordBatch>>) -> Option<Result<RecordBatch>> {
         let next = self.canceller.apply(next);
+        observe(&mut self.observed, &next);
         if !matches!(next, Some(Ok(_))) {
             self.source = None;
         }
@@ -235,6 +245,7 @@ impl Batches {
             info: self.info,
             canceller: self.canceller.clone(),
             stream,
+            observed: self.observed,
         }
     }
 }
@@ -265,6 +276,7 @@ pub struct BatchStream {
     canceller: Canceller,
     /// `None` once it has ended.
     stream: Option<BoxStream<'static, Result<RecordBatch>>>,
+    observed: Option<Box<Observed>>,
 }
 
 impl BatchStream {
@@ -302,6 +314,7 @@ impl Stream for BatchStream {
         let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         let next = if is_cancelled { None } else { ready!(stream.as_mut().poll_next(context)) };
         let next = self.canceller.apply(next);
+        observe(&mut self.observed, &next);
         if !matches!(next, Some(Ok(_))) {
             self.stream = None;
         }
@@ -315,6 +328,15 @@ impl fmt::Debug for BatchStream {
             .field("schema", &self.schema)
             .field("info", &self.info)
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells what came, and the end of the answer.
+fn observe(observed: &mut Option<Box<Observed>>, next: &Option<Result<RecordBatch>>) {
+    let Some(told) = observed else { return };
+    told.came(next);
+    if !matches!(next, Some(Ok(_))) {
+        *observed = None;
     }
 }
 

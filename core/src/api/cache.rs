@@ -10,6 +10,8 @@ use super::transaction::Transaction;
 use crate::answer::batches::Batches;
 use crate::source::Source;
 use crate::types::error::Result;
+use crate::types::options::CacheOptions;
+use crate::types::recorder::Operation;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
@@ -81,7 +83,16 @@ impl Cache {
     /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a name that is taken, empty or has a slash;
     /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
     pub fn add_source(&self, name: &str, source: impl Source) -> Result<()> {
-        self.refreshing()?.add_source(name, Arc::new(source))
+        self.refreshing()?.add_source(name, Arc::new(source), false)
+    }
+
+    /// As [`add_source`](Self::add_source), but the source may take the place of one of that name. Refreshes under way end
+    /// with the old source; its tables are then refreshed from the new one.
+    ///
+    /// # Errors
+    /// As [`add_source`](Self::add_source), except for a name that is taken.
+    pub fn replace_source(&self, name: &str, source: impl Source) -> Result<()> {
+        self.refreshing()?.add_source(name, Arc::new(source), true)
     }
 
     /// Keeps a table as a [definition from a source](TableDefinition::from_source) says, and returns at once. The table is there
@@ -98,6 +109,25 @@ impl Cache {
     /// cache.
     pub fn follow_table(&self, name: &str, definition: TableDefinition) -> Result<()> {
         self.refreshing()?.follow(name, definition)
+    }
+
+    /// Refreshes a table from its source no longer, gives up a refresh that is under way, and returns whether the table was
+    /// followed. Its rows stay as they are, and only its source may write them: follow it again, or drop it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn unfollow_table(&self, name: &str) -> Result<bool> {
+        self.refreshing()?.unfollow(name)
+    }
+
+    /// Takes over the settings that can change while the cache is open: `disk_limit`, `compaction_throughput` and
+    /// `refreshes_at_once`. The other settings stay as they were when the cache was opened.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a setting of zero;
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn adjust(&self, options: &CacheOptions) -> Result<()> {
+        self.backend.adjust(options)
     }
 
     /// How the refreshes of tables from sources stand, by table.
@@ -217,7 +247,7 @@ impl Cache {
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`InvalidParameter`](crate::ErrorCode::InvalidParameter),
     /// [`Unsupported`](crate::ErrorCode::Unsupported). Errors of the run come with the batches.
     pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.backend.sql(text, parameters)
+        self.backend.recording().handled(Operation::Sql, || self.backend.sql(text, parameters))
     }
 
     /// Runs a statement that changes tables, in one commit. Readers see all of it or none.
@@ -258,7 +288,7 @@ impl Cache {
     /// [`WriteNotAllowed`](crate::ErrorCode::WriteNotAllowed) by the rules of the table; those of
     /// [`Transaction::commit`](crate::Transaction::commit).
     pub fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.backend.execute(text, parameters)
+        self.backend.recording().handled(Operation::Write, || self.backend.execute(text, parameters))
     }
 
     /// Plans a query once, to be run many times with different parameters at the version that is then newest.
@@ -266,7 +296,9 @@ impl Cache {
     /// # Errors
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`Unsupported`](crate::ErrorCode::Unsupported).
     pub fn prepare(&self, text: &str) -> Result<Prepared> {
-        Ok(Prepared::new(self.backend.clone().prepare(text)?))
+        let recording = self.backend.recording();
+        let statement = recording.handled(Operation::Prepare, || self.backend.clone().prepare(text))?;
+        Ok(Prepared::new(statement, recording.clone()))
     }
 
     /// The newest version.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::snapshot::Snapshot;
 use crate::answer::batches::Batches;
 use crate::types::error::Result;
+use crate::types::recorder::{Operation, Recording};
 use crate::types::value::Value;
 use crate::way::Statement;
 
@@ -16,11 +17,12 @@ use crate::way::Statement;
 #[derive(Clone, Debug)]
 pub struct Prepared {
     statement: Arc<dyn Statement>,
+    recording: Recording,
 }
 
 impl Prepared {
-    pub(crate) fn new(statement: Arc<dyn Statement>) -> Self {
-        Self { statement }
+    pub(crate) fn new(statement: Arc<dyn Statement>, recording: Recording) -> Self {
+        Self { statement, recording }
     }
 
     /// How many parameters it takes.
@@ -35,7 +37,7 @@ impl Prepared {
     /// or [`InvalidSql`](crate::ErrorCode::InvalidSql) if its tables have changed so that it can no longer be
     /// planned. Errors of the run come with the batches.
     pub fn execute(&self, parameters: &[Value]) -> Result<Batches> {
-        self.statement.execute(None, parameters)
+        self.recording.handled(Operation::Execute, || self.statement.execute(None, parameters))
     }
 
     /// Runs it at the version that a snapshot of the same cache holds.
@@ -44,6 +46,7 @@ impl Prepared {
     /// As [`execute`](Self::execute); [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for a snapshot of
     /// another cache.
     pub fn execute_at(&self, snapshot: &Snapshot, parameters: &[Value]) -> Result<Batches> {
-        self.statement.execute(Some(snapshot.reader.as_ref()), parameters)
+        let at = Some(snapshot.reader.as_ref());
+        self.recording.handled(Operation::Execute, || self.statement.execute(at, parameters))
     }
 }

@@ -13,6 +13,7 @@ use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
 use crate::types::mode::WriteMode;
+use crate::types::recorder::{Operation, Recording};
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
 use crate::way::refreshing::refreshing;
@@ -28,11 +29,13 @@ pub struct Table {
     id: u64,
     name: Arc<str>,
     schema: SchemaRef,
+    recording: Recording,
 }
 
 impl Table {
     pub(crate) fn new(backend: Arc<dyn Backend>, info: TableInfo) -> Self {
-        Self { backend, id: info.id, name: info.name.into(), schema: info.schema }
+        let recording = backend.recording().clone();
+        Self { backend, id: info.id, name: info.name.into(), schema: info.schema, recording }
     }
 
     /// Its name.
@@ -61,6 +64,9 @@ impl Table {
     /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io) with file and offset.
     #[inline]
     pub fn get(&self, key: impl Key) -> Result<Option<Row>> {
+        if self.recording.is_on() {
+            return self.recording.looked_up_one(|| self.backend.get(self.id, &key));
+        }
         self.backend.get(self.id, &key)
     }
 
@@ -69,7 +75,8 @@ impl Table {
     /// # Errors
     /// As [`get`](Self::get), for the first key that fails.
     pub fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
-        self.backend.get_many(self.id, &mut keys.iter().map(|key| key as &dyn Key))
+        let get_many = || self.backend.get_many(self.id, &mut keys.iter().map(|key| key as &dyn Key));
+        if self.recording.is_on() { self.recording.looked_up_many(get_many) } else { get_many() }
     }
 
     /// All rows with all columns, segment by segment; within a segment in the table's sort order.
@@ -77,7 +84,7 @@ impl Table {
     /// # Errors
     /// [`TableNotFound`](crate::ErrorCode::TableNotFound) if it was dropped; errors of reading come with the batches.
     pub fn scan(&self) -> Result<Batches> {
-        self.backend.scan(self.id, None)
+        self.recording.handled(Operation::Scan, || self.backend.scan(self.id, None))
     }
 
     /// All rows with some columns, in the order given; the other columns are not read.
@@ -86,7 +93,7 @@ impl Table {
     /// As [`scan`](Self::scan); [`ColumnNotFound`](crate::ErrorCode::ColumnNotFound).
     pub fn scan_columns<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> Result<Batches> {
         let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
-        self.backend.scan(self.id, Some(&columns))
+        self.recording.handled(Operation::Scan, || self.backend.scan(self.id, Some(&columns)))
     }
 
     /// Adds rows in one commit and returns its version. Columns are matched by name and must have the table's
@@ -196,7 +203,7 @@ impl Table {
     /// [`CacheOptions::history`](crate::CacheOptions::history).
     /// [`WentBack`](crate::ErrorCode::WentBack) if `since` was lost in a crash, or is of another cache.
     pub fn changes(&self, since: Version) -> Result<Batches> {
-        self.backend.changes(self.id, since)
+        self.recording.handled(Operation::Changes, || self.backend.changes(self.id, since))
     }
 
     /// Refreshes the table from its source now; see [`Cache::refresh`](crate::Cache::refresh).
@@ -214,7 +221,8 @@ impl Table {
     }
 
     fn write(&self, change: ChangeRequest) -> Result<Version> {
-        self.backend.write(vec![change], SystemTime::now())
+        let write = || self.backend.write(vec![change], SystemTime::now());
+        self.recording.handled(Operation::Write, write)
     }
 
     /// The newest version of its cache.

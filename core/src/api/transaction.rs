@@ -9,6 +9,7 @@ use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
 use crate::types::mode::WriteMode;
+use crate::types::recorder::Operation;
 use crate::types::version::Version;
 use crate::way::Backend;
 
@@ -113,6 +114,7 @@ impl Transaction {
         if self.changes.is_empty() {
             return self.backend.version();
         }
-        self.backend.write(self.changes, SystemTime::now())
+        let Self { backend, changes } = self;
+        backend.recording().handled(Operation::Write, || backend.write(changes, SystemTime::now()))
     }
 }

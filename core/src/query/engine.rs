@@ -37,9 +37,11 @@ use super::values;
 use super::watch;
 use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
+use crate::answer::observed::Observed;
 use crate::storage::{State, TableState, freshness};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::{Freshness, Tier};
 
@@ -60,6 +62,8 @@ struct Inner {
     threads: Arc<Threads>,
     /// Which texts only look up keys.
     texts: Texts,
+    /// Told when statements end.
+    recording: Recording,
 }
 
 impl fmt::Debug for Engine {
@@ -70,6 +74,7 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn new(options: CacheOptions) -> Result<Self> {
+        let recording = options.recording;
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)
@@ -94,7 +99,7 @@ impl Engine {
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));
-        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new() }) })
+        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new(), recording }) })
     }
 
     /// # Errors
@@ -113,6 +118,22 @@ impl Engine {
     /// # Errors
     /// Those of the query, and those of `readable`, which is asked for every table that it reads.
     pub(crate) fn query(
+        &self,
+        state: &Arc<State>,
+        text: &str,
+        parameters: &[Value],
+        readable: &Readable,
+    ) -> Result<Batches> {
+        self.told(text, || self.query_untold(state, text, parameters, readable))
+    }
+
+    /// Tells when the statement ends that `begin` begins.
+    fn told(&self, text: &str, begin: impl FnOnce() -> Result<Batches>) -> Result<Batches> {
+        let Some(observed) = Observed::begin(&self.inner.recording, text) else { return begin() };
+        told(observed, begin())
+    }
+
+    fn query_untold(
         &self,
         state: &Arc<State>,
         text: &str,
@@ -152,10 +173,12 @@ impl Engine {
         readable: &Readable,
     ) -> Result<Option<Batches>> {
         self.inner.threads.check_process()?;
+        let observed = Observed::begin(&self.inner.recording, text);
         let template = Template::of(text);
-        Ok(template.and_then(|template| {
+        let answer = template.and_then(|template| {
             self.inner.texts.answer(state, &template, parameters, (readable, Effort::BRIEF))
-        }))
+        });
+        Ok(known(observed, answer))
     }
 
     /// Remembers whether statements like this one, which was planned, take the point path.
@@ -204,6 +227,16 @@ impl Engine {
         parameters: &[Value],
         readable: &Readable,
     ) -> Result<Batches> {
+        self.told(&prepared.text, || self.execute_untold(state, prepared, parameters, readable))
+    }
+
+    fn execute_untold(
+        &self,
+        state: &Arc<State>,
+        prepared: &PreparedPlan,
+        parameters: &[Value],
+        readable: &Readable,
+    ) -> Result<Batches> {
         if let Some(answer) = self.looked_up(state, prepared, parameters, (readable, Effort::ANY))? {
             return Ok(answer);
         }
@@ -224,7 +257,9 @@ impl Engine {
         parameters: &[Value],
         readable: &Readable,
     ) -> Result<Option<Batches>> {
-        self.looked_up(state, prepared, parameters, (readable, Effort::BRIEF))
+        let observed = Observed::begin(&self.inner.recording, &prepared.text);
+        let answer = self.looked_up(state, prepared, parameters, (readable, Effort::BRIEF))?;
+        Ok(known(observed, answer))
     }
 
     /// The answer of a prepared query if it is known not to need planning.
@@ -326,6 +361,30 @@ impl Engine {
         let schema = stream.schema();
         let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
         Ok(Batches::new(schema, info, Box::new(source)))
+    }
+}
+
+/// Tells the end of a statement: that of its answer, or that it failed.
+fn told(mut observed: Box<Observed>, begun: Result<Batches>) -> Result<Batches> {
+    match begun {
+        Ok(answer) => Ok(answer.observed(observed)),
+        Err(error) => {
+            observed.failed(error.code());
+            Err(error)
+        }
+    }
+}
+
+/// Tells the end of a statement if it is answered here; otherwise another call answers it, and tells.
+#[cfg(feature = "sidecar")]
+fn known(observed: Option<Box<Observed>>, answer: Option<Batches>) -> Option<Batches> {
+    match (observed, answer) {
+        (Some(observed), Some(answer)) => Some(answer.observed(observed)),
+        (Some(observed), None) => {
+            observed.left();
+            None
+        }
+        (None, answer) => answer,
     }
 }
 

@@ -11,6 +11,8 @@ use crate::source::{Source, TableSource};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -110,7 +112,8 @@ impl Writer for Owner {
     }
 
     fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.embedded.modify(text, parameters, &|name| self.drop_table(name))
+        let modify = || self.embedded.modify(text, parameters, &|name| self.drop_table(name));
+        self.embedded.recording().modified(text, modify, |executed| executed.rows)
     }
 }
 
@@ -174,6 +177,12 @@ impl Upkeep for Owner {
         }
         self.embedded.close()
     }
+
+    fn adjust(&self, options: &CacheOptions) -> Result<()> {
+        self.embedded.adjust(options)?;
+        self.scheduler.limit(options.refreshes_at_once);
+        Ok(())
+    }
 }
 
 #[cfg(feature = "sidecar")]
@@ -223,21 +232,30 @@ impl Backend for Owner {
         self.embedded.status()
     }
 
+    fn recording(&self) -> &Recording {
+        self.embedded.recording()
+    }
+
     fn refreshing(&self) -> Option<&dyn Refreshing> {
         Some(self)
     }
 }
 
 impl Refreshing for Owner {
-    fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
+    fn add_source(&self, name: &str, source: Arc<dyn Source>, replaces: bool) -> Result<()> {
         self.embedded.refuse_if_forked()?;
-        self.scheduler.add_source(name, source)
+        self.scheduler.add_source(name, source, replaces)
     }
 
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {
         let (origin, rules) = fed(name, definition)?;
         self.embedded.refuse_if_forked()?;
         self.scheduler.follow(name, origin, rules, false).map(drop)
+    }
+
+    fn unfollow(&self, table: &str) -> Result<bool> {
+        self.embedded.refuse_if_forked()?;
+        Ok(self.scheduler.forget(table))
     }
 
     fn refresh(&self, table: &str) -> Result<Version> {

@@ -19,6 +19,7 @@ use crate::source::{Call, Changed, Relation, Source, TableSource};
 use crate::storage::Clock;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
+use crate::types::recorder::{Event, Recording, code};
 use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::embedded::Embedded;
@@ -42,6 +43,7 @@ struct Shared {
     /// Something is due, has ended, or is to end.
     changed: Condvar,
     clock: Arc<dyn Clock>,
+    recording: Recording,
 }
 
 impl Shared {
@@ -53,7 +55,12 @@ impl Shared {
 impl Scheduler {
     pub(super) fn new(cache: Arc<Embedded>, refreshes_at_once: usize) -> Self {
         let state = Mutex::new(State::new(refreshes_at_once, Chance::default()));
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), clock: cache.clock() });
+        let shared = Arc::new(Shared {
+            state,
+            changed: Condvar::new(),
+            clock: cache.clock(),
+            recording: cache.recording().clone(),
+        });
         Self { cache, shared, thread: Mutex::new(None) }
     }
 
@@ -64,18 +71,35 @@ impl Scheduler {
         if state.is_stopping { Err(closed()) } else { Ok(state) }
     }
 
-    pub(super) fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
+    pub(super) fn add_source(&self, name: &str, source: Arc<dyn Source>, replaces: bool) -> Result<()> {
         if name.is_empty() || name.contains('/') {
             let message = format!("a source needs a name without a slash, and `{name}` is not one");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
         let mut state = self.open_state()?;
-        if state.sources.contains_key(name) {
+        let is_there = state.sources.contains_key(name);
+        if is_there && !replaces {
             let message = format!("there is a source `{name}` already; give this one another name");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        state.add_source(name, source);
+        let ended = if is_there {
+            let now = self.shared.now();
+            state.replace_source(name, source, now)
+        } else {
+            state.add_source(name, source);
+            Vec::new()
+        };
+        drop(state);
+        // Behind the lock: whoever tells changes may wait for it.
+        drop(ended);
+        self.shared.changed.notify_all();
         Ok(())
+    }
+
+    /// From now on so many tables are refreshed at a time.
+    pub(super) fn limit(&self, refreshes_at_once: usize) {
+        self.shared.state.lock().limit(refreshes_at_once);
+        self.shared.changed.notify_all();
     }
 
     /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
@@ -148,13 +172,15 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Stops following a table; a refresh under way is given up.
-    pub(super) fn forget(&self, table: &str) {
+    /// Stops following a table; a refresh under way is given up. Returns whether it was followed.
+    pub(super) fn forget(&self, table: &str) -> bool {
         let followed = self.shared.state.lock().tables.remove(table);
+        let was_followed = followed.is_some();
         if let Some(under_way) = followed.and_then(|followed| followed.under_way) {
             under_way.call.cancel();
         }
         self.shared.changed.notify_all();
+        was_followed
     }
 
     /// Refreshes a table now, and waits for the end of a refresh that began after this call.
@@ -325,6 +351,14 @@ fn start(shared: &Arc<Shared>, cache: &Arc<Embedded>, state: &mut State, table: 
         if let Err(error) = &result {
             work.note_failure(error);
         }
+        own.recording.record(&Event::Refresh {
+            table: &origin.table,
+            source: &origin.source,
+            duration: run.progress.elapsed(),
+            rows: run.progress.rows(),
+            bytes: run.progress.bytes(),
+            error: code(&result),
+        });
         // Whoever waits for the end of this refresh may close the cache.
         drop(work);
         let mut state = own.state.lock();

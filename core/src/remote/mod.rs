@@ -22,6 +22,8 @@ use self::view::{View, wire_values};
 use crate::answer::batches::Batches;
 use crate::storage::Maps;
 use crate::types::error::Result;
+use crate::types::options::CacheOptions;
+use crate::types::recorder::{NOBODY, Recording};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
@@ -30,7 +32,7 @@ use crate::way::executed::Executed;
 use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
-use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner};
 use crate::wire::{
     Call, Changes, Empty, InfoMessage, Modify, ModifyReply, Name, PositionReply, Source, StatusReply,
     VersionMessage, WriteKind,
@@ -127,6 +129,10 @@ impl Upkeep for Remote {
         self.connection.close();
         Ok(())
     }
+
+    fn adjust(&self, _: &CacheOptions) -> Result<()> {
+        Err(not_the_owner())
+    }
 }
 
 impl Served for Remote {
@@ -170,6 +176,10 @@ impl Backend for Remote {
         let request = Source { source: source.to_owned() };
         let reply: PositionReply = self.connection.call(Call::SourcePosition, &request, Repeat::Once)?;
         Ok(reply.position.map(serde_bytes::ByteBuf::into_vec))
+    }
+
+    fn recording(&self) -> &Recording {
+        &NOBODY
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

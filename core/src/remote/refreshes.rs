@@ -21,11 +21,15 @@ impl Remote {
 }
 
 impl Refreshing for Remote {
-    fn add_source(&self, _: &str, _: Arc<dyn Source>) -> Result<()> {
+    fn add_source(&self, _: &str, _: Arc<dyn Source>, _: bool) -> Result<()> {
         Err(not_from_here())
     }
 
     fn follow(&self, _: &str, _: TableDefinition) -> Result<()> {
+        Err(not_from_here())
+    }
+
+    fn unfollow(&self, _: &str) -> Result<bool> {
         Err(not_from_here())
     }
 

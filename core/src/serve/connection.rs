@@ -18,6 +18,7 @@ use super::session::{Answer, Session};
 use super::state::ServerState;
 use crate::types::error::{Error, ErrorCode};
 use crate::types::panics;
+use crate::types::recorder::{DOOR_SOCKET, Event, code};
 
 /// Calls of one connection that run at a time, per lane; further ones wait.
 const CALLS_MAX: [usize; LANES] = [24, 16];
@@ -36,7 +37,7 @@ const LANES: usize = 2;
 /// One thread at a time reads requests. It answers quick calls itself and reads on. Before it answers a slow one, it
 /// hands the reading over to another thread. So a call never waits for a switch of threads, and never delays the next
 /// one. There is one thread more than there are calls running, so somebody always reads.
-pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) -> io::Result<()> {
+pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32, number: u64) -> io::Result<()> {
     // A client that does not read is disconnected, so that it holds up neither the server nor its end.
     stream.set_write_timeout(Some(shared.options.handshake_timeout))?;
     let mut reader = FrameReader::new(stream.try_clone()?);
@@ -45,6 +46,7 @@ pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) ->
     let session = Session::new(backend, shared.options.attach, shared.arenas.clone(), uploads, uid);
     let connection = Arc::new(Connection {
         shared: shared.clone(),
+        number,
         session,
         greeted_by: Instant::now().checked_add(shared.options.handshake_timeout),
         writer: Mutex::new(FrameWriter::new(stream.try_clone()?)),
@@ -65,6 +67,8 @@ pub(super) fn serve(shared: &Arc<ServerState>, stream: &UnixStream, uid: u32) ->
 /// One connection, as the threads that answer its calls share it.
 struct Connection {
     shared: Arc<ServerState>,
+    /// Tells it from other connections in the log.
+    number: u64,
     session: Session,
     /// Until when the client must have said hello.
     greeted_by: Option<Instant>,
@@ -269,11 +273,14 @@ impl Connection {
             *found = Vec::new();
         }
         found.clear();
+        let began = self.shared.recording.begin();
         let get_row = || {
             planted::panic_in_answer(&self.shared, frame.call);
             self.session.get_row(&frame.body, found)
         };
-        match panics::catch(get_row, panicked) {
+        let answered = panics::catch(get_row, panicked);
+        self.tell(began, frame, found.len(), code(&answered));
+        match answered {
             Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
             Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
             Err(error) => self.send(frame, Answer::error(&error)),
@@ -283,17 +290,46 @@ impl Connection {
     /// The answer to a query that takes no longer than a lookup, if the call is one.
     fn answer_known(&self, task: &Task) -> Option<Answer> {
         // After a panic another thread works on the call, and reports the next one.
-        panics::catch(|| Ok(self.session.answer_known(task.number, &task.frame)), panicked).ok().flatten()
+        let began = self.shared.recording.begin();
+        let answer = || Ok(self.session.answer_known(task.number, &task.frame));
+        let answer = panics::catch(answer, panicked).ok().flatten()?;
+        self.tell(began, &task.frame, answer.body.len(), None);
+        Some(answer)
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
+        let began = self.shared.recording.begin();
         let answer = || {
             planted::panic_in_answer(&self.shared, task.frame.call);
             Ok(self.session.answer(task.number, &task.frame))
         };
-        let answered = panics::catch(answer, panicked);
-        let answer = answered.unwrap_or_else(|error| self.session.refuse(task.number, &error));
+        let answer = || {
+            let answered = panics::catch(answer, panicked);
+            answered.unwrap_or_else(|error| self.session.refuse(task.number, &error))
+        };
+        // What is logged meanwhile says for which request, at every level of the log.
+        let answer = match began {
+            None => answer(),
+            Some(_) => {
+                let (connection, request) = (self.number, task.frame.request);
+                tracing::error_span!("request", connection, request).in_scope(answer)
+            }
+        };
+        self.tell(began, &task.frame, answer.body.len(), answer.error);
         self.send(&task.frame, answer)
+    }
+
+    /// Tells that a call was answered, if its begin was noted.
+    fn tell(&self, began: Option<Instant>, frame: &Frame, answer_len: usize, error: Option<ErrorCode>) {
+        let Some(began) = began else { return };
+        self.shared.recording.record(&Event::Call {
+            door: DOOR_SOCKET,
+            operation: calls::operation_of(frame),
+            duration: began.elapsed(),
+            request_bytes: frame.body.len() as u64,
+            answer_bytes: answer_len as u64,
+            error,
+        });
     }
 
     /// Refuses a call because too many wait.
@@ -306,7 +342,7 @@ impl Connection {
     }
 
     fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {
-        let Answer { flags, body, descriptor } = answer;
+        let Answer { flags, body, descriptor, .. } = answer;
         if frame.flags.contains(Flags::QUIET) {
             return Ok(());
         }

@@ -17,7 +17,9 @@ mod server;
 mod session;
 mod sharing;
 mod state;
+mod stats;
 mod upload;
 
 pub use options::ServerOptions;
 pub use server::Server;
+pub use stats::{ServerMonitor, ServerStats};

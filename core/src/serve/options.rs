@@ -30,6 +30,17 @@ pub(super) fn most_of(all: usize) -> usize {
 }
 
 impl ServerOptions {
+    /// Connections of all users, and of one.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let most = self.connections_max;
+        (most, self.connections_of_user.unwrap_or_else(|| most_of(most)))
+    }
+
+    /// Uploads of all users, and of one.
+    pub(super) fn uploads(&self) -> (usize, usize) {
+        (self.uploads_max, most_of(self.uploads_max))
+    }
+
     /// Serves on the Unix socket at `socket`, with the default settings.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self {

@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 /// An amount that is handed out to users.
 #[derive(Debug)]
 pub(super) struct Quota {
-    of_all: usize,
-    of_one: usize,
     taken: Mutex<Taken>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taken {
+    of_all: usize,
+    of_one: usize,
     all: usize,
     /// Only users that have something.
     users: HashMap<u32, usize>,
@@ -37,17 +37,23 @@ pub(super) struct Portion {
 
 impl Quota {
     pub(super) fn new(of_all: usize, of_one: usize) -> Self {
-        Self { of_all, of_one, taken: Mutex::default() }
+        Self { taken: Mutex::new(Taken { of_all, of_one, all: 0, users: HashMap::new() }) }
+    }
+
+    /// Hands out so much from now on. What was handed out stays so until it is given back.
+    pub(super) fn limit(&self, of_all: usize, of_one: usize) {
+        let mut taken = self.taken.lock();
+        (taken.of_all, taken.of_one) = (of_all, of_one);
     }
 
     /// Gives a user some of the amount.
     pub(super) fn take(self: &Arc<Self>, uid: u32, amount: usize) -> Result<Portion, Exceeded> {
         let mut taken = self.taken.lock();
         let of_one = taken.users.get(&uid).copied().unwrap_or_default();
-        if amount > self.of_all.saturating_sub(taken.all) {
+        if amount > taken.of_all.saturating_sub(taken.all) {
             return Err(Exceeded::OfAll);
         }
-        if amount > self.of_one.saturating_sub(of_one) {
+        if amount > taken.of_one.saturating_sub(of_one) {
             return Err(Exceeded::OfOne);
         }
         taken.all += amount;
@@ -88,6 +94,8 @@ mod tests {
         first.pop();
         assert_eq!(quota.take(1, 2).unwrap_err(), Exceeded::OfAll);
         first.push(quota.take(1, 1).unwrap());
+        quota.limit(2, 2);
+        assert_eq!(quota.take(3, 1).unwrap_err(), Exceeded::OfAll, "others have more than there is now");
         drop((first, other));
         assert_eq!(quota.taken(), 0);
         assert!(quota.taken.lock().users.is_empty(), "users that left are forgotten");

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pillion_ipc::{Flags, Frame, FrameReader, FrameWriter, Head, Listener, PeerCredentials};
 
 use super::connection::serve;
@@ -19,9 +19,11 @@ use super::planted::{self, PanicPlace};
 use super::quota::{Exceeded, Quota};
 use super::sharing::ArenaPool;
 use super::state::ServerState;
+use super::stats::ServerMonitor;
 use super::upload::UploadLimits;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
+use crate::types::recorder::{ConnectionEvent, Event};
 use crate::way::Backend;
 use crate::wire::encode;
 use crate::wire::message::ErrorMessage;
@@ -52,24 +54,44 @@ impl Server {
             };
             Error::new(code, error.to_string())
         })?;
+        Self::listen(backend, listener, options)
+    }
+
+    /// Serves on a socket that a supervisor bound, which keeps it.
+    pub(crate) fn adopt(
+        backend: Arc<dyn Backend>,
+        listener: UnixListener,
+        options: ServerOptions,
+    ) -> Result<Self> {
+        let failed = |error| {
+            Error::new(ErrorCode::Io, "the socket of the supervisor cannot be used").with_source(error)
+        };
+        let listener = Listener::adopt(listener).map_err(failed)?;
+        let options = ServerOptions { socket: listener.path().to_owned(), ..options };
+        Self::listen(backend, listener, options)
+    }
+
+    fn listen(backend: Arc<dyn Backend>, listener: Listener, options: ServerOptions) -> Result<Self> {
         let path = listener.path().to_owned();
         tracing::debug!(socket = %path.display(), access = ?options.access, attach = options.attach, "listening");
         let arenas_of_user = options.arenas_len_of_user;
         let arenas_of_user =
             arenas_of_user.unwrap_or_else(|| most_of(options.arenas_len).max(options.arena_len));
         let arenas = Arc::new(ArenaPool::new(options.arena_len, options.arenas_len, arenas_of_user));
-        let most = options.connections_max;
-        let of_user = options.connections_of_user.unwrap_or_else(|| most_of(most));
-        let (uploads, upload_timeout) = (options.uploads_max, options.upload_timeout);
-        let uploads = Arc::new(UploadLimits::new(uploads, most_of(uploads), upload_timeout));
+        let (uploads, of_user) = options.uploads();
+        let uploads = Arc::new(UploadLimits::new(uploads, of_user, options.upload_timeout));
+        let (connections, of_user) = options.connections();
+        let recording = backend.recording().clone();
         let shared = Arc::new(ServerState {
             backend,
+            recording,
+            access: RwLock::new(options.access.clone()),
             options,
             arenas,
             uploads,
             failure: OnceLock::new(),
             stopping: AtomicBool::new(false),
-            connected: Arc::new(Quota::new(most, of_user)),
+            connected: Arc::new(Quota::new(connections, of_user)),
             denied: AtomicU64::new(0),
             refusals: AtomicUsize::new(0),
             streams: Mutex::default(),
@@ -107,10 +129,25 @@ impl Server {
         self.shared.denied.load(Ordering::Relaxed)
     }
 
+    /// Looks at the server from elsewhere, without keeping it.
+    pub fn monitor(&self) -> ServerMonitor {
+        ServerMonitor::of(&self.shared)
+    }
+
     /// Why the server accepts no more clients, if a defect ended the thread that does it; connected clients are still
     /// served. Serve the cache anew, or end the process so that it is restarted.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.get().cloned()
+    }
+
+    /// Takes over the settings that can change while clients are served: who is let in, and how many connections and uploads
+    /// there may be. They hold for whoever comes from now on. The other settings stay as they were.
+    pub fn adjust(&self, options: &ServerOptions) {
+        *self.shared.access.write() = options.access.clone();
+        let (connections, of_user) = options.connections();
+        self.shared.connected.limit(connections, of_user);
+        let (uploads, of_user) = options.uploads();
+        self.shared.uploads.limit(uploads, of_user);
     }
 
     /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until that is done.
@@ -181,7 +218,8 @@ fn accept(listener: &Listener, shared: &Arc<ServerState>) {
 fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) -> io::Result<()> {
     planted::panic_at(shared, PanicPlace::Begin);
     let peer = PeerCredentials::of(&stream)?;
-    if !shared.options.access.lets_in(&peer) {
+    if !shared.access.read().lets_in(&peer) {
+        shared.recording.record(&Event::Connection(ConnectionEvent::Denied));
         let denied = shared.denied.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::warn!(uid = peer.uid, gid = peer.gid, groups = ?peer.groups, denied, "not let in");
         let message =
@@ -191,6 +229,7 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     let portion = match shared.connected.take(peer.uid, 1) {
         Ok(portion) => portion,
         Err(limit) => {
+            shared.recording.record(&Event::Connection(ConnectionEvent::Refused));
             tracing::warn!(
                 uid = peer.uid,
                 ?limit,
@@ -207,11 +246,12 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
     };
     tracing::debug!(number, uid = peer.uid, gid = peer.gid, "connected");
     shared.streams.lock().push((number, stream.try_clone()?));
+    shared.recording.record(&Event::Connection(ConnectionEvent::Opened));
     let forget = move |shared: &ServerState| shared.streams.lock().retain(|(other, _)| *other != number);
     let connection = shared.clone();
     let started = std::thread::Builder::new().name("pillion-connection".to_owned()).spawn(move || {
         // Whatever happens in the connection, it is forgotten afterwards.
-        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid))) {
+        match catch_unwind(AssertUnwindSafe(|| serve(&connection, &stream, peer.uid, number))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(number, %error, "connection ended"),
             Err(_) => tracing::error!(number, "the thread of a connection panicked"),
@@ -219,8 +259,12 @@ fn begin_connection(shared: &Arc<ServerState>, number: u64, stream: UnixStream) 
         drop(stream.shutdown(Shutdown::Both));
         forget(&connection);
         drop(portion);
+        connection.recording.record(&Event::Connection(ConnectionEvent::Closed));
     });
-    shared.keep(started.inspect_err(|_| forget(shared))?);
+    shared.keep(started.inspect_err(|_| {
+        forget(shared);
+        shared.recording.record(&Event::Connection(ConnectionEvent::Closed));
+    })?);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use super::held::{Gift, Held};
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::UploadLimits;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::recorder::Event;
 use crate::way::{Backend, Reader};
 use crate::wire::cells::{GetRow, encode_found};
 use crate::wire::{Call, ErrorMessage, encode, version};
@@ -46,6 +47,8 @@ pub(super) struct Answer {
     pub(super) flags: Flags,
     pub(super) body: Vec<u8>,
     pub(super) descriptor: Option<OwnedFd>,
+    /// Why the call failed, if it did.
+    pub(super) error: Option<ErrorCode>,
 }
 
 impl Session {
@@ -94,7 +97,7 @@ impl Session {
         let released = self.held.lock().end(task, outcome.is_err());
         self.give_back(&released.leases);
         match outcome {
-            Ok(body) => Answer { flags: Flags::default(), body, descriptor: descriptor.into_inner() },
+            Ok(body) => Answer { body, descriptor: descriptor.into_inner(), ..Answer::default() },
             Err(error) => Answer::error(&error),
         }
     }
@@ -173,15 +176,22 @@ impl Session {
         self.check_greeted()?;
         let request = GetRow::decode(body)?;
         let pinned = request.snapshot.map(|id| self.snapshot(id)).transpose()?;
-        match &pinned {
+        let found = match &pinned {
             Some(pinned) => {
-                encode_found(out, pinned.get(request.table, &request)?.as_ref(), || pinned.version())
+                let row = pinned.get(request.table, &request)?;
+                encode_found(out, row.as_ref(), || pinned.version())?;
+                row.is_some()
             }
             None => {
                 let reader = &self.backend;
-                encode_found(out, reader.get(request.table, &request)?.as_ref(), || reader.version())
+                let row = reader.get(request.table, &request)?;
+                encode_found(out, row.as_ref(), || reader.version())?;
+                row.is_some()
             }
-        }
+        };
+        let hits = u64::from(found);
+        self.backend.recording().record(&Event::Lookups { hits, misses: 1 - hits });
+        Ok(())
     }
 
     pub(super) fn check_greeted(&self) -> Result<()> {
@@ -202,7 +212,7 @@ impl Answer {
     /// An answer that says what went wrong.
     pub(super) fn error(error: &Error) -> Self {
         let body = encode(&ErrorMessage::new(error)).unwrap_or_default();
-        Self { flags: Flags::ERROR, body, descriptor: None }
+        Self { flags: Flags::ERROR, body, descriptor: None, error: Some(error.code()) }
     }
 }
 

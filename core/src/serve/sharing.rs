@@ -44,6 +44,11 @@ impl ArenaPool {
         Self { arena_len, quota: Arc::new(Quota::new(of_all, of_one)) }
     }
 
+    /// Bytes of the arenas of all connections.
+    pub(super) fn taken(&self) -> usize {
+        self.quota.taken()
+    }
+
     /// An arena for a user; `None` if the limits leave none, or there is no memory. Then answers go through the
     /// socket.
     pub(super) fn take(&self, uid: u32) -> Option<ArenaShare> {

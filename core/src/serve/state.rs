@@ -5,17 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use super::access::Access;
 use super::options::ServerOptions;
 use super::quota::Quota;
 use super::sharing::ArenaPool;
 use super::upload::UploadLimits;
+use crate::types::recorder::Recording;
 use crate::way::Backend;
 
 pub(super) struct ServerState {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) options: ServerOptions,
+    pub(super) recording: Recording,
+    /// Who is let in now.
+    pub(super) access: RwLock<Access>,
     pub(super) arenas: Arc<ArenaPool>,
     pub(super) uploads: Arc<UploadLimits>,
     pub(super) stopping: AtomicBool,

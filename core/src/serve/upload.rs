@@ -37,6 +37,16 @@ impl UploadLimits {
         Self { quota: Arc::new(Quota::new(of_all, of_one)), timeout }
     }
 
+    /// Lets so many be under way from now on.
+    pub(super) fn limit(&self, of_all: usize, of_one: usize) {
+        self.quota.limit(of_all, of_one);
+    }
+
+    /// Uploads under way.
+    pub(super) fn taken(&self) -> usize {
+        self.quota.taken()
+    }
+
     /// A place for one upload of a user.
     fn take(&self, uid: u32) -> Result<Portion> {
         self.quota.take(uid, 1).map_err(|limit| {

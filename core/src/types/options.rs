@@ -1,9 +1,11 @@
 //! Settings of a cache, each with what it gives and what it costs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Error, ErrorCode, Result};
+use super::recorder::{Recorder, Recording};
 
 /// When a commit survives a crash of the machine.
 ///
@@ -58,6 +60,7 @@ pub struct CacheOptions {
     pub(crate) disk_limit: u64,
     pub(crate) compaction_throughput: u64,
     pub(crate) refreshes_at_once: usize,
+    pub(crate) recording: Recording,
 }
 
 impl CacheOptions {
@@ -73,6 +76,7 @@ impl CacheOptions {
             disk_limit: u64::MAX,
             compaction_throughput: 64 << 20,
             refreshes_at_once: 4,
+            recording: Recording::default(),
         }
     }
 
@@ -155,6 +159,14 @@ impl CacheOptions {
     #[must_use]
     pub fn spill_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.spill_dir = Some(dir.into());
+        self
+    }
+
+    /// Who counts and times what the cache does; nobody unless told otherwise, and then nothing is timed. With a recorder,
+    /// a lookup takes two readings of the clock longer.
+    #[must_use]
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recording = Recording::by(recorder);
         self
     }
 

@@ -18,9 +18,10 @@ use crate::storage::Maps;
 use crate::storage::{Files, Follower};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
+use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner};
 
 /// How long the files may take to show what the sidecar committed. The sidecar writes them before it answers.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
@@ -167,6 +168,10 @@ impl Upkeep for Attached {
             Err(_) => Ok(()),
         }
     }
+
+    fn adjust(&self, _: &CacheOptions) -> Result<()> {
+        Err(not_the_owner())
+    }
 }
 
 #[cfg(feature = "sidecar")]
@@ -214,6 +219,10 @@ impl Backend for Attached {
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
+    }
+
+    fn recording(&self) -> &Recording {
+        self.local.recording()
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

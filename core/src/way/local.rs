@@ -18,6 +18,7 @@ use crate::types::column::ColumnIndex;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
 use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::{Tier, Version};
 use crate::way::{Reader, Statement};
@@ -55,11 +56,18 @@ pub(crate) struct Local<S> {
     source: S,
     engine: Engine,
     moment: Moment,
+    recording: Recording,
 }
 
 impl<S: Newest> Local<S> {
     pub(crate) fn new(source: S, options: CacheOptions) -> Result<Self> {
-        Ok(Self { source, engine: Engine::new(options)?, moment: Moment::Now })
+        let recording = options.recording.clone();
+        Ok(Self { source, engine: Engine::new(options)?, moment: Moment::Now, recording })
+    }
+
+    /// Who is told what is read.
+    pub(crate) fn recording(&self) -> &Recording {
+        &self.recording
     }
 
     /// Where the newest state comes from.
@@ -82,7 +90,8 @@ impl<S: Newest> Local<S> {
     /// The newest state, held.
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);
-        Ok(Arc::new(Local { source: state, engine: self.engine.clone(), moment: self.moment.hold() }))
+        let (engine, recording) = (self.engine.clone(), self.recording.clone());
+        Ok(Arc::new(Local { source: state, engine, moment: self.moment.hold(), recording }))
     }
 
     /// What commits changed in a table after a version.
@@ -164,7 +173,7 @@ impl<S: Newest> Statement for LocalStatement<S> {
     }
 
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
-        let Local { source, engine, moment } = self.local.as_ref();
+        let Local { source, engine, moment, .. } = self.local.as_ref();
         match at {
             None => engine.execute(&*source.newest()?, &self.plan, parameters, &readable(*moment)),
             Some(reader) => {
@@ -176,7 +185,7 @@ impl<S: Newest> Statement for LocalStatement<S> {
 
     #[cfg(feature = "sidecar")]
     fn execute_known(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Option<Batches>> {
-        let Local { source, engine, moment } = self.local.as_ref();
+        let Local { source, engine, moment, .. } = self.local.as_ref();
         match at {
             None => engine.execute_known(&*source.newest()?, &self.plan, parameters, &readable(*moment)),
             Some(reader) => {

@@ -26,8 +26,10 @@ use crate::answer::batches::Batches;
 use crate::answer::row::Row;
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
-use crate::types::error::Result;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
+use crate::types::options::CacheOptions;
+use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
 
@@ -87,6 +89,15 @@ pub(crate) trait Upkeep {
 
     /// Makes everything durable and refuses further writes.
     fn close(&self) -> Result<()>;
+
+    /// Takes over the settings that can change while the cache is open.
+    fn adjust(&self, options: &CacheOptions) -> Result<()>;
+}
+
+/// The error for settings of a cache that another process owns.
+pub(crate) fn not_the_owner() -> Error {
+    let message = "another process owns the cache: change the settings there";
+    Error::new(ErrorCode::Unsupported, message)
 }
 
 /// What only serving a cache to other processes needs.
@@ -129,6 +140,9 @@ pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
 
     /// The state of the cache as a whole.
     fn status(&self) -> Result<Status>;
+
+    /// Who is told what this way in does.
+    fn recording(&self) -> &Recording;
 
     /// The refreshes of its tables, if this way in makes them.
     fn refreshing(&self) -> Option<&dyn Refreshing>;

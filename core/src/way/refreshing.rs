@@ -12,11 +12,14 @@ use crate::types::version::Version;
 
 /// A way in that refreshes tables from sources.
 pub(crate) trait Refreshing: Debug + Send + Sync {
-    /// Makes a source known by a name.
-    fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()>;
+    /// Makes a source known by a name. With `replaces` it may take the place of one of that name.
+    fn add_source(&self, name: &str, source: Arc<dyn Source>, replaces: bool) -> Result<()>;
 
     /// Keeps a table as its definition says, from now on. Returns at once.
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()>;
+
+    /// Refreshes a table no longer; its rows stay. Returns whether it was refreshed before.
+    fn unfollow(&self, table: &str) -> Result<bool>;
 
     /// Refreshes a table now, and waits until that is done.
     fn refresh(&self, table: &str) -> Result<Version>;

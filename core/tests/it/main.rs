@@ -60,6 +60,7 @@ mod raw_client;
 mod real_data;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod recorded;
+mod recorder;
 mod recovery;
 mod refreshes;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]

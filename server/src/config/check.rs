@@ -13,7 +13,7 @@ use pillion_ipc::{BindError, Listener};
 use rustix::fs::Access as May;
 
 use super::notes::notes;
-use super::{Config, Reload, TableConfig, files};
+use super::{Config, Reload, TableConfig, verify};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::format::Format;
@@ -46,6 +46,8 @@ pub enum ConfigCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Write the JSON schema of a configuration, for editors that complete and check TOML
+    Schema,
 }
 
 const AFTER_HELP: &str = "\
@@ -64,13 +66,14 @@ Exit codes:
 /// # Errors
 /// Everything that was found wrong, with the exit code of the first.
 pub fn config(args: &ConfigArgs) -> Result<(), Failure> {
-    let ConfigCommand::Check { config: path } = &args.command;
+    let ConfigCommand::Check { config: path } = &args.command else { return super::schema::write() };
     let config = Config::read(path)?;
     let mut found = Found::default();
     found.say("configuration", path.display());
     found.look_at_directory(&config);
     found.look_at_socket(&config);
-    let sources = found.look_at_sources(&config);
+    let (sources, problems) = verify::sources(&config);
+    found.problems.extend(problems);
     for table in &config.tables {
         found.look_at_table(table, &sources);
     }
@@ -140,16 +143,8 @@ impl Found {
         let owned = if owner.is_some() { "; a process owns it now" } else { "" };
         let tables = status.tables.len();
         self.say("directory", format_args!("{name}, a cache with {tables} tables{owned}"));
-        for table in &config.tables {
-            let Some(there) = status.tables.iter().find(|there| there.name == table.name) else { continue };
-            if let Some(difference) = there.rules.difference(&table.rules) {
-                let message = format!(
-                    "table `{}` is there with {difference}; remove the directory, or give the table another name",
-                    table.name
-                );
-                self.wrong(Exit::Failed, message);
-            }
-        }
+        self.problems
+            .extend(config.tables.iter().filter_map(|table| verify::conflict(table, &status.tables)));
     }
 
     fn look_at_socket(&mut self, config: &Config) {
@@ -177,36 +172,14 @@ impl Found {
         }
     }
 
-    /// The sources that could be made, by their names. Connects to none of them.
-    fn look_at_sources(&mut self, config: &Config) -> BTreeMap<String, Box<dyn Source>> {
-        let mut sources = BTreeMap::new();
-        for source in &config.sources {
-            match crate::sources::open(source) {
-                Ok(opened) => drop(sources.insert(source.name.clone(), opened)),
-                Err(failure) => self.wrong(failure.exit(), failure.message()),
-            }
-        }
-        sources
-    }
-
     fn look_at_table(&mut self, table: &TableConfig, sources: &BTreeMap<String, Box<dyn Source>>) {
         let name = &table.name;
-        if let (Some(from), Some(definition)) = (&table.source, table.fed_definition()) {
-            let checked = sources
-                .get(from.source())
-                .map_or(Ok(()), |source| definition.check_capabilities(name, &**source));
-            if let Err(error) = checked {
-                self.wrong(Exit::of(&error), format!("table `{name}`: {}", error.message()));
-            }
+        if let Some(from) = &table.source {
+            self.problems.extend(verify::incapable(table, sources));
             return self.say("table", format_args!("{name}: from the source {}", from.source()));
         }
-        let (mut count, mut bytes) = (0, 0);
-        for file in files::look(table) {
-            match file {
-                Ok(len) => (count, bytes) = (count + 1, bytes + len),
-                Err((exit, message)) => self.wrong(exit, format!("table `{name}`: {message}")),
-            }
-        }
+        let ((count, bytes), problems) = verify::files_of(table);
+        self.problems.extend(problems);
         let key = if table.rules.primary_key.is_empty() {
             "no key".to_owned()
         } else {

@@ -7,80 +7,138 @@ pub struct Key {
     pub name: &'static str,
     /// What applies if the key is missing, in the words of the document.
     pub default: &'static str,
+    /// What its value is.
+    pub kind: Kind,
 }
 
-const fn key(name: &'static str, default: &'static str) -> Key {
-    Key { name, default }
+/// What the value of a key is, as it is written.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A text, or a list of texts.
+    Texts,
+    /// Texts by their names.
+    NamedTexts,
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// A number of bytes, with a unit or without.
+    Size,
+    /// A time with a unit.
+    Duration,
+    /// A time with a unit, or a number.
+    DurationOrNumber,
+    /// A whole number of at least 1.
+    Count,
+    /// `true` or `false`.
+    Boolean,
+    /// Bits of a mode.
+    Mode,
+    /// Numbers of users or groups.
+    Ids,
+    /// A section.
+    Section,
+    /// A section for each name.
+    Sections,
+    /// A level of the log, or a section.
+    LevelOrSection,
+}
+
+/// How much is logged.
+pub(super) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+const fn key(name: &'static str, default: &'static str, kind: Kind) -> Key {
+    Key { name, default, kind }
 }
 
 /// Outside of all sections.
 pub(super) const TOP: &[Key] = &[
-    key("dir", "required"),
-    key("socket", "required"),
-    key("durability", "\"interval\""),
-    key("durability_interval", "\"1 s\""),
-    key("load_memory", "\"256 MiB\""),
-    key("history", "none"),
-    key("disk_limit", "none"),
-    key("compaction_throughput", "\"64 MiB\""),
-    key("refreshes_at_once", "4"),
-    key("query_memory", "\"1 GiB\""),
-    key("query_threads", "all processors"),
-    key("spill_dir", "the system's temporary folder"),
-    key("connections_max", "1024"),
-    key("connections_per_user", "three quarters of all"),
-    key("handshake_timeout", "\"10 s\""),
-    key("shared_memory", "\"1 GiB\""),
-    key("shared_memory_per_user", "three quarters of all"),
-    key("shared_memory_per_connection", "\"32 MiB\""),
-    key("uploads_max", "32"),
-    key("upload_timeout", "\"1 h\""),
-    key("stop_timeout", "\"20 s\""),
-    key("log", "\"info\""),
-    key("access", "a section"),
-    key("sources", "a section for each source"),
-    key("tables", "a section for each table"),
+    key("dir", "required", Kind::Text),
+    key("socket", "required", Kind::Text),
+    key("durability", "\"interval\"", Kind::Choice(&["interval", "always", "never"])),
+    key("durability_interval", "\"1 s\"", Kind::Duration),
+    key("load_memory", "\"256 MiB\"", Kind::Size),
+    key("history", "none", Kind::Size),
+    key("disk_limit", "none", Kind::Size),
+    key("compaction_throughput", "\"64 MiB\"", Kind::Size),
+    key("refreshes_at_once", "4", Kind::Count),
+    key("query_memory", "\"1 GiB\"", Kind::Size),
+    key("query_threads", "all processors", Kind::Count),
+    key("spill_dir", "the system's temporary folder", Kind::Text),
+    key("connections_max", "1024", Kind::Count),
+    key("connections_per_user", "three quarters of all", Kind::Count),
+    key("handshake_timeout", "\"10 s\"", Kind::Duration),
+    key("shared_memory", "\"1 GiB\"", Kind::Size),
+    key("shared_memory_per_user", "three quarters of all", Kind::Size),
+    key("shared_memory_per_connection", "\"32 MiB\"", Kind::Size),
+    key("uploads_max", "32", Kind::Count),
+    key("upload_timeout", "\"1 h\"", Kind::Duration),
+    key("stop_timeout", "\"20 s\"", Kind::Duration),
+    key("log", "a section", Kind::LevelOrSection),
+    key("access", "a section", Kind::Section),
+    key("health", "a section", Kind::Section),
+    key("sources", "a section for each source", Kind::Sections),
+    key("tables", "a section for each table", Kind::Sections),
 ];
 
 /// In `[access]`.
 pub(super) const ACCESS: &[Key] = &[
-    key("socket_mode", "\"0660\""),
-    key("allow_uids", "[]"),
-    key("allow_gids", "[]"),
-    key("attach", "true"),
+    key("socket_mode", "\"0660\"", Kind::Mode),
+    key("allow_uids", "[]", Kind::Ids),
+    key("allow_gids", "[]", Kind::Ids),
+    key("attach", "true", Kind::Boolean),
+];
+
+/// In `[log]`.
+pub(super) const LOG: &[Key] = &[
+    key("level", "\"info\"", Kind::Choice(LEVELS)),
+    key("format", "\"text\"", Kind::Choice(&["text", "json"])),
+    key("slow_query", "none", Kind::Duration),
+];
+
+/// In `[health]`.
+pub(super) const HEALTH: &[Key] = &[
+    key("listen", "none", Kind::Text),
+    key("ready_tables", "all tables", Kind::Texts),
+    key("ready_fresh", "false", Kind::Boolean),
 ];
 
 /// In `[sources.NAME]`.
-pub(super) const SOURCE: &[Key] =
-    &[key("url", "required"), key("options", "{}"), key("secrets", "{}"), key("secret_files", "{}")];
+pub(super) const SOURCE: &[Key] = &[
+    key("url", "required", Kind::Text),
+    key("options", "{}", Kind::NamedTexts),
+    key("secrets", "{}", Kind::NamedTexts),
+    key("secret_files", "{}", Kind::NamedTexts),
+];
 
 /// In `[tables.NAME]`.
 pub(super) const TABLE: &[Key] = &[
-    key("files", "required without a source"),
-    key("format", "by the ending"),
-    key("source", "none"),
-    key("relation", "the table's name"),
-    key("statement", "none"),
-    key("columns", "all"),
-    key("condition", "all rows"),
-    key("leave_out", "[]"),
-    key("as_text", "[]"),
-    key("options", "{}"),
-    key("append_by", "none"),
-    key("overlap", "0"),
-    key("interval", "\"60 s\""),
-    key("on_change", "false"),
-    key("cron", "none"),
-    key("time_zone", "\"UTC\""),
-    key("refresh_on_start", "true"),
-    key("progress_timeout", "\"60 s\""),
-    key("primary_key", "[]"),
-    key("sort_by", "the primary key"),
-    key("reload", "\"never\""),
-    key("write_policy", "\"anyone\""),
-    key("retain_column", "none"),
-    key("retain_age", "all rows stay"),
-    key("max_staleness", "none"),
+    key("files", "required without a source", Kind::Texts),
+    key("format", "by the ending", Kind::Text),
+    key("source", "none", Kind::Text),
+    key("relation", "the table's name", Kind::Text),
+    key("statement", "none", Kind::Text),
+    key("columns", "all", Kind::Texts),
+    key("condition", "all rows", Kind::Text),
+    key("leave_out", "[]", Kind::Texts),
+    key("as_text", "[]", Kind::Texts),
+    key("options", "{}", Kind::NamedTexts),
+    key("append_by", "none", Kind::Text),
+    key("overlap", "0", Kind::DurationOrNumber),
+    key("interval", "\"60 s\"", Kind::Text),
+    key("on_change", "false", Kind::Boolean),
+    key("cron", "none", Kind::Text),
+    key("time_zone", "\"UTC\"", Kind::Text),
+    key("refresh_on_start", "true", Kind::Boolean),
+    key("progress_timeout", "\"60 s\"", Kind::Duration),
+    key("primary_key", "[]", Kind::Texts),
+    key("sort_by", "the primary key", Kind::Texts),
+    key("reload", "\"never\"", Kind::Choice(&["never", "start"])),
+    key("write_policy", "\"anyone\"", Kind::Choice(&["anyone", "append_only"])),
+    key("retain_column", "none", Kind::Text),
+    key("retain_age", "all rows stay", Kind::Duration),
+    key("max_staleness", "none", Kind::Duration),
 ];
 
 /// Every key with its section in front, such as `access.attach` and `tables.NAME.files`.
@@ -90,6 +148,8 @@ pub fn keys() -> impl Iterator<Item = (String, Key)> {
     };
     in_section("", TOP)
         .chain(in_section("access.", ACCESS))
+        .chain(in_section("log.", LOG))
+        .chain(in_section("health.", HEALTH))
         .chain(in_section("sources.NAME.", SOURCE))
         .chain(in_section("tables.NAME.", TABLE))
 }

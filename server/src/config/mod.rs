@@ -4,12 +4,16 @@ mod check;
 mod document;
 mod environment;
 mod files;
+mod health;
 mod keys;
+mod log;
 mod notes;
 mod places;
 mod reader;
+mod schema;
 mod section;
 mod units;
+pub(crate) mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +27,9 @@ use crate::failure::Failure;
 use document::{At, Document, Problems};
 
 pub use check::{ConfigArgs, ConfigCommand, config};
-pub use keys::{Key, keys};
+pub use health::HealthConfig;
+pub use keys::{Key, Kind, keys};
+pub use log::{LogConfig, LogFormat, LogLevel};
 pub(crate) use notes::notes;
 
 /// What a sidecar is to do. Fields that are `None` have the defaults of the cache.
@@ -70,10 +76,12 @@ pub struct Config {
     pub shared_memory_per_connection: Option<usize>,
     /// How long calls may go on when the sidecar stops.
     pub stop_timeout: Duration,
-    /// How much is logged.
-    pub log: LogLevel,
+    /// How much is logged, and how.
+    pub log: LogConfig,
     /// Who may connect.
     pub access: Access,
+    /// Where probes and scrapers ask, and when the sidecar is ready.
+    pub health: HealthConfig,
     /// The sources, in the order of the file.
     pub sources: Vec<SourceConfig>,
     /// The tables, in the order of the file.
@@ -95,7 +103,7 @@ pub struct Access {
 }
 
 /// A source and how to reach it. `Debug` shows no secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceConfig {
     /// Its name.
@@ -109,7 +117,7 @@ pub struct SourceConfig {
 }
 
 /// Where a secret is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Secret {
     /// In the configuration, mostly by a variable of the environment.
@@ -155,22 +163,6 @@ pub enum Reload {
     Never,
     /// Whenever the sidecar starts.
     Start,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogLevel {
-    /// What went wrong.
-    Error,
-    /// And what may be wrong.
-    Warn,
-    /// And what the sidecar does.
-    #[default]
-    Info,
-    /// And every connection.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 impl Config {

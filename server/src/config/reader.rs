@@ -9,7 +9,9 @@ use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
 use super::section::{Overlap, Section};
-use super::{Access, Config, LogLevel, Reload, Secret, SourceConfig, TableConfig, keys, places, units};
+use super::{
+    Access, Config, HealthConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, keys, places, units,
+};
 use pillion::nearest;
 
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
@@ -39,6 +41,14 @@ impl Config {
             .into_iter()
             .map(|(name, mut section)| SourceConfig::of(name, &mut section, folder))
             .collect();
+        let tables: Vec<TableConfig> = file
+            .sections("tables", keys::TABLE)
+            .into_iter()
+            .map(|(name, mut section)| TableConfig::of(name, &mut section, folder, &sources))
+            .collect();
+        let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        let health = file.section("health", keys::HEALTH);
+        let health = health.map(|mut it| HealthConfig::of(&mut it, &names)).unwrap_or_default();
         let config = Self {
             dir: dir.clone().unwrap_or_default(),
             socket: socket.clone().unwrap_or_default(),
@@ -60,16 +70,13 @@ impl Config {
             shared_memory_per_user: file.size("shared_memory_per_user"),
             shared_memory_per_connection: file.size("shared_memory_per_connection"),
             stop_timeout: file.duration("stop_timeout").unwrap_or(STOP_TIMEOUT),
-            log: log(file),
+            log: LogConfig::of(file),
             access: file
                 .section("access", keys::ACCESS)
                 .map(|mut it| Access::of(&mut it))
                 .unwrap_or_default(),
-            tables: file
-                .sections("tables", keys::TABLE)
-                .into_iter()
-                .map(|(name, mut section)| TableConfig::of(name, &mut section, folder, &sources))
-                .collect(),
+            health,
+            tables,
             sources,
         };
         dir.and(socket).map(|_| config)
@@ -375,15 +382,4 @@ fn durability(file: &mut Section<'_>) -> Option<Durability> {
         (Some(_), None) => Some(every),
         _ => chosen,
     }
-}
-
-fn log(file: &mut Section<'_>) -> LogLevel {
-    let levels = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    file.choice("log", &levels).unwrap_or_default()
 }

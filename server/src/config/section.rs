@@ -59,6 +59,11 @@ impl<'a> Section<'a> {
         Some(Self::new(self.document, format!("[{name}]"), line, keys, table))
     }
 
+    /// Whether a key is there with a text.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        self.table.get(name).is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))
+    }
+
     /// The sections of a key such as `tables`, each with its name.
     pub(super) fn sections(&mut self, name: &str, keys: &'static [Key]) -> Vec<(String, Self)> {
         let Some((_, table)) = self.table(name) else { return Vec::new() };

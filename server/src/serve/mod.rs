@@ -2,21 +2,26 @@
 
 mod descriptors;
 mod log;
+mod reload;
+mod sidecar;
 mod signals;
+mod supervisor;
 mod tables;
 
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 use pillion::{Cache, Server};
-use pillion_ipc::{BindError, Listener};
 
+use self::log::LogHandle;
+use self::reload::ConfigFile;
+use self::sidecar::Sidecar;
+use self::supervisor::Sockets;
 use crate::config::{Config, notes};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -24,12 +29,6 @@ use crate::sources;
 
 pub(crate) use log::begin as begin_log;
 pub(crate) use tables::load as load_files;
-
-/// How long a start may take to end after the process was asked to end; then the process ends without it.
-const START_GRACE: Duration = Duration::from_secs(1);
-
-/// How often to check whether the disk failed.
-const DISK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `pillion serve`.
 #[derive(Args, Debug)]
@@ -58,6 +57,8 @@ Examples:
 enum Event {
     /// The system asks the process to end.
     Signal,
+    /// The system asks to read the configuration again.
+    Reload,
     /// The start ended: clients are served, or the start failed, or a signal made it give up.
     Started(Result<Option<Server>, Failure>),
     /// Every call has ended.
@@ -66,24 +67,16 @@ enum Event {
     Panicked(&'static str),
 }
 
-/// Why a sidecar that serves ends.
-enum Ending {
-    /// It was asked to.
-    Asked,
-    /// Nothing can be written any more.
-    Poisoned(String),
-    /// A thread that serving depends on ended.
-    ThreadEnded(String),
-}
-
 /// Reads a configuration and runs a sidecar until the process is asked to end; logs to standard error.
 ///
 /// # Errors
 /// Those of [`Config::read`] and [`serve_with`].
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    // Looked at first: a file that changes while it is read is read again.
+    let file = ConfigFile::new(args.config.clone());
     let config = Config::read(&args.config)?;
-    log::begin(config.log);
-    serve_with(&config)
+    let log = log::begin(config.log);
+    run(&config, Some(file), log)
 }
 
 /// Runs a sidecar until the process gets SIGTERM or SIGINT: opens the cache, loads its tables, listens. It logs by
@@ -94,6 +87,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// closes the cache. If the signal comes while tables are loaded, the loaded tables stay and the rest ends with the
 /// process. A second signal ends the process at once, without losing acknowledged commits.
 ///
+/// It knows no file of the configuration, so SIGHUP changes nothing; [`serve`] reads its file again.
+///
 /// If the disk fails, so that nothing can be written any more, the sidecar ends in the same way; the next start
 /// recovers what is there.
 ///
@@ -103,94 +98,26 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// # Errors
 /// Of opening the cache, of loading a table, of the socket, of the disk while it serves, and of closing the cache.
 pub fn serve_with(config: &Config) -> Result<(), Failure> {
+    run(config, None, LogHandle::none())
+}
+
+fn run(config: &Config, file: Option<ConfigFile>, log: LogHandle) -> Result<(), Failure> {
     descriptors::raise_limit();
+    let sockets = Sockets::take()?;
     let (sender, events) = mpsc::channel();
     let signals = signals::watch(&sender)?;
-    let outcome = run(config, &sender, &events);
+    let outcome = Sidecar::new(config, file, log, &sender, &events).run(sockets);
     signals.close();
     outcome
 }
 
-fn run(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<(), Failure> {
-    // Checked now, although it is bound later, so that a problem is reported before long loads.
-    Listener::check(&config.socket).map_err(|error| {
-        let exit = match &error {
-            BindError::InUse(_) => Exit::Retry,
-            BindError::Io(..) => Exit::Report,
-            _ => Exit::Usage,
-        };
-        Failure::new(exit, error.to_string())
-    })?;
-    let cache = config.cache_options().open(&config.dir)?;
-    tracing::info!(dir = %config.dir.display(), version = %cache.version()?, "opened");
-    // On a thread of its own, so that a signal ends the process even while a large table is loaded.
-    let stopping = Arc::new(AtomicBool::new(false));
-    spawn("pillion-start", sender, {
-        let (config, cache, sender, stopping) =
-            (config.clone(), cache.clone(), sender.clone(), stopping.clone());
-        move || {
-            let started = start(&config, &cache, &stopping);
-            // If a signal came first, nobody receives this.
-            let _ = sender.send(Event::Started(started));
-        }
-    })?;
-    let server = match next(events)? {
-        Event::Started(started) => started,
-        Event::Panicked(thread) => Err(Failure::new(Exit::Report, ended(thread))),
-        _ => {
-            tracing::info!("asked to end while tables are loaded");
-            stopping.store(true, Ordering::SeqCst);
-            let Ok(Event::Started(started)) = events.recv_timeout(START_GRACE) else {
-                // Not closed: the load under way would go on writing after the directory's lock was released.
-                cache.sync()?;
-                return Ok(());
-            };
-            started
-        }
-    };
-    let mut ending = Ending::Asked;
-    match server {
-        Err(failure) => {
-            // Only logged: the reason why the start failed is more important.
-            if let Err(error) = cache.close() {
-                tracing::error!(%error, "the cache could not be closed");
-            }
-            return Err(failure);
-        }
-        Ok(Some(server)) => {
-            if !stopping.load(Ordering::SeqCst) {
-                tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
-                ending = serve_until(&cache, &server, events)?;
-            }
-            match &ending {
-                Ending::Asked => tracing::info!(connections = server.connections(), "asked to end"),
-                Ending::Poisoned(cause) => {
-                    tracing::error!(%cause, "nothing can be written any more; ending, so that the next start recovers");
-                }
-                Ending::ThreadEnded(cause) => {
-                    tracing::error!(%cause, "ending, so that the next start serves again");
-                }
-            }
-            stop(config, server, sender, events)?;
-        }
-        Ok(None) => {}
-    }
-    if let Ending::Poisoned(cause) = ending {
-        return Err(Failure::new(Exit::Report, format!("nothing can be written any more: {cause}")).hint(
-            "mend the disk if it failed, and start the sidecar again: it recovers what is there, and clients reconnect",
-        ));
-    }
-    cache.close()?;
-    tracing::info!("closed");
-    match ending {
-        Ending::ThreadEnded(cause) => Err(Failure::new(Exit::Report, cause)
-            .hint("start the sidecar again: nothing is lost, and clients reconnect")),
-        _ => Ok(()),
-    }
-}
-
 /// Loads the tables and listens. Gives up between two tables if `stopping` is set.
-fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option<Server>, Failure> {
+fn start(
+    config: &Config,
+    cache: &Cache,
+    socket: Option<UnixListener>,
+    stopping: &AtomicBool,
+) -> Result<Option<Server>, Failure> {
     sources::add_all(cache, config)?;
     // Tables from sources appear one by one; a source that is down keeps nobody waiting.
     for table in &config.tables {
@@ -205,70 +132,16 @@ fn start(config: &Config, cache: &Cache, stopping: &AtomicBool) -> Result<Option
         }
     }
     tables::name_others(cache, config)?;
-    let server = cache.serve(config.server_options())?;
+    let options = config.server_options();
+    let server = match socket {
+        Some(socket) => cache.serve_on(socket, options)?,
+        None => cache.serve(options)?,
+    };
     // After the socket is bound, because binding makes its folder.
     for note in notes(config) {
         tracing::warn!("{note}");
     }
     Ok(Some(server))
-}
-
-/// Lets calls finish, for at most the configured time.
-fn stop(
-    config: &Config,
-    server: Server,
-    sender: &Sender<Event>,
-    events: &Receiver<Event>,
-) -> Result<(), Failure> {
-    let stopped = sender.clone();
-    spawn("pillion-stop", sender, move || {
-        server.stop();
-        let _ = stopped.send(Event::Stopped);
-    })?;
-    loop {
-        match events.recv_timeout(config.stop_timeout) {
-            Ok(Event::Stopped) => return Ok(()),
-            Ok(Event::Panicked(thread)) => return Err(Failure::new(Exit::Report, ended(thread))),
-            // A second signal ends the process by itself.
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                tracing::warn!(after = ?config.stop_timeout, "calls that still run are given up");
-                return Ok(());
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
-        }
-    }
-}
-
-/// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
-fn serve_until(cache: &Cache, server: &Server, events: &Receiver<Event>) -> Result<Ending, Failure> {
-    loop {
-        match events.recv_timeout(DISK_INTERVAL) {
-            Ok(Event::Panicked(thread)) => return Ok(Ending::ThreadEnded(ended(thread))),
-            Ok(_) => return Ok(Ending::Asked),
-            Err(RecvTimeoutError::Disconnected) => return Err(defect()),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(poisoned) = cache.status()?.poisoned {
-                    return Ok(Ending::Poisoned(poisoned));
-                }
-                if let Some(failure) = server.failure() {
-                    return Ok(Ending::ThreadEnded(failure));
-                }
-            }
-        }
-    }
-}
-
-fn next(events: &Receiver<Event>) -> Result<Event, Failure> {
-    events.recv().map_err(|_| defect())
-}
-
-fn defect() -> Failure {
-    Failure::new(Exit::Report, "a thread of the sidecar ended without a word; this is a defect")
-}
-
-fn ended(thread: &str) -> String {
-    format!("the thread {thread} panicked, which is a defect")
 }
 
 /// Starts a thread that sends an event if it panics.

@@ -15,9 +15,19 @@ use crate::failure::Failure;
 /// Those of making them; nothing is connected yet.
 pub(crate) fn add_all(cache: &Cache, config: &Config) -> Result<(), Failure> {
     for source in &config.sources {
-        cache.add_source(&source.name, open(source)?).map_err(|error| named(source, error))?;
+        add(cache, source, false)?;
     }
     Ok(())
+}
+
+/// Makes a source known to a cache, in the place of one of its name if it `replaces` that.
+///
+/// # Errors
+/// As [`add_all`].
+pub(crate) fn add(cache: &Cache, source: &SourceConfig, replaces: bool) -> Result<(), Failure> {
+    let (name, opened) = (&source.name, open(source)?);
+    let added = if replaces { cache.replace_source(name, opened) } else { cache.add_source(name, opened) };
+    added.map_err(|error| named(source, error))
 }
 
 /// The source that a section describes.

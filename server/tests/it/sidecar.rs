@@ -42,8 +42,12 @@ impl Sidecar {
 
     /// Starts it by a prepared command.
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// Starts it by a prepared command, with something for its standard input.
+    pub(crate) fn spawn_with(command: &mut Command, input: Stdio) -> Self {
+        let mut child = command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let reader = {
@@ -90,6 +94,13 @@ impl Sidecar {
         limits.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
     }
 
+    /// Processor time that it has taken, in ticks of the kernel.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let process = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
@@ -110,6 +121,15 @@ impl Sidecar {
         let (status, log) = self.wait();
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.contains(" closed"), "{log}");
+        log
+    }
+
+    /// Asks it to end, checks only its exit code, and returns its output.
+    #[track_caller]
+    pub(crate) fn end_quietly(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
         log
     }
 

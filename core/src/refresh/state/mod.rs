@@ -114,6 +114,30 @@ impl State {
         self.sources.insert(name.to_owned(), known);
     }
 
+    /// Puts a source in the place of one of its name. Its tables are refreshed from it as soon as nothing speaks against that.
+    /// Returns what told the changes of the old one.
+    pub(super) fn replace_source(&mut self, name: &str, source: Arc<dyn Source>, now: Now) -> Vec<Watch> {
+        let Some(known) = self.sources.get_mut(name) else { return Vec::new() };
+        known.source = source;
+        known.breaker = Breaker::default();
+        let mut ended = Vec::new();
+        for table in self.tables.values_mut().filter(|table| table.origin.source == name) {
+            // So that what the old source still tells is of a definition that holds no longer.
+            self.numbers += 1;
+            table.definition = self.numbers;
+            table.is_outdated = table.under_way.is_some();
+            table.is_retry = false;
+            table.due = Due::now(now);
+            ended.extend(table.watch.take());
+        }
+        ended
+    }
+
+    /// From now on so many tables are refreshed at a time.
+    pub(super) fn limit(&mut self, refreshes_at_once: usize) {
+        self.places = Places::new(refreshes_at_once);
+    }
+
     pub(super) fn known(&self, source: &str) -> Result<&Known> {
         self.sources.get(source).ok_or_else(|| {
             let hint = nearest(source, self.sources.keys().map(String::as_str))

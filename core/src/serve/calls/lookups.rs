@@ -65,6 +65,7 @@ impl Session {
             }
             found.truncate(too_far);
         }
+        self.backend.recording().lookups(&found);
         let first = found.iter().flatten().next();
         let (version, as_of) = match first {
             Some(row) => (row.version(), row.freshness().map(|freshness| nanoseconds_of(freshness.as_of))),

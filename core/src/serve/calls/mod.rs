@@ -15,6 +15,7 @@ use pillion_ipc::Frame;
 
 use super::session::Session;
 use crate::types::error::Result;
+use crate::types::recorder::Operation;
 use crate::wire::Call;
 
 /// Up to this many bytes of keys, some hundreds of keys, are looked up at once: that takes about as long as waking
@@ -92,6 +93,32 @@ fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
         C::Refreshes => (Lane::Quick, Session::answer_refreshes),
         C::Modify => (Lane::Slow, Session::answer_modify),
         C::SteerRefreshes => (Lane::Quick, Session::answer_steer_refreshes),
+    }
+}
+
+/// What a request asks for, as metrics name it.
+pub(super) fn operation_of(frame: &Frame) -> Operation {
+    use Call as C;
+    match Call::from_number(frame.call) {
+        Some(C::Get | C::GetRow) => Operation::Get,
+        Some(C::GetMany) => Operation::GetMany,
+        Some(C::Scan) => Operation::Scan,
+        Some(C::Sql) => Operation::Sql,
+        Some(C::Prepare) => Operation::Prepare,
+        Some(C::Execute) => Operation::Execute,
+        Some(C::Next) => Operation::Fetch,
+        Some(C::Changes) => Operation::Changes,
+        Some(C::Commit | C::DropTable | C::Modify) => Operation::Write,
+        Some(C::Begin | C::Write | C::Finish | C::Abandon) => Operation::Upload,
+        Some(C::Refresh | C::Refreshes | C::SteerRefreshes) => Operation::Refresh,
+        Some(C::Compact | C::Sync) => Operation::Upkeep,
+        Some(C::Version | C::Tables | C::TableByName | C::TableById | C::Status | C::SourcePosition) => {
+            Operation::Catalog
+        }
+        Some(
+            C::Hello | C::Share | C::Return | C::Cancel | C::Snapshot | C::Release | C::Forget | C::Close,
+        )
+        | None => Operation::Session,
     }
 }
 

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::storage::Store;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::Durability;
+use crate::types::recorder::{Recording, UpkeepWork};
 
 /// How often a thread looks for work that nothing else wakes it for.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,14 +50,16 @@ impl Background {
     ///
     /// # Errors
     /// [`ErrorCode::Io`].
-    pub(crate) fn start(store: &Arc<Store>, durability: Durability) -> Result<Self> {
+    pub(crate) fn start(store: &Arc<Store>, durability: Durability, recording: &Recording) -> Result<Self> {
         let mut background = Self { store: store.clone(), stop: Arc::default(), threads: Vec::new() };
         let sync_interval = match durability {
             Durability::Interval(interval) => Some(interval),
             Durability::Always | Durability::Never => None,
         };
-        background.spawn("pillion-upkeep", move |store, stop| upkeep(store, stop, sync_interval))?;
-        background.spawn("pillion-move", move_rows)?;
+        let told = recording.clone();
+        background.spawn("pillion-upkeep", move |store, stop| upkeep(store, stop, sync_interval, &told))?;
+        let told = recording.clone();
+        background.spawn("pillion-move", move |store, stop| move_rows(store, stop, &told))?;
         Ok(background)
     }
 
@@ -74,7 +77,7 @@ impl Background {
 }
 
 /// Ends when the store is closed or poisoned. The store has logged that, and reports it to the next writer.
-fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
+fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>, recording: &Recording) {
     let mut synced_at = Instant::now();
     let left = |synced_at: Instant| {
         sync_interval.map_or(INTERVAL, |interval| interval.saturating_sub(synced_at.elapsed())).min(INTERVAL)
@@ -84,7 +87,7 @@ fn upkeep(store: &Store, stop: &Stop, sync_interval: Option<Duration>) {
         if let Some(interval) = sync_interval
             && synced_at.elapsed() >= interval
         {
-            result = result.and_then(|()| store.sync());
+            result = result.and_then(|()| recording.upkeep(UpkeepWork::Sync, || store.sync()));
             synced_at = Instant::now();
         }
         if result.is_err() {
@@ -98,7 +101,7 @@ fn is_over(error: &Error) -> bool {
     [ErrorCode::Closed, ErrorCode::Poisoned].contains(&error.code())
 }
 
-fn move_rows(store: &Store, stop: &Stop) {
+fn move_rows(store: &Store, stop: &Stop, recording: &Recording) {
     let mut expired_at: Option<Instant> = None;
     loop {
         let is_due = store.wait_until_due(INTERVAL);
@@ -106,7 +109,8 @@ fn move_rows(store: &Store, stop: &Stop) {
             return;
         }
         if expired_at.is_none_or(|at| at.elapsed() >= EXPIRY_INTERVAL) {
-            if let Err(error) = store.expire(SystemTime::now(), &|| *stop.stopped.lock()) {
+            let expire = || store.expire(SystemTime::now(), &|| *stop.stopped.lock());
+            if let Err(error) = recording.upkeep(UpkeepWork::Expire, expire) {
                 if is_over(&error) {
                     return;
                 }
@@ -117,7 +121,7 @@ fn move_rows(store: &Store, stop: &Stop) {
         if !is_due {
             continue;
         }
-        let (error, is_of_all) = match store.fold_tables() {
+        let (error, is_of_all) = match recording.upkeep(UpkeepWork::Fold, || store.fold_tables()) {
             Ok(None) => continue,
             Ok(Some(error)) => (error, false),
             Err(error) => (error, true),
@@ -196,7 +200,7 @@ mod tests {
         let files = Files::below(dir.path()).unwrap().with_machine(Panics("pillion-upkeep"));
         let store = Arc::new(Store::open(files, Sync::Later, 1 << 20, 0).unwrap());
         let durability = Durability::Interval(Duration::from_millis(1));
-        let mut background = Background::start(&store, durability).unwrap();
+        let mut background = Background::start(&store, durability, &Recording::default()).unwrap();
         join(&mut background, "pillion-upkeep");
         is_refused_as_poisoned(&store, "pillion-upkeep");
     }
@@ -209,7 +213,7 @@ mod tests {
         });
         let files = Files::new(dir.path().to_owned(), Arc::new(vfs));
         let store = Arc::new(Store::open(files, Sync::Later, 1 << 20, 0).unwrap());
-        let mut background = Background::start(&store, Durability::Never).unwrap();
+        let mut background = Background::start(&store, Durability::Never, &Recording::default()).unwrap();
         let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
         let rows = |id| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![id]))]);
         let shape = TableShape::keyed("numbers", schema.clone(), 0);

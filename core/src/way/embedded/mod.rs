@@ -19,6 +19,7 @@ use crate::storage::{self, Clock, Files, KeyColumn, Store, Sync, TableShape, key
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
+use crate::types::recorder::{Recording, UpkeepWork};
 use crate::types::rules::TableRules;
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -51,7 +52,7 @@ impl Embedded {
         let store = Arc::new(Store::open(files, sync, options.load_memory, options.history)?);
         store.limit_disk(options.disk_limit);
         store.limit_moves(options.compaction_throughput);
-        let background = Background::start(&store, options.durability)?;
+        let background = Background::start(&store, options.durability, &options.recording)?;
         Ok(Self { background: Some(background), local: Arc::new(Local::new(store, options)?) })
     }
 
@@ -301,16 +302,25 @@ impl Upkeep for Embedded {
     fn compact(&self) -> Result<()> {
         self.store().refuse_unless_writable()?;
         let _hurry = self.store().hurry();
-        let expired = self.store().expire(SystemTime::now(), &|| false);
-        self.store().fold().and(expired)
+        let (store, recording) = (self.store(), self.local.recording());
+        let expired = recording.upkeep(UpkeepWork::Expire, || store.expire(SystemTime::now(), &|| false));
+        recording.upkeep(UpkeepWork::Fold, || store.fold()).and(expired)
     }
 
     fn sync(&self) -> Result<()> {
-        self.store().sync()
+        self.local.recording().upkeep(UpkeepWork::Sync, || self.store().sync())
     }
 
     fn close(&self) -> Result<()> {
         self.store().close(true)
+    }
+
+    fn adjust(&self, options: &CacheOptions) -> Result<()> {
+        self.store().refuse_if_forked()?;
+        options.check()?;
+        self.store().limit_disk(options.disk_limit);
+        self.store().limit_moves(options.compaction_throughput);
+        Ok(())
     }
 }
 
@@ -355,6 +365,10 @@ impl Backend for Embedded {
 
     fn source_position(&self, source: &str) -> Result<Option<Vec<u8>>> {
         self.local.source_position(source)
+    }
+
+    fn recording(&self) -> &Recording {
+        self.local.recording()
     }
 
     fn refreshing(&self) -> Option<&dyn Refreshing> {

@@ -186,7 +186,7 @@ pub(crate) fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: &[SourceRow]) -> RecordBatch {
+pub(crate) fn batch(rows: &[SourceRow]) -> RecordBatch {
     let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
     let changed = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.1));
     let names = StringArray::from_iter_values(rows.iter().map(|row| row.2));

@@ -1,6 +1,9 @@
 //! `pillion status`: shows the state of a cache.
 
+mod probe;
+
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::TimeUnit;
@@ -8,6 +11,7 @@ use clap::{Args, ValueEnum};
 use pillion::{RefreshState, RefreshStatus, Status, TableInfo, Value, Way};
 use serde_json::{Value as Json, json};
 
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -29,9 +33,18 @@ pub struct StatusArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = NearestParser::<StatusFormat>::new())]
     pub format: StatusFormat,
 
-    /// Say nothing and exit with 0 if the cache answers, damaged or not: for probes
+    /// Say nothing and exit with 0 if the cache answers, damaged or not: for probes. With --config, also only if the
+    /// tables are as `[health]` wants them
     #[arg(long, conflicts_with = "format")]
     pub ready: bool,
+
+    /// Say nothing and exit with 0 if the sidecar lives, also while it loads its tables: for probes
+    #[arg(long, conflicts_with_all = ["format", "ready"])]
+    pub live: bool,
+
+    /// The configuration of the sidecar that --ready or --live ask for, in the place of --url
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What `status` writes.
@@ -47,15 +60,23 @@ const AFTER_HELP: &str = "\
 Examples:
   pillion status --url DIR
   pillion status --url 'unix:/run/pillion/pillion.sock?deadline=1' --ready
+  pillion status --config /etc/pillion/pillion.toml --ready
+  pillion status --config /etc/pillion/pillion.toml --live
   pillion status --url DIR --format json | jq '.tables[] | {name, rows, age_seconds}'";
 
 /// Shows the state of a cache.
 ///
 /// # Errors
-/// Of opening and writing; [`Exit::Report`] if there is damage.
+/// Of opening and writing; [`Exit::Report`] if there is damage; [`Exit::Retry`] if a sidecar is not ready, or does not live.
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
+    match &args.config {
+        Some(path) if args.ready => return probe::ready(&Config::read(path)?),
+        Some(path) if args.live => return probe::live(&Config::read(path)?),
+        Some(_) => return Err(Failure::usage("--config goes with --ready or --live")),
+        None => {}
+    }
     let cache = args.connection.ask()?;
-    if args.ready {
+    if args.ready || args.live {
         return Ok(cache.version().map(drop)?);
     }
     let status = cache.status()?;
