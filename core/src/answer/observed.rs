@@ -38,7 +38,7 @@ impl Observed {
 
     /// Somebody else answers the statement, and tells its end.
     #[cfg(all(feature = "sql", feature = "sidecar"))]
-    pub(crate) fn left(mut self: Box<Self>) {
+    pub(crate) fn left(mut self) {
         self.recording = Recording::default();
     }
 

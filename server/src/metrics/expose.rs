@@ -1,21 +1,20 @@
 //! All metrics as text, in the format that Prometheus reads.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use pillion::{RefreshState, RefreshStatus, TableInfo};
+use pillion::{Operation, RefreshState, RefreshStatus, TableInfo};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, prometheus_text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::out::Out;
 use super::process::{Disk, Process};
 use super::{DOORS, Metrics, code_name};
 use crate::health::{Monitor, is_stale};
-use pillion::Operation;
 
 pub(crate) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
@@ -23,7 +22,7 @@ pub(crate) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 const TABLES_MAX: usize = 1_000;
 
 /// All metrics.
-pub(crate) fn text(monitor: &std::sync::Arc<Monitor>) -> String {
+pub(crate) fn text(monitor: &Arc<Monitor>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Exposed(monitor.clone())));
     let mut text = String::new();
@@ -34,11 +33,11 @@ pub(crate) fn text(monitor: &std::sync::Arc<Monitor>) -> String {
 
 /// The metrics of a sidecar, looked up when they are read.
 #[derive(Debug)]
-struct Exposed(std::sync::Arc<Monitor>);
+struct Exposed(Arc<Monitor>);
 
 impl Collector for Exposed {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Out(encoder);
+        let mut out = Out::new(encoder);
         let metrics = self.0.metrics();
         calls(&mut out, metrics)?;
         connections(&mut out, metrics, &self.0)?;
@@ -264,53 +263,4 @@ fn state(out: &mut Out<'_>, metrics: &Metrics, monitor: &Monitor) -> fmt::Result
 
 fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-/// Writes families of metrics.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    fn family(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        kind: MetricType,
-    ) -> Result<MetricEncoder<'_>, fmt::Error> {
-        self.0.encode_descriptor(name, help, None, kind)
-    }
-
-    /// The name has no `_total`, which the format adds.
-    fn counter(&mut self, name: &'static str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
-        self.family(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
-    }
-
-    fn counters<'b, const N: usize>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        values: impl IntoIterator<Item = ([(&'static str, &'b str); N], u64)>,
-    ) -> fmt::Result {
-        let mut family = self.family(name, help, MetricType::Counter)?;
-        for (labels, value) in values {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
-        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    fn gauges<'b, const N: usize, V: EncodeGaugeValue>(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        values: impl IntoIterator<Item = ([(&'static str, &'b str); N], V)>,
-    ) -> fmt::Result {
-        let mut family = self.family(name, help, MetricType::Gauge)?;
-        for (labels, value) in values {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
 }

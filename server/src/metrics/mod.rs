@@ -2,6 +2,7 @@
 
 mod expose;
 mod histogram;
+mod out;
 mod process;
 
 use std::collections::BTreeMap;
