@@ -43,6 +43,7 @@
 mod answer;
 mod api;
 mod blocking;
+mod coverage;
 mod input;
 mod open;
 #[cfg(feature = "sql")]
@@ -128,6 +129,7 @@ mod way;
 mod wire;
 
 pub use answer::batches::{BatchStream, Batches, Canceller};
+pub use answer::certificate::{Certificate, TableCertificate};
 pub use answer::row::{FromCell, Row};
 pub use api::cache::Cache;
 #[cfg(feature = "sidecar")]
@@ -151,7 +153,7 @@ pub use types::error::{Error, ErrorCode, ErrorKind, Result};
 pub use types::error::nearest;
 pub use types::key::{Key, KeyParts};
 pub use types::options::{CacheOptions, Durability};
-pub use types::rules::{Retention, TableRules, WritePolicy};
+pub use types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
 pub use types::value::{AnyValue, Value, ValueRef};
 pub use types::version::{Freshness, Tier, Version};
 pub use way::definition::TableDefinition;

@@ -3,4 +3,5 @@
 pub(crate) mod batches;
 #[cfg(feature = "sidecar")]
 pub(crate) mod cells;
+pub(crate) mod certificate;
 pub(crate) mod row;

@@ -9,6 +9,7 @@ mod budget;
 mod chance;
 mod changed;
 mod check;
+mod covering;
 mod due;
 mod expired;
 mod fetched;
