@@ -54,16 +54,12 @@ impl Domain {
         Some(Self { kind, nullable: field.is_nullable() })
     }
 
-    /// Whether its timestamps are moments.
-    #[cfg(feature = "sql")]
-    pub(crate) fn has_zone(&self) -> bool {
-        matches!(self.kind, Kind::Timestamp(_, true))
-    }
-
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn is_nullable(&self) -> bool {
         self.nullable
     }
 
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn is_float(&self) -> bool {
         self.kind == Kind::Float
     }

@@ -38,8 +38,11 @@ mod tests;
 
 #[cfg(any(feature = "sql", test))]
 pub(crate) use compare::Comparison;
+#[cfg(any(feature = "sql", test))]
 pub(crate) use domain::Domain;
-pub(crate) use held::{Held, domain_of, held};
+pub(crate) use held::held;
+#[cfg(feature = "sql")]
+pub(crate) use held::{Held, domain_of};
 #[cfg(any(feature = "sql", test))]
 pub(crate) use predicate::Predicate;
 pub(crate) use record::CoverageRecord;

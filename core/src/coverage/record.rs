@@ -44,6 +44,7 @@ enum PointRecord {
 }
 
 impl CoverageRecord {
+    #[cfg(any(feature = "sql", test))]
     pub(crate) fn new(condition: &str, constant: String, region: &Region) -> Self {
         let case = |case: &Case| case.iter().map(|(column, set)| (column.clone(), set.into())).collect();
         Self { condition: condition.to_owned(), constant, region: region.cases.iter().map(case).collect() }

@@ -48,6 +48,7 @@ impl Set {
     }
 
     /// The cells of any of some sets.
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn union(sets: Vec<Self>) -> Self {
         let (null, nan) = (sets.iter().any(|set| set.null), sets.iter().any(|set| set.nan));
         let mut all: Vec<(Cut, Cut)> = sets.into_iter().flat_map(|set| set.intervals).collect();
@@ -74,6 +75,7 @@ impl Set {
         is_set.then_some(Self { intervals, null, nan })
     }
 
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn with_null(mut self, null: bool) -> Self {
         self.null |= null;
         self
@@ -109,6 +111,7 @@ impl Set {
         self.intervals.is_empty() && !self.null && !self.nan
     }
 
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn is_all(&self) -> bool {
         self.null && self.nan && self.intervals == [(Cut::Min, Cut::Max)]
     }
@@ -143,6 +146,7 @@ impl Set {
         Self { intervals, null: self.null && other.null, nan: self.nan && other.nan }
     }
 
+    #[cfg(any(feature = "sql", test))]
     pub(super) fn unite(&self, other: &Self) -> Self {
         Self::union(vec![self.clone(), other.clone()])
     }

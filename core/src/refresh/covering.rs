@@ -4,10 +4,12 @@ use std::time::SystemTime;
 
 use arrow::datatypes::SchemaRef;
 
+use super::fetched::wanted;
 use super::record::Record;
 use super::run::{Held, Work};
 use crate::coverage::{CoverageRecord, Region, RowFilter};
 use crate::input::{Input, OpenInput};
+use crate::source::Fetch;
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// The most bytes of what is committed of a coverage: a position of a source must not be much longer.
@@ -21,6 +23,8 @@ pub(super) struct Covering {
     region: Region,
     /// Whether the next refresh covers something else.
     moves: bool,
+    /// A condition in the words of PostgreSQL that leaves out no row that is covered.
+    pushed: Option<String>,
 }
 
 impl Covering {
@@ -50,7 +54,8 @@ impl Covering {
                 "it has too many values; {COVERAGE_LEN_MAX} bytes of them are kept"
             )));
         }
-        Ok(Self { record, region, moves })
+        let pushed = super::pushed::postgresql(&predicate, schema);
+        Ok(Self { record, region, moves, pushed })
     }
 
     #[cfg(not(feature = "sql"))]
@@ -74,6 +79,22 @@ impl Work {
     fn covering(&self, schema: &SchemaRef, began: SystemTime) -> Result<Option<Covering>> {
         let set = self.rules.working_set.as_ref();
         set.map(|set| Covering::new(&set.condition, schema, began)).transpose()
+    }
+
+    /// All rows that the table may hold. A source that understands it is asked for few others.
+    pub(super) fn fetch_all(&self, described: &SchemaRef, began: SystemTime) -> Result<Fetch> {
+        let (fetch, abilities) = (self.fetch(None), self.source.capabilities());
+        if self.rules.working_set.is_none()
+            || !abilities.conditions
+            || abilities.dialect != Some("postgresql")
+        {
+            return Ok(fetch);
+        }
+        let covering = self.covering(&wanted(&self.origin, described)?, began)?;
+        Ok(match covering.and_then(|covering| covering.pushed) {
+            Some(condition) => fetch.condition(condition),
+            None => fetch,
+        })
     }
 
     /// The fetched rows that the table holds, and the record with what it covers by them.

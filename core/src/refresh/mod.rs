@@ -19,6 +19,8 @@ mod owner;
 mod parts;
 mod places;
 mod progress;
+#[cfg(feature = "sql")]
+mod pushed;
 mod quiet;
 mod record;
 mod run;

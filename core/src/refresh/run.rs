@@ -181,7 +181,8 @@ impl Work {
         (began, before): (SystemTime, u64),
         run: &Run,
     ) -> Result<Version> {
-        let rows = run.ask(|call| self.source.fetch(&self.fetch(None), call))?;
+        let fetch = self.fetch_all(described.schema(), began)?;
+        let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
         let as_of = self.as_of(&rows, began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));

@@ -63,6 +63,8 @@ pub(super) const TABLE: &[Key] = &[
     key("statement", "none"),
     key("columns", "all"),
     key("condition", "all rows"),
+    key("where", "all rows"),
+    key("on_miss", "\"error\""),
     key("leave_out", "[]"),
     key("as_text", "[]"),
     key("options", "{}"),
