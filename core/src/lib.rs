@@ -43,6 +43,7 @@
 mod answer;
 mod api;
 mod blocking;
+mod coverage;
 mod input;
 mod open;
 #[cfg(feature = "sql")]
@@ -128,6 +129,7 @@ mod way;
 mod wire;
 
 pub use answer::batches::{BatchStream, Batches, Canceller};
+pub use answer::certificate::{Certificate, TableCertificate};
 pub use answer::row::{FromCell, Row};
 pub use api::cache::Cache;
 #[cfg(feature = "sidecar")]
@@ -154,7 +156,7 @@ pub use types::options::{CacheOptions, Durability};
 pub use types::recorder::{
     ConnectionEvent, DOOR_HANDLE, DOOR_SOCKET, Event, Operation, Recorder, UpkeepWork,
 };
-pub use types::rules::{Retention, TableRules, WritePolicy};
+pub use types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
 pub use types::statement::modifies;
 pub use types::value::{AnyValue, Value, ValueRef};
 pub use types::version::{Freshness, Tier, Version};

@@ -15,6 +15,7 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use futures::stream::BoxStream;
 
+use super::certificate::Certificate;
 use super::observed::Observed;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::{Freshness, Tier, Version};
@@ -128,11 +129,12 @@ impl fmt::Debug for Canceller {
 }
 
 /// What an answer says beside its rows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AnswerInfo {
     pub(crate) version: Version,
     pub(crate) freshness: Option<Freshness>,
     pub(crate) tier: Tier,
+    pub(crate) certificate: Certificate,
 }
 
 /// The batches of a scan or a query, one after another.
@@ -191,6 +193,11 @@ impl Batches {
         self.info.tier
     }
 
+    /// Whether the answer is complete, and what shows it.
+    pub fn certificate(&self) -> &Certificate {
+        &self.info.certificate
+    }
+
     /// What ends the answer from another thread, even while this one waits for a batch.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
@@ -242,7 +249,7 @@ impl Batches {
         let stream = self.source.take().map(BatchSource::into_stream);
         BatchStream {
             schema: self.schema.clone(),
-            info: self.info,
+            info: self.info.clone(),
             canceller: self.canceller.clone(),
             stream,
             observed: self.observed,
@@ -298,6 +305,11 @@ impl BatchStream {
     /// Which tier answered.
     pub fn tier(&self) -> Tier {
         self.info.tier
+    }
+
+    /// Whether the answer is complete, and what shows it.
+    pub fn certificate(&self) -> &Certificate {
+        &self.info.certificate
     }
 
     /// What ends the answer from another task.

@@ -3,5 +3,6 @@
 pub(crate) mod batches;
 #[cfg(feature = "sidecar")]
 pub(crate) mod cells;
+pub(crate) mod certificate;
 pub(crate) mod observed;
 pub(crate) mod row;

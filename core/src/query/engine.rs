@@ -37,6 +37,7 @@ use super::values;
 use super::watch;
 use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
+use crate::answer::certificate::Certificate;
 use crate::answer::observed::Observed;
 use crate::storage::{State, TableState, freshness};
 use crate::types::error::{Error, ErrorCode, Result};
@@ -320,7 +321,6 @@ impl Engine {
             let oldest = oldest(&plan, state, readable)?;
             Ok::<_, Error>((plan, oldest))
         })??;
-        let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local };
         if !size.is_plain() {
             session = self::session(&self.inner.guarded, state);
         }
@@ -339,12 +339,19 @@ impl Engine {
             Ok(physical) => physical,
             // The planner computes with bounds, and such a computation may overflow although that of no row does. So
             // an error counts only if planning without bounds fails too.
-            Err(error) if watch::is_over() => return Err(error),
+            Err(error) if watch::is_over() || error.code() == ErrorCode::NotCovered => return Err(error),
             Err(_) => {
                 tell_no_bounds(&mut session, state);
                 plan_with(&session)?
             }
         };
+        let certificate = session
+            .config()
+            .get_extension::<ExecutionState>()
+            .map_or_else(Certificate::default, |execution| {
+                Certificate::new(std::mem::take(&mut *execution.certificates.lock()))
+            });
+        let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local, certificate };
         let stop = Stop::default();
         let physical = stop.in_joins(physical).map_err(planning)?;
         Ok(Planned { physical, info, session, stop })
@@ -390,7 +397,7 @@ fn known(observed: Option<Box<Observed>>, answer: Option<Batches>) -> Option<Bat
 
 /// From now on scans do not report the bounds of their columns to the planner.
 fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
-    let execution = ExecutionState { state: state.clone(), tells_bounds: false };
+    let execution = ExecutionState::new(state.clone(), false);
     session.config_mut().set_extension(Arc::new(execution));
 }
 
@@ -421,7 +428,7 @@ pub(super) struct Planned {
 
 fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
     let mut session = base.clone();
-    let execution = ExecutionState { state: state.clone(), tells_bounds: true };
+    let execution = ExecutionState::new(state.clone(), true);
     session.config_mut().set_extension(Arc::new(execution));
     session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
     session.mark_start_execution();

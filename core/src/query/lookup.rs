@@ -32,6 +32,8 @@ pub(super) struct PointExec {
     sequence: u64,
     projection: Vec<usize>,
     keys: Vec<KeyBytes>,
+    /// What shows that no row is missing of a table that holds only some.
+    certified: Option<Arc<str>>,
     /// The rows, looked up once. Each is a batch of its own, in mapped memory where possible.
     found: OnceLock<Vec<RecordBatch>>,
     properties: Arc<PlanProperties>,
@@ -48,7 +50,18 @@ impl PointExec {
         let schema = project(&table.shape.schema, &projection)?;
         let properties = properties(EquivalenceProperties::new(schema), 1);
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { table, sequence, projection, keys, found: OnceLock::new(), properties, metrics })
+        let (certified, found) = (None, OnceLock::new());
+        Ok(Self { table, sequence, projection, keys, certified, found, properties, metrics })
+    }
+
+    /// The same lookup, with what is known of missing rows.
+    pub(super) fn certified(self, certified: Option<Arc<str>>) -> Self {
+        Self { certified, ..self }
+    }
+
+    /// Whether there is a row with each key.
+    pub(super) fn finds_all(&self) -> Result<bool> {
+        Ok(self.rows()?.len() == self.keys.len())
     }
 
     /// Number of the table.
@@ -104,7 +117,11 @@ impl PointExec {
 
 impl DisplayAs for PointExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PillionLookup: table={}, tier=local, keys={}", self.table.shape.name, self.keys.len())
+        write!(f, "PillionLookup: table={}, tier=local, keys={}", self.table.shape.name, self.keys.len())?;
+        match &self.certified {
+            Some(certified) => write!(f, ", coverage=[{certified}]"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod account;
 mod catalog;
+mod condition;
 mod contain;
 mod depth;
 #[cfg(test)]
 mod differential;
 mod engine;
 mod error;
+mod filters;
 mod functions;
 mod guard;
 mod inverses;
@@ -34,5 +36,6 @@ mod values;
 mod watch;
 mod zeros;
 
+pub(crate) use condition::Condition;
 pub(crate) use engine::{Engine, PreparedPlan};
 pub(crate) use modify::{Modification, ModifyingStatement};

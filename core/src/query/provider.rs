@@ -9,14 +9,21 @@ use datafusion::common::{Constraint, Constraints};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
 
 use super::error::external;
+use super::filters::Converter;
 use super::key_filter::find_keys;
 use super::lookup::PointExec;
 use super::pruning::Pruning;
 use super::scan::{PartRef, ScanExec};
 use super::sorted::{SortedBounds, is_ordered};
+use crate::answer::certificate::TableCertificate;
+use crate::coverage::{Held, Predicate, Region, domain_of, held};
 use crate::storage::{Part, State, TableShape, TableState};
+
+/// The most characters of a condition that are shown.
+const CONDITION_SHOWN: usize = 300;
 
 /// What all scans of one execution share: an extension of the session's configuration.
 #[derive(Debug)]
@@ -25,6 +32,23 @@ pub(super) struct ExecutionState {
     pub(super) state: Arc<State>,
     /// Whether scans report the bounds of their columns to the planner.
     pub(super) tells_bounds: bool,
+    /// What the scans of working sets say of the answer.
+    pub(super) certificates: Mutex<Vec<TableCertificate>>,
+}
+
+impl ExecutionState {
+    pub(super) fn new(state: Arc<State>, tells_bounds: bool) -> Self {
+        Self { state, tells_bounds, certificates: Mutex::default() }
+    }
+
+    fn certify(&self, certificate: TableCertificate) -> Arc<str> {
+        let shown = certificate.to_string().into();
+        let mut all = self.certificates.lock();
+        if !all.contains(&certificate) {
+            all.push(certificate);
+        }
+        shown
+    }
 }
 
 /// A table by its number. Its rows are looked up when a plan is executed, so that a plan can be kept.
@@ -53,6 +77,28 @@ impl CacheTable {
         &self.shape
     }
 
+    /// Whether the rows that satisfy some filters are held. DataFusion wants no other rows of this scan: it hands down only conditions
+    /// without which no row counts, whatever joins, groups or limits stand above.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotCovered`](crate::ErrorCode::NotCovered) if rows may be missing and the table does not answer then.
+    fn ask(&self, execution: &ExecutionState, held: &Held<'_>, filters: &[Expr]) -> Result<Arc<str>> {
+        let converter = Converter::new(&self.shape.schema);
+        let filter = Predicate::And(filters.iter().map(|filter| converter.predicate(filter)).collect());
+        let asked = Region::around(&filter, &|column| domain_of(&self.shape, column));
+        let is_covered = held.covers(&asked);
+        let wanted = match filters {
+            [] => "the query asks for all rows".to_owned(),
+            _ => format!("the query asks for rows where {}", shortened(&filter)),
+        };
+        if !is_covered && !held.answers_partially() {
+            return Err(external(
+                held.not_covered(format_args!("{wanted}: add that condition to it, or ask the source")),
+            ));
+        }
+        Ok(execution.certify(held.certificate(is_covered, wanted)))
+    }
+
     fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
         let execution = session.config().get_extension::<ExecutionState>();
         let execution =
@@ -61,6 +107,15 @@ impl CacheTable {
         let table =
             table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
         Ok((execution, table))
+    }
+}
+
+/// A condition in as many characters as a message may have.
+fn shortened(filter: &Predicate) -> String {
+    let text = filter.to_string();
+    match text.char_indices().nth(CONDITION_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -96,9 +151,21 @@ impl TableProvider for CacheTable {
         let version = execution.state.version;
         let all: Vec<usize> = (0..self.shape.schema.fields().len()).collect();
         let projection = projection.cloned().unwrap_or(all);
+        let held = held(&execution.state, &table);
         if let Some(keys) = find_keys(&self.shape, filters) {
-            return Ok(Arc::new(PointExec::new(table, version.sequence, projection, keys)?));
+            let point = PointExec::new(table.clone(), version.sequence, projection, keys)?;
+            let certified = match &held {
+                None => None,
+                // A key names one row, and a row that is held is the one.
+                Some(held) if point.finds_all()? => {
+                    let reason = "a row with each key is held".to_owned();
+                    Some(execution.certify(held.certificate(true, reason)))
+                }
+                Some(held) => Some(self.ask(&execution, held, filters)?),
+            };
+            return Ok(Arc::new(point.certified(certified)));
         }
+        let certified = held.map(|held| self.ask(&execution, &held, filters)).transpose()?;
         let pruning = Pruning::new(session, &self.shape.schema, filters);
         let bounds = SortedBounds::new(&self.shape, filters);
         let mut batches = Vec::new();
@@ -129,6 +196,7 @@ impl TableProvider for CacheTable {
         }
         let partitions = session.config().target_partitions();
         let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
+        let scan = scan.certified(certified);
         Ok(Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() }))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct ScanExec {
     partitions: Vec<Vec<PartRef>>,
     total_batches: usize,
     tells_bounds: bool,
+    /// What shows that no row is missing of a table that holds only some.
+    certified: Option<Arc<str>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -74,12 +76,28 @@ impl ScanExec {
         let properties = properties(equivalence, partitions.len());
         let metrics = ExecutionPlanMetricsSet::new();
         let tells_bounds = true;
-        Ok(Self { version, table, projection, partitions, total_batches, tells_bounds, properties, metrics })
+        let certified = None;
+        Ok(Self {
+            version,
+            table,
+            projection,
+            partitions,
+            total_batches,
+            tells_bounds,
+            certified,
+            properties,
+            metrics,
+        })
     }
 
     /// The same scan, but it reports only its number of rows to the planner, and nothing about its columns.
     pub(super) fn without_bounds(self) -> Self {
         Self { tells_bounds: false, ..self }
+    }
+
+    /// The same scan, with what is known of missing rows.
+    pub(super) fn certified(self, certified: Option<Arc<str>>) -> Self {
+        Self { certified, ..self }
     }
 
     fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &PartRef> {
@@ -103,7 +121,11 @@ impl DisplayAs for ScanExec {
             self.version,
             self.total_batches,
             self.partitions.len()
-        )
+        )?;
+        match &self.certified {
+            Some(certified) => write!(f, ", coverage=[{certified}]"),
+            None => Ok(()),
+        }
     }
 }
 

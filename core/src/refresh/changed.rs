@@ -55,6 +55,7 @@ impl Work {
         if !self.source.capabilities().parts
             || self.origin.condition.is_some()
             || self.origin.append_by.is_some()
+            || self.rules.working_set.is_some()
         {
             return None;
         }

@@ -1,6 +1,9 @@
 //! Whether a source has what a table needs, found out without its rows.
 
+use std::time::SystemTime;
+
 use super::append::Positions;
+use super::covering::Covering;
 use super::fetched::{fetch_of, wanted};
 use crate::source::{Call, Capabilities, Description, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
@@ -17,6 +20,7 @@ pub(crate) fn check_capabilities(
     capabilities: Capabilities,
 ) -> Result<()> {
     check_columns(table, origin.columns.as_deref())?;
+    check_working_set(table, origin)?;
     let lacks = [
         (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
         (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
@@ -50,6 +54,22 @@ fn check_columns(table: &str, wanted: Option<&[String]>) -> Result<()> {
     Err(Error::new(ErrorCode::InvalidArgument, message))
 }
 
+/// A working set is loaded as a whole, by its condition alone.
+fn check_working_set(table: &str, origin: &TableSource) -> Result<()> {
+    let Some(set) = &origin.working_set else { return Ok(()) };
+    let other = match origin {
+        TableSource { append_by: Some(_), .. } => "`append_by`: rows that leave it would stay",
+        TableSource { condition: Some(_), .. } => {
+            "`condition`: nobody but the source understands which rows that leaves out"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(
+        ErrorCode::InvalidArgument,
+        format!("table `{table}` holds only rows where {} and cannot have {other}", set.condition),
+    ))
+}
+
 /// What a load of a table would fetch, if the source and the rules of the table allow one.
 ///
 /// # Errors
@@ -69,6 +89,9 @@ pub(crate) fn check(
         Positions::new(&columns, by)?;
     }
     check_table(table, &columns, rules)?;
+    if let Some(set) = &origin.working_set {
+        Covering::new(&set.condition, &columns, SystemTime::now())?;
+    }
     if origin.condition.is_some() {
         // Only the source understands it. No row is read before the fetch ends.
         drop(source.fetch(&fetch_of(origin, capabilities), call)?);

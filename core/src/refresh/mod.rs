@@ -9,6 +9,7 @@ mod budget;
 mod chance;
 mod changed;
 mod check;
+mod covering;
 mod due;
 mod expired;
 mod fetched;
@@ -18,6 +19,8 @@ mod owner;
 mod parts;
 mod places;
 mod progress;
+#[cfg(feature = "sql")]
+mod pushed;
 mod quiet;
 mod record;
 mod run;

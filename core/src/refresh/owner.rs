@@ -303,5 +303,8 @@ fn fed(name: &str, definition: TableDefinition) -> Result<(TableSource, TableRul
         )));
     }
     rules.write_policy = WritePolicy::Source(position_name(&origin.source, name));
+    if origin.working_set.is_some() {
+        rules.working_set.clone_from(&origin.working_set);
+    }
     Ok((*origin, rules))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::coverage::CoverageRecord;
 use crate::source::TableSource;
 use crate::types::error::{Error, Result};
 use crate::types::rules::TableRules;
@@ -24,6 +25,9 @@ pub(super) struct Record {
     /// The highest position of rows that came, where some of them were too old to be kept; the bytes of a number, the lowest first.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     highest: Option<Vec<u8>>,
+    /// Which rows the table holds all of, if it is a working set; readers look it up here (`coverage/held.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coverage: Option<CoverageRecord>,
 }
 
 /// The longest mark that is kept as it is; of a longer one only a digest is.
@@ -33,7 +37,8 @@ const FAILURE_MAX: usize = 500;
 
 impl Record {
     pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
-        Self { definition, mark: mark.map(short), failure: None, parts: Vec::new(), highest: None }
+        let (failure, parts, highest, coverage) = (None, Vec::new(), None, None);
+        Self { definition, mark: mark.map(short), failure, parts, highest, coverage }
     }
 
     /// Whether the rows have this mark. Without a mark nobody knows.
@@ -59,6 +64,16 @@ impl Record {
     pub(super) fn highest(&self) -> Option<i128> {
         let bytes = self.highest.as_deref()?.try_into().ok()?;
         Some(i128::from_le_bytes(bytes))
+    }
+
+    pub(super) fn with_coverage(mut self, coverage: Option<CoverageRecord>) -> Self {
+        self.coverage = coverage;
+        self
+    }
+
+    /// Which rows the table holds all of, if it is a working set.
+    pub(super) fn coverage(&self) -> Option<&CoverageRecord> {
+        self.coverage.as_ref()
     }
 
     /// The same, after a refresh that did not fail.
@@ -101,7 +116,7 @@ pub(super) fn position_name(source: &str, table: &str) -> String {
 pub(super) fn definition_number(source: &TableSource, place: Option<&str>, rules: &TableRules) -> u64 {
     // A form that differs between versions of Pillion costs a load, and nothing else.
     let text = format!(
-        "{:?} {place:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {place:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         source.source,
         source.relation,
         source.columns,
@@ -109,6 +124,7 @@ pub(super) fn definition_number(source: &TableSource, place: Option<&str>, rules
         source.append_by.as_ref().map(|by| &by.column),
         rules.primary_key,
         rules.sort_by,
+        rules.working_set,
     );
     xxh3_64(text.as_bytes())
 }

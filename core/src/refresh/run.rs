@@ -71,6 +71,7 @@ impl Work {
         let held = self.held()?;
         let number = definition_number(&self.origin, self.source.identity().as_deref(), &self.rules);
         if has_gaps
+            && self.rules.working_set.is_none()
             && let Some(held) = &held
             && let Some(version) = self.load_missing(held, number, run)?
         {
@@ -78,6 +79,7 @@ impl Work {
         }
         // Rows that were fetched for what is asked for now, and of which none is missing.
         let whole = held.as_ref().filter(|held| held.is_of(number, &self.rules) && !has_gaps);
+        let whole = whole.filter(|held| self.covers_as_now(held, began));
         if let Some(held) = whole
             && self.source.capabilities().marks
         {
@@ -87,6 +89,7 @@ impl Work {
                 let parts = held.record.as_ref().map(|record| record.parts().to_vec());
                 let record = Record::new(number, mark.as_deref()).with_parts(parts.unwrap_or_default());
                 let record = record.with_highest(held.record.as_ref().and_then(Record::highest));
+                let record = record.with_coverage(held.record.as_ref().and_then(Record::coverage).cloned());
                 if let Some(version) = self.confirm(held, began, &record)? {
                     return Ok(version);
                 }
@@ -178,7 +181,8 @@ impl Work {
         (began, before): (SystemTime, u64),
         run: &Run,
     ) -> Result<Version> {
-        let rows = run.ask(|call| self.source.fetch(&self.fetch(None), call))?;
+        let fetch = self.fetch_all(described.schema(), began)?;
+        let rows = run.ask(|call| self.source.fetch(&fetch, call))?;
         let as_of = self.as_of(&rows, began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
@@ -194,6 +198,7 @@ impl Work {
             }
         };
         let (left_out, input) = self.retained(input)?;
+        let (record, input) = self.covered(record, input, began)?;
         let position = (self.position(), record.encode()?);
         let version = self.cache.load_table(&self.table, &self.rules, input, position, as_of)?;
         self.gate.lock().loaded(before);

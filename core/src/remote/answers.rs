@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 use crate::answer::batches::{AnswerInfo, BatchSource, Batches, CancelHook};
+use crate::answer::certificate::{Certificate, TableCertificate};
 use crate::blocking::threads;
 use crate::remote::connection::{Connection, Link, Repeat};
 use crate::types::clock::freshness_at;
@@ -19,7 +20,8 @@ use crate::wire::{self, Call, CursorReply, Next, NextReply};
 pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &CursorReply) -> Result<Batches> {
     let version = connection.saw(reply.version);
     let schema = link.shared().answer_schema(&reply.schema)?;
-    let info = AnswerInfo { version, freshness: freshness_at(reply.as_of), tier: Tier::Local };
+    let certificate = Certificate::new(reply.certificate.iter().map(TableCertificate::from).collect());
+    let info = AnswerInfo { version, freshness: freshness_at(reply.as_of), tier: Tier::Local, certificate };
     let mut source = RemoteSource {
         connection,
         link,

@@ -315,6 +315,7 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
                         retention: (input.next() % 2 == 0)
                             .then(|| Retention::new(input.name(), Duration::from_nanos(input.next().into()))),
                         max_staleness: None,
+                        working_set: None,
                     }
                     .into(),
                 },

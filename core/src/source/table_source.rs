@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::cron::Cron;
 use super::relation::Relation;
 use crate::types::error::Result;
+use crate::types::rules::{OnMiss, WorkingSet};
 
 /// How often a table is refreshed without being asked.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub struct TableSource {
     pub(crate) relation: Relation,
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) condition: Option<String>,
+    pub(crate) working_set: Option<WorkingSet>,
     pub(crate) append_by: Option<AppendBy>,
     pub(crate) cadence: Cadence,
     pub(crate) on_start: bool,
@@ -79,6 +81,7 @@ impl TableSource {
             relation,
             columns: None,
             condition: None,
+            working_set: None,
             append_by: None,
             cadence: Cadence::Every(INTERVAL),
             on_start: true,
@@ -123,6 +126,40 @@ impl TableSource {
     /// Only rows that satisfy a condition in the words of the source. Refused if the source takes no conditions.
     pub fn condition(mut self, condition: impl Into<String>) -> Self {
         self.condition = Some(condition.into());
+        self
+    }
+
+    /// Makes the table a working set: it holds the rows of its source that satisfy a condition in SQL, and answers only what these rows
+    /// answer completely. A read that may need others fails with [`NotCovered`](crate::ErrorCode::NotCovered), unless
+    /// [`on_miss`](Self::on_miss) says otherwise.
+    ///
+    /// The condition compares columns with values: `=`, `<`, `BETWEEN`, `IN`, `LIKE 'prefix%'`, `IS NULL`, joined by `AND`, `OR` and
+    /// `NOT`, with arithmetic of dates such as `created_at >= now() - interval '7 days'`. Each refresh evaluates `now()` and
+    /// `current_date` anew, by the clock of this machine at its beginning, and fetches all rows anew then; what is covered is
+    /// committed with the rows. Pillion compares values itself, texts by their bytes, whatever the source would do; so any source will do.
+    /// Of a float that is not a number, and of the two zeros, rows are held wherever any reading would hold them.
+    ///
+    /// A query is answered if the conditions on each working set that it reads leave no row that is not held. `get` answers for
+    /// a row that is there; that one is not there is only said if the key alone shows that it would be held. Not together with
+    /// [`append_by`](Self::append_by), [`condition`](Self::condition) and [`retain`](crate::TableDefinition::retain).
+    ///
+    /// ```
+    /// use pillion::source::{Relation, TableSource};
+    ///
+    /// let recent = TableSource::new("shop", Relation::table("public.orders"))
+    ///     .rows_where("created_at >= now() - interval '7 days' AND region IN ('eu', 'us')");
+    /// # drop(recent);
+    /// ```
+    pub fn rows_where(mut self, condition: impl Into<String>) -> Self {
+        let on_miss = self.working_set.map(|set| set.on_miss).unwrap_or_default();
+        self.working_set = Some(WorkingSet::new(condition).on_miss(on_miss));
+        self
+    }
+
+    /// What becomes of reads of a [working set](Self::rows_where) that may need rows that are not held; an error unless told
+    /// otherwise. Nothing without a condition.
+    pub fn on_miss(mut self, on_miss: OnMiss) -> Self {
+        self.working_set = self.working_set.map(|set| set.on_miss(on_miss));
         self
     }
 

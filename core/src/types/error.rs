@@ -104,6 +104,9 @@ codes! {
     WriteNotAllowed = 117 => Request;
     /// The request or its answer exceeds a limit that does not depend on other work: ask for less at a time.
     TooLarge = 118 => Request;
+    /// The table holds only some rows of its source, and the read may need others: add the condition that the message names to it, or
+    /// ask the source.
+    NotCovered = 119 => Request;
     /// An input file or upstream object does not exist.
     SourceNotFound = 200 => Source;
     /// An input file is truncated, corrupt or not of its format.

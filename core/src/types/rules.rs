@@ -55,6 +55,58 @@ impl fmt::Display for Retention {
     }
 }
 
+/// What becomes of a read that may need rows that a table does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnMiss {
+    /// It fails with [`NotCovered`](crate::ErrorCode::NotCovered).
+    #[default]
+    Error,
+    /// The held rows answer it. The answer's [certificate](crate::Batches::certificate) says that it is partial, and a key that is not
+    /// held has no row.
+    Local,
+}
+
+impl fmt::Display for OnMiss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// Which rows of its source a table holds, if it does not hold all of them. See
+/// [`TableSource::rows_where`](crate::source::TableSource::rows_where).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkingSet {
+    /// The condition that held rows satisfy, in SQL.
+    pub condition: String,
+    /// What becomes of reads that may need other rows.
+    pub on_miss: OnMiss,
+}
+
+impl WorkingSet {
+    /// Rows that satisfy a condition; reads that may need others fail.
+    pub fn new(condition: impl Into<String>) -> Self {
+        Self { condition: condition.into(), on_miss: OnMiss::Error }
+    }
+
+    /// The same, with what becomes of reads that may need other rows.
+    #[must_use]
+    pub fn on_miss(mut self, on_miss: OnMiss) -> Self {
+        self.on_miss = on_miss;
+        self
+    }
+}
+
+impl fmt::Display for WorkingSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rows where {} (on_miss = {})", self.condition, self.on_miss)
+    }
+}
+
 /// The rules of a table: what its [definition](crate::TableDefinition) asks for, and what a [table](crate::TableInfo)
 /// has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +124,8 @@ pub struct TableRules {
     /// How old rows may be and still be read; `None`: however old. See
     /// [`TableDefinition::max_staleness`](crate::TableDefinition::max_staleness).
     pub max_staleness: Option<Duration>,
+    /// Which rows of its source it holds; `None`: all of them, or it has no source.
+    pub working_set: Option<WorkingSet>,
 }
 
 impl TableRules {
@@ -104,6 +158,8 @@ impl TableRules {
     fn keeping(&self) -> String {
         let kept = self.retention.as_ref().map_or_else(|| "all rows".to_owned(), Retention::to_string);
         let read = self.max_staleness.map(|bound| format!(", reading rows up to {bound:?} old"));
-        format!("write policy {}, keeping {kept}{}", self.write_policy, read.unwrap_or_default())
+        let held = self.working_set.as_ref().map(|set| format!(", holding {set}"));
+        let (read, held) = (read.unwrap_or_default(), held.unwrap_or_default());
+        format!("write policy {}, keeping {kept}{read}{held}", self.write_policy)
     }
 }

@@ -9,7 +9,9 @@ use arrow::datatypes::SchemaRef;
 use super::staleness::{Moment, refuse_stale};
 use super::table_info::TableInfo;
 use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
+use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
+use crate::coverage::{Region, held};
 use crate::storage::{
     Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, State, Store, TableState, freshness,
     key,
@@ -99,7 +101,13 @@ impl<S: Newest> Local<S> {
         let state = self.source.newest()?;
         let table = table_of(&state, table)?;
         let history = History::read(files, &state, table, since)?;
-        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+        let certificate = Certificate::default();
+        let info = AnswerInfo {
+            version: state.version,
+            freshness: freshness(table),
+            tier: Tier::Local,
+            certificate,
+        };
         let schema = history.schema().clone();
         let held = table.clone();
         Ok(Batches::new(schema, info, Box::new(IteratorSource(history.batches()))).holding(held))
@@ -147,8 +155,10 @@ impl<S: Newest> Reader for Local<S> {
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
         let state = self.source.newest()?;
-        refuse_stale(&state, table_of(&state, table)?, self.moment)?;
-        scan(&state, table, columns)
+        let of = table_of(&state, table)?;
+        refuse_stale(&state, of, self.moment)?;
+        let certificate = certified_whole(&state, of)?;
+        scan(&state, table, columns, certificate)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
@@ -363,12 +373,51 @@ fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<O
         Some(Found::Tail(batch, row)) => {
             Some(Row::of_batch(batch.rows.clone(), row as usize, version, freshness))
         }
+        None if table.shape.rules.working_set.is_some() => return absent(state, table, key),
         None => None,
     })
 }
 
-/// All rows of a table, however old they are.
-pub(crate) fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result<Batches> {
+/// A key without a row in a table that holds only some rows of its source.
+///
+/// # Errors
+/// [`ErrorCode::NotCovered`] if the source may have a row with it.
+#[cold]
+fn absent(state: &State, table: &TableState, key: &[u8]) -> Result<Option<Row>> {
+    match held(state, table) {
+        Some(held) if !held.covers_key(key) && !held.answers_partially() => Err(held.not_covered(
+            "the source may have another row with this key: ask it, or query the columns of the condition too",
+        )),
+        _ => Ok(None),
+    }
+}
+
+/// What is said of an answer of all rows of a table.
+///
+/// # Errors
+/// [`ErrorCode::NotCovered`] if it holds only some rows of its source.
+fn certified_whole(state: &State, table: &TableState) -> Result<Certificate> {
+    let Some(held) = held(state, table) else { return Ok(Certificate::default()) };
+    let is_complete = held.covers(&Region::everything());
+    let reason = match is_complete {
+        true => "it holds all rows of its source".to_owned(),
+        false if held.answers_partially() => "a scan needs all rows, and it holds only some".to_owned(),
+        false => {
+            return Err(held.not_covered(
+                "a scan needs all rows: query it with that condition, or let it answer with what it has (`on_miss`)",
+            ));
+        }
+    };
+    Ok(Certificate::new(vec![held.certificate(is_complete, reason)]))
+}
+
+/// All rows of a table, however old they are, and whatever its source has beside them.
+pub(crate) fn scan(
+    state: &State,
+    id: u64,
+    columns: Option<&[String]>,
+    certificate: Certificate,
+) -> Result<Batches> {
     let table = table_of(state, id)?;
     let full = &table.shape.schema;
     let projection: Vec<usize> = match columns {
@@ -398,7 +447,8 @@ pub(crate) fn scan(state: &State, id: u64, columns: Option<&[String]>) -> Result
     let batches = parts.flat_map(move |part| {
         part.map_or_else(Pieces::from, |part| table_state.pieces(&part, None, sequence, &projection, &schema))
     });
-    let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+    let info =
+        AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local, certificate };
     Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
 }
 
@@ -422,6 +472,7 @@ pub(crate) fn info(state: &State, table: &TableState) -> TableInfo {
         segments: table.segments.len(),
         logged_rows: table.tails.iter().map(|tail| tail.rows as u64).sum(),
         damage: table.damage().map(str::to_owned),
+        coverage: held(state, table).and_then(|held| held.coverage().map(str::to_owned)),
         freshness: freshness(table),
         version: state.version,
     }

@@ -87,5 +87,5 @@ fn failure(state: &State, table: &TableState) -> Option<String> {
     let WritePolicy::Source(source) = &table.shape.rules.write_policy else { return None };
     let record = state.positions.get(source)?;
     // The positions of other programs are bytes of any form.
-    rmp_serde::from_slice::<LastRefresh>(record).ok()?.failure
+    rmp_serde::from_slice::<LastRefresh>(&record[..]).ok()?.failure
 }

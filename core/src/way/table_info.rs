@@ -29,6 +29,10 @@ pub struct TableInfo {
     /// log; `None` if nothing was so far. Reads that need a damaged part fail with [`ErrorCode::Corrupt`] or
     /// [`ErrorCode::Io`]; replace the table from its source, or drop it.
     pub damage: Option<String>,
+    /// If the [rules](Self::rules) make it a working set: which rows of its source it holds all of, as a condition whose moving parts
+    /// have the values of the last refresh. `None` for other tables, and while nobody knows: after rows were
+    /// [invalidated](crate::Table::invalidate), for one, until the next refresh.
+    pub coverage: Option<String>,
     /// How fresh its rows are; `None` if nothing was ever loaded.
     pub freshness: Option<Freshness>,
     /// The version of the cache that this describes.

@@ -9,10 +9,11 @@ use serde_bytes::ByteBuf;
 
 use super::rows;
 use super::value::{WireValue, WireVersion};
+use crate::answer::certificate::TableCertificate;
 use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
-use crate::types::rules::{Retention, TableRules, WritePolicy};
+use crate::types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
 use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
@@ -349,7 +350,47 @@ pub(crate) struct CursorReply {
     pub(crate) schema: Vec<u8>,
     pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
+    /// Of which tables that hold only some rows the answer is, and whether it is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) certificate: Vec<CertificateMessage>,
     pub(crate) first: NextReply,
+}
+
+/// See [`TableCertificate`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CertificateMessage {
+    table: String,
+    complete: bool,
+    #[serde(default)]
+    coverage: Option<String>,
+    reason: String,
+    /// In nanoseconds since 1970.
+    #[serde(default)]
+    as_of: Option<i64>,
+}
+
+impl From<&TableCertificate> for CertificateMessage {
+    fn from(certificate: &TableCertificate) -> Self {
+        Self {
+            table: certificate.table.clone(),
+            complete: certificate.is_complete,
+            coverage: certificate.coverage.clone(),
+            reason: certificate.reason.clone(),
+            as_of: certificate.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
+        }
+    }
+}
+
+impl From<&CertificateMessage> for TableCertificate {
+    fn from(message: &CertificateMessage) -> Self {
+        Self {
+            table: message.table.clone(),
+            is_complete: message.complete,
+            coverage: message.coverage.clone(),
+            reason: message.reason.clone(),
+            freshness: freshness_at(message.as_of),
+        }
+    }
 }
 
 /// A cursor, statement or upload by its number.
@@ -439,6 +480,9 @@ pub(crate) struct InfoMessage {
     pub(crate) logged_rows: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) damage: Option<String>,
+    /// What it covers, if it is a working set and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coverage: Option<String>,
     pub(crate) as_of: Option<i64>,
     pub(crate) version: WireVersion,
 }
@@ -455,6 +499,7 @@ impl InfoMessage {
             segments: info.segments as u64,
             logged_rows: info.logged_rows,
             damage: info.damage,
+            coverage: info.coverage,
             as_of: info.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
             version: info.version.into(),
         })
@@ -471,6 +516,7 @@ impl InfoMessage {
             segments: usize::try_from(self.segments).unwrap_or(usize::MAX),
             logged_rows: self.logged_rows,
             damage: self.damage,
+            coverage: self.coverage,
             freshness: freshness_at(self.as_of),
             version: self.version.into(),
         })
@@ -489,6 +535,22 @@ pub(crate) struct RulesMessage {
     /// Nanoseconds.
     #[serde(default)]
     max_staleness: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    working_set: Option<WorkingSetMessage>,
+}
+
+/// See [`WorkingSet`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct WorkingSetMessage {
+    condition: String,
+    on_miss: OnMissMessage,
+}
+
+/// See [`OnMiss`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum OnMissMessage {
+    Error,
+    Local,
 }
 
 /// See [`WritePolicy`].
@@ -510,7 +572,7 @@ struct RetentionMessage {
 
 impl From<TableRules> for RulesMessage {
     fn from(rules: TableRules) -> Self {
-        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness } = rules;
+        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness, working_set } = rules;
         let write_policy = match write_policy {
             WritePolicy::Anyone => WritePolicyMessage::Anyone,
             WritePolicy::AppendOnly => WritePolicyMessage::AppendOnly,
@@ -521,13 +583,21 @@ impl From<TableRules> for RulesMessage {
             RetentionMessage { column, age }
         });
         let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
-        Self { primary_key, sort_by, write_policy, retention, max_staleness }
+        let working_set = working_set.map(|WorkingSet { condition, on_miss }| {
+            let on_miss = match on_miss {
+                OnMiss::Error => OnMissMessage::Error,
+                OnMiss::Local => OnMissMessage::Local,
+            };
+            WorkingSetMessage { condition, on_miss }
+        });
+        Self { primary_key, sort_by, write_policy, retention, max_staleness, working_set }
     }
 }
 
 impl From<RulesMessage> for TableRules {
     fn from(message: RulesMessage) -> Self {
-        let RulesMessage { primary_key, sort_by, write_policy, retention, max_staleness } = message;
+        let RulesMessage { primary_key, sort_by, write_policy, retention, max_staleness, working_set } =
+            message;
         let write_policy = match write_policy {
             WritePolicyMessage::Anyone => WritePolicy::Anyone,
             WritePolicyMessage::AppendOnly => WritePolicy::AppendOnly,
@@ -535,7 +605,13 @@ impl From<RulesMessage> for TableRules {
         };
         let retention = retention.map(|it| Retention::new(it.column, Duration::from_nanos(it.age)));
         let max_staleness = max_staleness.map(Duration::from_nanos);
-        Self { primary_key, sort_by, write_policy, retention, max_staleness }
+        let working_set = working_set.map(|WorkingSetMessage { condition, on_miss }| {
+            WorkingSet::new(condition).on_miss(match on_miss {
+                OnMissMessage::Error => OnMiss::Error,
+                OnMissMessage::Local => OnMiss::Local,
+            })
+        });
+        Self { primary_key, sort_by, write_policy, retention, max_staleness, working_set }
     }
 }
 

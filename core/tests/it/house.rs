@@ -16,6 +16,7 @@ const TOWER: &[&[&str]] = &[
     &["refresh"],
     &["way"],
     &["query"],
+    &["coverage"],
     &["answer"],
     &["input"],
     &["source"],

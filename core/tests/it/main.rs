@@ -71,3 +71,5 @@ mod stale_reads;
 mod through_socket;
 mod tidy;
 mod told_changes;
+#[cfg(feature = "sql")]
+mod working_sets;

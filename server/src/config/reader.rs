@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pillion::source::{Relation, TableSource};
-use pillion::{Durability, FileOptions, Retention, TableRules, WritePolicy};
+use pillion::{Durability, FileOptions, OnMiss, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
 use super::document::At;
@@ -130,11 +130,13 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 13] = [
+const OF_SOURCES: [&str; 15] = [
     "relation",
     "statement",
     "columns",
     "condition",
+    "where",
+    "on_miss",
     "append_by",
     "overlap",
     "interval",
@@ -269,6 +271,7 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
     if let Some(condition) = section.text("condition") {
         from = from.condition(condition.value);
     }
+    from = working_set(section, from);
     let overlap_line = section.line_of("overlap");
     let overlap = section.duration_or_number("overlap").map(|overlap| overlap.value);
     match (section.text("append_by"), overlap) {
@@ -288,6 +291,28 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
     match section.duration("progress_timeout") {
         Some(limit) => from.progress_timeout(limit),
         None => from,
+    }
+}
+
+/// Which rows a table holds, and what it answers beyond them.
+fn working_set(section: &mut Section<'_>, from: TableSource) -> TableSource {
+    let on_miss_line = section.line_of("on_miss");
+    let on_miss = section.text("on_miss").map(|on_miss| on_miss.value);
+    let on_miss = match (on_miss.as_deref(), on_miss_line) {
+        (Some("local"), _) => OnMiss::Local,
+        (Some(other), Some(line)) if other != "error" => {
+            section.problem(line, format!("`on_miss` is \"error\" or \"local\", not `{other}`"));
+            OnMiss::Error
+        }
+        _ => OnMiss::Error,
+    };
+    match (section.text("where"), on_miss_line) {
+        (Some(condition), _) => from.rows_where(condition.value).on_miss(on_miss),
+        (None, Some(line)) => {
+            section.problem(line, "`on_miss` is for tables with `where`, which hold only some rows");
+            from
+        }
+        (None, None) => from,
     }
 }
 

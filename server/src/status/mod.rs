@@ -259,6 +259,11 @@ fn table_json(table: &TableInfo) -> Json {
         "write_policy": table.rules.write_policy.to_string(),
         "retention": table.rules.retention.as_ref().map(|it| json!({ "column": it.column, "age_seconds": it.age.as_secs_f64() })),
         "max_staleness_seconds": table.rules.max_staleness.map(|bound| bound.as_secs_f64()),
+        "working_set": table.rules.working_set.as_ref().map(|set| json!({
+            "where": set.condition,
+            "on_miss": set.on_miss.to_string(),
+            "coverage": table.coverage,
+        })),
         "as_of": table.freshness.and_then(|it| moment(it.as_of)),
         "age_seconds": table.freshness.map(|it| it.age().as_secs_f64()),
         "damage": table.damage,

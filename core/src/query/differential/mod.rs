@@ -8,6 +8,7 @@ mod point_statements;
 mod points;
 mod rows;
 mod statements;
+mod working_sets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

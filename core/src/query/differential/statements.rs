@@ -117,7 +117,7 @@ fn ordered(random: &mut Random, statement: Statement, names: &str) -> Statement 
     Statement { order: Some(order), ..statement }
 }
 
-fn name(random: &mut Random, table: &Rows) -> String {
+pub(super) fn name(random: &mut Random, table: &Rows) -> String {
     table.column(random).name().clone()
 }
 
@@ -132,7 +132,7 @@ fn some_names(random: &mut Random, table: &Rows) -> String {
     names.join(", ")
 }
 
-fn condition(random: &mut Random, table: &Rows, qualifier: &str, depth: usize) -> String {
+pub(super) fn condition(random: &mut Random, table: &Rows, qualifier: &str, depth: usize) -> String {
     if depth > 0 && random.percent(45) {
         let (a, b) =
             (condition(random, table, qualifier, depth - 1), condition(random, table, qualifier, depth - 1));

@@ -13,6 +13,8 @@ use super::recognise::{Leaf, leaf_of};
 use super::value::{Given, KeyValue};
 use super::work::Work;
 use crate::answer::batches::{AnswerInfo, Batches, Canceller, IteratorSource};
+use crate::answer::certificate::Certificate;
+use crate::coverage::held;
 use crate::query::contain::contain;
 use crate::query::engine::Readable;
 use crate::query::key_filter::KEYS_MAX;
@@ -99,7 +101,15 @@ impl PointPlan {
         let given = Given { parameters, literals };
         // What panics here is left to the ordinary path too.
         let batch = contain(|| self.rows(table, state.version.sequence, given, effort)).ok()??;
-        let info = AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local };
+        let certificate = held(state, table).map_or_else(Certificate::default, |held| {
+            Certificate::new(vec![held.certificate(true, "a row with each key is held".to_owned())])
+        });
+        let info = AnswerInfo {
+            version: state.version,
+            freshness: freshness(table),
+            tier: Tier::Local,
+            certificate,
+        };
         taken::count();
         Some(Batches::new(self.schema.clone(), info, Box::new(IteratorSource(batch.map(Ok).into_iter()))))
     }
@@ -112,6 +122,7 @@ impl PointPlan {
         given: Given<'_>,
         effort: Effort,
     ) -> Option<Option<RecordBatch>> {
+        let is_working_set = table.shape.rules.working_set.is_some();
         let limit = match self.limit {
             Limit::None => usize::MAX,
             Limit::Fixed(limit) => limit,
@@ -126,6 +137,8 @@ impl PointPlan {
             Wanted::Columns(_) | Wanted::Count => Vec::new(),
         };
         let (columns, schema, most) = match &self.wanted {
+            // The ordinary path asks whether all rows are held.
+            Wanted::Count if is_working_set => return None,
             Wanted::Count => return effort.counts.then(|| self.count(table)).flatten().map(Some),
             Wanted::Columns(columns) => (columns, &self.schema, limit),
             // Conditions may drop some.
@@ -140,8 +153,11 @@ impl PointPlan {
             if Canceller::is_current_cancelled() {
                 return None;
             }
-            if let Some(found) = table.find(&key, sequence).ok()? {
-                rows.push(read(found, columns, schema)?);
+            match table.find(&key, sequence).ok()? {
+                Some(found) => rows.push(read(found, columns, schema)?),
+                // The source may have the row. The ordinary path asks.
+                None if is_working_set => return None,
+                None => {}
             }
         }
         let rows = match rows.as_slice() {

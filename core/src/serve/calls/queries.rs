@@ -14,6 +14,7 @@ use crate::types::clock::nanoseconds_of;
 use crate::types::error::Result;
 use crate::way::Reader;
 use crate::wire::encoding::values;
+use crate::wire::message::CertificateMessage;
 use crate::wire::{
     Changes, CursorReply, Empty, Execute, Next, Pin, Prepare, PrepareReply, Scan, Sql, decode, encode, rows,
 };
@@ -170,12 +171,13 @@ impl Session {
         let mut cursor = Cursor::new(batches, pin);
         let first = cursor.first(self.sharing.get())?;
         self.give(task, first.lease);
-        let (schema, version, as_of) = {
+        let (schema, version, as_of, certificate) = {
             let batches = cursor.batches();
             (
                 self.encoded_schema(batches.schema())?,
                 batches.version(),
                 batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
+                batches.certificate().tables().iter().map(CertificateMessage::from).collect(),
             )
         };
         let id = match cursor.is_done() {
@@ -185,6 +187,7 @@ impl Session {
                 self.held.lock().hold_cursor(task, Arc::new(held))?
             }
         };
-        encode(&CursorReply { id, schema, version: version.into(), as_of, first: first.reply })
+        let (version, first) = (version.into(), first.reply);
+        encode(&CursorReply { id, schema, version, as_of, certificate, first })
     }
 }

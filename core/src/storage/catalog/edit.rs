@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 
 use crate::storage::table::deleted::DeletedRecord;
 use crate::storage::tail::RowsRecord;
-use crate::types::rules::{Retention, TableRules, WritePolicy};
+use crate::types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
 
 /// One change of the catalog or of rows; a commit is a list of them, applied in order, whole or not at all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,11 +129,18 @@ pub(crate) struct TableRecord {
 
 impl TableRecord {
     pub(crate) fn new(id: u64, name: String, schema: Vec<u8>, rules: TableRules) -> Self {
-        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness } = rules;
-        let write_policy = match write_policy {
-            WritePolicy::Anyone => WritePolicyRecord::Anyone,
-            WritePolicy::AppendOnly => WritePolicyRecord::AppendOnly,
-            WritePolicy::Source(name) => WritePolicyRecord::Source(name),
+        let TableRules { primary_key, sort_by, write_policy, retention, max_staleness, working_set } = rules;
+        let write_policy = match (write_policy, working_set) {
+            (WritePolicy::Anyone, _) => WritePolicyRecord::Anyone,
+            (WritePolicy::AppendOnly, _) => WritePolicyRecord::AppendOnly,
+            (WritePolicy::Source(name), None) => WritePolicyRecord::Source(name),
+            (WritePolicy::Source(source), Some(WorkingSet { condition, on_miss })) => {
+                let on_miss = match on_miss {
+                    OnMiss::Error => OnMissRecord::Error,
+                    OnMiss::Local => OnMissRecord::Local,
+                };
+                WritePolicyRecord::WorkingSet { source, condition, on_miss }
+            }
         };
         let retention = retention.map(|Retention { column, age }| {
             let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -148,7 +155,18 @@ impl TableRecord {
         let write_policy = match &self.write_policy {
             WritePolicyRecord::Anyone => WritePolicy::Anyone,
             WritePolicyRecord::AppendOnly => WritePolicy::AppendOnly,
-            WritePolicyRecord::Source(name) => WritePolicy::Source(name.clone()),
+            WritePolicyRecord::Source(source) | WritePolicyRecord::WorkingSet { source, .. } => {
+                WritePolicy::Source(source.clone())
+            }
+        };
+        let working_set = match &self.write_policy {
+            WritePolicyRecord::WorkingSet { condition, on_miss, .. } => {
+                Some(WorkingSet::new(condition).on_miss(match on_miss {
+                    OnMissRecord::Error => OnMiss::Error,
+                    OnMissRecord::Local => OnMiss::Local,
+                }))
+            }
+            _ => None,
         };
         let retention = self.retention.as_ref();
         TableRules {
@@ -157,6 +175,7 @@ impl TableRecord {
             write_policy,
             retention: retention.map(|it| Retention::new(&it.column, Duration::from_nanos(it.age))),
             max_staleness: self.max_staleness.map(Duration::from_nanos),
+            working_set,
         }
     }
 }
@@ -168,6 +187,20 @@ enum WritePolicyRecord {
     Anyone,
     AppendOnly,
     Source(String),
+    /// A source feeds the table, and it holds only some rows. A variant and no field beside the policy: a version that does not know
+    /// it must not take the table for whole, and does not open the cache.
+    WorkingSet {
+        source: String,
+        condition: String,
+        on_miss: OnMissRecord,
+    },
+}
+
+/// See [`OnMiss`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum OnMissRecord {
+    Error,
+    Local,
 }
 
 /// See [`Retention`].

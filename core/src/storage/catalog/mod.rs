@@ -4,5 +4,6 @@ pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod limits;
 pub(crate) mod manifest;
+pub(crate) mod position;
 pub(crate) mod recovery;
 pub(crate) mod state;

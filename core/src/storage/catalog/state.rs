@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_bytes::ByteBuf;
-
 use super::edit::{CatalogRecord, Edit, SegmentRecord, TableContentRecord};
 use super::files::Files;
+use super::position::Position;
 use crate::storage::live::Indexes;
 use crate::storage::mapped::region::Region;
 use crate::storage::planted::{self, Bug};
@@ -49,7 +48,7 @@ pub(crate) struct State {
     /// Number of the next segment, as far as committed segments show.
     pub(crate) next_segment: u64,
     /// See [`Edit::SetPosition`].
-    pub(crate) positions: Arc<BTreeMap<String, ByteBuf>>,
+    pub(crate) positions: Arc<BTreeMap<String, Arc<Position>>>,
 }
 
 impl State {
@@ -62,7 +61,7 @@ impl State {
             names: Arc::default(),
             next_table: record.next_table,
             next_segment: record.next_segment,
-            positions: Arc::new(record.positions.clone()),
+            positions: Arc::new(record.positions.iter().map(Position::of_record).collect()),
         };
         for content in &record.tables {
             let id = content.table.id;
@@ -112,7 +111,11 @@ impl State {
             next_table: self.next_table,
             next_segment: self.next_segment,
             tables: tables.collect::<Result<_>>()?,
-            positions: (*self.positions).clone(),
+            positions: self
+                .positions
+                .iter()
+                .map(|(source, position)| (source.clone(), position.to_record()))
+                .collect(),
         })
     }
 
@@ -219,7 +222,7 @@ impl State {
                 if position.is_empty() {
                     positions.remove(source);
                 } else {
-                    positions.insert(source.clone(), ByteBuf::from(position.clone()));
+                    positions.insert(source.clone(), Arc::new(Position::new(position.clone())));
                 }
             }
         }

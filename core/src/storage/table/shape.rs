@@ -109,6 +109,19 @@ impl TableShape {
         if let WritePolicy::Source(name) = &rules.write_policy {
             check_source(name)?;
         }
+        if let Some(set) = &rules.working_set {
+            let refused = |reason| Err(Error::new(ErrorCode::InvalidArgument, reason));
+            if !matches!(rules.write_policy, WritePolicy::Source(_)) {
+                return refused(format!(
+                    "table `{name}` holds only {set}, and nothing feeds it: only tables from a source can be working sets"
+                ));
+            }
+            if rules.retention.is_some() {
+                return refused(format!(
+                    "table `{name}` holds only {set}, and rows leave it by that condition: leave out `retain`"
+                ));
+            }
+        }
         let rules = rules.of_table();
         Ok(Self { id: 0, name: name.to_owned(), schema, primary_key, sort_by, rules })
     }

@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 
 use self::background::Background;
 use crate::answer::batches::Batches;
+use crate::answer::certificate::Certificate;
 use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
@@ -80,7 +81,7 @@ impl Embedded {
 impl Embedded {
     /// All rows of a table, with some columns, even if they are too old for readers.
     pub(crate) fn scan_held(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        local::scan(&self.store().state(), table, columns)
+        local::scan(&self.store().state(), table, columns, Certificate::default())
     }
 
     /// Gives a table all of its rows, and remembers the position of their source, in one commit: defines the table, or puts the

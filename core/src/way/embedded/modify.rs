@@ -11,6 +11,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Embedded, Opened};
 use crate::answer::batches::{Batches, Canceller};
+use crate::answer::certificate::Certificate;
 use crate::input::{Input, OpenInput};
 use crate::query::{Modification, ModifyingStatement};
 use crate::storage::{KeyColumn, State, TableShape, TableState};
@@ -110,7 +111,7 @@ impl Embedded {
                 let opened = if keys.bytes() <= DELETED_KEYS_LEN_MAX {
                     Opened::Delete { table, keys, invalidates: false }
                 } else {
-                    let rows = others(held, &keys, local::scan(state, table, None)?);
+                    let rows = others(held, &keys, local::scan(state, table, None, Certificate::default())?);
                     Opened::Rows { table, mode: WriteMode::Replace, rows }
                 };
                 Ok(Change { opened, rows: count })

@@ -1,0 +1,58 @@
+//! Whether an answer is complete, and what shows it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::types::version::Freshness;
+
+/// Says of an answer whether it has all rows that the sources of its tables would have given, as of the moments that it
+/// names.
+///
+/// Tables that hold all rows of their source, or have none, need no proof and are not listed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Certificate {
+    tables: Option<Arc<Vec<TableCertificate>>>,
+}
+
+/// What a [`Certificate`] says of one working set that was read.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TableCertificate {
+    /// The table.
+    pub table: String,
+    /// Whether all rows that the answer needed of it are held.
+    pub is_complete: bool,
+    /// What it holds: the condition of the working set with the values that its moving parts had at the last refresh; `None` if that
+    /// is not known now.
+    pub coverage: Option<String>,
+    /// What proved that nothing is missing, or why nothing did.
+    pub reason: String,
+    /// As of which moment its rows are complete within the coverage.
+    pub freshness: Option<Freshness>,
+}
+
+impl Certificate {
+    pub(crate) fn new(tables: Vec<TableCertificate>) -> Self {
+        Self { tables: (!tables.is_empty()).then(|| Arc::new(tables)) }
+    }
+
+    /// Whether no row is missing. Answers are, unless a table allows others
+    /// ([`OnMiss::Local`](crate::OnMiss::Local)).
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tables().iter().all(|table| table.is_complete)
+    }
+
+    /// The working sets that were read; several entries for one that was read several times in different ways.
+    #[must_use]
+    pub fn tables(&self) -> &[TableCertificate] {
+        self.tables.as_ref().map_or(&[], |tables| tables.as_slice())
+    }
+}
+
+impl fmt::Display for TableCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extent = if self.is_complete { "complete" } else { "partial" };
+        write!(f, "{}: {extent} ({})", self.table, self.reason)
+    }
+}
