@@ -494,7 +494,7 @@ mod tests {
         let files = Files::below(dir.path()).unwrap().with_machine(clock.clone());
         let cache = Arc::new(Embedded::with_files(files, CacheOptions::new()).unwrap());
         let scheduler = Scheduler::new(cache, 4);
-        scheduler.add_source("shop", Arc::new(Refuses)).unwrap();
+        scheduler.add_source("shop", Arc::new(Refuses), false).unwrap();
         let nightly = TableSource::new("shop", Relation::table("t")).cron("0 3 * * *", "UTC").unwrap();
         scheduler.follow("t", nightly, TableRules::default(), true).unwrap();
         assert_eq!(scheduler.refresh("t").unwrap_err().code(), ErrorCode::SourceRefused);

@@ -1,5 +1,7 @@
 //! When the tables of a cache are as the configuration wants them.
 
+use std::collections::HashMap;
+
 use pillion::{Cache, RefreshStatus, TableInfo};
 use serde_json::{Value as Json, json};
 
@@ -47,12 +49,18 @@ pub(crate) fn not_ready(cache: &Cache, config: &Config) -> Vec<NotReady> {
     }
     // Only the owner of a cache and its clients know of refreshes.
     let refreshes = cache.refreshes().unwrap_or_default();
-    let all = || config.tables.iter().map(|table| table.name.clone()).collect();
-    for name in config.health.ready_tables.clone().unwrap_or_else(all) {
-        match status.tables.iter().find(|table| table.name == name) {
-            None => found.push(NotReady::of(&name, not_loaded(&name, &refreshes))),
+    // By name, so that the time grows with the tables, and not with their square.
+    let refreshes: Refreshes<'_> = refreshes.iter().map(|it| (it.table.as_str(), it)).collect();
+    let held: HashMap<&str, &TableInfo> = status.tables.iter().map(|it| (it.name.as_str(), it)).collect();
+    let wanted: Vec<&str> = match &config.health.ready_tables {
+        Some(named) => named.iter().map(String::as_str).collect(),
+        None => config.tables.iter().map(|table| table.name.as_str()).collect(),
+    };
+    for name in wanted {
+        match held.get(name) {
+            None => found.push(NotReady::of(name, not_loaded(name, &refreshes))),
             Some(table) if config.health.ready_fresh && is_stale(table) => {
-                found.push(NotReady::of(&name, stale(table, &refreshes)));
+                found.push(NotReady::of(name, stale(table, &refreshes)));
             }
             Some(_) => {}
         }
@@ -71,11 +79,14 @@ pub(crate) fn reasons(not_ready: &[NotReady]) -> Json {
     not_ready.iter().map(|it| json!({ "table": it.table, "reason": it.reason })).collect()
 }
 
-fn not_loaded(table: &str, refreshes: &[RefreshStatus]) -> String {
+/// How refreshes stand, by table.
+type Refreshes<'a> = HashMap<&'a str, &'a RefreshStatus>;
+
+fn not_loaded(table: &str, refreshes: &Refreshes<'_>) -> String {
     with_failure("it is not loaded yet".to_owned(), table, refreshes)
 }
 
-fn stale(table: &TableInfo, refreshes: &[RefreshStatus]) -> String {
+fn stale(table: &TableInfo, refreshes: &Refreshes<'_>) -> String {
     let age = table
         .freshness
         .map_or_else(|| "of unknown age".to_owned(), |it| format!("{} old", units::age(it.age())));
@@ -84,9 +95,8 @@ fn stale(table: &TableInfo, refreshes: &[RefreshStatus]) -> String {
 }
 
 /// The same with the reason why the last refresh failed, if it did.
-fn with_failure(reason: String, table: &str, refreshes: &[RefreshStatus]) -> String {
-    let refresh = refreshes.iter().find(|refresh| refresh.table == table);
-    match refresh.and_then(|refresh| refresh.last_error.as_ref()) {
+fn with_failure(reason: String, table: &str, refreshes: &Refreshes<'_>) -> String {
+    match refreshes.get(table).and_then(|refresh| refresh.last_error.as_ref()) {
         Some(error) => format!("{reason}; the last refresh failed: {}", error.message()),
         None => reason,
     }

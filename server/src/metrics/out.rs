@@ -29,7 +29,7 @@ impl<'a> Out<'a> {
         &mut self,
         name: &'static str,
         help: &str,
-        value: impl EncodeCounterValue,
+        value: impl EncodeCounterValue + Copy,
     ) -> fmt::Result {
         self.family(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
@@ -51,7 +51,7 @@ impl<'a> Out<'a> {
         &mut self,
         name: &'static str,
         help: &str,
-        value: impl EncodeGaugeValue,
+        value: impl EncodeGaugeValue + Copy,
     ) -> fmt::Result {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }

@@ -101,7 +101,7 @@ fn a_wrong_configuration_changes_nothing_and_is_refused_as_config_check_does() {
         let check = dir.run(&["config", "check", "--config", path.to_str().unwrap()]);
         assert!(check.code != 0 && check.errors.contains(complaint), "{check:?}");
         let log = sidecar.log();
-        let line = log.lines().filter(|line| line.contains(REFUSED)).next_back().unwrap();
+        let line = log.lines().rfind(|line| line.contains(REFUSED)).unwrap();
         assert!(line.contains(complaint.trim_end_matches('?')), "{line}");
         assert!(ask(&dir, "SELECT * FROM letters").contains("letters"), "not even what was right of it");
         assert_eq!(ask(&dir, "SELECT count(*) AS n FROM items"), "n\n5\n");
