@@ -12,6 +12,7 @@ mod check;
 mod due;
 mod expired;
 mod fetched;
+mod follow;
 mod gate;
 mod missing;
 mod owner;

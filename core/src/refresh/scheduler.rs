@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::chance::Chance;
-use super::check::check_capabilities;
+use super::check::{check_capabilities, check_following};
 use super::due::{Due, Now};
+use super::follow::Followers;
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
@@ -34,6 +35,8 @@ pub(super) struct Scheduler {
     cache: Arc<Embedded>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What tables are fed by that are not refreshed.
+    pub(super) followers: Followers,
 }
 
 #[derive(Debug)]
@@ -54,7 +57,8 @@ impl Scheduler {
     pub(super) fn new(cache: Arc<Embedded>, refreshes_at_once: usize) -> Self {
         let state = Mutex::new(State::new(refreshes_at_once, Chance::default()));
         let shared = Arc::new(Shared { state, changed: Condvar::new(), clock: cache.clock() });
-        Self { cache, shared, thread: Mutex::new(None) }
+        let followers = Followers::new(cache.clone());
+        Self { cache, shared, thread: Mutex::new(None), followers }
     }
 
     /// # Errors
@@ -74,8 +78,9 @@ impl Scheduler {
             let message = format!("there is a source `{name}` already; give this one another name");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        state.add_source(name, source);
-        Ok(())
+        state.add_source(name, source.clone());
+        drop(state);
+        self.followers.added(name, &source)
     }
 
     /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
@@ -91,6 +96,13 @@ impl Scheduler {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
         let source = self.open_state()?.known(&origin.source)?.source.clone();
+        if origin.follows() {
+            check_capabilities(table, &origin, source.capabilities())?;
+            check_following(table, &origin, &rules)?;
+            self.forget_refreshes(table);
+            return self.followers.declare(table, origin, rules, &source);
+        }
+        self.followers.leave(table)?;
         let is_held = self.is_held(table, &origin, source.identity().as_deref(), &rules)?;
         let (mut state, now) = (self.open_state()?, self.shared.now());
         check_capabilities(table, &origin, source.capabilities())?;
@@ -148,8 +160,13 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Stops following a table; a refresh under way is given up.
+    /// Stops feeding a table; a refresh under way is given up.
     pub(super) fn forget(&self, table: &str) {
+        self.followers.withdraw(table);
+        self.forget_refreshes(table);
+    }
+
+    fn forget_refreshes(&self, table: &str) {
         let followed = self.shared.state.lock().tables.remove(table);
         if let Some(under_way) = followed.and_then(|followed| followed.under_way) {
             under_way.call.cancel();
@@ -159,6 +176,9 @@ impl Scheduler {
 
     /// Refreshes a table now, and waits for the end of a refresh that began after this call.
     pub(super) fn refresh(&self, table: &str) -> Result<Version> {
+        if self.followers.has(table) {
+            return self.followers.refresh(table);
+        }
         let mut state = self.shared.state.lock();
         let followed = state.followed(table)?;
         let (wanted, number) = (followed.began + 1, followed.number);
@@ -187,6 +207,7 @@ impl Scheduler {
     }
 
     pub(super) fn cancel(&self, table: &str) -> Result<bool> {
+        self.refuse_following(table, "is given up by dropping it only")?;
         let call = {
             let mut state = self.shared.state.lock();
             state.followed(table)?.under_way.as_ref().map(|under_way| under_way.call.clone())
@@ -210,7 +231,23 @@ impl Scheduler {
         self.shared.changed.notify_all();
     }
 
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] for a table that follows its source.
+    fn refuse_following(&self, table: &str, why: &str) -> Result<()> {
+        if self.followers.has(table) {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!("table `{table}` follows its source, and {why}"),
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
+        self.refuse_following(
+            table,
+            "cannot stand still alone: the changes of all tables of a source come together",
+        )?;
         self.shared.state.lock().followed(table)?.is_paused = is_paused;
         self.shared.changed.notify_all();
         Ok(())
@@ -218,7 +255,11 @@ impl Scheduler {
 
     pub(super) fn refreshes(&self) -> Vec<RefreshStatus> {
         let (state, now) = (self.shared.state.lock(), self.shared.now());
-        state.tables.iter().map(|(table, followed)| followed.status(table, now)).collect()
+        let refreshed = state.tables.iter().map(|(table, followed)| followed.status(table, now));
+        let mut all: Vec<RefreshStatus> = refreshed.chain(self.followers.statuses()).collect();
+        drop(state);
+        all.sort_by(|a, b| a.table.cmp(&b.table));
+        all
     }
 
     /// Gives up all refreshes and waits until their threads have ended.
@@ -233,6 +274,7 @@ impl Scheduler {
         for call in calls {
             call.cancel();
         }
+        self.followers.stop();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -367,7 +409,7 @@ fn watch(shared: &Arc<Shared>, work: &Work, definition: u64, relation: &Relation
 }
 
 /// An error that somebody else keeps too, with its causes.
-fn again(error: &Arc<Error>) -> Error {
+pub(super) fn again(error: &Arc<Error>) -> Error {
     let again = Error::new(error.code(), error.message());
     if error.source().is_some() { again.with_source(SharedCause(error.clone())) } else { again }
 }
