@@ -260,6 +260,12 @@ impl Refreshing for Owner {
         self.scheduler.follow(name, origin, rules, false).map(drop)
     }
 
+    fn unfollow(&self, table: &str) -> Result<()> {
+        self.embedded.refuse_if_forked()?;
+        self.scheduler.forget(table);
+        self.scheduler.followers.leave(table)
+    }
+
     fn refresh(&self, table: &str) -> Result<Version> {
         self.embedded.refuse_if_forked()?;
         self.scheduler.refresh(table)

@@ -30,6 +30,10 @@ impl Refreshing for Remote {
         Err(not_from_here())
     }
 
+    fn unfollow(&self, _: &str) -> Result<()> {
+        Err(not_from_here())
+    }
+
     fn refresh(&self, table: &str) -> Result<Version> {
         self.connection.check_open()?;
         let request = Name { snapshot: None, name: table.to_owned() };

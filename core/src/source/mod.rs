@@ -165,7 +165,8 @@ pub trait Source: Debug + Send + Sync + 'static {
     }
 
     /// Begins to follow relations after a position that a snapshot or a feed under the same name gave. `columns` are those of each relation that
-    /// are held, as [`FeedSnapshot::describe`] gave them. One feed of a name runs at a time. Asked for only with
+    /// are held, as [`FeedSnapshot::describe`] gave them. Before anything else the feed [reports](FeedEvent::Reshaped) each relation that is
+    /// another now than the one of the position, or has other columns. One feed of a name runs at a time. Asked for only with
     /// [`Capabilities::changes`].
     ///
     /// # Errors
@@ -184,12 +185,12 @@ pub trait Source: Debug + Send + Sync + 'static {
         Err(no_changes())
     }
 
-    /// How far a position, which a snapshot or a feed gave, is before another one, in units of the source such as bytes of its log; zero
-    /// if it is not before it. `wanted` is such a position too, or what people write for one, such as `0/16B3748` in PostgreSQL. Does
-    /// not block. Asked for only with [`Capabilities::changes`].
+    /// How far a position is before another one, in units of the source such as bytes of its log; zero if it is not before it. Either is
+    /// one that a snapshot or a feed gave, or what people write for one, such as `0/16B3748` in PostgreSQL. Does not block. Asked for
+    /// only with [`Capabilities::changes`].
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for bytes that are neither.
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for bytes that are neither, and for positions of different places.
     fn behind(&self, position: &[u8], wanted: &[u8]) -> Result<u64> {
         let _ = (position, wanted);
         Err(no_changes())

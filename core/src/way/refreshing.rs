@@ -18,6 +18,9 @@ pub(crate) trait Refreshing: Debug + Send + Sync {
     /// Keeps a table as its definition says, from now on. Returns at once.
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()>;
 
+    /// Ends that a table is fed by its source.
+    fn unfollow(&self, table: &str) -> Result<()>;
+
     /// Refreshes a table now, and waits until that is done.
     fn refresh(&self, table: &str) -> Result<Version>;
 

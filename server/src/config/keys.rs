@@ -51,8 +51,13 @@ pub(super) const ACCESS: &[Key] = &[
 ];
 
 /// In `[sources.NAME]`.
-pub(super) const SOURCE: &[Key] =
-    &[key("url", "required"), key("options", "{}"), key("secrets", "{}"), key("secret_files", "{}")];
+pub(super) const SOURCE: &[Key] = &[
+    key("url", "required"),
+    key("options", "{}"),
+    key("secrets", "{}"),
+    key("secret_files", "{}"),
+    key("publication", "one is made"),
+];
 
 /// In `[tables.NAME]`.
 pub(super) const TABLE: &[Key] = &[
@@ -66,6 +71,8 @@ pub(super) const TABLE: &[Key] = &[
     key("leave_out", "[]"),
     key("as_text", "[]"),
     key("options", "{}"),
+    key("refresh", "by time"),
+    key("on_schema_change", "\"copy\""),
     key("append_by", "none"),
     key("overlap", "0"),
     key("interval", "\"60 s\""),

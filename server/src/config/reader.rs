@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pillion::source::{Relation, TableSource};
+use pillion::source::{OnSchemaChange, Relation, TableSource};
 use pillion::{Durability, FileOptions, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
@@ -116,14 +116,17 @@ impl SourceConfig {
                 String::new()
             })
         });
-        Self { name, url, options, secrets: texts.chain(files).collect() }
+        let publication = section.text("publication").map(|publication| publication.value);
+        Self { name, url, options, secrets: texts.chain(files).collect(), publication }
     }
 }
 
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 13] = [
+const OF_SOURCES: [&str; 15] = [
+    "refresh",
+    "on_schema_change",
     "relation",
     "statement",
     "columns",
@@ -180,8 +183,12 @@ impl TableConfig {
                     "`write_policy` is for tables of files: only its source writes to this one",
                 );
             }
-            let source = table_source(&name, section);
+            let mut source = table_source(&name, section);
             check_source(section, source_line, source.source(), sources);
+            let of_source = sources.iter().find(|other| other.name == source.source());
+            if let Some(publication) = of_source.and_then(|source| source.publication.clone()) {
+                source = source.publication(publication);
+            }
             let source = Some(source);
             let reading = FileOptions::new();
             return Self { name, files: Vec::new(), reading, rules, reload: Reload::Never, source };
@@ -274,7 +281,10 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
             }
         }
     }
-    from = cadence(section, from);
+    from = match following(section, from.clone()) {
+        Some(following) => following,
+        None => cadence(section, from),
+    };
     if section.boolean("refresh_on_start") == Some(false) {
         from = from.not_on_start();
     }
@@ -282,6 +292,46 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
         Some(limit) => from.progress_timeout(limit),
         None => from,
     }
+}
+
+/// Keys that say what a table that follows its source cannot have, or when others are refreshed.
+const OF_REFRESHES: [&str; 11] = [
+    "statement",
+    "condition",
+    "append_by",
+    "overlap",
+    "interval",
+    "on_change",
+    "cron",
+    "time_zone",
+    "refresh_on_start",
+    "retain_column",
+    "retain_age",
+];
+
+/// The same for a table that follows every change, if it is to do that.
+fn following(section: &mut Section<'_>, from: TableSource) -> Option<TableSource> {
+    let follows = section.choice("refresh", &[("changes", ())]).is_some();
+    let choices = [("copy", OnSchemaChange::Copy), ("stale", OnSchemaChange::Stale)];
+    let on_schema_change = section.choice("on_schema_change", &choices);
+    if !follows {
+        if let (Some(line), None) = (section.line_of("on_schema_change"), section.line_of("refresh")) {
+            section.problem(line, "`on_schema_change` is for tables with `refresh = \"changes\"`");
+        }
+        return None;
+    }
+    for key in OF_REFRESHES {
+        if let Some(line) = section.line_of(key) {
+            section.problem(line, format!("`{key}` is not for tables with `refresh = \"changes\"`, which have every row as soon as it changes"));
+        }
+    }
+    if section.line_of("primary_key").is_none() {
+        section.problem(
+            section.line(),
+            "a table with `refresh = \"changes\"` needs a `primary_key`, by which changed rows are found",
+        );
+    }
+    Some(from.changes().on_schema_change(on_schema_change.unwrap_or_default()))
 }
 
 /// When a table is refreshed: at an interval, when its source tells a change, or at moments of the calendar.

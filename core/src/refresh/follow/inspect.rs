@@ -134,9 +134,12 @@ impl State {
                 _ => due.push(name.clone()),
             }
         }
-        let is_alone = |name: &&String| self.tables.get(*name).is_some_and(|table| table.is_alone);
-        if let Some(alone) = due.iter().find(is_alone).cloned() {
-            due = vec![alone];
+        // The one that has waited longest, so that one that always fails keeps no other from being tried.
+        let alone = due.iter().filter_map(|name| self.tables.get_key_value(name));
+        let alone = alone.filter(|(_, table)| table.is_alone).min_by_key(|(_, table)| table.due);
+        if let Some((name, _)) = alone {
+            later = if due.len() > 1 { Some(now) } else { later };
+            due = vec![name.clone()];
         }
         Ok((due, later))
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use self::follower::Follower;
-use self::records::{columns_name, list_name};
+use self::records::list_name;
 use self::shared::{Shared, stopping};
 use super::record::{Record, position_name};
 use crate::source::{Call, Source, TableSource};
@@ -165,15 +165,13 @@ impl Followers {
         Ok(record.is_some_and(|record| record.epoch.is_some()))
     }
 
-    /// The records that are forgotten with a table.
+    /// The records that are forgotten with a table. Its columns are known until the feed has no such table any more.
     pub(super) fn records_of(&self, held: &TableInfo) -> Result<Vec<String>> {
         let WritePolicy::Source(position) = &held.rules.write_policy else { return Ok(Vec::new()) };
         let source = position.strip_suffix(&held.name).and_then(|source| source.strip_suffix('/'));
         let record = self.cache.source_position(position)?.as_deref().and_then(Record::decode);
         Ok(match (source, record) {
-            (Some(source), Some(_)) => {
-                vec![position_name(source, &held.name), columns_name(source, &held.name)]
-            }
+            (Some(source), Some(_)) => vec![position_name(source, &held.name)],
             _ => Vec::new(),
         })
     }

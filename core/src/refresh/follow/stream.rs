@@ -82,14 +82,16 @@ impl<'a> Streaming<'a> {
             return Ok(Ended::Lost("the records of the feed cannot be read".to_owned()));
         };
         let (shared, source) = (&self.follower.shared, &self.follower.shared.source);
-        if self.has_reached(wanted)? {
-            return Ok(Ended::Reached);
-        }
         let call = shared.call(Some(START_TIMEOUT), false)?;
         let mut feed = match source.changes(&follow, &columns, &self.record.position, &call)? {
             Changes::Feed(feed) => feed,
             Changes::Lost(why) => return Ok(Ended::Lost(why)),
         };
+        // Only now: the position may be one of another server, which the source says.
+        if self.has_reached(wanted)? {
+            self.hear_reshaped(&mut *feed)?;
+            return Ok(Ended::Reached);
+        }
         let mut heartbeat = self.follower.heartbeat(&self.inspected);
         shared.state.lock().is_streaming = wanted.is_none();
         loop {
@@ -159,6 +161,19 @@ impl<'a> Streaming<'a> {
             }
             if !self.is_open && self.has_fallen_out && wanted.is_none() {
                 return Ok(Some(Ended::Interrupted));
+            }
+        }
+    }
+
+    /// Hears only which tables are others now, which comes before everything else.
+    fn hear_reshaped(&mut self, feed: &mut dyn ChangeFeed) -> Result<()> {
+        let call = self.follower.shared.call(Some(PATIENCE), false)?;
+        loop {
+            match feed.next(&call) {
+                Ok(FeedEvent::Reshaped { relation, why }) => self.fall_out(relation, &why, true)?,
+                Ok(_) => return Ok(()),
+                Err(error) if error.code() == ErrorCode::Timeout && call.check().is_err() => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -176,8 +176,11 @@ impl Follower {
             // Whatever comes again cannot be applied; a copy may have got rid of it.
             Err(error) if is_unusable(&error) => error.to_string(),
             Ok(_) => {
-                let (inspected, _) = streaming.into_inspected();
-                return Ok(inspected.in_step());
+                let (inspected, record) = streaming.into_inspected();
+                if self.shared.source.behind(position, &record.position)? == 0 {
+                    return Ok(inspected.in_step());
+                }
+                "its snapshot is older than what it sent before".to_owned()
             }
             Err(error) => return Err(error),
         };
@@ -196,7 +199,12 @@ impl Follower {
     ) -> Result<()> {
         for (place, table) in wanted.iter().enumerate() {
             self.go_on()?;
-            if self.shared.state.lock().in_step.contains(&table.name) {
+            let is_to_copy = {
+                let state = self.shared.state.lock();
+                let is_stale = state.tables.get(&table.name).is_some_and(|table| table.stale.is_some());
+                !state.in_step.contains(&table.name) && !is_stale
+            };
+            if !is_to_copy {
                 continue;
             }
             let copied = self.copy_table(snapshot, place, table, epoch, asked);
