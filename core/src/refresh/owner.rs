@@ -100,8 +100,9 @@ impl Writer for Owner {
             .transpose()?
             .unwrap_or_default();
         records.extend(fed.map(|(source, _)| source).filter(|source| !records.contains(source)));
+        let is_fed = !records.is_empty();
         let version = self.embedded.drop_fed_table(name, records);
-        if !self.embedded.is_forked() {
+        if is_fed && !self.embedded.is_forked() {
             // The source need not keep its changes any more.
             self.scheduler.followers.look();
         }

@@ -128,7 +128,7 @@ impl State {
                 record.filter(|record| record.definition == number).and_then(|record| record.out_of_step);
             table.stale =
                 why.filter(|_| table.origin.on_schema_change == OnSchemaChange::Stale && !table.is_asked);
-            match table.due {
+            match table.may_be_copied_at() {
                 _ if table.stale.is_some() => {}
                 Some(at) if at > now => later = Some(later.map_or(at, |later| later.min(at))),
                 _ => due.push(name.clone()),

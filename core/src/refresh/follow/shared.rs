@@ -17,6 +17,10 @@ use crate::way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshSta
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a table that is withdrawn waits for the end of its copy.
 const WITHDRAW_PATIENCE: Duration = Duration::from_secs(10);
+/// A table that falls out of step so soon after a copy, more than a few times in a row, is not copied again at once: the source would
+/// send nothing but copies.
+const SOON: Duration = Duration::from_secs(120);
+const COPIES_AT_ONCE: u32 = 5;
 
 /// Shared by the follower of a source and everybody else.
 #[derive(Debug)]
@@ -75,9 +79,18 @@ pub(super) struct Declared {
     pub(super) progress: Option<Arc<Progress>>,
     copies: u64,
     last_copy: Option<SystemTime>,
+    /// When it was copied, and how often in a row soon after the copy before.
+    copied: Option<(Instant, u32)>,
 }
 
 impl Declared {
+    /// When it may be copied; `None`: at once.
+    pub(super) fn may_be_copied_at(&self) -> Option<Instant> {
+        let again = self.copied.filter(|(_, count)| *count >= COPIES_AT_ONCE && !self.is_asked);
+        let again = again.and_then(|(at, count)| at.checked_add(wait_after(count - COPIES_AT_ONCE + 1, 1.0)));
+        self.due.max(again)
+    }
+
     fn new(origin: TableSource, rules: TableRules) -> Self {
         Self {
             origin,
@@ -92,6 +105,7 @@ impl Declared {
             progress: None,
             copies: 0,
             last_copy: None,
+            copied: None,
         }
     }
 }
@@ -286,6 +300,9 @@ impl State {
             table.is_alone = false;
             table.progress = None;
             table.copies += 1;
+            let is_soon = |(at, _): &(Instant, u32)| at.elapsed() < SOON;
+            let before = table.copied.filter(is_soon).map_or(0, |(_, count)| count.saturating_add(1));
+            table.copied = Some((Instant::now(), before));
             table.last_copy = Some(as_of);
         }
     }
