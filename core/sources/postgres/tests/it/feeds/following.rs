@@ -277,3 +277,74 @@ fn columns_and_slots_that_go_lead_to_a_new_copy_or_a_stale_table() {
     cache.refresh("lines").unwrap();
     assert_eq!(difference(&cache, &server.source()), None);
 }
+
+/// Where a worker has its cache, and its source.
+const WORKER_DIR: &str = "PILLION_FOLLOW_WORKER_DIR";
+const WORKER_URL: &str = "PILLION_FOLLOW_WORKER_URL";
+
+/// Follows until it is killed, if the test below starts it.
+#[test]
+fn worker() {
+    let (Ok(dir), Ok(url)) = (std::env::var(WORKER_DIR), std::env::var(WORKER_URL)) else { return };
+    let _cache = open(Path::new(&dir), Postgres::from_url(&url).unwrap());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A process that is killed when it is dropped.
+struct Worker(std::process::Child);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_loses_and_doubles_nothing() {
+    let rounds = std::env::var("PILLION_FEED_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap());
+    let mut random = Random::seeded();
+    let Some(server) = shop() else { return };
+    books(&server);
+    server.psql(
+        "INSERT INTO orders SELECT n, 'first', n, repeat('large', 200) FROM generate_series(1000, 30000) n",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let url = server.url_at(server.port(), "sslmode=disable");
+    let slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots";
+    let mut kills = 0;
+    let mut slot = None;
+    for round in 0..rounds {
+        let writers: Vec<_> = (1..=3)
+            .map(|writer| {
+                let script: String = (0..30).map(|_| transaction(&mut random, writer)).collect();
+                server.psql_beside(&script)
+            })
+            .collect();
+        for _ in 0..4 {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["feeds::following::worker", "--exact"])
+                .env(WORKER_DIR, dir.path())
+                .env(WORKER_URL, &url);
+            let worker = Worker(command.stdout(std::process::Stdio::null()).spawn().unwrap());
+            // Also in the first copy, and before anything has begun.
+            std::thread::sleep(Duration::from_millis(random.below(700)));
+            drop(worker);
+            kills += 1;
+        }
+        for mut writer in writers {
+            assert!(writer.wait().unwrap().success());
+        }
+        let cache = open(dir.path(), server.source());
+        catch_up(&cache, &server);
+        assert_eq!(difference(&cache, &server.source()), None, "after round {round}");
+        assert_eq!(balance(&cache), Some(0));
+        server.wait_for("SELECT count(*) FROM pg_replication_slots", "1");
+        let now = server.psql(slots);
+        assert_eq!(slot.get_or_insert(now.clone()), &now, "nothing is copied anew");
+    }
+    println!("{rounds} rounds, {kills} processes killed");
+}
