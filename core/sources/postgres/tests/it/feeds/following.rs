@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use pillion::source::{Fetch, OnSchemaChange, TableSource};
 use pillion::{Cache, CacheOptions, Durability, FollowPhase, RefreshStatus, TableDefinition};
@@ -76,17 +76,19 @@ fn balance(cache: &Cache) -> Option<i128> {
     let snapshot = cache.snapshot().unwrap();
     let (orders, lines) = (snapshot.table("orders").ok()?, snapshot.table("lines").ok()?);
     let mut sum = 0;
-    for batch in orders.scan_columns(["id", "total"]).unwrap() {
+    for batch in orders.scan().unwrap() {
         let batch = batch.unwrap();
-        let (ids, totals) =
-            (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_primitive::<Decimal128Type>());
-        sum +=
-            (0..ids.len()).filter(|row| ids.value(*row) < 0).map(|row| totals.value(row) / 100).sum::<i128>();
+        let ids = batch.column_by_name("id").unwrap().as_primitive::<Int32Type>();
+        let totals = batch.column_by_name("total").unwrap().as_primitive::<Decimal128Type>();
+        sum += (0..ids.len())
+            .filter(|row| ids.value(*row) < 0)
+            .map(|row| totals.value(row) / 100)
+            .sum::<i128>();
     }
-    for batch in lines.scan_columns(["id", "part"]).unwrap() {
+    for batch in lines.scan().unwrap() {
         let batch = batch.unwrap();
-        let (ids, parts) =
-            (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int32Type>());
+        let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+        let parts = batch.column_by_name("part").unwrap().as_primitive::<Int32Type>();
         sum += (0..ids.len())
             .filter(|row| ids.value(*row) < 0)
             .map(|row| i128::from(parts.value(row)))
@@ -257,7 +259,7 @@ fn columns_and_slots_that_go_lead_to_a_new_copy_or_a_stale_table() {
     );
     // A slot that is gone: what was deleted meanwhile is gone here too.
     let slot = status(&cache, "orders").following.unwrap().name.unwrap();
-    server.psql(&format!("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"));
+    server.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active");
     server.wait_for("SELECT active FROM pg_replication_slots", "f");
     server.psql(&format!("SELECT pg_drop_replication_slot('{slot}'); DELETE FROM orders WHERE id = 1"));
     catch_up(&cache, &server);
