@@ -80,10 +80,8 @@ fn balance(cache: &Cache) -> Option<i128> {
         let batch = batch.unwrap();
         let ids = batch.column_by_name("id").unwrap().as_primitive::<Int32Type>();
         let totals = batch.column_by_name("total").unwrap().as_primitive::<Decimal128Type>();
-        sum += (0..ids.len())
-            .filter(|row| ids.value(*row) < 0)
-            .map(|row| totals.value(row) / 100)
-            .sum::<i128>();
+        sum +=
+            (0..ids.len()).filter(|row| ids.value(*row) < 0).map(|row| totals.value(row) / 100).sum::<i128>();
     }
     for batch in lines.scan().unwrap() {
         let batch = batch.unwrap();
@@ -202,14 +200,13 @@ fn follow_with(bug: Bug) -> Option<(u64, bool)> {
     let cache = open(dir.path(), planted.clone());
     catch_up(&cache, &server);
     planted.is_held_back.store(true, Ordering::SeqCst);
+    let before = server.psql("SELECT pg_current_wal_insert_lsn()");
     server.psql("UPDATE orders SET id = 2");
     if bug != Bug::HidesKeys {
         wait_until(|| *planted.is_held.lock().unwrap());
         if bug == Bug::AcknowledgesEarly {
-            server.wait_for(
-                "SELECT confirmed_flush_lsn >= pg_current_wal_flush_lsn() - 512 FROM pg_replication_slots",
-                "t",
-            );
+            server
+                .wait_for(&format!("SELECT confirmed_flush_lsn > '{before}' FROM pg_replication_slots"), "t");
         }
         drop(cache);
     } else {
@@ -259,9 +256,11 @@ fn columns_and_slots_that_go_lead_to_a_new_copy_or_a_stale_table() {
     );
     // A slot that is gone: what was deleted meanwhile is gone here too.
     let slot = status(&cache, "orders").following.unwrap().name.unwrap();
-    server.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active");
-    server.wait_for("SELECT active FROM pg_replication_slots", "f");
-    server.psql(&format!("SELECT pg_drop_replication_slot('{slot}'); DELETE FROM orders WHERE id = 1"));
+    server.psql(&format!(
+        "DO $$ BEGIN LOOP BEGIN PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active; \
+         PERFORM pg_drop_replication_slot('{slot}'); EXIT; EXCEPTION WHEN object_in_use THEN NULL; END; END LOOP; END $$; \
+         DELETE FROM orders WHERE id = 1"
+    ));
     catch_up(&cache, &server);
     assert_eq!(difference(&cache, &server.source()), None);
     assert_ne!(status(&cache, "orders").following.unwrap().name.unwrap(), slot);
