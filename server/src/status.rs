@@ -132,18 +132,18 @@ fn state(refresh: &RefreshStatus) -> String {
         let lag = following.lag.map(|lag| format!(", {} behind", units::bytes(lag))).unwrap_or_default();
         let at =
             following.position.as_deref().map(|position| format!(" at {position}{lag}")).unwrap_or_default();
-        match (&following.phase, &refresh.state) {
-            (FollowPhase::Following, _) => return format!("following{at}"),
-            (FollowPhase::Stale(why), _) => return format!("stale: {why}"),
+        return match (&following.phase, &refresh.state) {
+            (FollowPhase::Following, _) => format!("following{at}"),
+            (FollowPhase::Stale(why), _) => format!("stale: {why}"),
             (FollowPhase::Waiting, RefreshState::Waiting(Some(next))) => {
-                return format!("tried again in {}", units::age(*next));
+                format!("tried again in {}", units::age(*next))
             }
-            (FollowPhase::Waiting, _) => return "waiting".to_owned(),
+            (FollowPhase::Waiting, _) => "waiting".to_owned(),
             (FollowPhase::Copying, RefreshState::Running { rows, bytes, .. }) => {
-                return format!("copying: {}, {}", units::rows(*rows), units::bytes(*bytes));
+                format!("copying: {}, {}", units::rows(*rows), units::bytes(*bytes))
             }
-            _ => return "unknown".to_owned(),
-        }
+            _ => "unknown".to_owned(),
+        };
     }
     match &refresh.state {
         RefreshState::Waiting(Some(next)) => format!("in {}", units::age(*next)),
