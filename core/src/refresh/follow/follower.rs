@@ -18,6 +18,7 @@ use crate::source::Follow;
 use crate::storage::Change;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
+use crate::way::Backend;
 use crate::way::embedded::Embedded;
 
 /// How long the source may take to forget a name.
@@ -235,6 +236,20 @@ impl Follower {
     pub(super) fn write(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {
         let positions = records.into_iter().map(|(source, position)| Change::Position { source, position });
         self.cache.write_changes(positions.collect(), SystemTime::now()).map(drop)
+    }
+
+    /// Takes tables out of step that are not treated as if they were, because something else is asked for than they were copied by. Their
+    /// records must not say so once the feed has moved on: what is asked for may become the old one again.
+    pub(super) fn exclude(&self, inspected: &Inspected) -> Result<()> {
+        let Some(feed) = &inspected.feed else { return Ok(()) };
+        for table in inspected.tables.iter().filter(|table| table.target.is_none()) {
+            let record = self.cache.source_position(&position_name(&self.shared.source_name, &table.name))?;
+            let record = record.as_deref().and_then(Record::decode);
+            if let Some(record) = record.filter(|record| record.epoch == Some(feed.epoch)) {
+                self.set_record(&table.name, &Record::new(record.definition, None))?;
+            }
+        }
+        Ok(())
     }
 
     /// Commits the record of a table.

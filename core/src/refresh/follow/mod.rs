@@ -150,10 +150,17 @@ impl Followers {
             return Ok(());
         }
         let WritePolicy::Source(position) = &held.rules.write_policy else { return Ok(()) };
+        let source = position.split('/').next().unwrap_or_default();
+        let shared = self.running.lock().get(source).map(|running| running.shared.clone());
+        let mut left = shared.as_ref().map(|shared| shared.left.lock());
+        if let Some(left) = &mut left {
+            left.insert(table.to_owned());
+        }
         let record = self.cache.source_position(position)?.as_deref().and_then(Record::decode);
         let record = Record::new(record.map_or(0, |record| record.definition), None).encode()?;
         let forgotten = crate::storage::Change::Position { source: position.clone(), position: record };
         self.cache.write_changes(vec![forgotten], std::time::SystemTime::now())?;
+        drop(left);
         self.look();
         Ok(())
     }

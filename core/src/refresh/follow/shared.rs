@@ -30,6 +30,9 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     /// Anything in it.
     pub(super) changed: Condvar,
+    /// Tables that are fed in another way now, or by nobody. Held while the follower commits changes, and while the record of such a table is
+    /// written: no commit puts it in step again.
+    pub(super) left: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +121,7 @@ pub(super) fn stopping() -> Error {
 impl Shared {
     pub(super) fn new(source_name: &str, source: Arc<dyn Source>) -> Self {
         let source_name = source_name.to_owned();
-        Self { source_name, source, state: Mutex::default(), changed: Condvar::new() }
+        Self { source_name, source, state: Mutex::default(), changed: Condvar::new(), left: Mutex::default() }
     }
 
     /// Declares a table. Returns whether it was not declared before.
@@ -129,6 +132,7 @@ impl Shared {
         if before == Some(true) {
             return false;
         }
+        self.left.lock().remove(table);
         self.wish(|state| {
             state.tables.insert(table.to_owned(), Declared::new(origin, rules));
         });

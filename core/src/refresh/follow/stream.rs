@@ -1,6 +1,6 @@
 //! Following a feed: each transaction of the source becomes one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::commit::{Applied, commit};
@@ -82,6 +82,7 @@ impl<'a> Streaming<'a> {
             return Ok(Ended::Lost("the records of the feed cannot be read".to_owned()));
         };
         let (shared, source) = (&self.follower.shared, &self.follower.shared.source);
+        self.follower.exclude(&self.inspected)?;
         let call = shared.call(Some(START_TIMEOUT), false)?;
         let mut feed = match source.changes(&follow, &columns, &self.record.position, &call)? {
             Changes::Feed(feed) => feed,
@@ -220,15 +221,29 @@ impl<'a> Streaming<'a> {
         self.idle = None;
         let record = FeedRecord { position, ..self.record.clone() };
         let as_of = self.follower.as_of(at);
+        let shared = self.follower.shared.clone();
+        let left = shared.left.lock();
+        self.let_go(&left);
         let changed = std::mem::take(&mut self.effects).into_iter().filter_map(|(relation, effect)| {
             let table = self.inspected.tables.get(relation)?;
             Some(Applied { name: &table.name, target: table.target.as_ref()?, effect })
         });
         commit(&self.follower.cache, &self.follower.shared.source_name, changed.collect(), &record, as_of)?;
+        drop(left);
         self.committed(record);
         self.follower.shared.reached();
         self.follower.shared.applied(&self.record.position, Some(at));
         Ok(())
+    }
+
+    /// Does not touch tables that are fed in another way now, or by nobody.
+    fn let_go(&mut self, left: &BTreeSet<String>) {
+        for (relation, table) in self.inspected.tables.iter_mut().enumerate() {
+            if left.contains(&table.name) {
+                table.target = None;
+                self.effects.remove(&relation);
+            }
+        }
     }
 
     fn committed(&mut self, record: FeedRecord) {
@@ -251,12 +266,16 @@ impl<'a> Streaming<'a> {
             position: idle.unwrap_or_else(|| self.record.position.clone()),
             ..self.record.clone()
         };
+        let shared = self.follower.shared.clone();
+        let left = shared.left.lock();
+        self.let_go(&left);
         // Nothing is news for all tables.
         let confirmed = self.inspected.tables.iter().filter(|_| as_of.is_some()).filter_map(|table| {
             Some(Applied { name: &table.name, target: table.target.as_ref()?, effect: Effect::default() })
         });
         let (cache, source) = (&self.follower.cache, &self.follower.shared.source_name);
         commit(cache, source, confirmed.collect(), &record, as_of.unwrap_or_else(SystemTime::now))?;
+        drop(left);
         self.committed(record);
         Ok(())
     }

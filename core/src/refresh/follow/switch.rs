@@ -21,6 +21,8 @@ use crate::types::error::{Error, ErrorCode, Result};
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long it may take to describe a relation of it.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most names that wait to be forgotten.
+const NAMES_MAX: usize = 8;
 /// How often a copy is looked at that gets no rows.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -60,6 +62,7 @@ impl Follower {
         let in_step = self.catch_up(&position)?;
         // As it is after that; a name that was forgotten meanwhile is not in it any more.
         let before = Inspected::read(&self.cache, &self.shared)?;
+        self.exclude(&before)?;
         let epoch = match &before.feed {
             Some(feed) => feed.epoch,
             None => self.new_epoch()?,
@@ -137,7 +140,10 @@ impl Follower {
     fn announce(&self, inspected: &Inspected) -> Result<ListRecord> {
         // As it is now: names may have been forgotten since.
         let mut list = Inspected::read(&self.cache, &self.shared)?.list;
-        list.to_forget.push(self.new_name()?);
+        // While the source cannot be reached none is forgotten; then one is taken again.
+        if list.to_forget.len() < NAMES_MAX {
+            list.to_forget.push(self.new_name()?);
+        }
         if list.publication.is_none() {
             list.publication.clone_from(&inspected.list.publication);
         }

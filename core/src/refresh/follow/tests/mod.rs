@@ -353,6 +353,31 @@ fn tables_that_are_not_declared_again_are_followed_on() {
 }
 
 #[test]
+fn a_definition_that_comes_back_does_not_bring_old_rows_back() {
+    let (dir, database) = (tempfile::tempdir().unwrap(), shop());
+    database.commit(vec![("orders", Op::Insert(row(1, "a")))]);
+    let cache = open(dir.path(), &database);
+    for table in ["orders", "lines"] {
+        cache.define_table(table, definition(table)).unwrap();
+    }
+    database.refuse(Some("orders"));
+    let other = TableSource::new("shop", Relation::table("orders")).changes().columns(["id", "name"]);
+    cache.follow_table("orders", TableDefinition::from_source(other).primary_key(["id"])).unwrap();
+    wait_until(|| status(&cache, "orders").failures > 0);
+    // The others go on, and the old rows of this one stay.
+    database.commit(vec![
+        ("orders", Op::Delete(1)),
+        ("orders", Op::Insert(row(2, "b"))),
+        ("lines", Op::Insert(row(3, "c"))),
+    ]);
+    assert_same(&cache, &database, "lines");
+    assert_eq!(rows(&cache, "orders").len(), 1);
+    database.refuse(None);
+    cache.follow_table("orders", definition("orders")).unwrap();
+    assert_same(&cache, &database, "orders");
+}
+
+#[test]
 fn lost_changes_lead_to_a_new_copy_and_old_rows_serve_until_then() {
     let (dir, database) = (tempfile::tempdir().unwrap(), shop());
     database.commit(vec![("orders", Op::Insert(row(1, "a"))), ("orders", Op::Insert(row(2, "b")))]);
