@@ -252,7 +252,7 @@ impl Backend for Owner {
 impl Refreshing for Owner {
     fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
         self.embedded.refuse_if_forked()?;
-        self.scheduler.add_source(name, source)
+        self.scheduler.add_source(name, &source)
     }
 
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {

@@ -68,7 +68,7 @@ impl Scheduler {
         if state.is_stopping { Err(closed()) } else { Ok(state) }
     }
 
-    pub(super) fn add_source(&self, name: &str, source: Arc<dyn Source>) -> Result<()> {
+    pub(super) fn add_source(&self, name: &str, source: &Arc<dyn Source>) -> Result<()> {
         if name.is_empty() || name.contains('/') {
             let message = format!("a source needs a name without a slash, and `{name}` is not one");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
@@ -80,7 +80,7 @@ impl Scheduler {
         }
         state.add_source(name, source.clone());
         drop(state);
-        self.followers.added(name, &source)
+        self.followers.added(name, source)
     }
 
     /// Checks what can be checked without asking the source, and refreshes the table from now on; `waits` leaves the first refresh
@@ -502,7 +502,8 @@ mod tests {
         let files = Files::below(dir.path()).unwrap().with_machine(clock.clone());
         let cache = Arc::new(Embedded::with_files(files, CacheOptions::new()).unwrap());
         let scheduler = Scheduler::new(cache, 4);
-        scheduler.add_source("shop", Arc::new(Refuses)).unwrap();
+        let source: Arc<dyn Source> = Arc::new(Refuses);
+        scheduler.add_source("shop", &source).unwrap();
         let nightly = TableSource::new("shop", Relation::table("t")).cron("0 3 * * *", "UTC").unwrap();
         scheduler.follow("t", nightly, TableRules::default(), true).unwrap();
         assert_eq!(scheduler.refresh("t").unwrap_err().code(), ErrorCode::SourceRefused);

@@ -66,7 +66,7 @@ fn the_example_of_the_document_has_every_key() {
     let (_, rest) = document.split_once("```toml\n# Every key").unwrap();
     let example = rest.split_once("```").unwrap().0;
     let config = parse(&format!("# Every key{example}"));
-    assert_eq!((config.sources.len(), config.tables.len()), (4, 6));
+    assert_eq!((config.sources.len(), config.tables.len()), (4, 7));
     for (name, _) in keys() {
         let key = name.rsplit('.').next().unwrap();
         let is_there = example

@@ -100,7 +100,7 @@ impl Follower {
         {
             let mut state = self.shared.state.lock();
             state.in_step = in_step.into_iter().filter(|name| stay.contains(name.as_str())).collect();
-            (state.name, state.reached) = (Some(feed.name.clone()), Some(position));
+            (state.name, state.reached) = (Some(feed.name), Some(position));
         }
         self.forget(&list);
         self.copy(&mut *snapshot, &wanted, epoch, asked)

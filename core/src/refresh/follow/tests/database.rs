@@ -121,7 +121,7 @@ impl Database {
             let mut keeps_note = false;
             match &op {
                 Op::Insert(row) if !table.rows.contains_key(&row.id) => {
-                    drop(table.rows.insert(row.id, row.clone()))
+                    drop(table.rows.insert(row.id, row.clone()));
                 }
                 Op::Update { key, row } if table.rows.contains_key(key) => {
                     if row.id != *key && table.rows.contains_key(&row.id) {
