@@ -111,11 +111,14 @@ impl Cache {
         self.refreshing()?.follow(name, definition)
     }
 
-    /// Refreshes a table from its source no longer, gives up a refresh that is under way, and returns whether the table was
-    /// followed. Its rows stay as they are, and only its source may write them: follow it again, or drop it.
+    /// Ends that a table is fed by its source. Its rows stay as they are and are read; only [`follow_table`](Self::follow_table) or
+    /// [`define_table`](Self::define_table) lets them change again, after all of them were fetched anew if the table
+    /// [followed](crate::source::TableSource::changes) its source. That source forgets in the background what it kept for the table: it
+    /// need not be reachable now, but must be [added](Self::add_source) sooner or later. Nothing happens for a table that no source feeds.
+    /// Returns whether the table was fed until now.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    /// Those of a write; [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
     pub fn unfollow_table(&self, name: &str) -> Result<bool> {
         self.refreshing()?.unfollow(name)
     }

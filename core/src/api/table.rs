@@ -2,7 +2,7 @@
 
 use crate::way::table_info::TableInfo;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
 
@@ -212,6 +212,19 @@ impl Table {
     /// As [`Cache::refresh`](crate::Cache::refresh).
     pub fn refresh(&self) -> Result<Version> {
         refreshing(&*self.backend)?.refresh(&self.name)
+    }
+
+    /// Waits until a table that [follows](crate::source::TableSource::changes) its source has everything that the source had
+    /// committed at a position, and returns a version that shows it. The position is one of the source, or what people write for one: what
+    /// `SELECT pg_current_wal_lsn()` gives in PostgreSQL after a commit. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Timeout`](crate::ErrorCode::Timeout), which says what the table waits for;
+    /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for bytes that are not a position, and for a table that does not follow its
+    /// source; [`Cancelled`](crate::ErrorCode::Cancelled) if the table is dropped meanwhile;
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn wait_for(&self, position: impl AsRef<[u8]>, limit: Duration) -> Result<Version> {
+        refreshing(&*self.backend)?.wait_for(&self.name, position.as_ref(), limit)
     }
 
     /// Keeps asking for [`changes`](Self::changes), and hands out what was committed after `since`. Rows that become

@@ -25,6 +25,7 @@ pub(crate) fn check_capabilities(
         (origin.condition.is_some() && !capabilities.conditions, "takes no condition"),
         (origin.append_by.is_some() && !capabilities.positions, "cannot send only the rows after a position"),
         (origin.is_on_change() && !capabilities.watch, "tells no changes"),
+        (origin.follows() && !capabilities.changes, "gives out no changes to follow"),
         (origin.relation.is_statement() && capabilities.dialect.is_none(), "answers no statements"),
     ];
     match lacks.into_iter().find(|(is_lacking, _)| *is_lacking) {
@@ -32,6 +33,28 @@ pub(crate) fn check_capabilities(
         Some((_, what)) => Err(Error::new(
             ErrorCode::Unsupported,
             format!("the source `{}` {what}, which table `{table}` needs", origin.source),
+        )),
+    }
+}
+
+/// Refuses what a table that follows its source cannot have.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`].
+pub(crate) fn check_following(table: &str, origin: &TableSource, rules: &TableRules) -> Result<()> {
+    let has = [
+        (origin.condition.is_some(), "no condition: changes come of all rows"),
+        (origin.working_set.is_some(), "all rows of its source: leave out which rows it holds"),
+        (origin.append_by.is_some(), "no `append_by`: every change comes by itself"),
+        (origin.relation.is_statement(), "no statement: name a table"),
+        (rules.retention.is_some(), "no retention: it has the rows that the source has"),
+        (rules.primary_key.is_empty(), "a primary key, by which changed rows are found; define one"),
+    ];
+    match has.into_iter().find(|(has, _)| *has) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::new(
+            ErrorCode::InvalidArgument,
+            format!("table `{table}` follows its source and has {what}"),
         )),
     }
 }
@@ -83,6 +106,9 @@ pub(crate) fn check(
 ) -> Result<Description> {
     let capabilities = source.capabilities();
     check_capabilities(table, origin, capabilities)?;
+    if origin.follows() {
+        check_following(table, origin, rules)?;
+    }
     let described = source.describe(&origin.relation, call)?;
     let columns = wanted(origin, described.schema())?;
     if let Some(by) = &origin.append_by {

@@ -80,7 +80,7 @@ impl Due {
 /// When a table is refreshed by its schedule. Moments that have passed count as one, which is now: nothing is made up for.
 pub(super) fn scheduled(origin: &TableSource, now: Now, share: f64) -> Due {
     match &origin.cadence {
-        Cadence::OnCall => Due::Never,
+        Cadence::OnCall | Cadence::Changes => Due::Never,
         Cadence::Every(interval) | Cadence::OnChange(interval) => {
             Due::after(now, jittered(*interval, origin.jitter, share))
         }

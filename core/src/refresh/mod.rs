@@ -13,6 +13,7 @@ mod covering;
 mod due;
 mod expired;
 mod fetched;
+mod follow;
 mod gate;
 mod missing;
 mod owner;

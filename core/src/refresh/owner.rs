@@ -1,7 +1,7 @@
 //! An embedded cache and the refreshes of its tables: what a program holds that opened a directory.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::gate::Gate;
 use super::record::position_name;
@@ -39,6 +39,13 @@ impl Owner {
     pub(crate) fn new(embedded: Embedded, refreshes_at_once: usize) -> Self {
         let embedded = Arc::new(embedded);
         Self { scheduler: Scheduler::new(embedded.clone(), refreshes_at_once), embedded }
+    }
+}
+
+#[cfg(test)]
+impl Owner {
+    pub(crate) fn embedded(&self) -> &Arc<Embedded> {
+        &self.embedded
     }
 }
 
@@ -89,14 +96,20 @@ impl Writer for Owner {
         if !self.embedded.is_forked() {
             self.scheduler.forget(name);
         }
-        let version = self.embedded.drop_table(name)?;
-        match fed {
-            None => Ok(version),
-            // A record without a table would count among the positions that a cache remembers.
-            Some((source, _)) => self
-                .embedded
-                .write(vec![ChangeRequest::Position { source, position: Vec::new() }], SystemTime::now()),
+        // A record without a table would count among the positions that a cache remembers.
+        let mut records = held
+            .as_ref()
+            .map(|held| self.scheduler.followers.records_of(held))
+            .transpose()?
+            .unwrap_or_default();
+        records.extend(fed.map(|(source, _)| source).filter(|source| !records.contains(source)));
+        let is_fed = !records.is_empty();
+        let version = self.embedded.drop_fed_table(name, records);
+        if is_fed && !self.embedded.is_forked() {
+            // The source need not keep its changes any more.
+            self.scheduler.followers.look();
         }
+        version
     }
 
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version> {
@@ -104,7 +117,20 @@ impl Writer for Owner {
             ChangeRequest::Invalidate { table, .. } => self.embedded.table_by_id(*table).ok(),
             _ => None,
         });
-        let invalidated: Vec<TableInfo> = tables.filter(|table| self.gate(table).is_some()).collect();
+        let tables: Vec<TableInfo> = tables.collect();
+        for table in &tables {
+            if self.scheduler.followers.is_in_step(table)? {
+                return Err(Error::new(
+                    ErrorCode::Unsupported,
+                    format!(
+                        "table `{}` follows its source: its rows change when they change there, and nothing is to be invalidated",
+                        table.name
+                    ),
+                ));
+            }
+        }
+        let invalidated: Vec<TableInfo> =
+            tables.into_iter().filter(|table| self.gate(table).is_some()).collect();
         if invalidated.is_empty() {
             return self.embedded.write(changes, as_of);
         }
@@ -244,7 +270,7 @@ impl Backend for Owner {
 impl Refreshing for Owner {
     fn add_source(&self, name: &str, source: Arc<dyn Source>, replaces: bool) -> Result<()> {
         self.embedded.refuse_if_forked()?;
-        self.scheduler.add_source(name, source, replaces)
+        self.scheduler.add_source(name, &source, replaces)
     }
 
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()> {
@@ -255,7 +281,9 @@ impl Refreshing for Owner {
 
     fn unfollow(&self, table: &str) -> Result<bool> {
         self.embedded.refuse_if_forked()?;
-        Ok(self.scheduler.forget(table))
+        let was_fed = self.scheduler.forget(table);
+        self.scheduler.followers.leave(table)?;
+        Ok(was_fed)
     }
 
     fn refresh(&self, table: &str) -> Result<Version> {
@@ -271,6 +299,11 @@ impl Refreshing for Owner {
     fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
         self.embedded.refuse_if_forked()?;
         self.scheduler.pause(table, is_paused)
+    }
+
+    fn wait_for(&self, table: &str, position: &[u8], limit: Duration) -> Result<Version> {
+        self.embedded.refuse_if_forked()?;
+        self.scheduler.followers.wait_for(table, position, limit)
     }
 
     fn refreshes(&self) -> Result<Vec<RefreshStatus>> {

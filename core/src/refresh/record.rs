@@ -28,6 +28,12 @@ pub(super) struct Record {
     /// Which rows the table holds all of, if it is a working set; readers look it up here (`coverage/held.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     coverage: Option<CoverageRecord>,
+    /// Epoch of the feed with which the rows are in step (`refresh/follow/`); `None` for tables that are refreshed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<u64>,
+    /// Why the rows are not in step with the feed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) out_of_step: Option<String>,
 }
 
 /// The longest mark that is kept as it is; of a longer one only a digest is.
@@ -37,8 +43,18 @@ const FAILURE_MAX: usize = 500;
 
 impl Record {
     pub(super) fn new(definition: u64, mark: Option<&[u8]>) -> Self {
-        let (failure, parts, highest, coverage) = (None, Vec::new(), None, None);
-        Self { definition, mark: mark.map(short), failure, parts, highest, coverage }
+        Self { definition, mark: mark.map(short), ..Self::default() }
+    }
+
+    /// The record of rows that are in step with a feed.
+    pub(super) fn in_step(definition: u64, epoch: u64) -> Self {
+        Self { definition, epoch: Some(epoch), ..Self::default() }
+    }
+
+    /// The record of rows that were in step with a feed, and why they are not any more.
+    pub(super) fn out_of_step(definition: u64, why: &str) -> Self {
+        let why = why.chars().take(FAILURE_MAX).collect();
+        Self { definition, out_of_step: Some(why), ..Self::default() }
     }
 
     /// Whether the rows have this mark. Without a mark nobody knows.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::chance::Chance;
-use super::check::check_capabilities;
+use super::check::{check_capabilities, check_following};
 use super::due::{Due, Now};
+use super::follow::Followers;
 use super::gate::Gate;
 use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
@@ -35,6 +36,8 @@ pub(super) struct Scheduler {
     cache: Arc<Embedded>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What tables are fed by that are not refreshed.
+    pub(super) followers: Followers,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,8 @@ impl Scheduler {
             clock: cache.clock(),
             recording: cache.recording().clone(),
         });
-        Self { cache, shared, thread: Mutex::new(None) }
+        let followers = Followers::new(cache.clone());
+        Self { cache, shared, thread: Mutex::new(None), followers }
     }
 
     /// # Errors
@@ -71,7 +75,7 @@ impl Scheduler {
         if state.is_stopping { Err(closed()) } else { Ok(state) }
     }
 
-    pub(super) fn add_source(&self, name: &str, source: Arc<dyn Source>, replaces: bool) -> Result<()> {
+    pub(super) fn add_source(&self, name: &str, source: &Arc<dyn Source>, replaces: bool) -> Result<()> {
         if name.is_empty() || name.contains('/') {
             let message = format!("a source needs a name without a slash, and `{name}` is not one");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
@@ -82,18 +86,24 @@ impl Scheduler {
             let message = format!("there is a source `{name}` already; give this one another name");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
+        if is_there && self.followers.follow(name) {
+            let message = format!(
+                "tables follow the source `{name}`: it can be replaced only by opening the cache anew"
+            );
+            return Err(Error::new(ErrorCode::Unsupported, message));
+        }
         let ended = if is_there {
             let now = self.shared.now();
-            state.replace_source(name, source, now)
+            state.replace_source(name, source.clone(), now)
         } else {
-            state.add_source(name, source);
+            state.add_source(name, source.clone());
             Vec::new()
         };
         drop(state);
         // Behind the lock: whoever tells changes may wait for it.
         drop(ended);
         self.shared.changed.notify_all();
-        Ok(())
+        self.followers.added(name, source)
     }
 
     /// From now on so many tables are refreshed at a time.
@@ -115,6 +125,13 @@ impl Scheduler {
             return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
         }
         let source = self.open_state()?.known(&origin.source)?.source.clone();
+        if origin.follows() {
+            check_capabilities(table, &origin, source.capabilities())?;
+            check_following(table, &origin, &rules)?;
+            self.forget_refreshes(table);
+            return self.followers.declare(table, origin, rules, &source);
+        }
+        self.followers.leave(table)?;
         let is_held = self.is_held(table, &origin, source.identity().as_deref(), &rules)?;
         let (mut state, now) = (self.open_state()?, self.shared.now());
         check_capabilities(table, &origin, source.capabilities())?;
@@ -172,8 +189,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Stops following a table; a refresh under way is given up. Returns whether it was followed.
+    /// Stops feeding a table; a refresh under way is given up. Returns whether it was fed.
     pub(super) fn forget(&self, table: &str) -> bool {
+        let followed = self.followers.has(table);
+        self.followers.withdraw(table);
+        self.forget_refreshes(table) || followed
+    }
+
+    fn forget_refreshes(&self, table: &str) -> bool {
         let followed = self.shared.state.lock().tables.remove(table);
         let was_followed = followed.is_some();
         if let Some(under_way) = followed.and_then(|followed| followed.under_way) {
@@ -185,6 +208,9 @@ impl Scheduler {
 
     /// Refreshes a table now, and waits for the end of a refresh that began after this call.
     pub(super) fn refresh(&self, table: &str) -> Result<Version> {
+        if self.followers.has(table) {
+            return self.followers.refresh(table);
+        }
         let mut state = self.shared.state.lock();
         let followed = state.followed(table)?;
         let (wanted, number) = (followed.began + 1, followed.number);
@@ -213,6 +239,7 @@ impl Scheduler {
     }
 
     pub(super) fn cancel(&self, table: &str) -> Result<bool> {
+        self.refuse_following(table, "is given up by dropping it only")?;
         let call = {
             let mut state = self.shared.state.lock();
             state.followed(table)?.under_way.as_ref().map(|under_way| under_way.call.clone())
@@ -236,7 +263,23 @@ impl Scheduler {
         self.shared.changed.notify_all();
     }
 
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] for a table that follows its source.
+    fn refuse_following(&self, table: &str, why: &str) -> Result<()> {
+        if self.followers.has(table) {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!("table `{table}` follows its source, and {why}"),
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
+        self.refuse_following(
+            table,
+            "cannot stand still alone: the changes of all tables of a source come together",
+        )?;
         self.shared.state.lock().followed(table)?.is_paused = is_paused;
         self.shared.changed.notify_all();
         Ok(())
@@ -244,7 +287,11 @@ impl Scheduler {
 
     pub(super) fn refreshes(&self) -> Vec<RefreshStatus> {
         let (state, now) = (self.shared.state.lock(), self.shared.now());
-        state.tables.iter().map(|(table, followed)| followed.status(table, now)).collect()
+        let refreshed = state.tables.iter().map(|(table, followed)| followed.status(table, now));
+        let mut all: Vec<RefreshStatus> = refreshed.chain(self.followers.statuses()).collect();
+        drop(state);
+        all.sort_by(|a, b| a.table.cmp(&b.table));
+        all
     }
 
     /// Gives up all refreshes and waits until their threads have ended.
@@ -259,6 +306,7 @@ impl Scheduler {
         for call in calls {
             call.cancel();
         }
+        self.followers.stop();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -401,7 +449,7 @@ fn watch(shared: &Arc<Shared>, work: &Work, definition: u64, relation: &Relation
 }
 
 /// An error that somebody else keeps too, with its causes.
-fn again(error: &Arc<Error>) -> Error {
+pub(super) fn again(error: &Arc<Error>) -> Error {
     let again = Error::new(error.code(), error.message());
     if error.source().is_some() { again.with_source(SharedCause(error.clone())) } else { again }
 }
@@ -494,7 +542,8 @@ mod tests {
         let files = Files::below(dir.path()).unwrap().with_machine(clock.clone());
         let cache = Arc::new(Embedded::with_files(files, CacheOptions::new()).unwrap());
         let scheduler = Scheduler::new(cache, 4);
-        scheduler.add_source("shop", Arc::new(Refuses), false).unwrap();
+        let source: Arc<dyn Source> = Arc::new(Refuses);
+        scheduler.add_source("shop", &source, false).unwrap();
         let nightly = TableSource::new("shop", Relation::table("t")).cron("0 3 * * *", "UTC").unwrap();
         scheduler.follow("t", nightly, TableRules::default(), true).unwrap();
         assert_eq!(scheduler.refresh("t").unwrap_err().code(), ErrorCode::SourceRefused);

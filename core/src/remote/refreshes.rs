@@ -1,6 +1,7 @@
 //! Refreshes that a sidecar makes, asked for by a client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Remote;
 use super::connection::Repeat;
@@ -46,6 +47,13 @@ impl Refreshing for Remote {
 
     fn pause(&self, table: &str, is_paused: bool) -> Result<()> {
         self.steer(table, if is_paused { SteerAction::Pause } else { SteerAction::Resume }).map(drop)
+    }
+
+    fn wait_for(&self, _: &str, _: &[u8], _: Duration) -> Result<Version> {
+        Err(Error::new(
+            ErrorCode::Unsupported,
+            "only the process that owns the cache waits for positions of its sources: ask it there",
+        ))
     }
 
     fn refreshes(&self) -> Result<Vec<RefreshStatus>> {

@@ -29,8 +29,8 @@ pub struct Capabilities {
     pub watch: bool,
     /// Says as of which moment of its own clock rows [were fetched](super::Fetched::as_of).
     pub clock: bool,
-    /// Gives out [changes](super::Source::changes) of relations after a [snapshot](super::Source::snapshot). Refreshes do not ask for them
-    /// yet.
+    /// Gives out [changes](super::Source::changes) of relations after a [snapshot](super::Source::snapshot), for tables that
+    /// [follow](super::TableSource::changes) it.
     pub changes: bool,
     /// Answers [statements](super::Relation::statement) in this dialect of SQL, such as `"postgresql"`.
     pub dialect: Option<&'static str>,

@@ -78,8 +78,8 @@ pub use self::feed::{
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::relation::Relation;
-pub use self::table_source::TableSource;
 pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
+pub use self::table_source::{OnSchemaChange, TableSource};
 pub use self::watch::{Changed, Watch};
 use crate::types::error::{Error, ErrorCode, Result};
 
@@ -165,7 +165,8 @@ pub trait Source: Debug + Send + Sync + 'static {
     }
 
     /// Begins to follow relations after a position that a snapshot or a feed under the same name gave. `columns` are those of each relation that
-    /// are held, as [`FeedSnapshot::describe`] gave them. One feed of a name runs at a time. Asked for only with
+    /// are held, as [`FeedSnapshot::describe`] gave them. Before anything else the feed [reports](FeedEvent::Reshaped) each relation that is
+    /// another now than the one of the position, or has other columns. One feed of a name runs at a time. Asked for only with
     /// [`Capabilities::changes`].
     ///
     /// # Errors
@@ -173,6 +174,32 @@ pub trait Source: Debug + Send + Sync + 'static {
     fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
         let _ = (follow, columns, after, call);
         Err(no_changes())
+    }
+
+    /// A position behind everything that the source has committed by now. Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// Those of reaching the source.
+    fn newest_position(&self, call: &Call) -> Result<Vec<u8>> {
+        let _ = call;
+        Err(no_changes())
+    }
+
+    /// How far a position is before another one, in units of the source such as bytes of its log; zero if it is not before it. Either is
+    /// one that a snapshot or a feed gave, or what people write for one, such as `0/16B3748` in PostgreSQL. Does not block. Asked for
+    /// only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorCode::InvalidArgument) for bytes that are neither, and for positions of different places.
+    fn behind(&self, position: &[u8], wanted: &[u8]) -> Result<u64> {
+        let _ = (position, wanted);
+        Err(no_changes())
+    }
+
+    /// A position as people write it; `None` for bytes that are not one. Does not block.
+    fn position_text(&self, position: &[u8]) -> Option<String> {
+        let _ = position;
+        None
     }
 
     /// Removes what the source keeps under a name, and what it made for that itself. Nothing is left afterwards, also if nothing was there.
@@ -225,6 +252,18 @@ impl Source for Box<dyn Source> {
 
     fn changes(&self, follow: &Follow, columns: &[Followed], after: &[u8], call: &Call) -> Result<Changes> {
         (**self).changes(follow, columns, after, call)
+    }
+
+    fn newest_position(&self, call: &Call) -> Result<Vec<u8>> {
+        (**self).newest_position(call)
+    }
+
+    fn behind(&self, position: &[u8], wanted: &[u8]) -> Result<u64> {
+        (**self).behind(position, wanted)
+    }
+
+    fn position_text(&self, position: &[u8]) -> Option<String> {
+        (**self).position_text(position)
     }
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {

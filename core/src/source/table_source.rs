@@ -41,6 +41,20 @@ pub struct TableSource {
     pub(crate) on_start: bool,
     pub(crate) jitter: f64,
     pub(crate) progress_timeout: Duration,
+    pub(crate) on_schema_change: OnSchemaChange,
+    pub(crate) publication: Option<String>,
+}
+
+/// What becomes of a table that [follows](TableSource::changes) its source when its columns become others there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnSchemaChange {
+    /// It is copied anew, with the columns that there are now. The old rows are read until then.
+    #[default]
+    Copy,
+    /// The old rows stay and are not changed any more, and [`refreshes`](crate::Cache::refreshes) says why.
+    /// [`refresh`](crate::Cache::refresh) copies the table anew.
+    Stale,
 }
 
 /// When a table is refreshed without being asked.
@@ -53,6 +67,8 @@ pub(crate) enum Cadence {
     /// When the source says so, and so long after the last refresh.
     OnChange(Duration),
     OnCall,
+    /// Never as a whole: every change is applied by itself.
+    Changes,
 }
 
 /// The column by which new rows are recognised.
@@ -87,7 +103,14 @@ impl TableSource {
             on_start: true,
             jitter: JITTER,
             progress_timeout: PROGRESS_TIMEOUT,
+            on_schema_change: OnSchemaChange::default(),
+            publication: None,
         }
+    }
+
+    /// Whether the table follows its source, and is not refreshed.
+    pub(crate) fn follows(&self) -> bool {
+        self.cadence == Cadence::Changes
     }
 
     pub(crate) fn is_on_change(&self) -> bool {
@@ -111,7 +134,7 @@ impl TableSource {
     pub fn interval(&self) -> Option<Duration> {
         match self.cadence {
             Cadence::Every(interval) | Cadence::OnChange(interval) => Some(interval),
-            Cadence::Cron(_) | Cadence::OnCall => None,
+            Cadence::Cron(_) | Cadence::OnCall | Cadence::Changes => None,
         }
     }
 
@@ -207,6 +230,36 @@ impl TableSource {
     /// a folder of a network are not. Refused if the source [tells none](crate::source::Capabilities::watch).
     pub fn on_change(mut self, poll: Duration) -> Self {
         self.cadence = Cadence::OnChange(poll);
+        self
+    }
+
+    /// Follows the source in the place of refreshes: copies all rows once, and then applies every insert, update, delete and truncate as soon
+    /// as the source sends it. A transaction of the source is one commit here, across all tables that follow it, and comes exactly once
+    /// whatever crashes. The table needs a primary key of columns by which the source tells rows apart. Refused if the source
+    /// [gives out no changes](crate::source::Capabilities::changes).
+    ///
+    /// The source keeps changes for this cache until it has them on disk, also while it does not run: drop the table when it is not wanted
+    /// any more. When the source has lost changes all the same, the table is copied anew, and its old rows are read until then. The keys and rows
+    /// of a transaction are in memory until its end.
+    ///
+    /// Such a table has no [condition](Self::condition), no [`append_by`](Self::append_by) and no retention, its rows cannot be
+    /// [invalidated](crate::Table::invalidate), and it cannot be paused.
+    pub fn changes(mut self) -> Self {
+        self.cadence = Cadence::Changes;
+        self
+    }
+
+    /// What becomes of a table with [`changes`](Self::changes) when its columns become others at the source; it is copied anew unless told
+    /// otherwise.
+    pub fn on_schema_change(mut self, what: OnSchemaChange) -> Self {
+        self.on_schema_change = what;
+        self
+    }
+
+    /// What an administrator has made at the source to give out the changes of a table with [`changes`](Self::changes), such as a
+    /// publication of PostgreSQL; without it the cache makes one. All tables that follow a source name the same.
+    pub fn publication(mut self, name: impl Into<String>) -> Self {
+        self.publication = Some(name.into());
         self
     }
 

@@ -13,6 +13,7 @@ pub struct Executed {
 }
 
 impl Executed {
+    #[cfg(any(feature = "sql", feature = "sidecar"))]
     pub(crate) fn new(rows: u64, version: Version) -> Self {
         Self { rows, version }
     }

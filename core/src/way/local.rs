@@ -365,8 +365,9 @@ fn get_many(
     }
 }
 
+/// The row with an encoded key, however old it is.
 #[inline]
-fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<Option<Row>> {
+pub(crate) fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<Option<Row>> {
     let (version, freshness) = (state.version, freshness(table));
     Ok(match table.find_hashed(key, hash, version.sequence)? {
         Some(Found::Segment(segment, row)) => Some(Row::new(segment.clone(), row, version, freshness)?),

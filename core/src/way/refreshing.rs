@@ -18,7 +18,7 @@ pub(crate) trait Refreshing: Debug + Send + Sync {
     /// Keeps a table as its definition says, from now on. Returns at once.
     fn follow(&self, name: &str, definition: TableDefinition) -> Result<()>;
 
-    /// Refreshes a table no longer; its rows stay. Returns whether it was refreshed before.
+    /// Ends that a table is fed by its source; its rows stay. Returns whether it was fed.
     fn unfollow(&self, table: &str) -> Result<bool>;
 
     /// Refreshes a table now, and waits until that is done.
@@ -29,6 +29,9 @@ pub(crate) trait Refreshing: Debug + Send + Sync {
 
     /// Stops refreshes of a table, or lets them go on.
     fn pause(&self, table: &str, is_paused: bool) -> Result<()>;
+
+    /// Waits until a table has everything of its source up to a position.
+    fn wait_for(&self, table: &str, position: &[u8], limit: Duration) -> Result<Version>;
 
     /// How the refreshes of all tables stand, by name.
     fn refreshes(&self) -> Result<Vec<RefreshStatus>>;
@@ -65,6 +68,39 @@ pub struct RefreshStatus {
     pub last_error: Option<Arc<Error>>,
     /// When the last refresh that succeeded asked the source.
     pub last_success: Option<SystemTime>,
+    /// How a table stands that [follows](crate::source::TableSource::changes) its source; `None` for tables that are refreshed. The fields
+    /// above are about its copies then, and `failures` and `last_error` also about reaching the source.
+    pub following: Option<FollowStatus>,
+}
+
+/// How a table stands that follows its source. All tables that follow a source share everything but the phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FollowStatus {
+    /// What happens now.
+    pub phase: FollowPhase,
+    /// The name under which the source keeps changes for this cache, such as a replication slot.
+    pub name: Option<String>,
+    /// Up to where everything is applied, as the source writes it.
+    pub position: Option<String>,
+    /// When the source made the last transaction that is applied, since the cache was opened.
+    pub last_commit: Option<SystemTime>,
+    /// How much the source had beyond the position when it was last asked, about every 30 s, in its own units: bytes of log.
+    pub lag: Option<u64>,
+}
+
+/// What a table that follows its source does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FollowPhase {
+    /// All its rows are fetched; the old ones are read.
+    Copying,
+    /// Changes are applied as they come.
+    Following,
+    /// It waits for the source, for a copy of other tables, or to be tried again. Its rows are read.
+    Waiting,
+    /// Its rows are old and stay so, for this reason; [`refresh`](crate::Cache::refresh) copies it anew.
+    Stale(String),
 }
 
 /// What a table from a source waits for.

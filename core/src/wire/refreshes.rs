@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::ErrorMessage;
 use crate::types::clock::{freshness_at, nanoseconds_of};
-use crate::way::refreshing::{RefreshState, RefreshStatus};
+use crate::way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshStatus};
 
 /// How the refreshes of all tables stand.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +28,60 @@ pub(crate) struct RefreshMessage {
     /// In nanoseconds since 1970.
     #[serde(default)]
     pub(crate) last_success: Option<i64>,
+    /// Of a table that follows its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) following: Option<FollowingMessage>,
+}
+
+/// How a table stands that follows its source.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FollowingMessage {
+    pub(crate) phase: PhaseMessage,
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) position: Option<String>,
+    /// In nanoseconds since 1970.
+    #[serde(default)]
+    pub(crate) last_commit: Option<i64>,
+    #[serde(default)]
+    pub(crate) lag: Option<u64>,
+}
+
+/// What such a table does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum PhaseMessage {
+    Copying {},
+    Following {},
+    Waiting {},
+    Stale { why: String },
+}
+
+impl From<FollowStatus> for FollowingMessage {
+    fn from(status: FollowStatus) -> Self {
+        let phase = match status.phase {
+            FollowPhase::Copying => PhaseMessage::Copying {},
+            FollowPhase::Following => PhaseMessage::Following {},
+            FollowPhase::Waiting => PhaseMessage::Waiting {},
+            FollowPhase::Stale(why) => PhaseMessage::Stale { why },
+        };
+        let FollowStatus { name, position, last_commit, lag, .. } = status;
+        Self { phase, name, position, last_commit: last_commit.map(nanoseconds_of), lag }
+    }
+}
+
+impl From<FollowingMessage> for FollowStatus {
+    fn from(message: FollowingMessage) -> Self {
+        let phase = match message.phase {
+            PhaseMessage::Copying {} => FollowPhase::Copying,
+            PhaseMessage::Following {} => FollowPhase::Following,
+            PhaseMessage::Waiting {} => FollowPhase::Waiting,
+            PhaseMessage::Stale { why } => FollowPhase::Stale(why),
+        };
+        let FollowingMessage { name, position, last_commit, lag, .. } = message;
+        let last_commit = freshness_at(last_commit).map(|moment| moment.as_of);
+        Self { phase, name, position, last_commit, lag }
+    }
 }
 
 /// What a table waits for. Times are in milliseconds.
@@ -85,6 +139,7 @@ impl From<RefreshStatus> for RefreshMessage {
             failures: status.failures,
             last_error: status.last_error.as_deref().map(ErrorMessage::new),
             last_success: status.last_success.map(nanoseconds_of),
+            following: status.following.map(Into::into),
         }
     }
 }
@@ -108,6 +163,7 @@ impl From<RefreshMessage> for RefreshStatus {
             failures: message.failures,
             last_error: message.last_error.map(|error| Arc::new(error.into_error())),
             last_success,
+            following: message.following.map(Into::into),
         }
     }
 }

@@ -110,6 +110,7 @@ pub(super) const SOURCE: &[Key] = &[
     key("options", "{}", Kind::NamedTexts),
     key("secrets", "{}", Kind::NamedTexts),
     key("secret_files", "{}", Kind::NamedTexts),
+    key("publication", "one is made", Kind::Text),
 ];
 
 /// In `[tables.NAME]`.
@@ -126,6 +127,8 @@ pub(super) const TABLE: &[Key] = &[
     key("leave_out", "[]", Kind::Texts),
     key("as_text", "[]", Kind::Texts),
     key("options", "{}", Kind::NamedTexts),
+    key("refresh", "by time", Kind::Choice(&["changes"])),
+    key("on_schema_change", "\"copy\"", Kind::Choice(&["copy", "stale"])),
     key("append_by", "none", Kind::Text),
     key("overlap", "0", Kind::DurationOrNumber),
     key("interval", "\"60 s\"", Kind::Text),

@@ -114,6 +114,8 @@ pub struct SourceConfig {
     pub options: Vec<(String, String)>,
     /// Secrets by their names.
     pub secrets: Vec<(String, Secret)>,
+    /// What an administrator made there for tables that follow it.
+    pub publication: Option<String>,
 }
 
 /// Where a secret is.

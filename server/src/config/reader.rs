@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pillion::source::{Relation, TableSource};
+use pillion::source::{OnSchemaChange, Relation, TableSource};
 use pillion::{Durability, FileOptions, OnMiss, Retention, TableRules, WritePolicy};
 use pillion_ipc::SOCKET_PATH_MAX;
 
@@ -123,14 +123,17 @@ impl SourceConfig {
                 String::new()
             })
         });
-        Self { name, url, options, secrets: texts.chain(files).collect() }
+        let publication = section.text("publication").map(|publication| publication.value);
+        Self { name, url, options, secrets: texts.chain(files).collect(), publication }
     }
 }
 
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 15] = [
+const OF_SOURCES: [&str; 17] = [
+    "refresh",
+    "on_schema_change",
     "relation",
     "statement",
     "columns",
@@ -160,6 +163,7 @@ impl TableConfig {
             section.problem(section.line(), "a table needs a name");
         }
         let source_line = section.line_of("source");
+        let said = Said::in_section(section);
         let others: &[&str] = if source_line.is_some() { &OF_FILES } else { &OF_SOURCES };
         for key in others {
             if let Some(line) = section.line_of(key) {
@@ -189,8 +193,12 @@ impl TableConfig {
                     "`write_policy` is for tables of files: only its source writes to this one",
                 );
             }
-            let source = table_source(&name, section);
+            let mut source = table_source(&name, section, &said);
             check_source(section, source_line, source.source(), sources);
+            let of_source = sources.iter().find(|other| other.name == source.source());
+            if let Some(publication) = of_source.and_then(|source| source.publication.clone()) {
+                source = source.publication(publication);
+            }
             let source = Some(source);
             let reading = FileOptions::new();
             return Self { name, files: Vec::new(), reading, rules, reload: Reload::Never, source };
@@ -249,7 +257,7 @@ fn reload(section: &mut Section<'_>, is_append_only: bool) -> Reload {
 }
 
 /// Where a table with the key `source` comes from, and when.
-fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
+fn table_source(table: &str, section: &mut Section<'_>, said: &Said) -> TableSource {
     let source = section.required_text("source").map(|source| source.value).unwrap_or_default();
     let statement_line = section.line_of("statement");
     let relation = section.text("relation").map(|relation| relation.value);
@@ -284,7 +292,10 @@ fn table_source(table: &str, section: &mut Section<'_>) -> TableSource {
             }
         }
     }
-    from = cadence(section, from);
+    from = match following(section, said, from.clone()) {
+        Some(following) => following,
+        None => cadence(section, from),
+    };
     if section.boolean("refresh_on_start") == Some(false) {
         from = from.not_on_start();
     }
@@ -314,6 +325,68 @@ fn working_set(section: &mut Section<'_>, from: TableSource) -> TableSource {
         }
         (None, None) => from,
     }
+}
+
+/// Keys that say what a table that follows its source cannot have, or when others are refreshed.
+const OF_REFRESHES: [&str; 12] = [
+    "statement",
+    "condition",
+    "where",
+    "append_by",
+    "overlap",
+    "interval",
+    "on_change",
+    "cron",
+    "time_zone",
+    "refresh_on_start",
+    "retain_column",
+    "retain_age",
+];
+
+/// Where a section says what matters for a table that follows every change.
+struct Said {
+    of_refreshes: Vec<(&'static str, usize)>,
+    refresh: Option<usize>,
+    on_schema_change: Option<usize>,
+    has_key: bool,
+}
+
+impl Said {
+    /// Before anything is read.
+    fn in_section(section: &Section<'_>) -> Self {
+        let line = |key: &&'static str| Some((*key, section.line_of(key)?));
+        Self {
+            of_refreshes: OF_REFRESHES.iter().filter_map(line).collect(),
+            refresh: section.line_of("refresh"),
+            on_schema_change: section.line_of("on_schema_change"),
+            has_key: section.line_of("primary_key").is_some(),
+        }
+    }
+}
+
+/// A table that follows every change, if it is to do that.
+fn following(section: &mut Section<'_>, said: &Said, from: TableSource) -> Option<TableSource> {
+    let follows = section.choice("refresh", &[("changes", ())]).is_some();
+    let choices = [("copy", OnSchemaChange::Copy), ("stale", OnSchemaChange::Stale)];
+    let on_schema_change = section.choice("on_schema_change", &choices);
+    if !follows {
+        if let (Some(line), None) = (said.on_schema_change, said.refresh) {
+            section.problem(line, "`on_schema_change` is for tables with `refresh = \"changes\"`");
+        }
+        return None;
+    }
+    for (key, line) in &said.of_refreshes {
+        let message = format!(
+            "`{key}` is not for tables with `refresh = \"changes\"`, which have all rows as soon as they change"
+        );
+        section.problem(*line, message);
+    }
+    if !said.has_key {
+        let message =
+            "a table with `refresh = \"changes\"` needs a `primary_key`, by which changed rows are found";
+        section.problem(section.line(), message);
+    }
+    Some(from.changes().on_schema_change(on_schema_change.unwrap_or_default()))
 }
 
 /// When a table is refreshed: at an interval, when its source tells a change, or at moments of the calendar.

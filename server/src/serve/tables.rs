@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pillion::{Cache, ErrorCode, ErrorKind, TableDefinition};
+use pillion::{Cache, ErrorCode, ErrorKind, TableDefinition, WritePolicy};
 
 use crate::config::{Config, Reload, TableConfig};
 use crate::failure::Failure;
@@ -72,13 +72,16 @@ pub(super) fn follow(cache: &Cache, table: &TableConfig, definition: TableDefini
     Ok(())
 }
 
-/// Logs the tables that are served although the configuration does not name them.
+/// Logs the tables that are served although the configuration does not name them. No source need keep changes for them.
 ///
 /// # Errors
-/// Those of listing the tables.
+/// Those of listing the tables, and of writes.
 pub(super) fn name_others(cache: &Cache, config: &Config) -> Result<(), Failure> {
     for there in cache.tables()? {
         if config.tables.iter().all(|table| table.name != there.name) {
+            if matches!(there.rules.write_policy, WritePolicy::Source(_)) {
+                cache.unfollow_table(&there.name)?;
+            }
             tracing::info!(
                 table = there.name,
                 rows = there.rows,

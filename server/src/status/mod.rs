@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::TimeUnit;
 use clap::{Args, ValueEnum};
-use pillion::{RefreshState, RefreshStatus, Status, TableInfo, Value, Way};
+use pillion::{FollowPhase, FollowStatus, RefreshState, RefreshStatus, Status, TableInfo, Value, Way};
 use serde_json::{Value as Json, json};
 
 use crate::config::Config;
@@ -147,8 +147,26 @@ fn write_refreshes(refreshes: &[RefreshStatus], out: &mut impl Write) -> std::io
     rows.iter().try_for_each(|row| layout.write_row(out, row))
 }
 
-fn refresh_row(refresh: &RefreshStatus) -> [String; 6] {
-    let state = match &refresh.state {
+/// What a table does, in a few words.
+fn state(refresh: &RefreshStatus) -> String {
+    if let Some(following) = &refresh.following {
+        let lag = following.lag.map(|lag| format!(", {} behind", units::bytes(lag))).unwrap_or_default();
+        let at =
+            following.position.as_deref().map(|position| format!(" at {position}{lag}")).unwrap_or_default();
+        return match (&following.phase, &refresh.state) {
+            (FollowPhase::Following, _) => format!("following{at}"),
+            (FollowPhase::Stale(why), _) => format!("stale: {why}"),
+            (FollowPhase::Waiting, RefreshState::Waiting(Some(next))) => {
+                format!("tried again in {}", units::age(*next))
+            }
+            (FollowPhase::Waiting, _) => "waiting".to_owned(),
+            (FollowPhase::Copying, RefreshState::Running { rows, bytes, .. }) => {
+                format!("copying: {}, {}", units::rows(*rows), units::bytes(*bytes))
+            }
+            _ => "unknown".to_owned(),
+        };
+    }
+    match &refresh.state {
         RefreshState::Waiting(Some(next)) => format!("in {}", units::age(*next)),
         RefreshState::Waiting(None) => "by call".to_owned(),
         RefreshState::Due => "due".to_owned(),
@@ -157,16 +175,37 @@ fn refresh_row(refresh: &RefreshStatus) -> [String; 6] {
         }
         RefreshState::Paused => "paused".to_owned(),
         _ => "unknown".to_owned(),
-    };
+    }
+}
+
+fn refresh_row(refresh: &RefreshStatus) -> [String; 6] {
     let error = refresh.last_error.as_ref().map_or_else(|| "-".to_owned(), |error| format!("{error:#}"));
     [
         printable(&refresh.table),
         printable(&refresh.source),
-        state,
+        printable(&state(refresh)),
         units::count(refresh.succeeded),
         units::count(refresh.failures.into()),
         printable(&error),
     ]
+}
+
+fn following_json(following: &FollowStatus) -> Json {
+    let (phase, why) = match &following.phase {
+        FollowPhase::Copying => ("copying", None),
+        FollowPhase::Following => ("following", None),
+        FollowPhase::Waiting => ("waiting", None),
+        FollowPhase::Stale(why) => ("stale", Some(why)),
+        _ => ("unknown", None),
+    };
+    json!({
+        "phase": phase,
+        "why": why,
+        "name": following.name,
+        "position": following.position,
+        "last_commit": following.last_commit.and_then(moment),
+        "lag": following.lag,
+    })
 }
 
 fn refresh_json(refresh: &RefreshStatus) -> Json {
@@ -188,6 +227,7 @@ fn refresh_json(refresh: &RefreshStatus) -> Json {
         "failures": refresh.failures,
         "last_error": refresh.last_error.as_ref().map(|error| format!("{error:#}")),
         "last_success": refresh.last_success.and_then(moment),
+        "following": refresh.following.as_ref().map(following_json),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use pillion::source::{Relation, TableSource};
+use pillion::source::{OnSchemaChange, Relation, TableSource};
 use pillion::{CacheOptions, ServerOptions};
 use pillion_server::Config;
 use pillion_server::config::{Secret, keys};
@@ -66,7 +66,7 @@ fn the_example_of_the_document_has_every_key() {
     let (_, rest) = document.split_once("```toml\n# Every key").unwrap();
     let example = rest.split_once("```").unwrap().0;
     let config = parse(&format!("# Every key{example}"));
-    assert_eq!((config.sources.len(), config.tables.len()), (4, 6));
+    assert_eq!((config.sources.len(), config.tables.len()), (4, 7));
     for (name, _) in keys() {
         let key = name.rsplit('.').next().unwrap();
         let is_there = example
@@ -177,7 +177,7 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
-             statement, columns, condition, leave_out, as_text, options, append_by, overlap, interval, \
+             statement, columns, condition, leave_out, as_text, options, refresh, on_schema_change, append_by, overlap, interval, \
              on_change, cron, time_zone, \
              refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
              max_staleness",
@@ -399,6 +399,15 @@ fn sources_and_their_tables_are_read() {
 }
 
 #[test]
+fn tables_that_follow_every_change_are_read() {
+    let text = "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"landing\"\npublication = \"for_pillion\"\n\
+        [tables.a]\nsource = \"shop\"\nrefresh = \"changes\"\nprimary_key = [\"id\"]\non_schema_change = \"stale\"";
+    let config = Config::parse(text, "pillion.toml", Path::new("/etc"), &|_| None).unwrap();
+    let source = TableSource::new("shop", Relation::table("a")).changes().publication("for_pillion");
+    assert_eq!(config.tables[0].source, Some(source.on_schema_change(OnSchemaChange::Stale)));
+}
+
+#[test]
 fn what_is_wrong_with_sources_is_named() {
     let head = "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"landing\"\n";
     for (text, line, words) in [
@@ -425,6 +434,14 @@ fn what_is_wrong_with_sources_is_named() {
             8,
             "did you mean \"Europe/Berlin\"?",
         ),
+        ("[tables.t]\nsource = \"shop\"\nrefresh = \"changes\"", 5, "needs a `primary_key`"),
+        ("[tables.t]\nsource = \"shop\"\nrefresh = \"change\"", 7, "did you mean \"changes\"?"),
+        (
+            "[tables.t]\nsource = \"shop\"\nprimary_key = \"id\"\nrefresh = \"changes\"\ninterval = \"5 s\"",
+            9,
+            "`interval` is not for tables with `refresh = \"changes\"`",
+        ),
+        ("[tables.t]\nsource = \"shop\"\non_schema_change = \"stale\"", 7, "is for tables with `refresh"),
         ("[tables.t]\nfiles = \"x.csv\"\ncron = \"0 3 * * *\"", 7, "`cron` is for tables with `source`"),
         ("[sources.\"a/b\"]\nurl = \"x\"", 5, "without a slash"),
         (

@@ -60,7 +60,7 @@
 //!
 //! # Changes
 //! [`Source::snapshot`](pillion::source::Source::snapshot) and [`Source::changes`](pillion::source::Source::changes) follow tables by logical
-//! replication, from PostgreSQL 14 on. Pillion's own tables do not use them yet. The server needs `wal_level = logical`, and the user the
+//! replication, from PostgreSQL 14 on; tables with `TableSource::changes` use them. The server needs `wal_level = logical`, and the user the
 //! attribute `REPLICATION` and `SELECT` on the tables.
 //!
 //! - The name of a [`Follow`](pillion::source::Follow) is that of the replication slot. A publication of the same name is made, for
@@ -69,6 +69,7 @@
 //! - The server keeps its log for a slot until its changes are acknowledged. Set `max_slot_wal_keep_size`, so that a slot that nobody reads does
 //!   not fill its disk: the slot is lost then, which [`Changes::Lost`](pillion::source::Changes::Lost) says.
 //!   [`forget`](pillion::source::Source::forget) drops the slot of a table that is not wanted any more.
+//! - A position is written like `0/16B3748`, as `pg_current_wal_lsn()` gives it.
 //! - A snapshot waits until all transactions that are under way have ended. Until it is dropped it locks the tables as a query does: rows may
 //!   change, and columns may not.
 //! - A transaction comes after its commit, also one of two phases. Until then the server keeps what is too large for

@@ -111,6 +111,18 @@ impl Source for Postgres {
         feed::changes(self, follow, columns, after, call)
     }
 
+    fn newest_position(&self, call: &Call) -> Result<Vec<u8>> {
+        feed::newest_position(self, call)
+    }
+
+    fn behind(&self, position: &[u8], wanted: &[u8]) -> Result<u64> {
+        feed::behind(position, wanted)
+    }
+
+    fn position_text(&self, position: &[u8]) -> Option<String> {
+        feed::position_text(position)
+    }
+
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         feed::forget(self, follow, call)
     }

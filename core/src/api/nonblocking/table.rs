@@ -1,5 +1,7 @@
 //! Tables.
 
+use std::time::Duration;
+
 use arrow::datatypes::SchemaRef;
 
 use super::unblock;
@@ -118,6 +120,15 @@ impl AsyncTable {
     pub async fn refresh(&self) -> Result<Version> {
         let table = self.table.clone();
         unblock(move || table.refresh()).await
+    }
+
+    /// As [`Table::wait_for`]. If the future is dropped, a thread waits on until the limit.
+    ///
+    /// # Errors
+    /// Those of [`Table::wait_for`].
+    pub async fn wait_for(&self, position: impl Into<Vec<u8>>, limit: Duration) -> Result<Version> {
+        let (table, position) = (self.table.clone(), position.into());
+        unblock(move || table.wait_for(position, limit)).await
     }
 
     /// As [`Table::upsert`].

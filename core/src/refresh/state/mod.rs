@@ -403,6 +403,7 @@ impl Followed {
             failures: self.failures,
             last_error: self.last.as_ref().and_then(|last| last.as_ref().err().cloned()),
             last_success: self.last_success,
+            following: None,
         }
     }
 }

@@ -58,6 +58,12 @@ impl Store {
         self.sync_together(&syncing, self.hold_committer())
     }
 
+    /// Whether a crash of the machine could lose a commit.
+    #[cfg(test)]
+    pub(crate) fn could_lose_commits(&self) -> bool {
+        self.hold_committer().is_unsynced()
+    }
+
     /// Returns when readers see a commit that was logged.
     ///
     /// # Errors

@@ -132,6 +132,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of `read`, and as [`write`](Self::write).
+    #[cfg(feature = "sql")]
     pub(crate) fn write_alone<C>(
         &self,
         table: u64,

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use self::background::Background;
 use crate::answer::batches::Batches;
 use crate::answer::certificate::Certificate;
+use crate::answer::row::Row;
 use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
@@ -82,6 +83,44 @@ impl Embedded {
     /// All rows of a table, with some columns, even if they are too old for readers.
     pub(crate) fn scan_held(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
         local::scan(&self.store().state(), table, columns, Certificate::default())
+    }
+
+    /// The rows with some encoded keys, all of one version, even if they are too old for readers.
+    pub(crate) fn rows_held(&self, table: u64, keys: &KeyColumn) -> Result<Vec<Option<Row>>> {
+        let state = self.store().state();
+        let table = local::table_of(&state, table)?;
+        keys.iter().map(|(key, hash)| local::look_up(&state, table, key, hash)).collect()
+    }
+
+    /// Whether a crash of the machine could lose a commit.
+    #[cfg(test)]
+    pub(crate) fn could_lose_commits(&self) -> bool {
+        self.store().could_lose_commits()
+    }
+
+    /// Makes changes of the files in one commit.
+    ///
+    /// # Errors
+    /// Those of a write.
+    pub(crate) fn write_changes(
+        &self,
+        changes: Vec<storage::Change<'_>>,
+        as_of: SystemTime,
+    ) -> Result<Version> {
+        self.store().refuse_unless_writable()?;
+        self.store().write(changes, as_of)
+    }
+
+    /// Removes a table, and forgets positions of sources in the same commit.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TableNotFound`] and those of a write.
+    pub(crate) fn drop_fed_table(&self, name: &str, sources: Vec<String>) -> Result<Version> {
+        let table = self.store().state().table(name)?.shape.id;
+        let forgotten =
+            sources.into_iter().map(|source| storage::Change::Position { source, position: Vec::new() });
+        let changes = std::iter::once(storage::Change::Drop { table }).chain(forgotten).collect();
+        self.store().write(changes, SystemTime::now())
     }
 
     /// Gives a table all of its rows, and remembers the position of their source, in one commit: defines the table, or puts the

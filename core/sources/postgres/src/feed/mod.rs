@@ -28,6 +28,10 @@ const VERSION_MIN: u32 = 14;
 /// How long a server may take until a slot is there. It is less than the call allows, so that there is time to say what it waits for.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The end of the log that is on the server's disk: every transaction that was committed durably is before it.
+const NEWEST: &str = "SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+    ELSE pg_catalog.pg_current_wal_flush_lsn() END)::pg_catalog.text";
+
 /// The names of a follower at the server.
 #[derive(Clone, Debug)]
 struct Names {
@@ -112,6 +116,35 @@ pub(crate) fn changes(
             Changes::Feed(Box::new(PostgresChanges::start(stream, tables, position, place, runtime)))
         }
     })
+}
+
+/// See [`Source::newest_position`](pillion::source::Source::newest_position). A text: it is of this server, whichever that is.
+pub(crate) fn newest_position(source: &Postgres, call: &Call) -> Result<Vec<u8>> {
+    let of_work = source.clone();
+    source.runtime().run(call, async move {
+        let session = Session::open(of_work.options().clone(), of_work.runtime().clone()).await?;
+        let row = session.client()?.query_typed_one(NEWEST, &[]).await;
+        let text = row.and_then(|row| row.try_get::<_, String>(0)).map_err(|error| session.failure(error));
+        session.done();
+        text.map(String::into_bytes)
+    })
+}
+
+/// See [`Source::behind`](pillion::source::Source::behind).
+pub(crate) fn behind(position: &[u8], wanted: &[u8]) -> Result<u64> {
+    let (of_position, position) = position::read(position)?;
+    let (of_wanted, wanted) = position::read(wanted)?;
+    if let (Some(one), Some(other)) = (of_position, of_wanted)
+        && one != other
+    {
+        return Err(Error::new(ErrorCode::InvalidArgument, "the positions are of two servers"));
+    }
+    Ok(wanted.0.saturating_sub(position.0))
+}
+
+/// See [`Source::position_text`](pillion::source::Source::position_text).
+pub(crate) fn position_text(position: &[u8]) -> Option<String> {
+    position::read(position).ok().map(|(_, lsn)| lsn.to_string())
 }
 
 /// See [`Source::forget`](pillion::source::Source::forget).

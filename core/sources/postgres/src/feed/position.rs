@@ -48,6 +48,18 @@ impl LogPosition {
     }
 }
 
+/// A place in the log, from a position or from what people write for one, and of which server it is if that is said.
+///
+/// # Errors
+/// [`InvalidArgument`](ErrorCode::InvalidArgument) for other bytes.
+pub(super) fn read(bytes: &[u8]) -> Result<(Option<u64>, Lsn)> {
+    let text = std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
+    match text {
+        Some(lsn) => Ok((None, lsn)),
+        None => LogPosition::decode(bytes).map(|position| (Some(position.identifier), position.lsn)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +70,8 @@ mod tests {
         let position =
             LogPosition { identifier: 7_654_321_000_000_000_001, lsn: Lsn(0x16_B374_D848), tables };
         let bytes = position.encode();
+        assert_eq!(read(&bytes).unwrap(), (Some(position.identifier), position.lsn));
+        assert_eq!(read(b"16/B374D848").unwrap(), (None, position.lsn));
         assert_eq!(LogPosition::decode(&bytes).unwrap(), position);
         for other in [&bytes[..16], &[&bytes[..], &[0]].concat(), &[&[2], &bytes[1..]].concat(), &[]] {
             assert_eq!(LogPosition::decode(other).unwrap_err().code(), ErrorCode::InvalidArgument);

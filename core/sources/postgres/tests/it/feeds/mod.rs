@@ -2,7 +2,9 @@
 
 mod cache;
 mod ends;
+mod following;
 mod model;
+mod planted;
 mod refusals;
 mod replica;
 mod reshaped;

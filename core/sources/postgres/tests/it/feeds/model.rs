@@ -8,7 +8,7 @@ use crate::support::proxy::{Fate, Proxy};
 use crate::support::random::Random;
 
 /// Random statements of one transaction. Each writer has keys of its own; so none waits for another.
-fn transaction(random: &mut Random, writer: u64) -> String {
+pub(super) fn transaction(random: &mut Random, writer: u64) -> String {
     let mut script = "BEGIN;".to_owned();
     let id = |random: &mut Random| writer * 1000 + random.below(30);
     for _ in 0..=random.below(6) {

@@ -19,6 +19,7 @@ pub(crate) struct Proxy {
     port: u16,
     open: Arc<Mutex<Vec<TcpStream>>>,
     passed: Arc<AtomicU64>,
+    fate: Arc<Mutex<Fate>>,
 }
 
 impl Proxy {
@@ -27,18 +28,19 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let open = Arc::new(Mutex::new(Vec::new()));
         let passed = Arc::new(AtomicU64::new(0));
-        let (kept, count) = (open.clone(), passed.clone());
+        let fate = Arc::new(Mutex::new(fate));
+        let (kept, count, of_next) = (open.clone(), passed.clone(), fate.clone());
         thread(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { continue };
                 kept.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 thread(move || forward(from, to, None, &AtomicU64::new(0)));
-                let count = count.clone();
+                let (count, fate) = (count.clone(), *of_next.lock().unwrap());
                 thread(move || forward(server, client, Some(fate), &count));
             }
         });
-        Self { port, open, passed }
+        Self { port, open, passed, fate }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -48,6 +50,16 @@ impl Proxy {
     /// How many bytes the server sent through it.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.load(Ordering::SeqCst)
+    }
+}
+
+impl Proxy {
+    /// Closes all connections, and decides what happens to later ones.
+    pub(crate) fn cut(&self, fate: Fate) {
+        *self.fate.lock().unwrap() = fate;
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
