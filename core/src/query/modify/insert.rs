@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, DoUpdate, Expr, Insert, OnConflict, OnConflictAction,
-    OnInsert, SqliteOnConflict,
+    OnInsert, SetExpr, SqliteOnConflict,
 };
 
 use super::statement::{last_name, normal, unsupported};
@@ -59,6 +59,31 @@ pub(super) fn take_mode(insert: &mut Insert, shape: &TableShape) -> Result<(Writ
             Ok((WriteMode::Upsert, false))
         }
     }
+}
+
+/// Whether the rows come from a query, and not from VALUES alone.
+///
+/// # Errors
+/// [`ErrorCode::Unsupported`] for clauses of an INSERT that would be left out then.
+pub(super) fn is_query(insert: &Insert) -> Result<bool> {
+    let Some(source) = &insert.source else { return Ok(false) };
+    if source.with.is_none() && matches!(*source.body, SetExpr::Values(_)) {
+        return Ok(false);
+    }
+    let is_plain = insert.partitioned.is_none()
+        && insert.after_columns.is_empty()
+        && insert.returning.is_none()
+        && !insert.ignore
+        && insert.table_alias.is_none()
+        && insert.priority.is_none()
+        && insert.insert_alias.is_none()
+        && insert.assignments.is_empty()
+        && insert.settings.is_none()
+        && insert.format_clause.is_none()
+        && insert.output.is_none()
+        && insert.multi_table_insert_type.is_none()
+        && matches!(insert.or, None | Some(SqliteOnConflict::Replace));
+    if is_plain { Ok(true) } else { Err(unsupported("INSERT with such clauses")) }
 }
 
 /// The new row takes the place of the old one as a whole, so every other column must be given and assigned.

@@ -5,6 +5,8 @@ mod options;
 mod plan;
 mod statement;
 
+use datafusion::arrow::datatypes::SchemaRef;
+
 use crate::answer::batches::Batches;
 use crate::types::mode::WriteMode;
 use crate::types::rules::TableRules;
@@ -14,8 +16,8 @@ pub(crate) use statement::ModifyingStatement;
 /// What a statement asks for, ready to be committed.
 #[derive(Debug)]
 pub(crate) enum Modification {
-    /// Defines a table with these rows; with `unless_exists` it may be there by then.
-    Create { name: String, unless_exists: bool, rules: TableRules, rows: Batches },
+    /// Defines a table with these columns and rows; with `unless_exists` it may be there by then.
+    Create { name: String, unless_exists: bool, rules: TableRules, schema: SchemaRef, rows: Batches },
     /// Removes a table.
     Drop { name: String },
     /// Adds rows. With `skips_existing`, those whose key the table has, or an earlier row of the statement, are left out.

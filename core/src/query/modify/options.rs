@@ -1,6 +1,8 @@
 //! Options of CREATE TABLE that DataFusion does not know.
 
-use datafusion::sql::sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, Value};
+use datafusion::sql::sqlparser::ast::{
+    ColumnOption, CreateTable, CreateTableOptions, Expr, SqlOption, Value,
+};
 
 use super::statement::{normal, unsupported};
 use crate::types::error::{Error, ErrorCode, Result};
@@ -30,6 +32,25 @@ pub(super) fn take_sort(create: &mut CreateTable) -> Result<Vec<String>> {
         }
     }
     Ok(sort_by)
+}
+
+/// # Errors
+/// [`ErrorCode::Unsupported`] for what a statement says of columns and would be left out.
+pub(super) fn refuse_others(create: &CreateTable) -> Result<()> {
+    for column in &create.columns {
+        for option in &column.options {
+            match &option.option {
+                // DEFAULT and UNIQUE are refused where the plan is known.
+                ColumnOption::Null
+                | ColumnOption::NotNull
+                | ColumnOption::PrimaryKey(_)
+                | ColumnOption::Unique(_)
+                | ColumnOption::Default(_) => {}
+                other => return Err(unsupported(format!("`{other}`, here of `{}`,", column.name))),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn not_columns() -> Error {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, Constraint};
+use datafusion::arrow::datatypes::{DataType, Fields, Schema};
+use datafusion::common::{Column, Constraint, ScalarValue};
 use datafusion::logical_expr::{
     CreateMemoryTable, DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast,
 };
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
 
 use super::Modification;
 use super::statement::{Action, ModifyingStatement, unsupported};
@@ -65,6 +68,13 @@ impl Engine {
         }
         stack.run(|| {
             let session = self.session(state);
+            let is_declared = match &statement {
+                Statement::Statement(statement) => match statement.as_ref() {
+                    ast::Statement::CreateTable(create) => !create.columns.is_empty(),
+                    _ => false,
+                },
+                _ => false,
+            };
             let defined = match &action {
                 Action::Create { name, .. } => Some(name.as_str()),
                 _ => None,
@@ -72,14 +82,38 @@ impl Engine {
             let plan = watch::planning(|| plan_of(&session, state, &text, statement, defined))?;
             let rows = |plan: LogicalPlan| self.rows(state, plan, stack, (parameters, readable));
             match (action, plan) {
-                (Action::Create { name, unless_exists, sort_by }, LogicalPlan::Ddl(ddl)) => {
+                (Action::Create { name, unless_exists, sort_by, query }, LogicalPlan::Ddl(ddl)) => {
                     let DdlStatement::CreateMemoryTable(create) = ddl else { return Err(not_planned()) };
                     let primary_key = primary_key(&create)?;
+                    let declared = create.input.schema().clone();
+                    let input = match query {
+                        None => create.input,
+                        Some(query) => {
+                            let query = Statement::Statement(Box::new(ast::Statement::Query(query)));
+                            let plan =
+                                watch::planning(|| plan_of(&session, state, &text, query, Some(&name)))?;
+                            let columns: Vec<String> =
+                                declared.fields().iter().map(|field| field.name().clone()).collect();
+                            Arc::new(fitted(plan, declared.fields(), &columns)?)
+                        }
+                    };
+                    // What a query says of nulls holds for its rows, and not for those that come later.
+                    let may_be_null = |index: usize| !is_declared || declared.field(index).is_nullable();
+                    let rows = rows(plain_texts(input)?)?;
+                    let fields = rows.schema().fields().iter().enumerate().map(|(index, field)| {
+                        let is_key = primary_key.contains(field.name());
+                        field.as_ref().clone().with_nullable(may_be_null(index) && !is_key)
+                    });
+                    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
                     let rules = TableRules { primary_key, sort_by, ..TableRules::default() };
-                    let rows = rows(plain_texts(create.input)?)?;
-                    Ok(Modification::Create { name, unless_exists, rules, rows })
+                    Ok(Modification::Create { name, unless_exists, rules, schema, rows })
                 }
-                (Action::Insert { table, mode, skips_existing, columns }, LogicalPlan::Dml(dml)) => {
+                (Action::Insert { table, mode, skips_existing, columns, is_query: true }, plan) => {
+                    let held = state.tables.get(&table).ok_or_else(not_planned)?;
+                    let rows = rows(fitted(plan, held.shape.schema.fields(), &columns)?)?;
+                    Ok(Modification::Rows { table, mode, skips_existing, rows })
+                }
+                (Action::Insert { table, mode, skips_existing, columns, .. }, LogicalPlan::Dml(dml)) => {
                     let rows = rows(Arc::unwrap_or_clone(dml.input));
                     let rows = rows.map_err(|error| name_null(error, &columns))?;
                     Ok(Modification::Rows { table, mode, skips_existing, rows })
@@ -114,6 +148,39 @@ impl Engine {
         });
         self.start(planned?, stack)
     }
+}
+
+/// The rows of a query as those of a table: `columns` are the columns of the table that the query's columns are for, in their
+/// order; all others are null.
+fn fitted(plan: LogicalPlan, fields: &Fields, columns: &[String]) -> Result<LogicalPlan> {
+    let invalid = |message: String| Error::new(ErrorCode::InvalidSql, message);
+    let schema = plan.schema().clone();
+    let (given, wanted) = (schema.fields().len(), columns.len());
+    if given != wanted {
+        return Err(invalid(format!("the query has {given} columns, and the statement names {wanted}")));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|other| other == column) {
+            return Err(invalid(format!("`{column}` is named twice")));
+        }
+        if fields.find(column).is_none() {
+            return Err(Error::new(ErrorCode::ColumnNotFound, format!("the table has no column `{column}`")));
+        }
+    }
+    // By numbers, because names of a query's columns may repeat.
+    let numbered = schema.iter().enumerate().map(|(index, (qualifier, field))| {
+        Expr::Column(Column::from((qualifier, field))).alias(format!("column {index}"))
+    });
+    let numbered = LogicalPlanBuilder::from(plan).project(numbered.collect::<Vec<_>>());
+    let exprs = fields.iter().map(|field| {
+        let given = match columns.iter().position(|column| column == field.name()) {
+            Some(index) => Expr::Column(Column::new_unqualified(format!("column {index}"))),
+            None => Expr::Literal(ScalarValue::Null, None),
+        };
+        cast(given, field.data_type().clone()).alias(field.name())
+    });
+    let exprs: Vec<Expr> = exprs.collect();
+    numbered.and_then(|plan| plan.project(exprs)).and_then(LogicalPlanBuilder::build).map_err(planning)
 }
 
 /// Arrow calls the columns of VALUES `column1`, `column2`, … where it refuses a null: says which column of the table it is.

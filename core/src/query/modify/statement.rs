@@ -31,21 +31,26 @@ pub(crate) struct ModifyingStatement {
 /// What a statement does.
 #[derive(Debug, PartialEq)]
 pub(in crate::query) enum Action {
+    /// `query` brings the rows of a table whose columns the statement declares.
     Create {
         name: String,
         unless_exists: bool,
         sort_by: Vec<String>,
+        query: Option<Box<ast::Query>>,
     },
     Drop {
         name: String,
         if_exists: bool,
     },
     /// `columns`: those that the rows have, in their order.
+    /// With `is_query` the statement that is planned is the query alone: DataFusion would give the types of the table's columns to
+    /// every VALUES in it.
     Insert {
         table: u64,
         mode: WriteMode,
         skips_existing: bool,
         columns: Vec<String>,
+        is_query: bool,
     },
     Update {
         table: u64,
@@ -70,7 +75,16 @@ impl ModifyingStatement {
         state: &State,
     ) -> Result<Self> {
         let action = match &mut statement {
-            Statement::Statement(statement) => action(statement, state)?,
+            Statement::Statement(inner) => {
+                let action = action(inner, state)?;
+                if let (Action::Insert { is_query: true, .. }, ast::Statement::Insert(insert)) =
+                    (&action, inner.as_mut())
+                    && let Some(query) = insert.source.take()
+                {
+                    **inner = ast::Statement::Query(query);
+                }
+                action
+            }
             Statement::CopyTo(_) => {
                 return Err(unsupported_but("COPY", "`pillion export` writes tables into files"));
             }
@@ -89,7 +103,8 @@ impl ModifyingStatement {
             Action::Update { table }
             | Action::Delete { table }
             | Action::Truncate { table }
-            | Action::Insert { table, skips_existing: true, .. } => Some(table),
+            | Action::Insert { table, skips_existing: true, .. }
+            | Action::Insert { table, mode: WriteMode::Upsert | WriteMode::Replace, .. } => Some(table),
             Action::Insert { .. } | Action::Create { .. } | Action::Drop { .. } => None,
         }
     }
@@ -109,7 +124,8 @@ fn action(statement: &mut ast::Statement, state: &State) -> Result<Action> {
             } else {
                 insert.columns.iter().map(last_name).collect::<Result<_>>()?
             };
-            Ok(Action::Insert { table: table.shape.id, mode, skips_existing, columns })
+            let is_query = insert::is_query(insert)?;
+            Ok(Action::Insert { table: table.shape.id, mode, skips_existing, columns, is_query })
         }
         S::Update(update) => {
             let table = target(state, &update.table, "UPDATE")?;
@@ -152,7 +168,12 @@ fn action(statement: &mut ast::Statement, state: &State) -> Result<Action> {
                     "drop the table first, or replace its rows with INSERT OVERWRITE",
                 ));
             }
-            Ok(Action::Create { name, unless_exists: create.if_not_exists, sort_by })
+            if name.is_empty() {
+                return Err(Error::new(ErrorCode::InvalidArgument, "a table needs a name"));
+            }
+            options::refuse_others(create)?;
+            let query = if create.columns.is_empty() { None } else { create.query.take() };
+            Ok(Action::Create { name, unless_exists: create.if_not_exists, sort_by, query })
         }
         S::Drop {
             object_type: ObjectType::Table,
@@ -224,6 +245,9 @@ fn name_assigned(table: &TableState, assignments: &mut [ast::Assignment]) -> Res
         let AssignmentTarget::ColumnName(name) = &mut assignment.target else {
             return Err(unsupported("an assignment of several columns at once"));
         };
+        if name.0.len() != 1 {
+            return Err(unsupported(format!("SET {name}, a name of several parts,")));
+        }
         let column = last_name(name)?;
         *name = ObjectName::from(Ident::with_quote('"', &column));
         let fields = table.shape.schema.fields();

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+#[cfg(feature = "sql")]
+use std::time::Duration;
 use std::time::SystemTime;
 
 use arrow::compute::concat_batches;
@@ -35,6 +37,10 @@ const LOG_ROWS_MAX: usize = 1 << 20;
 /// If rows of some table cannot be moved out of the log, commits that add more are refused when the log has about this
 /// many bytes. Small in tests.
 const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
+
+/// How often whoever waits for a table looks whether the wait is still wanted.
+#[cfg(feature = "sql")]
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The tables of a commit.
 struct Touched {
@@ -131,21 +137,32 @@ impl Store {
     /// its newest rows until the commit is logged, so that no change in between is lost; other tables go on.
     ///
     /// # Errors
-    /// Those of `read`, and as [`write`](Self::write).
+    /// Those of `read` and `check`, and as [`write`](Self::write).
+    ///
+    /// `check` fails when nobody wants the changes any more; it is asked while this waits for others, and before the commit. If
+    /// there are no changes, there is no commit.
     #[cfg(feature = "sql")]
     pub(crate) fn write_alone<C>(
         &self,
         table: u64,
         as_of: SystemTime,
+        check: &dyn Fn() -> Result<()>,
         read: impl FnOnce(&Arc<State>) -> Result<C>,
         changes: impl FnOnce(&mut C) -> Vec<Change<'_>>,
     ) -> Result<Version> {
         let _directory = self.hold()?;
         let lock = self.loading.of(table);
-        let held = lock.lock();
+        let held = loop {
+            check()?;
+            if let Some(held) = lock.try_lock_for(LOCK_PAUSE) {
+                break held;
+            }
+        };
         let logged = self.newest_logged().and_then(|newest| {
             let mut read = read(&newest)?;
-            self.log_changes(changes(&mut read), as_of, Some(table))
+            let changes = changes(&mut read);
+            check()?;
+            if changes.is_empty() { Ok(newest) } else { self.log_changes(changes, as_of, Some(table)) }
         });
         drop(held);
         if logged.is_err() {

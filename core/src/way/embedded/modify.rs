@@ -3,18 +3,21 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "sidecar")]
+use std::task::Poll;
 use std::time::SystemTime;
+#[cfg(feature = "sidecar")]
+use std::time::{Duration, Instant};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Embedded, Opened};
 use crate::answer::batches::{Batches, Canceller};
 use crate::answer::certificate::Certificate;
 use crate::input::{Input, OpenInput};
 use crate::query::{Modification, ModifyingStatement};
-use crate::storage::{KeyColumn, State, TableShape, TableState};
+use crate::storage::{self, KeyColumn, State, TableShape, TableState};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::value::Value;
@@ -28,10 +31,21 @@ use crate::way::staleness::Moment;
 /// other rows of its table are written anew.
 const DELETED_KEYS_LEN_MAX: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
+/// How often whoever waits for rows looks whether they are still wanted.
+#[cfg(feature = "sidecar")]
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a statement changes in one table, open.
 struct Change {
-    opened: Opened,
+    /// `None` if there is nothing to change.
+    opened: Option<Opened>,
     rows: Arc<AtomicU64>,
+}
+
+impl Change {
+    fn of_the_store(&mut self) -> Vec<storage::Change<'_>> {
+        self.opened.iter_mut().map(Opened::change).collect()
+    }
 }
 
 impl Embedded {
@@ -57,7 +71,8 @@ impl Embedded {
                 rows = change.rows.clone();
                 Ok(change)
             };
-            let version = store.write_alone(table, as_of, read, |change| vec![change.opened.change()])?;
+            let version =
+                store.write_alone(table, as_of, &refuse_if_cancelled, read, Change::of_the_store)?;
             return Ok(Executed::new(rows.load(Ordering::Relaxed), version));
         }
         let modification =
@@ -65,10 +80,8 @@ impl Embedded {
         match modification {
             Modification::Nothing => Ok(Executed::new(0, state.version)),
             Modification::Drop { name } => Ok(Executed::new(0, drop_table(&name)?)),
-            Modification::Create { name, unless_exists, rules, rows } => {
-                let rows = rows_of(rows);
-                let schema = without_null_keys(&rows.schema, &rules.primary_key);
-                let (input, rows) = counted(Rows { schema, ..rows });
+            Modification::Create { name, unless_exists, rules, schema, rows } => {
+                let (input, rows) = counted(Rows { schema, ..rows_of(rows) });
                 let definition = TableDefinition { rules, ..TableDefinition::new(input) };
                 match self.define_new(&name, definition) {
                     Ok(state) => Ok(Executed::new(rows.load(Ordering::Relaxed), state.version)),
@@ -81,7 +94,8 @@ impl Embedded {
             }
             modification => {
                 let mut change = self.opened(&state, modification)?;
-                let version = store.write(vec![change.opened.change()], as_of)?;
+                let Some(opened) = &mut change.opened else { return Ok(Executed::new(0, state.version)) };
+                let version = store.write(vec![opened.change()], as_of)?;
                 Ok(Executed::new(change.rows.load(Ordering::Relaxed), version))
             }
         }
@@ -102,26 +116,31 @@ impl Embedded {
         match modification {
             Modification::Truncate { table } => {
                 let rows = Arc::new(AtomicU64::new(table_of(state, table)?.rows));
-                Ok(Change { opened: Opened::Truncate { table }, rows })
+                Ok(Change { opened: Some(Opened::Truncate { table }), rows })
             }
             Modification::Delete { table, keys } => {
                 let held = table_of(state, table)?;
                 let keys = gathered(&held.shape, keys)?;
                 let count = Arc::new(AtomicU64::new(keys.len() as u64));
-                let opened = if keys.bytes() <= DELETED_KEYS_LEN_MAX {
-                    Opened::Delete { table, keys, invalidates: false }
+                let opened = if keys.len() == 0 {
+                    None
+                } else if keys.bytes() <= DELETED_KEYS_LEN_MAX {
+                    Some(Opened::Delete { table, keys, invalidates: false })
                 } else {
                     let rows = others(held, &keys, local::scan(state, table, None, Certificate::default())?);
-                    Opened::Rows { table, mode: WriteMode::Replace, rows }
+                    Some(Opened::Rows { table, mode: WriteMode::Replace, rows })
                 };
                 Ok(Change { opened, rows: count })
             }
             Modification::Rows { table, mode, skips_existing, rows } => {
                 let held = table_of(state, table)?;
                 let rows = if skips_existing { absent(state, held, rows) } else { rows_of(rows) };
+                let Some(rows) = some(rows, mode)? else {
+                    return Ok(Change { opened: None, rows: Arc::default() });
+                };
                 let (input, count) = counted(rows);
                 let rows = input.open(Some(&held.shape.schema))?;
-                Ok(Change { opened: Opened::Rows { table, mode, rows }, rows: count })
+                Ok(Change { opened: Some(Opened::Rows { table, mode, rows }), rows: count })
             }
             Modification::Create { .. } | Modification::Drop { .. } | Modification::Nothing => {
                 Err(Error::internal("not a change of rows"))
@@ -133,27 +152,52 @@ impl Embedded {
 /// Rows of a statement, which end with an error if nobody waits for them any more.
 type Rows = OpenInput;
 
-fn rows_of(rows: Batches) -> Rows {
+fn rows_of(mut rows: Batches) -> Rows {
     let schema = rows.schema().clone();
-    let batches = rows.map(|batch| {
-        if Canceller::is_current_cancelled() {
-            return Err(Error::new(ErrorCode::Cancelled, "the statement was cancelled; it changed nothing"));
-        }
-        batch
-    });
+    let batches = std::iter::from_fn(move || next(&mut rows).transpose());
     Rows { schema, batches: Box::new(batches) }
 }
 
-/// The same columns; those of the key must not be null.
-fn without_null_keys(schema: &SchemaRef, primary_key: &[String]) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        if primary_key.contains(field.name()) {
-            Arc::new(field.as_ref().clone().with_nullable(false))
-        } else {
-            field.clone()
+/// The next batch; looks often whether it is still wanted, and ends its query if it is not.
+fn next(rows: &mut Batches) -> Result<Option<RecordBatch>> {
+    loop {
+        if let Err(cancelled) = refuse_if_cancelled() {
+            rows.canceller().cancel();
+            return Err(cancelled);
         }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        #[cfg(feature = "sidecar")]
+        match rows.next_until(Instant::now() + LOOK_PAUSE) {
+            Poll::Ready(batch) => return batch.transpose(),
+            Poll::Pending => {}
+        }
+        #[cfg(not(feature = "sidecar"))]
+        return rows.next().transpose();
+    }
+}
+
+/// # Errors
+/// [`ErrorCode::Cancelled`] if nobody waits for the statement any more.
+fn refuse_if_cancelled() -> Result<()> {
+    if Canceller::is_current_cancelled() {
+        return Err(Error::new(ErrorCode::Cancelled, "the statement was cancelled; it changed nothing"));
+    }
+    Ok(())
+}
+
+/// The same rows; `None` if there are none, and that changes nothing.
+fn some(rows: Rows, mode: WriteMode) -> Result<Option<Rows>> {
+    if mode == WriteMode::Replace {
+        return Ok(Some(rows));
+    }
+    let Rows { schema, mut batches } = rows;
+    for batch in batches.by_ref() {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            let batches = Box::new(std::iter::once(Ok(batch)).chain(batches));
+            return Ok(Some(Rows { schema, batches }));
+        }
+    }
+    Ok(None)
 }
 
 /// The rows as an input, and how many have been read so far.
