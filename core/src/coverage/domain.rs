@@ -8,6 +8,7 @@ use super::point::Point;
 #[derive(Clone, Debug)]
 pub(crate) struct Domain {
     pub(super) kind: Kind,
+    #[cfg(any(feature = "sql", test))]
     nullable: bool,
 }
 
@@ -51,7 +52,11 @@ impl Domain {
             T::Timestamp(unit, zone) => Kind::Timestamp(*unit, zone.is_some()),
             _ => return None,
         };
-        Some(Self { kind, nullable: field.is_nullable() })
+        Some(Self {
+            kind,
+            #[cfg(any(feature = "sql", test))]
+            nullable: field.is_nullable(),
+        })
     }
 
     #[cfg(any(feature = "sql", test))]
