@@ -36,14 +36,14 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(feature = "sql", test))]
+#[cfg(feature = "sql")]
 pub(crate) use compare::Comparison;
 #[cfg(any(feature = "sql", test))]
 pub(crate) use domain::Domain;
 pub(crate) use held::held;
 #[cfg(feature = "sql")]
 pub(crate) use held::{Held, domain_of};
-#[cfg(any(feature = "sql", test))]
+#[cfg(feature = "sql")]
 pub(crate) use predicate::Predicate;
 pub(crate) use record::CoverageRecord;
 pub(crate) use region::Region;
