@@ -155,8 +155,8 @@ mod tests {
         assert_eq!(written(&both), written(&early).map(|early| format!("({early})")));
         assert_eq!(written(&Predicate::Or(vec![text.clone(), early.clone()])), None);
         // A row for which the text is null satisfies neither, and is kept by nobody.
-        assert_eq!(written(&both.clone().negate()), None);
-        let not_early = Predicate::Or(vec![text, early.clone()]).negate();
+        assert_eq!(written(&both.negate()), None);
+        let not_early = Predicate::Or(vec![text, early]).negate();
         assert_eq!(written(&not_early).unwrap(), "(\"at\" >= TIMESTAMP '1970-01-01 00:00:00.000001')");
         let day = compared("day", Comparison::Equal, nanoseconds(5));
         assert_eq!(written(&day).unwrap(), "(\"day\" >= DATE '1970-01-01' AND \"day\" <= DATE '1970-01-02')");

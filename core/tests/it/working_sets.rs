@@ -302,6 +302,14 @@ fn rows_that_were_invalidated_are_not_taken_for_absent() {
     wait_until("the row", || table.get(2).is_ok());
     assert_eq!(answer(&cache, "SELECT id FROM orders WHERE id < 3"), ["1", "2"]);
     assert!(table.get(0).unwrap().is_none());
+    // Also where nobody refreshes the table.
+    drop((table, cache));
+    let cache = Cache::open(dir.path()).unwrap();
+    let table = cache.table("orders").unwrap();
+    assert!(table.get(0).unwrap().is_none());
+    table.invalidate(&[1]).unwrap();
+    assert_eq!(table.get(1).unwrap_err().code(), ErrorCode::NotCovered);
+    assert_eq!(table.get(0).unwrap_err().code(), ErrorCode::NotCovered);
 }
 
 #[test]

@@ -47,8 +47,10 @@ struct Counts {
     /// Answered although the working set lacks rows that the whole table has.
     of_fewer_rows: u64,
     not_covered: u64,
-    /// One of the two fails at a value.
+    /// The full copy refuses the statement, or fails at a value.
     failed: u64,
+    /// Only the working set fails, at a value.
+    failed_here: u64,
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn a_working_set_answers_as_a_full_copy_or_not_at_all() {
     }
     crate::test_report::add(format_args!("statements over working sets: {counts:?}; seed {seed}"));
     assert!(counts.of_fewer_rows > statements / 10, "too few statements mean something: {counts:?}");
-    assert!(counts.failed < statements / 10, "too few statements mean something: {counts:?}");
+    assert!(counts.failed_here < statements / 20, "too few statements mean something: {counts:?}");
     assert!(counts.not_covered > statements / 10, "too few statements mean something: {counts:?}");
 }
 
@@ -189,7 +191,7 @@ fn compare(
         // Whether a value that cannot be cast is looked at depends on the other rows of its batch: DataFusion evaluates the second part of
         // an AND for a whole batch, or not at all.
         (Err(_), _) => counts.failed += 1,
-        (Ok(_), Err(error)) if error.code() == ErrorCode::Execution => counts.failed += 1,
+        (Ok(_), Err(error)) if error.code() == ErrorCode::Execution => counts.failed_here += 1,
         (Ok(expected), Ok(found)) => {
             assert_eq!(found, expected, "seed {seed}, {statement}\nover {coverage}");
             counts.equal += 1;

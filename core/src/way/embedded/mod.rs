@@ -22,7 +22,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
 use crate::types::recorder::{Recording, UpkeepWork};
-use crate::types::rules::TableRules;
+use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
@@ -255,6 +255,25 @@ impl Embedded {
         self.store().create_table(shape, as_of, &mut input.batches)
     }
 
+    /// What makes working sets whose rows are invalidated cover nothing, in the same commit, whether or not this process refreshes them:
+    /// their sources still have these rows.
+    fn uncovered(&self, changes: &[Opened]) -> Result<Vec<Opened>> {
+        let state = self.store().state();
+        let mut positions = Vec::new();
+        for change in changes {
+            let Opened::Delete { table, invalidates: true, .. } = change else { continue };
+            let rules = &local::table_of(&state, *table)?.shape.rules;
+            let (Some(_), WritePolicy::Source(fed)) = (&rules.working_set, &rules.write_policy) else {
+                continue;
+            };
+            let is_set = |change: &Opened| matches!(change, Opened::Position { source, .. } if source == fed);
+            if !changes.iter().chain(&positions).any(is_set) {
+                positions.push(Opened::Position { source: fed.clone(), position: Vec::new() });
+            }
+        }
+        Ok(positions)
+    }
+
     fn encode_keys(&self, table: u64, keys: &[Vec<Value>]) -> Result<KeyColumn> {
         let state = self.store().state();
         let shape = &local::table_of(&state, table)?.shape;
@@ -330,6 +349,8 @@ impl Writer for Embedded {
         store.refuse_unless_writable()?;
         let mut opened: Vec<Opened> =
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
+        let uncovered = self.uncovered(&opened)?;
+        opened.extend(uncovered);
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
     }
 
