@@ -344,6 +344,8 @@ macro_rules! __behaviours {
                 tables_are_made_and_filled
                 tables_that_exist
                 rows_are_inserted
+                queries_keep_their_types
+                nothing_to_change_is_no_commit
                 keys_that_are_there
                 rows_are_updated
                 rows_are_deleted

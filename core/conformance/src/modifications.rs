@@ -112,6 +112,66 @@ pub fn rows_are_inserted(session: &mut Session<'_>) -> Outcome {
     Ok(())
 }
 
+/// VALUES within a query keep their own types; what they give is fitted to the columns of the table afterwards.
+pub fn queries_keep_their_types(session: &mut Session<'_>) -> Outcome {
+    fruits(session)?;
+    let writer = session.writer();
+    let insert = |text: &str| writer.execute(text, &[]);
+    insert(
+        "INSERT INTO fruits (id, name) WITH w (k, f) AS (VALUES (10, 0.5)) \
+         SELECT k, CAST(f * 100 AS BIGINT) FROM w",
+    )?;
+    insert(
+        "INSERT INTO fruits (name, id) SELECT b, a FROM (VALUES (11, 'x', 1), (12, 'y', 2)) AS v (a, b, c)",
+    )?;
+    insert("INSERT INTO fruits (id, name, price) SELECT 13, '9', 9")?;
+    assert_rows(
+        &session.sql("SELECT id, name, price FROM fruits WHERE id > 9 ORDER BY id", &[])?,
+        &[
+            vals![10, "50", Value::Null],
+            vals![11, "x", Value::Null],
+            vals![12, "y", Value::Null],
+            vals![13, "9", 9.0],
+        ],
+    );
+    for text in [
+        "INSERT INTO fruits SELECT 1, 'two'",
+        "INSERT INTO fruits (id, id) SELECT 1, 2",
+        "INSERT INTO fruits (id, weight) SELECT 1, 2",
+        "INSERT INTO fruits (id, name) SELECT 'x', 'y'",
+    ] {
+        assert!(insert(text).is_err(), "{text}");
+    }
+    insert(
+        "CREATE TABLE ten (x BIGINT PRIMARY KEY, y BIGINT NOT NULL) AS SELECT a * 10, b FROM (VALUES (1.5, 2)) AS v (a, b)",
+    )?;
+    assert_rows(&session.sql("SELECT x, y FROM ten", &[])?, &[vals![15, 2]]);
+    refused(insert("INSERT INTO ten SELECT 1, nullif(y, 2) FROM ten"), ErrorCode::SchemaMismatch);
+    // What a query says of nulls holds for its own rows only.
+    insert("CREATE TABLE loose AS SELECT 1 AS a, 'x' AS b")?;
+    insert("INSERT INTO loose SELECT NULL AS a, NULL AS b")?;
+    assert_rows(&session.sql("SELECT count(*), count(a) FROM loose", &[])?, &[vals![2, 1]]);
+    Ok(())
+}
+
+/// A statement that changes nothing makes no commit.
+pub fn nothing_to_change_is_no_commit(session: &mut Session<'_>) -> Outcome {
+    fruits(session)?;
+    let writer = session.writer();
+    let before = writer.version()?;
+    for text in [
+        "DELETE FROM fruits WHERE id > 100",
+        "UPDATE fruits SET price = 1 WHERE id > 100",
+        "INSERT INTO fruits VALUES (1, 'x', 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO fruits SELECT * FROM fruits WHERE id > 100",
+        "REPLACE INTO fruits SELECT * FROM fruits WHERE id > 100",
+    ] {
+        let executed = writer.execute(text, &[])?;
+        assert_eq!((executed.rows, executed.version), (0, before), "{text}");
+    }
+    Ok(())
+}
+
 /// Rows whose key is there are left out, or replaced, as the statement says.
 pub fn keys_that_are_there(session: &mut Session<'_>) -> Outcome {
     fruits(session)?;
@@ -226,6 +286,9 @@ pub fn other_statements_are_refused(session: &mut Session<'_>) -> Outcome {
         "CREATE TABLE u (id BIGINT) WITH (shape = 'round')",
         "CREATE TABLE u (id BIGINT DEFAULT 1)",
         "CREATE TABLE u (id BIGINT UNIQUE)",
+        "CREATE TABLE u (id BIGINT GENERATED ALWAYS AS IDENTITY)",
+        "CREATE TABLE u (id BIGINT, name VARCHAR COLLATE \"C\")",
+        "UPDATE fruits SET other.price = 1",
         "CREATE EXTERNAL TABLE u STORED AS CSV LOCATION '/etc/passwd'",
         "CREATE SCHEMA s",
         "COPY fruits TO '/tmp/never-written.csv'",
@@ -278,7 +341,7 @@ pub fn updates_of_many_threads_all_count(session: &mut Session<'_>) -> Outcome {
     const EACH: usize = 12;
     let writer = session.writer();
     writer.execute("CREATE TABLE counters (id BIGINT PRIMARY KEY, n BIGINT)", &[])?;
-    writer.execute("INSERT INTO counters VALUES (1, 0), (2, 0)", &[])?;
+    writer.execute("INSERT INTO counters VALUES (1, 0), (2, 0), (3, 0)", &[])?;
     let run = |cache: &Cache, text: &str| -> Result<Executed, pillion::Error> { cache.execute(text, &[]) };
     thread::scope(|scope| {
         let adders: Vec<_> = (0..THREADS)
@@ -291,6 +354,10 @@ pub fn updates_of_many_threads_all_count(session: &mut Session<'_>) -> Outcome {
                         let id = 10 + thread * EACH + step;
                         run(&cache, &format!("INSERT INTO counters VALUES ({id}, 0)"))?;
                         run(&cache, "INSERT INTO counters VALUES (5, 0) ON CONFLICT DO NOTHING")?;
+                        let more = "SELECT id, n + 1 FROM counters WHERE id = 3";
+                        run(&cache, &format!("REPLACE INTO counters {more}"))?;
+                        let clause = "ON CONFLICT (id) DO UPDATE SET n = EXCLUDED.n";
+                        run(&cache, &format!("INSERT INTO counters {more} {clause}"))?;
                     }
                     Ok::<(), pillion::Error>(())
                 })
@@ -299,9 +366,9 @@ pub fn updates_of_many_threads_all_count(session: &mut Session<'_>) -> Outcome {
         adders.into_iter().try_for_each(|adder| adder.join().expect("a thread that adds"))
     })?;
     let all = i64::try_from(THREADS * EACH)?;
-    let text = "SELECT n FROM counters WHERE id < 3 ORDER BY id";
-    assert_rows(&session.sql(text, &[])?, &[vals![all], vals![all]]);
-    assert_rows(&session.sql("SELECT count(*) FROM counters", &[])?, &[vals![all + 3]]);
+    let text = "SELECT n FROM counters WHERE id < 4 ORDER BY id";
+    assert_rows(&session.sql(text, &[])?, &[vals![all], vals![all], vals![3 * all]]);
+    assert_rows(&session.sql("SELECT count(*) FROM counters", &[])?, &[vals![all + 4]]);
     Ok(())
 }
 
