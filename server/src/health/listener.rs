@@ -28,8 +28,8 @@ use crate::metrics;
 const CONNECTIONS_MAX: usize = 32;
 /// How long a client may take to send a request, and how long a connection may be idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may last. Scrapers connect again.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a connection may last: a client that does not read its answer gives its place to others then.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long to wait when no connection can be accepted, for example because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Answers that are looked up at a time. Looking them up may wait for the disk.
@@ -132,6 +132,8 @@ async fn accept(listener: TcpListener, monitor: Arc<Monitor>, mut stopped: onesh
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_TIMEOUT)
+                // One request each, so that nobody can ask for more answers than they read.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
                 tracing::debug!(%error, "a connection of a probe ended");

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
 
 use pillion::{Cache, Server};
 
@@ -158,6 +159,8 @@ impl Running<'_> {
         }
         let cache = self.cache.clone();
         spawn("pillion-load", self.events, move || {
+            // The loads of a later configuration come later, whatever those before take.
+            let _order = LOADS.lock().unwrap_or_else(PoisonError::into_inner);
             for table in wanted {
                 // One bad table keeps no other from being loaded.
                 if let Err(failure) = tables::load(&cache, &table) {
@@ -167,6 +170,9 @@ impl Running<'_> {
         })
     }
 }
+
+/// Held by the loads of one configuration.
+static LOADS: Mutex<()> = Mutex::new(());
 
 /// Logs what could not be taken in although nothing is wrong with it: everything else is.
 fn tell(name: &str, taken_in: Result<(), Failure>) {

@@ -345,7 +345,7 @@ fn a_process_that_is_killed_loses_and_doubles_nothing() {
         assert_eq!(balance(&cache), Some(0));
         server.wait_for("SELECT count(*) FROM pg_replication_slots", "1");
         let now = server.psql(slots);
-        assert_eq!(slot.get_or_insert(now.clone()), &now, "nothing is copied anew");
+        assert_eq!(slot.get_or_insert_with(|| now.clone()), &now, "nothing is copied anew");
     }
     println!("{rounds} rounds, {kills} processes killed");
 }
