@@ -159,20 +159,29 @@ fn rows_of(mut rows: Batches) -> Rows {
 }
 
 /// The next batch; looks often whether it is still wanted, and ends its query if it is not.
+#[cfg(feature = "sidecar")]
 fn next(rows: &mut Batches) -> Result<Option<RecordBatch>> {
     loop {
-        if let Err(cancelled) = refuse_if_cancelled() {
-            rows.canceller().cancel();
-            return Err(cancelled);
+        end_if_cancelled(rows)?;
+        if let Poll::Ready(batch) = rows.next_until(Instant::now() + LOOK_PAUSE) {
+            return batch.transpose();
         }
-        #[cfg(feature = "sidecar")]
-        match rows.next_until(Instant::now() + LOOK_PAUSE) {
-            Poll::Ready(batch) => return batch.transpose(),
-            Poll::Pending => {}
-        }
-        #[cfg(not(feature = "sidecar"))]
-        return rows.next().transpose();
     }
+}
+
+/// The next batch, if it is still wanted.
+#[cfg(not(feature = "sidecar"))]
+fn next(rows: &mut Batches) -> Result<Option<RecordBatch>> {
+    end_if_cancelled(rows)?;
+    rows.next().transpose()
+}
+
+/// Ends the query of rows that nobody wants any more.
+///
+/// # Errors
+/// [`ErrorCode::Cancelled`] then.
+fn end_if_cancelled(rows: &Batches) -> Result<()> {
+    refuse_if_cancelled().inspect_err(|_| rows.canceller().cancel())
 }
 
 /// # Errors
