@@ -290,6 +290,10 @@ fn every_call_of_the_document_is_understood() {
     assert_eq!(it.call(5, map! { "table" => table }), Err(101));
     assert_eq!(it.client.call(4711, map! {}), Err(113));
 
+    // A query changes nothing, and a build without SQL has no statements.
+    let query = map! { "text" => "SELECT 1", "parameters" => Vec::<Pack>::new() };
+    assert_eq!(it.call(35, query), Err(113));
+
     // No source feeds a table of this cache.
     assert!(it.ok(33, map! {}).field("refreshes").array().is_empty());
     assert_eq!(it.call(32, map! { "name" => "t" }), Err(100));
