@@ -129,7 +129,7 @@ Answers go to standard output; messages, progress and timings go to standard err
 only when it is a terminal.
 
 `sql`, `status` and `export` open the cache for reading: they work beside the process that owns it
-and see its newest commit. `load` becomes the owner while it runs, `serve` until it is ended. With
+and see its newest commit. `load`, and `sql` for a statement that changes tables, become the owner while they run, `serve` until it is ended. With
 the URL of a socket, `unix:/run/pillion/pillion.sock`, `status` asks the sidecar, the others read its
 files where they can and ask where they cannot, and `load` sends it the rows.
 
