@@ -15,13 +15,16 @@ struct Terminal {
 
 impl Terminal {
     fn start(dir: &Dir, arguments: &str) -> Self {
-        let command = format!("{} sql {arguments}", env!("CARGO_BIN_EXE_pillion"));
+        // `script` starts a shell for the command. It must not stay between: some shells, dash among them, die of the
+        // Ctrl-C that their command handles.
+        let command = format!("exec {} sql {arguments}", env!("CARGO_BIN_EXE_pillion"));
         let process = Command::new("script")
             .args(["-q", "-e", "-c", &command, "/dev/null"])
             .env("PILLION_URL", dir.cache())
             .env("PILLION_HISTORY", dir.path("history"))
             .env("PILLION_PAGER", "")
             .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
             .current_dir(dir.path(""))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
