@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
@@ -18,7 +17,7 @@ use crate::cells::Columns;
 use crate::errors::{raise, refuse};
 use crate::fork::Held;
 use crate::info::{Schema, Version};
-use crate::waiting::{LOOK, interruptible, is_main};
+use crate::waiting::{interruptible, interruptible_below};
 
 /// The answer of a scan or a query: rows of one version, read batch by batch.
 ///
@@ -32,8 +31,6 @@ pub(crate) struct Answer {
     version: pillion::Version,
     as_of: Option<SystemTime>,
     canceller: Canceller,
-    /// Whether this process makes the batches; otherwise it waits for a sidecar.
-    is_local: bool,
 }
 
 enum State {
@@ -45,14 +42,13 @@ enum State {
 }
 
 impl Answer {
-    pub(crate) fn new(py: Python<'_>, batches: Batches, is_local: bool) -> Self {
+    pub(crate) fn new(py: Python<'_>, batches: Batches) -> Self {
         Self {
             columns: Arc::new(Columns::new(py, batches.schema().clone())),
             version: batches.version(),
             as_of: batches.freshness().map(|freshness| freshness.as_of),
             canceller: batches.canceller(),
             state: Mutex::new(State::Open(Held::new(batches))),
-            is_local,
         }
     }
 
@@ -86,28 +82,14 @@ impl Answer {
                 return Err(refuse(ErrorCode::InvalidArgument, "something else reads the answer already"));
             }
         };
-        let next = if self.is_local {
-            loop {
-                let polled = py.detach(|| Ok(batches.get_mut()?.next_until(Instant::now() + LOOK)));
-                if let Poll::Ready(next) = polled.map_err(raise)? {
-                    break next;
-                }
-                if let Err(interrupt) = py.check_signals() {
-                    self.canceller.cancel();
-                    *self.state() = State::Ended;
-                    return Err(interrupt);
-                }
-            }
-        } else {
-            let canceller = self.canceller.clone();
-            let work = move || {
-                let next = batches.get_mut()?.next();
-                Ok((batches, next))
-            };
-            let (back, next) = interruptible(py, work, move || canceller.cancel())?;
-            batches = back;
-            next
+        // Planned queries may do their work on the thread that asks, so a helper asks, and this thread looks for Ctrl-C.
+        let canceller = self.canceller.clone();
+        let work = move || {
+            let next = batches.get_mut()?.next();
+            Ok((batches, next))
         };
+        let outcome = interruptible(py, work, move || canceller.cancel());
+        let (batches, next) = outcome.inspect_err(|_| *self.state() = State::Ended)?;
         match next {
             Some(Ok(batch)) => {
                 *self.state() = State::Open(batches);
@@ -244,30 +226,17 @@ struct AnswerReader {
 
 impl AnswerReader {
     fn read(&mut self) -> pillion::Result<Option<RecordBatch>> {
-        let Some(batches) = &mut self.batches else { return Ok(None) };
-        let batches = batches.get_mut()?;
-        if !is_main() {
-            return batches.next().transpose();
+        let Some(mut batches) = self.batches.take() else { return Ok(None) };
+        let work = move || {
+            let next = batches.get_mut()?.next();
+            Ok((batches, next))
+        };
+        let (batches, next) = interruptible_below(work, || self.canceller.cancel())?;
+        if matches!(next, Some(Ok(_))) {
+            self.batches = Some(batches);
         }
-        loop {
-            if let Poll::Ready(next) = batches.next_until(Instant::now() + LOOK) {
-                return next.transpose();
-            }
-            // Only the main thread gets here, so no thread that holds the GIL waits for this one.
-            let looked = Python::try_attach(|py| py.check_signals().inspect_err(|_| interrupt_again(py)));
-            if let Some(Err(_)) = looked {
-                self.canceller.cancel();
-                return Err(Error::new(ErrorCode::Cancelled, "Ctrl-C ended the query"));
-            }
-        }
+        next.transpose()
     }
-}
-
-/// Lets `KeyboardInterrupt` come again: a library between us and the program has no place for it.
-fn interrupt_again(py: Python<'_>) {
-    let again = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"));
-    // Without it, the program sees only that the query was cancelled.
-    drop(again);
 }
 
 impl Iterator for AnswerReader {
@@ -278,9 +247,6 @@ impl Iterator for AnswerReader {
         let read = catch_unwind(AssertUnwindSafe(|| self.read())).unwrap_or_else(|_| {
             Err(Error::new(ErrorCode::Internal, "reading the answer ended unexpectedly"))
         });
-        if !matches!(read, Ok(Some(_))) {
-            self.batches = None;
-        }
         read.transpose().map(|next| next.map_err(|error| ArrowError::ExternalError(words(&error).into())))
     }
 }

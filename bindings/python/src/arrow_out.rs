@@ -1,4 +1,6 @@
-//! Batches for anything that takes the Arrow C interfaces by PyCapsules. The buffers are handed over as they are.
+//! Batches for anything that takes the Arrow C interfaces by PyCapsules.
+//!
+//! The buffers are handed over as they are.
 
 use arrow::array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow::datatypes::{Schema, SchemaRef};

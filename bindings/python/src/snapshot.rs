@@ -101,7 +101,7 @@ pub(crate) fn queried(
     query: impl FnOnce() -> pillion::Result<pillion::Batches> + Send + 'static,
 ) -> PyResult<Answer> {
     let batches = if shared.is_local() { detached(py, query)? } else { interruptible(py, query, || {})? };
-    Ok(Answer::new(py, batches, shared.is_local()))
+    Ok(Answer::new(py, batches))
 }
 
 /// A query that was planned once, to be run many times, from any thread. Made by :meth:`Cache.prepare`.

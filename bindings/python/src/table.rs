@@ -6,9 +6,11 @@ use arrow::array::RecordBatch;
 use pillion::{ErrorCode, Input, TableSnapshot, Value};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
 
 use crate::answer::Answer;
 use crate::arrow_in::import_stream;
+use crate::arrow_out::schema_capsule;
 use crate::cells::{Columns, value_at};
 use crate::errors::{raise, refuse};
 use crate::fork::Held;
@@ -209,7 +211,20 @@ impl Table {
             None => table.scan(),
             Some(columns) => table.scan_columns(columns),
         };
-        Ok(Answer::new(py, detached(py, work)?, self.shared.is_local()))
+        Ok(Answer::new(py, detached(py, work)?))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &self.columns.schema)
+    }
+
+    /// All rows at the newest version, any number of times: ``duckdb.sql("FROM flights")``.
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        slf: &Bound<'py, Self>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method0("scan")?.call_method1("__arrow_c_stream__", (requested_schema,))
     }
 
     /// Adds rows in one commit, and returns its version.
@@ -257,7 +272,7 @@ impl Table {
     /// ``truncate``) and ``_sequence``; ask from the ``version`` of the answer the next time.
     fn changes(&self, py: Python<'_>, since: &Version) -> PyResult<Answer> {
         let (table, since) = (self.open()?, since.into());
-        Ok(Answer::new(py, detached(py, || table.changes(since))?, self.shared.is_local()))
+        Ok(Answer::new(py, detached(py, || table.changes(since))?))
     }
 
     /// Changes as they are committed after a version, by default after the newest one: an iterator that waits.
@@ -361,7 +376,7 @@ impl SnapshotTable {
     /// All rows with all columns.
     fn scan(&self, py: Python<'_>) -> PyResult<Answer> {
         let table = self.shared.checked(&self.table)?;
-        Ok(Answer::new(py, detached(py, || table.scan())?, self.shared.is_local()))
+        Ok(Answer::new(py, detached(py, || table.scan())?))
     }
 
     fn __repr__(&self) -> PyResult<String> {

@@ -33,7 +33,7 @@ pub(crate) fn imported() {
 }
 
 /// Whether this thread runs the handlers of signals.
-pub(crate) fn is_main() -> bool {
+fn is_main() -> bool {
     MAIN.get().is_some_and(|main| *main == std::thread::current().id())
 }
 
@@ -70,6 +70,41 @@ pub(crate) fn interruptible<T: Send + 'static>(
             return Err(interrupt);
         }
     }
+}
+
+/// As [`interruptible`], for work that another library asks for: it may hold the GIL or not.
+///
+/// # Errors
+/// Those of the work; [`ErrorCode::Cancelled`] after Ctrl-C, and `KeyboardInterrupt` comes when Python goes on.
+pub(crate) fn interruptible_below<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+    give_up: impl FnOnce(),
+) -> Result<T> {
+    if !is_main() {
+        return work();
+    }
+    let outcome = hand_over(work)?;
+    loop {
+        match outcome.recv_timeout(LOOK) {
+            Ok(value) => return value,
+            Err(RecvTimeoutError::Disconnected) => return Err(panicked()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        // Only the main thread gets here, so no thread that holds the GIL waits for this one.
+        let looked = Python::try_attach(|py| py.check_signals().inspect_err(|_| interrupt_again(py)));
+        if let Some(Err(_)) = looked {
+            HELPER.set(None);
+            give_up();
+            return Err(Error::new(ErrorCode::Cancelled, "Ctrl-C ended the query"));
+        }
+    }
+}
+
+/// Lets `KeyboardInterrupt` come again: a library between us and the program has no place for it.
+fn interrupt_again(py: Python<'_>) {
+    let again = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"));
+    // Without it, the program sees only that the query was cancelled.
+    drop(again);
 }
 
 /// What arrives when the work is done.

@@ -208,10 +208,9 @@ impl Batches {
         })
     }
 
-    /// The next batch, if it comes before the deadline; otherwise it comes with a later call. Rows of an embedded or attached cache
-    /// are not waited for longer; a remote one waits until its sidecar answers.
+    /// The next batch, if it comes before the deadline.
     #[cfg(feature = "sidecar")]
-    pub fn next_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
+    pub(crate) fn next_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         let is_cancelled = self.canceller.is_cancelled();
         let next = if is_cancelled { None } else { ready!(source.next_batch_until(deadline)) };

@@ -114,7 +114,7 @@ __all__ = [
     "open_read_only",
 ]
 
+# Not the sequence of rows, which polars would take row by row and not as Arrow.
 _abc.Mapping.register(Row)
-_abc.Sequence.register(Rows)
 # A child of a fork has none of the threads of its parent, so handles that were made before refuse calls there.
 _os.register_at_fork(after_in_child=_pillion._forked)

@@ -100,11 +100,11 @@ def _condition(tree: Any, schema: polars.Schema, params: list[Any]) -> str | Non
         return " AND ".join(f"({side})" for side in sides) or None
     if op in ("Or", "LogicalOr"):
         before = len(params)
-        sides = [_condition(left, schema, params), _condition(right, schema, params)]
-        if None in sides:
+        one, other = _condition(left, schema, params), _condition(right, schema, params)
+        if one is None or other is None:
             del params[before:]
             return None
-        return " OR ".join(f"({side})" for side in sides)
+        return f"({one}) OR ({other})"
     sign = _COMPARISONS.get(op)
     if sign is None:
         return None
