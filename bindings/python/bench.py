@@ -109,7 +109,7 @@ def rivals(
             for row in data:
                 writing.put(str(row["id"]).encode(), pickle.dumps([row[name] for name in COLUMNS]))
         reading = environment.begin(buffers=True)
-        made["lmdb, pickled rows, one transaction held"] = lambda key: pickle.loads(reading.get(str(key).encode()))
+        made["lmdb, pickled rows, one transaction held"] = lambda key: pickle.loads(reading.get(str(key).encode()) or b"")
     except ImportError:
         print("not run: lmdb is not installed")
     server = shutil.which("redis-server")

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use pillion::{Batches, Canceller, Error, ErrorCode};
+use futures::StreamExt;
+use futures::executor::block_on;
+use pillion::{BatchStream, Batches, Canceller, Error, ErrorCode};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
@@ -33,8 +35,24 @@ pub(crate) struct Answer {
     canceller: Canceller,
 }
 
+/// What the batches come from.
+enum Reading {
+    Batches(Batches),
+    /// Of a query whose first rows could be given up while they were waited for.
+    Stream(BatchStream),
+}
+
+impl Reading {
+    fn next(&mut self) -> Option<pillion::Result<RecordBatch>> {
+        match self {
+            Self::Batches(batches) => batches.next(),
+            Self::Stream(stream) => block_on(stream.next()),
+        }
+    }
+}
+
 enum State {
-    Open(Held<Batches>),
+    Open(Held<Reading>),
     /// It was read to its end, or closed.
     Ended,
     /// Something else reads it.
@@ -48,7 +66,17 @@ impl Answer {
             version: batches.version(),
             as_of: batches.freshness().map(|freshness| freshness.as_of),
             canceller: batches.canceller(),
-            state: Mutex::new(State::Open(Held::new(batches))),
+            state: Mutex::new(State::Open(Held::new(Reading::Batches(batches)))),
+        }
+    }
+
+    pub(crate) fn of_stream(py: Python<'_>, stream: BatchStream) -> Self {
+        Self {
+            columns: Arc::new(Columns::new(py, stream.schema().clone())),
+            version: stream.version(),
+            as_of: stream.freshness().map(|freshness| freshness.as_of),
+            canceller: stream.canceller(),
+            state: Mutex::new(State::Open(Held::new(Reading::Stream(stream)))),
         }
     }
 
@@ -57,7 +85,7 @@ impl Answer {
     }
 
     /// Takes the batches out, for somebody else to read.
-    fn take(&self) -> PyResult<Held<Batches>> {
+    fn take(&self) -> PyResult<Held<Reading>> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Taken) {
             State::Open(batches) => Ok(batches),
@@ -219,7 +247,7 @@ impl Answer {
 
 /// An answer in the hands of another library, which asks for batches from any thread.
 struct AnswerReader {
-    batches: Option<Held<Batches>>,
+    batches: Option<Held<Reading>>,
     schema: SchemaRef,
     canceller: Canceller,
 }

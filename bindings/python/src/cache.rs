@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pillion::{ErrorCode, Retention, TableDefinition, TableRules, WritePolicy};
+use futures::executor::block_on;
+use futures::future::{AbortHandle, Abortable};
+use pillion::{Error, ErrorCode, Retention, TableDefinition, TableRules, WritePolicy};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
@@ -264,7 +266,18 @@ impl Cache {
     #[pyo3(signature = (text, params = None))]
     fn sql(&self, py: Python<'_>, text: String, params: Option<&Bound<'_, PyAny>>) -> PyResult<Answer> {
         let (cache, values) = (self.shared.cache()?.clone(), parameters(params)?);
-        queried(py, &self.shared, move || cache.sql(&text, &values))
+        if self.shared.is_local() {
+            return queried(py, &self.shared, move || cache.sql(&text, &values));
+        }
+        // A sidecar answers with the first rows, so Ctrl-C must end the call itself.
+        let (abort, registration) = AbortHandle::new_pair();
+        let work = move || {
+            let cache = cache.into_async();
+            block_on(Abortable::new(cache.sql(&text, &values), registration)).unwrap_or_else(|_| {
+                Err(Error::new(ErrorCode::Cancelled, "the query was given up before its first rows came"))
+            })
+        };
+        Ok(Answer::of_stream(py, interruptible(py, work, move || abort.abort())?))
     }
 
     /// Plans a query once, to be run many times.
