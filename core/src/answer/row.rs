@@ -138,8 +138,12 @@ impl Row {
     }
 
     /// Some rows of one table as a batch, in their order. A single one is not copied.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Corrupt`] or [`ErrorCode::Io`] if a page of a row is damaged or cannot be read; [`ErrorCode::Internal`] for no
+    /// rows, and for rows of several tables.
     #[cfg(feature = "sidecar")]
-    pub(crate) fn gather(rows: &[&Self]) -> Result<RecordBatch> {
+    pub fn gather(rows: &[&Self]) -> Result<RecordBatch> {
         let first = rows.first().ok_or_else(|| Error::internal("no rows to gather"))?;
         let failed = |error| Error::internal("cannot gather rows").with_source(error);
         let columns = (0..first.schema().fields().len()).map(|column| {
