@@ -93,6 +93,8 @@ struct Turns {
 struct Task {
     number: u64,
     frame: Frame,
+    /// When it was read, if calls are recorded: the time that it waits is part of its duration.
+    began: Option<Instant>,
 }
 
 /// Calls of one kind.
@@ -142,7 +144,8 @@ impl Connection {
                     }
                     continue;
                 }
-                let task = Task { number: self.session.begin(&frame), frame: std::mem::take(&mut frame) };
+                let (number, began) = (self.session.begin(&frame), self.shared.recording.begin());
+                let task = Task { number, frame: std::mem::take(&mut frame), began };
                 let Some(lane) = place_of(&task.frame) else {
                     self.reply(&task)?;
                     continue;
@@ -290,15 +293,13 @@ impl Connection {
     /// The answer to a query that takes no longer than a lookup, if the call is one.
     fn answer_known(&self, task: &Task) -> Option<Answer> {
         // After a panic another thread works on the call, and reports the next one.
-        let began = self.shared.recording.begin();
         let answer = || Ok(self.session.answer_known(task.number, &task.frame));
         let answer = panics::catch(answer, panicked).ok().flatten()?;
-        self.tell(began, &task.frame, answer.body.len(), None);
+        self.tell(task.began, &task.frame, answer.body.len(), None);
         Some(answer)
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
-        let began = self.shared.recording.begin();
         let answer = || {
             planted::panic_in_answer(&self.shared, task.frame.call);
             Ok(self.session.answer(task.number, &task.frame))
@@ -308,18 +309,18 @@ impl Connection {
             answered.unwrap_or_else(|error| self.session.refuse(task.number, &error))
         };
         // What is logged meanwhile says for which request, at every level of the log.
-        let answer = match began {
+        let answer = match task.began {
             None => answer(),
             Some(_) => {
                 let (connection, request) = (self.number, task.frame.request);
                 tracing::error_span!("request", connection, request).in_scope(answer)
             }
         };
-        self.tell(began, &task.frame, answer.body.len(), answer.error);
+        self.tell(task.began, &task.frame, answer.body.len(), answer.error);
         self.send(&task.frame, answer)
     }
 
-    /// Tells that a call was answered, if its begin was noted.
+    /// Tells that a call was answered or refused, if its begin was noted.
     fn tell(&self, began: Option<Instant>, frame: &Frame, answer_len: usize, error: Option<ErrorCode>) {
         let Some(began) = began else { return };
         self.shared.recording.record(&Event::Call {
@@ -338,7 +339,9 @@ impl Connection {
             "at most {WAITING_MAX} calls of a connection may wait, with {WAITING_LEN} bytes; wait for some of them"
         );
         let error = Error::new(ErrorCode::TooMany, message);
-        self.send(&task.frame, self.session.refuse(task.number, &error))
+        let answer = self.session.refuse(task.number, &error);
+        self.tell(task.began, &task.frame, answer.body.len(), Some(error.code()));
+        self.send(&task.frame, answer)
     }
 
     fn send(&self, frame: &Frame, answer: Answer) -> io::Result<()> {

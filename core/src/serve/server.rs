@@ -150,7 +150,8 @@ impl Server {
         self.shared.uploads.limit(uploads, of_user);
     }
 
-    /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until that is done.
+    /// Stops accepting, lets every call that was begun finish, and closes the connections. Blocks until that is done, so for
+    /// ever if a query never ends, even if its client goes meanwhile: give it a thread of its own if clients are not trusted.
     /// The cache stays open.
     pub fn stop(mut self) {
         self.shut_down();

@@ -154,6 +154,36 @@ fn calls_of_clients_are_told_with_their_bytes() {
     Cache::connect(dir.path().join("sock"), Duration::from_secs(60)).unwrap().version().unwrap();
 }
 
+/// Calls that are refused because too many wait are told as those that fail, with the time that they took.
+#[cfg(feature = "sql")]
+#[test]
+fn calls_that_are_refused_are_told() {
+    use crate::raw::RawClient;
+    use crate::raw::msgpack::{Pack, map};
+    use pillion::ServerOptions;
+
+    const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000000) WHERE value < 0";
+    const SENT: usize = 300;
+    let (dir, notes, cache) = recorded();
+    let server = cache.serve(ServerOptions::new(dir.path().join("sock"))).unwrap();
+    let mut client = RawClient::connect(&dir.path().join("sock"));
+    let body = map! { "text" => ENDLESS, "parameters" => Vec::<Pack>::new() };
+    for _ in 0..SENT {
+        client.send(11, &body);
+    }
+    // All others run or wait, as many as docs/protocol.md says.
+    let refused = SENT - 24 - 256;
+    for _ in 0..refused {
+        assert_eq!(client.receive().unwrap().outcome(), Err(403));
+    }
+    let told = notes.take().into_iter().filter(|note| note == "socket sql Some(TooMany) true").count();
+    assert_eq!(told, refused);
+    let monitor = server.monitor();
+    drop(client);
+    wait_until("the end of the connection", || monitor.stats().unwrap().connections == 0);
+    server.stop();
+}
+
 #[test]
 fn refreshes_are_told_however_they_end() {
     let (dir, notes) = (tempfile::tempdir().unwrap(), Arc::new(Notes::default()));
