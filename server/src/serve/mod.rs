@@ -1,8 +1,10 @@
 //! `pillion serve`: the sidecar.
 
+mod config_file;
 mod descriptors;
 mod log;
 mod reload;
+mod reloader;
 mod sidecar;
 mod signals;
 mod supervisor;
@@ -18,8 +20,8 @@ use std::thread;
 use clap::Args;
 use pillion::{Cache, Server};
 
+use self::config_file::ConfigFile;
 use self::log::LogHandle;
-use self::reload::ConfigFile;
 use self::sidecar::Sidecar;
 use self::supervisor::Sockets;
 use crate::config::{Config, notes};
@@ -59,6 +61,8 @@ enum Event {
     Signal,
     /// The system asks to read the configuration again.
     Reload,
+    /// A configuration was read and holds, but for the limits of the socket.
+    TakenIn,
     /// The start ended: clients are served, or the start failed, or a signal made it give up.
     Started(Result<Option<Server>, Failure>),
     /// Every call has ended.

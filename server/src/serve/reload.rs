@@ -1,128 +1,115 @@
-//! A changed configuration, taken in while the sidecar runs: whole, or not at all.
+//! What a changed configuration changes in a sidecar that runs.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
-use pillion::{Cache, Server};
+use pillion::Cache;
 
 use super::log::LogHandle;
+use super::reloader::Asked;
 use super::{Event, spawn, tables};
 use crate::config::{Config, Reload, TableConfig, verify};
 use crate::failure::Failure;
 use crate::sources;
 
-/// What tells one state of a file from another. A symbolic link that is moved to another file changes it too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-}
-
-impl Fingerprint {
-    /// That of the file at a path; `None` if there is none now.
-    fn of(path: &Path) -> Option<Self> {
-        let found = fs::metadata(path).ok()?;
-        let modified = (found.mtime(), found.mtime_nsec());
-        Some(Self { device: found.dev(), inode: found.ino(), len: found.len(), modified })
-    }
-}
-
-/// The file of the configuration, looked at now and then.
-#[derive(Debug)]
-pub(super) struct ConfigFile {
-    path: PathBuf,
-    taken: Option<Fingerprint>,
-    seen: Option<Fingerprint>,
-}
-
-impl ConfigFile {
-    /// The file, as it is now.
-    pub(super) fn new(path: PathBuf) -> Self {
-        let taken = Fingerprint::of(&path);
-        Self { path, taken, seen: taken }
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether it has changed, and has been the same in two looks: a file that is being written is left to the next look.
-    pub(super) fn has_changed(&mut self) -> bool {
-        let now = Fingerprint::of(&self.path);
-        let is_still = now.is_some() && now == self.seen;
-        self.seen = now;
-        is_still && now != self.taken
-    }
-
-    /// It is read as it is now.
-    pub(super) fn taken(&mut self) {
-        self.taken = Fingerprint::of(&self.path);
-        self.seen = self.taken;
-    }
-}
-
 /// A sidecar that runs, as far as a reload changes it.
-pub(super) struct Running<'a> {
-    pub(super) cache: &'a Cache,
-    pub(super) server: &'a Server,
-    pub(super) log: &'a LogHandle,
-    pub(super) events: &'a Sender<Event>,
+pub(super) struct Running {
+    pub(super) cache: Cache,
+    pub(super) log: LogHandle,
+    pub(super) events: Sender<Event>,
+    /// Told what could not be loaded.
+    pub(super) asked: Sender<Asked>,
 }
 
-impl Running<'_> {
-    /// Takes in a configuration in the place of `now`, and returns the one that holds from now on: the new one, except for the
-    /// keys that need a restart. Tables of files that are new are loaded in the background, so that nothing waits for them.
+/// What of a configuration could not be taken in although nothing is wrong with it, such as on a full disk.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    pub(super) sources: BTreeSet<String>,
+    pub(super) tables: BTreeSet<String>,
+    /// Whether the limits of the cache stay as they were.
+    pub(super) limits: bool,
+}
+
+impl Missing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.tables.is_empty() && !self.limits
+    }
+
+    /// The configuration `next` without what is missing, which stays as it is in `now`.
+    pub(super) fn without(&self, now: &Config, mut next: Config) -> Config {
+        next.sources.retain(|source| !self.sources.contains(&source.name));
+        next.sources.extend(now.sources.iter().filter(|it| self.sources.contains(&it.name)).cloned());
+        next.tables.retain(|table| !self.tables.contains(&table.name));
+        next.tables.extend(now.tables.iter().filter(|it| self.tables.contains(&it.name)).cloned());
+        next
+    }
+}
+
+impl Running {
+    /// Takes in a configuration in the place of `now`, and returns the one that holds from now on, with what is missing: the new
+    /// one, except for the keys that need a restart. Tables of files that are new are loaded in the background, so that nothing
+    /// waits for them. Blocks for as long as it takes to look at the files that the configuration names.
     ///
     /// # Errors
     /// Everything that is wrong with it. Nothing is changed then.
-    pub(super) fn take_in(&self, now: &Config, mut next: Config) -> Result<Config, Failure> {
+    pub(super) fn take_in(&self, now: &Config, mut next: Config) -> Result<(Config, Missing), Failure> {
         self.check(now, &next)?;
         let kept = keep_what_needs_a_restart(now, &mut next);
-        tell("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
-        self.server.adjust(&next.server_options());
+        let mut missing = Missing::default();
+        missing.limits =
+            is_missing("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
         self.log.set_level(next.log.level);
-        self.take_in_sources(now, &next);
-        self.take_in_tables(now, &next);
+        self.take_in_sources(now, &next, &mut missing);
+        self.take_in_tables(now, &next, &mut missing);
         for key in kept {
             tracing::warn!(key, "changed in the configuration; it holds after a restart");
         }
-        Ok(next)
+        Ok((next, missing))
     }
 
-    fn take_in_sources(&self, now: &Config, next: &Config) {
+    fn take_in_sources(&self, now: &Config, next: &Config, missing: &mut Missing) {
         for source in &next.sources {
             let known = now.sources.iter().find(|known| known.name == source.name);
             if known == Some(source) {
                 continue;
             }
             // One that the configuration did not name any more may still be known.
-            tell(&source.name, sources::add(self.cache, source, true));
+            if is_missing(&source.name, sources::add(&self.cache, source, true)) {
+                missing.sources.insert(source.name.clone());
+                continue;
+            }
             let what = if known.is_some() { "source changed" } else { "source added" };
             tracing::info!(source = source.name, "{what}");
         }
     }
 
-    fn take_in_tables(&self, now: &Config, next: &Config) {
+    fn take_in_tables(&self, now: &Config, next: &Config, missing: &mut Missing) {
         let is_fed =
             |name: &str| next.tables.iter().any(|table| table.name == name && table.source.is_some());
         for table in now.tables.iter().filter(|table| table.source.is_some() && !is_fed(&table.name)) {
-            tell(&table.name, self.cache.unfollow_table(&table.name).map(drop).map_err(Failure::from));
-            tracing::info!(table = table.name, "table kept, and refreshed no longer");
+            let left = self.cache.unfollow_table(&table.name).map(drop).map_err(Failure::from);
+            if is_missing(&table.name, left) {
+                missing.tables.insert(table.name.clone());
+            } else {
+                tracing::info!(table = table.name, "table kept, and refreshed no longer");
+            }
         }
         for table in &next.tables {
             let is_new = now.tables.iter().all(|known| !is_alike(known, table));
-            if let Some(definition) = table.fed_definition().filter(|_| is_new) {
-                tell(&table.name, tables::follow(self.cache, table, definition));
+            if let Some(definition) = table.fed_definition().filter(|_| is_new)
+                && is_missing(&table.name, tables::follow(&self.cache, table, definition))
+            {
+                missing.tables.insert(table.name.clone());
             }
         }
-        tell("tables of files", self.load(now, next));
+        match self.load(now, next) {
+            Ok(()) => {}
+            Err((tables, failure)) => {
+                is_missing("tables of files", Err(failure));
+                missing.tables.extend(tables);
+            }
+        }
     }
 
     /// Finds everything that is wrong with a configuration, as `config check` does.
@@ -145,40 +132,52 @@ impl Running<'_> {
         }
     }
 
-    /// Loads tables of files that are new, or are to be loaded again and whose files changed, one after another.
-    fn load(&self, now: &Config, next: &Config) -> Result<(), Failure> {
-        let held: BTreeSet<String> = self.cache.tables()?.into_iter().map(|table| table.name).collect();
+    /// Loads tables of files that are new, or are to be loaded again and whose files changed, one after another. Tells which
+    /// could not be loaded, once that is known.
+    ///
+    /// # Errors
+    /// If no load begins: which tables then wait for one, and why.
+    fn load(&self, now: &Config, next: &Config) -> Result<(), (Vec<String>, Failure)> {
+        let of_files = || next.tables.iter().filter(|table| table.source.is_none());
+        let names =
+            |tables: &mut dyn Iterator<Item = &TableConfig>| tables.map(|table| table.name.clone()).collect();
+        let held = self.cache.tables().map_err(|error| (names(&mut of_files()), Failure::from(error)))?;
+        let held: BTreeSet<String> = held.into_iter().map(|table| table.name).collect();
         let is_wanted = |table: &&TableConfig| {
             let is_changed = now.tables.iter().all(|known| !is_alike(known, table));
-            table.source.is_none()
-                && (!held.contains(&table.name) || is_changed && table.reload == Reload::Start)
+            !held.contains(&table.name) || is_changed && table.reload == Reload::Start
         };
-        let wanted: Vec<TableConfig> = next.tables.iter().filter(is_wanted).cloned().collect();
+        let wanted: Vec<TableConfig> = of_files().filter(is_wanted).cloned().collect();
         if wanted.is_empty() {
             return Ok(());
         }
-        let cache = self.cache.clone();
-        spawn("pillion-load", self.events, move || {
-            // The loads of a later configuration come later, whatever those before take.
-            let _order = LOADS.lock().unwrap_or_else(PoisonError::into_inner);
-            for table in wanted {
-                // One bad table keeps no other from being loaded.
-                if let Err(failure) = tables::load(&cache, &table) {
-                    tracing::error!(table = table.name, error = failure.to_string(), "table not loaded");
+        let begun = spawn("pillion-load", &self.events, {
+            let (cache, asked, wanted) = (self.cache.clone(), self.asked.clone(), wanted.clone());
+            move || {
+                // The loads of a later configuration come later, whatever those before take.
+                let _order = LOADS.lock().unwrap_or_else(PoisonError::into_inner);
+                for table in wanted {
+                    // One bad table keeps no other from being loaded.
+                    if let Err(failure) = tables::load(&cache, &table) {
+                        tracing::error!(table = table.name, error = failure.to_string(), "table not loaded");
+                        // Nobody listens any more if the sidecar ends.
+                        let _ = asked.send(Asked::AgainFor(table.name));
+                    }
                 }
             }
-        })
+        });
+        begun.map_err(|failure| (names(&mut wanted.iter()), failure))
     }
 }
 
 /// Held by the loads of one configuration.
 static LOADS: Mutex<()> = Mutex::new(());
 
-/// Logs what could not be taken in although nothing is wrong with it: everything else is.
-fn tell(name: &str, taken_in: Result<(), Failure>) {
-    if let Err(failure) = taken_in {
-        tracing::error!(name, error = failure.to_string(), "not taken in");
-    }
+/// Logs what could not be taken in although nothing is wrong with it.
+fn is_missing(name: &str, taken_in: Result<(), Failure>) -> bool {
+    taken_in
+        .inspect_err(|failure| tracing::error!(name, error = failure.to_string(), "not taken in"))
+        .is_err()
 }
 
 /// Whether two sections of a table say the same.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use pillion::{Cache, Server};
 use pillion_ipc::{BindError, Listener};
 
+use super::config_file::ConfigFile;
 use super::log::LogHandle;
-use super::reload::{ConfigFile, Running};
+use super::reloader::Reloader;
 use super::supervisor::{self, Sockets};
 use super::{Event, spawn, start};
 use crate::config::Config;
@@ -178,15 +179,24 @@ impl<'a> Sidecar<'a> {
 
     /// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
     fn serve_until(&mut self, cache: &Cache, server: &Server) -> Result<Ending, Failure> {
+        let file = self.file.take();
+        let reloader = file
+            .map(|file| Reloader::start(file, cache, &self.log, &self.monitor, self.sender))
+            .transpose()?;
         loop {
             self.look_around();
-            if self.file.as_mut().is_some_and(ConfigFile::has_changed) {
-                tracing::info!("the file of the configuration changed");
-                self.reload(cache, server);
-            }
             match self.events.recv_timeout(LOOK_INTERVAL) {
                 Ok(Event::Panicked(thread)) => return Ok(Ending::ThreadEnded(ended(thread))),
-                Ok(Event::Reload) => self.reload(cache, server),
+                Ok(Event::Reload) => match &reloader {
+                    Some(reloader) => reloader.ask(),
+                    None => tracing::warn!("there is no file of the configuration to read again"),
+                },
+                Ok(Event::TakenIn) => {
+                    let config = self.monitor.config();
+                    server.adjust(&config.server_options());
+                    tracing::info!(tables = config.tables.len(), "the configuration was taken in");
+                    supervisor::ready();
+                }
                 Ok(_) => return Ok(Ending::Asked),
                 Err(RecvTimeoutError::Disconnected) => return Err(defect()),
                 Err(RecvTimeoutError::Timeout) => {
@@ -214,32 +224,6 @@ impl<'a> Sidecar<'a> {
                 Err(RecvTimeoutError::Disconnected) => return Err(defect()),
             }
         }
-    }
-
-    /// Reads the configuration again and takes it in, whole or not at all.
-    fn reload(&mut self, cache: &Cache, server: &Server) {
-        let Some(file) = &mut self.file else {
-            return tracing::warn!("there is no file of the configuration to read again");
-        };
-        supervisor::reloading();
-        file.taken();
-        let running = Running { cache, server, log: &self.log, events: self.sender };
-        let now = self.monitor.config();
-        let taken_in = Config::read(file.path()).and_then(|next| running.take_in(&now, next));
-        self.metrics.reloaded(taken_in.is_ok());
-        match taken_in {
-            Ok(config) => {
-                self.monitor.configured(&config);
-                tracing::info!(tables = config.tables.len(), "the configuration was taken in");
-            }
-            Err(failure) => {
-                tracing::error!(
-                    error = failure.to_string(),
-                    "the configuration is wrong; everything stays as it was"
-                );
-            }
-        }
-        supervisor::ready();
     }
 
     /// Shows probes and the supervisor that this thread lives.

@@ -37,7 +37,7 @@ fn ask(dir: &Dir, query: &str) -> String {
 fn a_new_table_is_there_after_a_reload_and_old_ones_are_untouched() {
     let dir = files();
     let sidecar = Sidecar::ready(&dir, &config(ITEMS));
-    assert!(ask(&dir, "SELECT * FROM letters").contains("letters"), "it is not there yet");
+    assert!(ask(&dir, "SELECT * FROM letters").contains("there is no table `letters`"));
     reload(&sidecar, &dir, &format!("log = \"debug\"\n{ITEMS}{LETTERS}"));
     sidecar.says(TAKEN_IN);
     sidecar.says("table loaded table=\"letters\" rows=2");
@@ -103,7 +103,8 @@ fn a_wrong_configuration_changes_nothing_and_is_refused_as_config_check_does() {
         let log = sidecar.log();
         let line = log.lines().rfind(|line| line.contains(REFUSED)).unwrap();
         assert!(line.contains(complaint.trim_end_matches('?')), "{line}");
-        assert!(ask(&dir, "SELECT * FROM letters").contains("letters"), "not even what was right of it");
+        let answer = ask(&dir, "SELECT * FROM letters");
+        assert!(answer.contains("there is no table `letters`"), "not even what was right of it: {answer}");
         assert_eq!(ask(&dir, "SELECT count(*) AS n FROM items"), "n\n5\n");
         assert_eq!(get(&sidecar, "/health/ready").code, 200, "the old configuration holds");
     }
@@ -179,5 +180,34 @@ fn one_bad_table_keeps_no_other_from_being_loaded() {
     sidecar.says("table loaded table=\"letters\" rows=2");
     assert_eq!(ask(&dir, "SELECT count(*) AS n FROM letters"), "n\n2\n");
     assert_eq!(ask(&dir, "SELECT count(*) AS n FROM items"), "n\n5\n");
-    sidecar.end();
+    // It is tried again, so that a file that is mended is loaded without another word.
+    sidecar.says("what is missing is tried again after=2s");
+    dir.write("bad.csv", "x,y\n1,one\n2,mended\n");
+    sidecar.says("table loaded table=\"bad\" rows=2");
+    assert_eq!(ask(&dir, "SELECT y FROM bad ORDER BY x"), "y\none\nmended\n");
+    let log = sidecar.end();
+    assert_eq!(log.matches("table loaded table=\"letters\"").count(), 1, "{log}");
+    assert_eq!(log.matches(TAKEN_IN).count(), 1, "{log}");
+}
+
+/// Reading a pipe that nobody writes to takes as long as a network file system that does not answer.
+#[test]
+fn a_configuration_that_cannot_be_read_to_its_end_holds_up_nothing() {
+    let dir = files();
+    let sidecar = Sidecar::ready(&dir, &config(&format!("{HEALTH}{ITEMS}")));
+    let path = dir.path("pillion.toml");
+    fs::remove_file(&path).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for _ in 0..3 {
+        sidecar.signal(Signal::HUP);
+    }
+    // Whoever opens the other end waits until the sidecar has opened it.
+    let held = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    assert_eq!(get(&sidecar, "/health/live").code, 200);
+    assert_eq!(get(&sidecar, "/health/ready").code, 200);
+    assert_eq!(ask(&dir, "SELECT count(*) AS n FROM items"), "n\n5\n");
+    let log = sidecar.end();
+    assert!(!log.contains(TAKEN_IN) && !log.contains(REFUSED), "{log}");
+    drop(held);
 }
