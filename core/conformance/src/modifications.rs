@@ -259,7 +259,13 @@ pub fn rows_are_deleted(session: &mut Session<'_>) -> Outcome {
     assert_eq!(deleted("DELETE FROM fruits WHERE price < 0.6 OR name = 'plum'")?, 2);
     assert_rows(&session.sql(ALL, &[])?, &[vals![2, "pear", 0.75]]);
     assert!(session.table("fruits")?.get(1)?.is_none());
-    assert_eq!(deleted("DELETE FROM fruits")?, 1);
+    assert_eq!(deleted("DELETE FROM fruits AS f WHERE f.id = 2 AND f.name <> 'pear'")?, 0);
+    assert_eq!(deleted("INSERT INTO fruits SELECT id + 10, name, price FROM fruits")?, 1);
+    let newest = "DELETE FROM fruits f WHERE f.id > (SELECT min(id) FROM fruits WHERE name = f.name)";
+    assert_eq!(deleted(newest)?, 1);
+    assert_rows(&session.sql(ALL, &[])?, &[vals![2, "pear", 0.75]]);
+    assert_eq!(deleted("DELETE FROM fruits AS f LIMIT 0")?, 0);
+    assert_eq!(deleted("DELETE FROM fruits AS f")?, 1);
     session.define("keyless", TableDefinition::new(numbered(0..4)))?;
     refused(deleted("DELETE FROM keyless WHERE id = 1"), ErrorCode::NoPrimaryKey);
     assert_numbered(&session.table("keyless")?, 0..4);
@@ -296,6 +302,8 @@ pub fn other_statements_are_refused(session: &mut Session<'_>) -> Outcome {
         "DROP TABLE fruits CASCADE",
         "DROP VIEW fruits",
         "DELETE FROM fruits USING fruits AS other WHERE fruits.id = other.id",
+        "DELETE FROM fruits AS f USING fruits AS other WHERE f.id = other.id",
+        "DELETE FROM fruits AS f (a, b, c) WHERE f.a = 1",
         "DELETE FROM fruits RETURNING id",
         "INSERT INTO fruits VALUES (9, 'x', 1) RETURNING id",
         "UPDATE fruits SET price = 1 FROM fruits AS other WHERE fruits.id = other.id",
@@ -321,6 +329,8 @@ pub fn rules_hold_for_statements(session: &mut Session<'_>) -> Outcome {
     let execute = |text: &str| writer.execute(text, &[]);
     for text in [
         "UPDATE t SET name = 'x'",
+        // Refused before anything is computed.
+        "UPDATE t SET name = 1 / (id - id)",
         "DELETE FROM t WHERE id = 1",
         "DELETE FROM t",
         "TRUNCATE t",

@@ -18,6 +18,7 @@ mod last_rule;
 mod limits;
 mod long_rows;
 mod lookup;
+mod memory;
 mod modify;
 mod monotone;
 mod parse;
@@ -38,4 +39,5 @@ mod zeros;
 
 pub(crate) use condition::Condition;
 pub(crate) use engine::{Engine, PreparedPlan};
+pub(crate) use memory::HeldMemory;
 pub(crate) use modify::{Modification, ModifyingStatement};

@@ -1,4 +1,4 @@
-//! Loads that sort more rows than they may keep in memory.
+//! Loads that sort more rows than they may keep in memory, and statements that keep more keys than they may.
 
 use std::sync::Arc;
 
@@ -106,4 +106,29 @@ fn appends_larger_than_memory_are_merged() {
     found.sort_unstable();
     assert!(found.into_iter().eq(0..ROWS));
     files::assert_no_temporary_files(dir.path());
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn statements_keep_no_more_keys_than_queries_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = CacheOptions::new().query_memory(200_000).open(dir.path()).unwrap();
+    let table =
+        cache.define_table("t", TableDefinition::new(batches(&shuffled())).primary_key(["id"])).unwrap();
+    let rows = usize::try_from(ROWS).unwrap();
+    for text in [
+        "DELETE FROM t WHERE id >= 0 AND id + 1 > 0",
+        "INSERT INTO t SELECT id + 1000000, place, text, \"view\", list FROM t ON CONFLICT DO NOTHING",
+    ] {
+        let error = cache.execute(text, &[]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::MemoryLimit, "{error}");
+        assert!(error.message().starts_with("the keys of the rows that a"), "{error}");
+        assert_eq!(ids(&table.scan().unwrap().concat().unwrap()).len(), rows);
+    }
+    // What the refused ones held is free again.
+    for low in [0, 5_000, 10_000] {
+        let text = format!("DELETE FROM t WHERE id >= {low} AND id < {}", low + 5_000);
+        assert_eq!(cache.execute(&text, &[]).unwrap().rows, 5_000);
+    }
+    assert_eq!(table.info().unwrap().rows, 15_000);
 }

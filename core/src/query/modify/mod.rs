@@ -1,5 +1,6 @@
 //! Statements that change tables: which there are, and the rows that they bring.
 
+mod delete;
 mod insert;
 mod options;
 mod plan;

@@ -123,9 +123,13 @@ impl Engine {
                     let mode = crate::types::mode::WriteMode::Upsert;
                     Ok(Modification::Rows { table, mode, skips_existing: false, rows })
                 }
-                (Action::Delete { table }, LogicalPlan::Dml(dml)) => {
+                (Action::Delete { table }, plan) => {
                     let held = state.tables.get(&table).ok_or_else(not_planned)?;
-                    let keys = keys(Arc::unwrap_or_clone(dml.input), &held.shape.rules.primary_key)?;
+                    let deleted = match plan {
+                        LogicalPlan::Dml(dml) => Arc::unwrap_or_clone(dml.input),
+                        query => query,
+                    };
+                    let keys = keys(deleted, &held.shape.rules.primary_key)?;
                     Ok(Modification::Delete { table, keys: rows(keys)? })
                 }
                 _ => Err(not_planned()),

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins,
 };
 
+use super::delete;
 use super::insert;
 use super::options;
 use crate::query::catalog::{CATALOG, SCHEMA};
@@ -83,6 +84,11 @@ impl ModifyingStatement {
                 {
                     **inner = ast::Statement::Query(query);
                 }
+                if let ast::Statement::Delete(delete) = inner.as_mut()
+                    && let Some(query) = delete::by_alias(delete)?
+                {
+                    **inner = ast::Statement::Query(Box::new(query));
+                }
                 action
             }
             Statement::CopyTo(_) => {
@@ -94,6 +100,17 @@ impl ModifyingStatement {
             _ => return Err(reads_only()),
         };
         Ok(Self { action, statement, stack, text: text.to_owned() })
+    }
+
+    /// The table whose rows the statement changes, and whether it only adds rows.
+    pub(crate) fn changes(&self) -> Option<(u64, bool)> {
+        match self.action {
+            Action::Update { table } | Action::Delete { table } | Action::Truncate { table } => {
+                Some((table, false))
+            }
+            Action::Insert { table, mode, .. } => Some((table, mode == WriteMode::Append)),
+            Action::Create { .. } | Action::Drop { .. } => None,
+        }
     }
 
     /// The table whose rows decide what the statement changes, if there is one: nobody else may change it from the reading of
@@ -215,7 +232,7 @@ fn action(statement: &mut ast::Statement, state: &State) -> Result<Action> {
 }
 
 /// Whether a DELETE has no clause that DataFusion refuses.
-fn is_plain(delete: &ast::Delete) -> bool {
+pub(super) fn is_plain(delete: &ast::Delete) -> bool {
     delete.tables.is_empty()
         && delete.using.is_none()
         && delete.returning.is_none()

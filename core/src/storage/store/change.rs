@@ -42,16 +42,7 @@ impl Change<'_> {
                     || matches!(self, Self::Drop { .. } | Self::Delete { invalidates: true, .. })
             }
         };
-        if is_allowed {
-            return Ok(());
-        }
-        let advice = match &shape.rules.write_policy {
-            WritePolicy::Source(source) => format!(
-                "is fed by the source `{source}`: change the row there; `invalidate` takes it out of the cache"
-            ),
-            _ => "takes new rows only, and keeps those that it has".to_owned(),
-        };
-        Err(Error::new(ErrorCode::WriteNotAllowed, format!("table `{}` {advice}", shape.name)))
+        if is_allowed { Ok(()) } else { Err(not_allowed(shape)) }
     }
 
     /// Bytes that it takes in the record of its commit, as far as known before its rows are read.
@@ -76,6 +67,32 @@ impl Change<'_> {
             Self::Position { .. } => None,
         }
     }
+}
+
+impl TableShape {
+    /// Refuses a statement that the policy of the table does not allow, before its rows are computed. `appends`: it only adds
+    /// rows.
+    ///
+    /// # Errors
+    /// [`ErrorCode::WriteNotAllowed`].
+    #[cfg(feature = "sql")]
+    pub(crate) fn admit_statement(&self, appends: bool) -> Result<()> {
+        match self.rules.write_policy {
+            WritePolicy::Anyone => Ok(()),
+            WritePolicy::AppendOnly if appends => Ok(()),
+            WritePolicy::AppendOnly | WritePolicy::Source(_) => Err(not_allowed(self)),
+        }
+    }
+}
+
+fn not_allowed(shape: &TableShape) -> Error {
+    let advice = match &shape.rules.write_policy {
+        WritePolicy::Source(source) => format!(
+            "is fed by the source `{source}`: change the row there; `invalidate` takes it out of the cache"
+        ),
+        _ => "takes new rows only, and keeps those that it has".to_owned(),
+    };
+    Error::new(ErrorCode::WriteNotAllowed, format!("table `{}` {advice}", shape.name))
 }
 
 /// A change whose rows were read, checked and, where they are many, written.

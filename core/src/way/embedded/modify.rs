@@ -16,7 +16,7 @@ use super::{Embedded, Opened};
 use crate::answer::batches::{Batches, Canceller};
 use crate::answer::certificate::Certificate;
 use crate::input::{Input, OpenInput};
-use crate::query::{Modification, ModifyingStatement};
+use crate::query::{HeldMemory, Modification, ModifyingStatement};
 use crate::storage::{self, KeyColumn, State, TableShape, TableState};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
@@ -30,6 +30,9 @@ use crate::way::staleness::Moment;
 /// Up to this many bytes of keys are deleted one by one; a commit has room for twice as many. If a statement deletes more, the
 /// other rows of its table are written anew.
 const DELETED_KEYS_LEN_MAX: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
+
+/// Bytes that a key takes in a set, beside its own.
+const KEY_LEN: usize = 48;
 
 /// How often whoever waits for rows looks whether they are still wanted.
 #[cfg(feature = "sidecar")]
@@ -64,6 +67,9 @@ impl Embedded {
         let as_of = SystemTime::now();
         let state = Arc::clone(&store.state());
         let modifying = self.local.engine().modifying(&state, text)?;
+        if let Some((table, appends)) = modifying.changes() {
+            table_of(&state, table)?.shape.admit_statement(appends)?;
+        }
         if let Some(table) = modifying.reads_and_changes() {
             let mut rows = Arc::default();
             let read = |state: &Arc<State>| {
@@ -120,21 +126,29 @@ impl Embedded {
             }
             Modification::Delete { table, keys } => {
                 let held = table_of(state, table)?;
-                let keys = gathered(&held.shape, keys)?;
+                let memory = self.local.engine().held_memory("the keys of the rows that a DELETE removes");
+                let keys = gathered(&held.shape, keys, &memory)?;
                 let count = Arc::new(AtomicU64::new(keys.len() as u64));
                 let opened = if keys.len() == 0 {
                     None
                 } else if keys.bytes() <= DELETED_KEYS_LEN_MAX {
                     Some(Opened::Delete { table, keys, invalidates: false })
                 } else {
-                    let rows = others(held, &keys, local::scan(state, table, None, Certificate::default())?);
+                    let rows = local::scan(state, table, None, Certificate::default())?;
+                    let rows = others(held, &keys, rows, memory)?;
                     Some(Opened::Rows { table, mode: WriteMode::Replace, rows })
                 };
                 Ok(Change { opened, rows: count })
             }
             Modification::Rows { table, mode, skips_existing, rows } => {
                 let held = table_of(state, table)?;
-                let rows = if skips_existing { absent(state, held, rows) } else { rows_of(rows) };
+                let rows = if skips_existing {
+                    let memory =
+                        self.local.engine().held_memory("the keys of the rows that an INSERT brings");
+                    absent(state, held, rows, memory)
+                } else {
+                    rows_of(rows)
+                };
                 let Some(rows) = some(rows, mode)? else {
                     return Ok(Change { opened: None, rows: Arc::default() });
                 };
@@ -218,25 +232,32 @@ fn counted(rows: Rows) -> (Input, Arc<AtomicU64>) {
 }
 
 /// The keys in batches whose columns are those of the key.
-fn gathered(shape: &TableShape, batches: Batches) -> Result<KeyColumn> {
+fn gathered(shape: &TableShape, batches: Batches, memory: &HeldMemory) -> Result<KeyColumn> {
     let columns: Vec<usize> = (0..shape.primary_key.len()).collect();
     let mut keys = KeyColumn::default();
     for batch in rows_of(batches).batches {
-        KeyColumn::of(&batch?, &columns)?.iter().for_each(|(key, _)| keys.push(key));
+        let more = KeyColumn::of(&batch?, &columns)?;
+        memory.grow(more.bytes())?;
+        more.iter().for_each(|(key, _)| keys.push(key));
     }
     Ok(keys)
 }
 
 /// Those of the rows whose keys neither the table has nor an earlier row.
-fn absent(state: &State, table: &Arc<TableState>, rows: Batches) -> Rows {
+fn absent(state: &State, table: &Arc<TableState>, rows: Batches, memory: HeldMemory) -> Rows {
     let schema = table.shape.schema.clone();
     let (table, sequence, mut before) = (table.clone(), state.version.sequence, 0);
     let mut seen: HashSet<Vec<u8>> = HashSet::new();
     let batches = rows_of(rows).batches.map(move |batch| {
         let batch = table.shape.conform(&batch?, &mut before)?;
         let keys = KeyColumn::of(&batch, &table.shape.primary_key)?;
-        let is_new =
-            keys.iter().map(|(key, _)| Ok(table.find(key, sequence)?.is_none() && seen.insert(key.to_vec())));
+        let is_new = keys.iter().map(|(key, _)| {
+            if table.find(key, sequence)?.is_some() || seen.contains(key) {
+                return Ok(false);
+            }
+            memory.grow(key.len() + KEY_LEN)?;
+            Ok(seen.insert(key.to_vec()))
+        });
         let is_new = is_new.collect::<Result<Vec<bool>>>()?;
         kept(&batch, is_new)
     });
@@ -244,15 +265,19 @@ fn absent(state: &State, table: &Arc<TableState>, rows: Batches) -> Rows {
 }
 
 /// The rows of a table without those with some keys.
-fn others(table: &Arc<TableState>, keys: &KeyColumn, rows: Batches) -> Rows {
+///
+/// # Errors
+/// [`ErrorCode::MemoryLimit`].
+fn others(table: &Arc<TableState>, keys: &KeyColumn, rows: Batches, memory: HeldMemory) -> Result<Rows> {
+    memory.grow(keys.bytes() + keys.len() * KEY_LEN)?;
     let gone: HashSet<Vec<u8>> = keys.iter().map(|(key, _)| key.to_vec()).collect();
     let (table, schema) = (table.clone(), table.shape.schema.clone());
     let batches = rows_of(rows).batches.map(move |batch| {
-        let batch = batch?;
+        let (batch, _held) = (batch?, &memory);
         let keys = KeyColumn::of(&batch, &table.shape.primary_key)?;
         kept(&batch, keys.iter().map(|(key, _)| !gone.contains(key)).collect())
     });
-    Rows { schema, batches: Box::new(batches) }
+    Ok(Rows { schema, batches: Box::new(batches) })
 }
 
 fn kept(batch: &RecordBatch, is_kept: Vec<bool>) -> Result<RecordBatch> {
