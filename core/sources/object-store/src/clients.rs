@@ -93,6 +93,7 @@ fn google(url: &str, settings: &Settings, client: ClientOptions, retry: RetryCon
     for (name, key) in [
         ("service_account_key", Key::ServiceAccountKey),
         ("service_account_path", Key::ServiceAccount),
+        ("endpoint", Key::BaseUrl),
         ("anonymous", Key::SkipSignature),
     ] {
         if let Some(value) = settings.values.get(name) {
