@@ -188,7 +188,9 @@ impl Location {
     }
 
     #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
-    fn open_on_network(&self, scheme: Scheme, settings: Settings) -> Result<Opened> {
+    fn open_on_network(&self, scheme: Scheme, mut settings: Settings) -> Result<Opened> {
+        // A server may repeat the header that has the password.
+        settings.secrets.extend(crate::clients::basic(&settings));
         let Url { scheme: name, authority, path, .. } = &self.url;
         let wrong = |error: object_store::Error| {
             let text = settings.hide(&error.to_string());
