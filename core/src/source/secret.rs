@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(error.code(), ErrorCode::SourceRefused);
         assert!(error.message().contains("password"), "{error}");
         for (text, read) in
-            [("first\n", "first"), ("sec ond", "sec ond"), ("{\n\"key\": 1}\r\n\n", "{\n\"key\": 1}")]
+            [("first\n", "first"), ("second one", "second one"), ("{\n\"key\": 1}\r\n\n", "{\n\"key\": 1}")]
         {
             std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), text.as_bytes()).unwrap();
             assert_eq!(secret.read().unwrap(), read);
