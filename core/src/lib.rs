@@ -37,8 +37,8 @@
 //!
 //! # Features
 //! `sql` (SQL through DataFusion), `parquet`, `csv` and `ndjson` (loading such files), `gzip` and `zstd` (compressed CSV and
-//! NDJSON) and `sidecar` (serving a cache to other processes, and being served) are on by default. Without them the crate
-//! stores and finds rows and needs none of their dependencies.
+//! NDJSON), `arrow-compression` (compressed Arrow IPC) and `sidecar` (serving a cache to other processes, and being served) are on
+//! by default. Without them the crate stores and finds rows and needs none of their dependencies.
 
 mod answer;
 mod api;
@@ -119,7 +119,8 @@ pub mod texts {
 /// ```
 pub mod files {
     pub use crate::input::{
-        FileAdapter, FileBatches, FileColumns, FilePlan, FileReading, PlannedFile, missing_codec,
+        ArrowReader, FileAdapter, FileBatches, FileColumns, FilePlan, FileReading, PlannedFile,
+        check_arrow_message, missing_codec,
     };
 }
 mod types;

@@ -27,6 +27,9 @@ struct Size {
 }
 
 fn main() -> Result<()> {
+    if memory::refresh_only()? {
+        return Ok(());
+    }
     let options = Options::parse(std::env::args().skip(1))?;
     if options.help {
         println!("{USAGE}");

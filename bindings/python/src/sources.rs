@@ -1,18 +1,12 @@
 //! Sources that tables are fetched from, by their URLs.
 
-use pillion::source::{Relation, Source, TableSource};
+use pillion::source::{Relation, Secret, Source, TableSource};
 use pillion::{Error, ErrorCode, Result, TableDefinition, TableRules};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::cache::duration;
 use crate::errors::{raise, refuse};
-
-/// A password or a key: a text, or a file that has it.
-pub(crate) enum Secret {
-    Text(String),
-    File(std::path::PathBuf),
-}
 
 /// The texts of a dict.
 ///
@@ -52,24 +46,18 @@ pub(crate) fn source(
     let scheme = url.split_once("://").map_or("file", |(scheme, _)| scheme);
     match scheme {
         "postgresql" | "postgres" => {
-            use pillion_postgres::{Password, PostgresOptions};
+            use pillion_postgres::PostgresOptions;
             let mut source = PostgresOptions::from_url(url)?;
             for secret in of_url(scheme, options, secrets)? {
-                source = source.password(match secret {
-                    Secret::Text(text) => Password::Text(text),
-                    Secret::File(path) => Password::File(path),
-                });
+                source = source.password(secret);
             }
             Ok(Box::new(source.build()?))
         }
         "mysql" | "mariadb" => {
-            use pillion_mysql::{MySqlOptions, Password};
+            use pillion_mysql::MySqlOptions;
             let mut source = MySqlOptions::from_url(url)?;
             for secret in of_url(scheme, options, secrets)? {
-                source = source.password(match secret {
-                    Secret::Text(text) => Password::Text(text),
-                    Secret::File(path) => Password::File(path),
-                });
+                source = source.password(secret);
             }
             Ok(Box::new(source.build()?))
         }
@@ -79,11 +67,7 @@ pub(crate) fn source(
                 source = source.option(name, value)?;
             }
             for (name, secret) in secrets {
-                let kept = match secret {
-                    Secret::Text(text) => pillion_flight_sql::Secret::Text(text),
-                    Secret::File(path) => pillion_flight_sql::Secret::File(path),
-                };
-                source = source.secret(&name, kept)?;
+                source = source.secret(&name, secret)?;
             }
             Ok(Box::new(source.build()?))
         }
@@ -99,11 +83,7 @@ pub(crate) fn source(
                 location = location.option(name, value);
             }
             for (name, secret) in secrets {
-                let kept = match secret {
-                    Secret::Text(text) => pillion_object_store::Secret::Text(text),
-                    Secret::File(path) => pillion_object_store::Secret::File(path),
-                };
-                location = location.secret(&name, kept);
+                location = location.secret(&name, secret);
             }
             Ok(Box::new(pillion_object_store::ObjectStoreSource::new(location)?))
         }

@@ -8,6 +8,7 @@ use super::domain::{Domain, Kind};
 use super::planted::{self, Bug};
 use super::point::{Cut, Number, Point};
 use super::set::Set;
+use crate::types::units::per_second;
 use crate::types::value::Value;
 
 /// How two values are compared.
@@ -183,10 +184,10 @@ impl Domain {
                 Some(self.scaled((*value).into(), per_day(*unit), 1))
             }
             (Kind::Time(unit), Value::Time(nanoseconds)) => {
-                Some(self.scaled((*nanoseconds).into(), per_second(TimeUnit::Nanosecond), per_second(unit)))
+                Some(self.rescaled(*nanoseconds, TimeUnit::Nanosecond, unit))
             }
             (Kind::Timestamp(unit, _), Value::Timestamp { value, unit: from }) => {
-                Some(self.scaled((*value).into(), per_second(*from), per_second(unit)))
+                Some(self.rescaled(*value, *from, unit))
             }
             (Kind::Timestamp(unit, false), Value::Date(days)) => {
                 Some(self.whole(i128::from(*days) * per_day(unit)))
@@ -202,6 +203,10 @@ impl Domain {
             Some((_, highest)) if value > highest => Place::Gap(Cut::Max),
             _ => Place::At(Point::Int(value)),
         }
+    }
+
+    fn rescaled(&self, value: i64, from: TimeUnit, to: TimeUnit) -> Place {
+        self.scaled(value.into(), per_second(from).into(), per_second(to).into())
     }
 
     /// The place of `value * to / from`, where one of the two divides the other. Whole numbers of 64 bits times units of time stay
@@ -277,15 +282,6 @@ fn exact_float(value: i128) -> Option<Place> {
     number.map(|number| Place::At(Point::Float(number)))
 }
 
-fn per_second(unit: TimeUnit) -> i128 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
-}
-
 fn per_day(unit: TimeUnit) -> i128 {
-    86_400 * per_second(unit)
+    i128::from(86_400 * per_second(unit))
 }

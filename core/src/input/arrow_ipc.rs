@@ -1,56 +1,49 @@
-//! Arrow IPC files and streams.
+//! Arrow IPC files and streams on disk.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{RecordBatch, RecordBatchReader};
-use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 
+use super::arrow_reader::ArrowReader;
 use super::file;
 use super::reading::{FileBatches, FileColumns};
 use crate::types::error::Result;
 
-/// What a file starts with; a stream does not.
-const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 const NOT_ARROW: &str = "is damaged or not an Arrow IPC file";
+
+type Reader = ArrowReader<BufReader<File>>;
 
 /// The columns of a file.
 ///
 /// # Errors
 /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
 pub(super) fn columns(path: &Path) -> Result<FileColumns> {
-    let file = file::open_for_reading(path)?;
-    let reader = file::contained(path, NOT_ARROW, || open_reader(file))?;
-    Ok(FileColumns::Declared(reader.schema(), None))
+    Ok(FileColumns::Declared(open_reader(path, None)?.schema().clone(), None))
 }
 
-/// Opens a file.
+/// Opens a file. Its batches have the columns of `wanted`.
 ///
 /// # Errors
 /// [`SourceNotFound`](crate::ErrorCode::SourceNotFound), [`SourceInvalid`](crate::ErrorCode::SourceInvalid).
-pub(super) fn open(path: &Path) -> Result<FileBatches> {
-    let file = file::open_for_reading(path)?;
-    let reader = file::contained(path, NOT_ARROW, || open_reader(file))?;
+pub(super) fn open(path: &Path, wanted: &Schema) -> Result<FileBatches> {
+    let reader = open_reader(path, Some(wanted))?;
     Ok(Box::new(ArrowBatches { path: path.to_owned(), reader: Some(reader) }))
 }
 
-fn open_reader(file: File) -> Result<Box<dyn RecordBatchReader + Send>, ArrowError> {
-    let mut file = BufReader::new(file);
-    let mut start = [0; FILE_MAGIC.len()];
-    let is_file = file.read_exact(&mut start).is_ok() && &start == FILE_MAGIC;
-    file.rewind()?;
-    Ok(if is_file {
-        Box::new(FileReader::try_new(file, None)?)
-    } else {
-        Box::new(StreamReader::try_new(file, None)?)
+fn open_reader(path: &Path, wanted: Option<&Schema>) -> Result<Reader> {
+    let file = file::open_for_reading(path)?;
+    file::contained(path, NOT_ARROW, || {
+        let len = file.metadata()?.len();
+        ArrowReader::open(BufReader::new(file), len, wanted)
     })
 }
 
 struct ArrowBatches {
     path: PathBuf,
-    reader: Option<Box<dyn RecordBatchReader + Send>>,
+    reader: Option<Reader>,
 }
 
 impl Iterator for ArrowBatches {

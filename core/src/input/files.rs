@@ -120,7 +120,7 @@ impl LocalFile {
         let batches = match self.reading.format() {
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => super::parquet::open(&self.path, adapter.wanted())?,
-            FileFormat::Arrow => arrow_ipc::open(&self.path)?,
+            FileFormat::Arrow => arrow_ipc::open(&self.path, adapter.wanted())?,
             _ => {
                 let file = open_for_reading(&self.path)?;
                 let open = || self.reading.open_texts(&self.name(), file, adapter.wanted());

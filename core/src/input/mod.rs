@@ -2,6 +2,7 @@
 
 mod adapt;
 mod arrow_ipc;
+mod arrow_reader;
 mod batches;
 mod codec;
 pub(crate) mod csv;
@@ -27,6 +28,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 pub use self::adapt::FileAdapter;
+pub use self::arrow_reader::{ArrowReader, check_arrow_message};
 pub(crate) use self::batches::stored_schema;
 pub use self::file::missing_codec;
 pub use self::options::FileOptions;
@@ -107,8 +109,8 @@ impl Input {
         Self::of(Kind::Files(Files { patterns: vec![pattern.into()], options, types: Some(schema) }))
     }
 
-    /// One or more Arrow IPC files or streams, uncompressed: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the
-    /// order of their names.
+    /// One or more Arrow IPC files or streams: a path, or a pattern with `*`, `?`, `**` and `[…]`, read in the order of their
+    /// names. Their buffers may be compressed by LZ4 or Zstandard (feature `arrow-compression`).
     pub fn arrow(pattern: impl Into<String>) -> Self {
         Self::files_with([pattern], FileOptions::new().format(FileFormat::Arrow))
     }

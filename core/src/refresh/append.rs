@@ -10,6 +10,7 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use crate::source::{After, AppendBy, Overlap};
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::units::per_second;
 use crate::types::value::Value;
 
 /// The most memory that held rows take while fetched ones are compared with them, in bytes. If there are more, all rows are fetched.
@@ -112,7 +113,7 @@ impl Positions {
 fn overlap(data_type: &DataType, by: &AppendBy) -> Result<i128> {
     let column = &by.column;
     let unit = match data_type {
-        DataType::Timestamp(unit, _) => nanoseconds(*unit),
+        DataType::Timestamp(unit, _) => i128::from(per_second(TimeUnit::Nanosecond) / per_second(*unit)),
         DataType::Date32 => NANOSECONDS_OF_DAY,
         data_type if data_type.is_integer() => 1,
         other => {
@@ -138,15 +139,6 @@ fn overlap(data_type: &DataType, by: &AppendBy) -> Result<i128> {
                 if data_type.is_integer() { "whole number" } else { "duration" }
             ),
         )),
-    }
-}
-
-fn nanoseconds(unit: TimeUnit) -> i128 {
-    match unit {
-        TimeUnit::Second => 1_000_000_000,
-        TimeUnit::Millisecond => 1_000_000,
-        TimeUnit::Microsecond => 1_000,
-        TimeUnit::Nanosecond => 1,
     }
 }
 

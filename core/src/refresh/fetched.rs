@@ -8,6 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::progress::Progress;
 use crate::input::stored_schema;
 use crate::source::{Call, Capabilities, Fetch, Fetched, TableSource};
+use crate::storage::batch_len;
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Batches of a fetch with the wanted columns only, counted, until the call is given up.
@@ -76,7 +77,7 @@ impl Iterator for Incoming {
         match batch {
             Ok(batch) => {
                 let batch = batch?;
-                self.progress.add(batch.num_rows(), batch.get_array_memory_size());
+                self.progress.add(batch.num_rows(), batch_len(&batch));
                 Some(Ok(batch))
             }
             Err(error) => {

@@ -4,10 +4,11 @@
 //! whole numbers, dates, timestamps and truth values, which all engines order alike, with bounds that are widened to what the source
 //! can express. Each part of the condition that says more counts as true.
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Schema};
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 
 use crate::coverage::{Comparison, Predicate};
+use crate::types::units::per_second;
 use crate::types::value::Value;
 
 /// A condition in the words of PostgreSQL that is true of each row of which `predicate` is. `None` if nothing can be said.
@@ -75,12 +76,12 @@ fn bounds(data_type: &DataType, value: &Value) -> Option<(String, String)> {
         (DataType::Boolean, Value::Bool(value)) => same(value.to_string()),
         (DataType::Date32, Value::Date(days)) => same(date(i64::from(*days))?),
         (DataType::Date32, Value::Timestamp { value, unit }) => {
-            let per_day = 86_400 * per_second(*unit);
+            let per_day = i128::from(86_400 * per_second(*unit));
             let (first, last) = around(i128::from(*value), per_day, 1)?;
             Some((date(first)?, date(last)?))
         }
         (DataType::Timestamp(_, zone), Value::Timestamp { value, unit }) => {
-            let (first, last) = around(i128::from(*value), per_second(*unit), 1_000_000)?;
+            let (first, last) = around(i128::from(*value), per_second(*unit).into(), 1_000_000)?;
             Some((moment(first, zone.is_some())?, moment(last, zone.is_some())?))
         }
         (DataType::Timestamp(_, None), Value::Date(days)) => {
@@ -96,15 +97,6 @@ fn around(value: i128, from: i128, to: i128) -> Option<(i64, i64)> {
     let first = scaled.div_euclid(from);
     let last = if scaled.rem_euclid(from) == 0 { first } else { first + 1 };
     Some((i64::try_from(first).ok()?, i64::try_from(last).ok()?))
-}
-
-fn per_second(unit: TimeUnit) -> i128 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }
 
 /// Years of four digits, which everybody writes alike.
@@ -128,7 +120,7 @@ fn moment(microseconds: i64, has_zone: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
 
     use super::*;
 

@@ -65,6 +65,7 @@ mod description;
 mod feed;
 mod fetch;
 mod relation;
+mod secret;
 mod table_source;
 mod watch;
 
@@ -78,6 +79,7 @@ pub use self::feed::{
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::relation::Relation;
+pub use self::secret::Secret;
 pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
 pub use self::table_source::{OnSchemaChange, TableSource};
 pub use self::watch::{Changed, Watch};

@@ -19,7 +19,6 @@ mod tail;
 mod tests;
 mod vfs;
 
-#[cfg(any(feature = "sidecar", feature = "sql"))]
 pub(crate) use batch::batch_len;
 #[cfg(feature = "sidecar")]
 pub(crate) use batch::compact_views;

@@ -11,5 +11,6 @@ pub(crate) mod panics;
 pub(crate) mod recorder;
 pub(crate) mod rules;
 pub(crate) mod statement;
+pub(crate) mod units;
 pub(crate) mod value;
 pub(crate) mod version;

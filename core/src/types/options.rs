@@ -88,8 +88,8 @@ impl CacheOptions {
         self
     }
 
-    /// Bytes of rows that one load sorts in memory before it writes a run to disk; 256 MiB unless told otherwise.
-    /// More means fewer runs to merge; a load uses about three times as much memory in all.
+    /// Bytes in which one load sorts rows before it writes a run to disk: the rows and what sorting them takes; 256 MiB unless told
+    /// otherwise. More means fewer runs to merge. What reads the source, and what writes segments, comes on top.
     #[must_use]
     pub fn load_memory(mut self, bytes: usize) -> Self {
         self.load_memory = bytes;

@@ -3,6 +3,7 @@
 use arrow::datatypes::TimeUnit;
 use serde::{Deserialize, Serialize};
 
+use crate::types::units::per_second;
 use crate::types::value::{Value, ValueRef};
 use crate::types::version::Version;
 
@@ -98,12 +99,7 @@ impl WireValue {
 
 /// How many ticks of a unit a second has.
 pub(super) fn ticks(unit: TimeUnit) -> u64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
+    per_second(unit).unsigned_abs()
 }
 
 /// The unit that has this many ticks in a second, if there is one.

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use pillion::{Cache, CacheOptions, Error, ErrorCode, ErrorKind, Input, TableDefinition};
 
 use crate::support::disk::Disk;
+use crate::support::scripted_source::{ROWS, Scripted, SourceRow, by_call, keyed};
 use crate::support::{assert_ids, define, files, numbered};
 
 /// Bytes of the disk.
@@ -90,6 +91,34 @@ fn writing_works_again_when_there_is_space() {
     let cache = Cache::open(&dir).unwrap();
     assert_ids(&cache.table("table 2").unwrap(), 0..=1_000);
     assert_eq!(cache.tables().unwrap().len(), 4);
+}
+
+#[test]
+fn a_refresh_that_does_not_fit_leaves_the_old_rows() {
+    let Some(disk) = Disk::in_memory(SIZE) else { return };
+    let dir = disk.cache_dir();
+    let source = Scripted::new(&ROWS);
+    let cache = Cache::open(&dir).unwrap();
+    cache.add_source("shop", source.clone()).unwrap();
+    let orders = cache.define_table("orders", keyed(by_call())).unwrap();
+    // Nothing is tried again by itself meanwhile.
+    cache.pause_refreshes("orders").unwrap();
+    let many: Vec<SourceRow> = (0..400_000).map(|id| (id, id, "more than fits")).collect();
+    let before = files::segments(&dir);
+    for _ in 0..2 {
+        source.set_rows(&many);
+        assert_full(cache.refresh("orders"));
+        assert_eq!(files::segments(&dir), before, "files of tables");
+        files::assert_no_temporary_files(&dir);
+        assert_eq!(orders.info().unwrap().rows, 4);
+        assert_eq!(orders.get(2).unwrap().unwrap().get::<&str>("name").unwrap(), "two");
+        let status = cache.refreshes().unwrap().remove(0);
+        assert_eq!(status.last_error.unwrap().code(), ErrorCode::DiskFull);
+    }
+    source.set_rows(&many[..1000]);
+    cache.refresh("orders").unwrap();
+    assert_eq!(orders.info().unwrap().rows, 1000);
+    assert!(cache.refreshes().unwrap().remove(0).last_error.is_none());
 }
 
 #[test]

@@ -30,6 +30,7 @@ const TOWER: &[&[&str]] = &[
 const DEPENDENCIES: &[&str] = &[
     "arc-swap",
     "arrow",
+    "arrow-ipc",
     "async-trait",
     "bytes",
     "chrono",
@@ -221,6 +222,7 @@ fn the_code_map_names_every_file() {
         "ipc/src",
         "core/src",
         "core/conformance/src",
+        "core/sources/connect/src",
         "core/sources/flight-sql/src",
         "core/sources/mysql/src",
         "core/sources/object-store/src",

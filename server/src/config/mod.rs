@@ -31,6 +31,7 @@ pub use health::HealthConfig;
 pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub(crate) use notes::notes;
+pub use pillion::source::Secret;
 
 /// What a sidecar is to do. Fields that are `None` have the defaults of the cache.
 #[derive(Clone, Debug)]
@@ -116,16 +117,6 @@ pub struct SourceConfig {
     pub secrets: Vec<(String, Secret)>,
     /// What an administrator made there for tables that follow it.
     pub publication: Option<String>,
-}
-
-/// Where a secret is.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Secret {
-    /// In the configuration, mostly by a variable of the environment.
-    Text(String),
-    /// In a file, which is read again whenever the source is connected.
-    File(PathBuf),
 }
 
 impl std::fmt::Debug for SourceConfig {

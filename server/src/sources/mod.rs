@@ -6,7 +6,7 @@ use pillion::source::Source;
 use pillion::{Cache, Error, ErrorCode};
 
 pub use self::check::{SourcesArgs, SourcesCommand, sources};
-use crate::config::{Config, Secret, SourceConfig};
+use crate::config::{Config, SourceConfig};
 use crate::failure::Failure;
 
 /// Makes the sources of a configuration known to a cache.
@@ -53,7 +53,7 @@ fn named(config: &SourceConfig, error: Error) -> Failure {
 
 #[cfg(feature = "postgres")]
 fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
-    use pillion_postgres::{Password, PostgresOptions};
+    use pillion_postgres::PostgresOptions;
 
     if let Some((name, _)) = config.options.first() {
         let message =
@@ -66,17 +66,14 @@ fn postgres(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
             let message = format!("a PostgreSQL source has no secret `{name}`, only `password`");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        options = options.password(match secret {
-            Secret::Text(text) => Password::Text(text.clone()),
-            Secret::File(path) => Password::File(path.clone()),
-        });
+        options = options.password(secret.clone());
     }
     Ok(Box::new(options.build()?))
 }
 
 #[cfg(feature = "mysql")]
 fn mysql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
-    use pillion_mysql::{MySqlOptions, Password};
+    use pillion_mysql::MySqlOptions;
 
     if let Some((name, _)) = config.options.first() {
         let message =
@@ -89,28 +86,21 @@ fn mysql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
             let message = format!("a MySQL source has no secret `{name}`, only `password`");
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
-        options = options.password(match secret {
-            Secret::Text(text) => Password::Text(text.clone()),
-            Secret::File(path) => Password::File(path.clone()),
-        });
+        options = options.password(secret.clone());
     }
     Ok(Box::new(options.build()?))
 }
 
 #[cfg(feature = "flight-sql")]
 fn flight_sql(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
-    use pillion_flight_sql::{FlightSqlOptions, Secret as Kept};
+    use pillion_flight_sql::FlightSqlOptions;
 
     let mut options = FlightSqlOptions::from_url(&config.url)?;
     for (name, value) in &config.options {
         options = options.option(name, value)?;
     }
     for (name, secret) in &config.secrets {
-        let kept = match secret {
-            Secret::Text(text) => Kept::Text(text.clone()),
-            Secret::File(path) => Kept::File(path.clone()),
-        };
-        options = options.secret(name, kept)?;
+        options = options.secret(name, secret.clone())?;
     }
     Ok(Box::new(options.build()?))
 }
@@ -131,20 +121,14 @@ fn sqlite(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
 
 #[cfg(feature = "object-store")]
 fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
-    use pillion_object_store::{Location, ObjectStoreSource, Secret as Kept};
+    use pillion_object_store::{Location, ObjectStoreSource};
 
     let mut location = Location::new(&config.url);
     for (name, value) in &config.options {
         location = location.option(name, value);
     }
     for (name, secret) in &config.secrets {
-        location = location.secret(
-            name,
-            match secret {
-                Secret::Text(text) => Kept::Text(text.clone()),
-                Secret::File(path) => Kept::File(path.clone()),
-            },
-        );
+        location = location.secret(name, secret.clone());
     }
     Ok(Box::new(ObjectStoreSource::new(location)?))
 }

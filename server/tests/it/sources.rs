@@ -270,3 +270,112 @@ fn a_server_that_lists_nothing_is_asked_for_its_tables() {
     assert!(said.contains("501") && !said.contains("html"), "{outcome:?}");
     assert!(said.contains("table          a: ") && said.contains("id Int64, name Utf8"), "{outcome:?}");
 }
+
+const SECRET: &str = "Hidden/4711@x";
+/// As URLs and the header of HTTP write it, the latter with the user `reader`.
+const SECRETS: [&str; 4] = [SECRET, "Hidden%2F4711%40x", "Hidden%2f4711%40x", "cmVhZGVyOkhpZGRlbi80NzExQHg"];
+
+/// A server that refuses every request and repeats all of it. Ends with the process.
+fn repeating_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+            let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let body = request.join("\n");
+            let head = format!(
+                "HTTP/1.1 401 Unauthorized\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            // A client that went away needs no answer.
+            let _ = client.write_all(format!("{head}{body}").as_bytes());
+        }
+    };
+    std::thread::Builder::new().name("repeating".into()).spawn(serve).unwrap();
+    address
+}
+
+/// The contents of all files below a folder but for two that have the secret in them, each with its path.
+fn written(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        if kind.is_dir() {
+            found.extend(written(&path));
+        } else if kind.is_file() && !path.ends_with("pillion.toml") && !path.ends_with("password") {
+            found.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// Searches everything that a sidecar says and writes while its sources refuse it or are away.
+#[test]
+fn secrets_are_written_nowhere() {
+    let dir = Dir::empty();
+    dir.write("password", format!("{SECRET}\n"));
+    let web = repeating_server();
+    let by_file = "secret_files = { password = \"password\" }";
+    let by_text = format!("secrets = {{ password = \"{SECRET}\" }}");
+    let sources = [
+        ("shop", "postgresql://reader@127.0.0.1:1/shop".to_owned(), by_file.to_owned()),
+        ("store", "mysql://reader@127.0.0.1:1/store?ssl-mode=disable".to_owned(), by_text.clone()),
+        ("web", format!("http://reader@{web}"), by_text),
+        (
+            "bucket",
+            "s3://bucket".to_owned(),
+            format!(
+                "options = {{ endpoint = \"http://{web}\", region = \"here\", allow_http = \"true\" }}\n\
+                 secrets = {{ access_key_id = \"{SECRET}\", secret_access_key = \"{SECRET}\" }}"
+            ),
+        ),
+        (
+            "warehouse",
+            format!("grpc://{web}"),
+            format!("options = {{ user = \"reader\" }}\nsecrets = {{ password = \"{SECRET}\" }}"),
+        ),
+    ];
+    let mut more = format!("log = \"debug\"\n{}", crate::probes::HEALTH);
+    for (name, url, keys) in &sources {
+        more += &format!("[sources.{name}]\nurl = \"{url}\"\n{keys}\n");
+        more +=
+            &format!("[tables.of_{name}]\nsource = \"{name}\"\nrelation = \"a.csv\"\ninterval = \"50 ms\"\n");
+    }
+    let sidecar = Sidecar::ready(&dir, &config(&more));
+    let at = url(&dir);
+    let status = || dir.answer(&["status", "--url", &at, "--format", "json"]);
+    eventually("a failure of every source", || {
+        let status = status();
+        sources.iter().all(|(name, ..)| status.contains(&format!("of_{name}")))
+            && sidecar.log().matches("refresh failed").count() >= sources.len()
+    });
+    let mut said = vec![
+        ("status".to_owned(), status().into_bytes()),
+        ("status as a table".to_owned(), dir.answer(&["status", "--url", &at]).into_bytes()),
+        ("metrics".to_owned(), crate::probes::get(&sidecar, "/metrics").body.into_bytes()),
+        ("readiness".to_owned(), crate::probes::get(&sidecar, "/health/ready").body.into_bytes()),
+    ];
+    for (name, ..) in &sources {
+        let refused = dir.run(&["refresh", "--url", &at, &format!("of_{name}")]);
+        assert_ne!(refused.code, 0, "{refused:?}");
+        assert!(refused.errors.len() > 20, "{refused:?}");
+        said.push((format!("refresh of {name}"), refused.errors.into_bytes()));
+    }
+    said.push(("log".to_owned(), sidecar.end().into_bytes()));
+    for arguments in
+        [&["sources", "check", "--config", "pillion.toml"][..], &["warm", "--config", "pillion.toml"]]
+    {
+        let outcome = dir.run(arguments);
+        assert_ne!(outcome.code, 0, "{outcome:?}");
+        said.push((arguments.join(" "), [outcome.bytes, outcome.errors.into_bytes()].concat()));
+    }
+    let files = written(&dir.path(""));
+    assert!(files.len() > 3, "the files of the cache are searched: {}", files.len());
+    for (name, bytes) in said.into_iter().chain(files) {
+        for secret in SECRETS {
+            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_there, "{name} has `{secret}`: {}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}

@@ -79,7 +79,8 @@ def write(rng, table, folder):
                        data_page_size=rng.choice([64, 1 << 20]))
     else:
         opener = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
-        with opener(path, table.schema) as writer:
+        options = pa.ipc.IpcWriteOptions(compression=rng.choice([None, "lz4", "zstd"]))
+        with opener(path, table.schema, options=options) as writer:
             writer.write_table(table, max_chunksize=chunk)
     return path
 

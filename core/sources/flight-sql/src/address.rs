@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::host_and_port;
 
 use crate::options::FlightSqlOptions;
-use crate::secret::Secret;
 
 /// The port of encrypted connections where none is named.
 const TLS_PORT: u16 = 443;
@@ -101,10 +102,7 @@ fn is_encrypted(scheme: &str) -> Option<bool> {
 }
 
 fn tcp(authority: &str, is_encrypted: bool) -> Result<Address> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
+    let (host, port) = host_and_port(authority);
     if host.is_empty() {
         return Err(invalid("it names no host"));
     }
@@ -125,22 +123,7 @@ fn tcp(authority: &str, is_encrypted: bool) -> Result<Address> {
 
 /// The text with its `%XX` replaced.
 fn decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = tail;
-            continue;
-        }
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(
-            value.ok_or_else(|| invalid("two hexadecimal digits must follow `%`; write `%25` for `%`"))?,
-        );
-        rest = tail.get(2..).unwrap_or_default();
-    }
-    String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))
+    pillion_connect::decoded(text).map_err(invalid)
 }
 
 fn unknown_scheme() -> Error {

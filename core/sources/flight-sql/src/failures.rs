@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use arrow_flight::error::FlightError;
+use pillion::files::missing_codec;
 use pillion::{Error, ErrorCode};
 use tonic::{Code, Status, TimeoutExpired};
 
@@ -94,10 +95,20 @@ impl Failures {
     pub(crate) fn of_rows(&self, error: FlightError) -> Error {
         match error {
             FlightError::Tonic(status) => self.of_call("the fetch of rows", &status),
-            other => {
-                let message = format!("{}: the server sends rows that cannot be read: {other}", self.place);
-                Error::new(ErrorCode::SourceInvalid, message)
-            }
+            other => match missing_codec(&other.to_string()) {
+                Some(codec) => {
+                    let message = format!(
+                        "{}: the server compresses rows by {codec}, which this build cannot read: let it send them as they are",
+                        self.place
+                    );
+                    Error::new(ErrorCode::Unsupported, message)
+                }
+                None => {
+                    let message =
+                        format!("{}: the server sends rows that cannot be read: {other}", self.place);
+                    Error::new(ErrorCode::SourceInvalid, message)
+                }
+            },
         }
     }
 

@@ -35,7 +35,8 @@
 //! Columns have the Arrow types that the server announces. Dictionaries, runs and views are decoded to the types of their
 //! values. Unions are refused with [`UnsupportedType`](pillion::ErrorCode::UnsupportedType), unless they are left out or read as
 //! text. Text is what Arrow shows of a value. A server that then sends other columns than it announced, or a null where it
-//! announced none, fails the fetch with [`SourceInvalid`](pillion::ErrorCode::SourceInvalid).
+//! announced none, fails the fetch with [`SourceInvalid`](pillion::ErrorCode::SourceInvalid). Servers may compress the buffers of
+//! rows by LZ4 or Zstandard (feature `arrow-compression`, default).
 //!
 //! # Connections
 //! [`FlightSqlOptions`] says how a server is reached. Each call has a connection of its own, with a login of its own: tokens,
@@ -59,8 +60,6 @@ mod options;
 mod plan;
 mod position;
 mod rows;
-mod runtime;
-mod secret;
 mod session;
 mod settings;
 mod source;
@@ -69,5 +68,5 @@ mod tls;
 
 pub use locations::Locations;
 pub use options::FlightSqlOptions;
-pub use secret::Secret;
+pub use pillion::source::Secret;
 pub use source::FlightSql;

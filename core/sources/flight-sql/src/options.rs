@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
 use tonic::metadata::AsciiMetadataKey;
 
 use crate::FlightSql;
 use crate::address::{self, Address};
 use crate::locations::Locations;
-use crate::secret::Secret;
 
 /// How long a connection may take to be made, with the login.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

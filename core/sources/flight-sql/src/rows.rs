@@ -8,11 +8,11 @@ use arrow::datatypes::SchemaRef;
 use futures::future::select;
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::{CallEnd, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::decode::Columns;
 use crate::plan::Asked;
-use crate::runtime::{CallEnd, Runtime};
 use crate::session::Session;
 use crate::stream::{Arrived, Reader};
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use pillion::source::Secret;
 use pillion::{Error, Result};
 
 use crate::locations::Locations;
 use crate::names::suggestion;
 use crate::options::{FlightSqlOptions, invalid};
-use crate::secret::Secret;
 
 /// Names of options, for configurations.
 const OPTIONS: &[&str] = &[

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 
 use crate::catalog;
 use crate::decode::Columns;
@@ -11,7 +12,6 @@ use crate::dialect::Quotes;
 use crate::options::FlightSqlOptions;
 use crate::plan::{Asked, Shape};
 use crate::rows::Rows;
-use crate::runtime::Runtime;
 use crate::session::schema_of;
 use crate::stream::Reader;
 
@@ -38,7 +38,11 @@ impl FlightSql {
     }
 
     pub(crate) fn new(options: FlightSqlOptions) -> Result<Self> {
-        Ok(Self { options: Arc::new(options), quotes: Arc::default(), runtime: Runtime::start()? })
+        Ok(Self {
+            options: Arc::new(options),
+            quotes: Arc::default(),
+            runtime: Runtime::start("Flight SQL servers", "pillion-flight")?,
+        })
     }
 
     /// Runs `work` with a connection until the call ends.

@@ -8,6 +8,7 @@ use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use arrow_flight::{FlightEndpoint, FlightInfo};
 use futures::{StreamExt, TryStreamExt};
+use pillion::files::check_arrow_message;
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
 
@@ -106,7 +107,14 @@ impl Reader {
 
 impl EndpointRows {
     fn new(messages: tonic::Streaming<arrow_flight::FlightData>, session: Session) -> Self {
-        let messages = messages.map_err(|status| FlightError::Tonic(Box::new(status)));
+        let messages = messages.map_err(|status| FlightError::Tonic(Box::new(status))).and_then(|message| {
+            // Messages that only say something about the application have no header.
+            let is_sound = match message.data_header.is_empty() {
+                true => Ok(()),
+                false => check_arrow_message(&message.data_header, &message.data_body),
+            };
+            std::future::ready(is_sound.map(|()| message).map_err(FlightError::Arrow))
+        });
         Self { decoder: FlightDataDecoder::new(messages), session }
     }
 

@@ -61,7 +61,7 @@
 //! InnoDB. Columns of views and statements are nullable.
 //!
 //! # Connections
-//! [`MySqlOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Password`] where the password is read
+//! [`MySqlOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Secret`] where the password is read
 //! from for every connection. Users may log in by the plugins `mysql_native_password` and `caching_sha2_password`, by a
 //! certificate, and by `unix_socket`.
 //!
@@ -76,11 +76,9 @@ mod decode;
 mod failures;
 mod names;
 mod options;
-mod password;
 mod plan;
 mod position;
 mod rows;
-mod runtime;
 mod session;
 mod source;
 mod tls;
@@ -88,5 +86,5 @@ mod types;
 mod url;
 
 pub use options::{MySqlOptions, SslMode};
-pub use password::Password;
+pub use pillion::source::Secret;
 pub use source::MySql;

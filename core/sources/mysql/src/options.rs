@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pillion::Result;
+use pillion::source::Secret;
 
 use crate::MySql;
-use crate::password::Password;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,10 +38,10 @@ pub(crate) enum Address {
 /// ```
 /// use std::time::Duration;
 ///
-/// use pillion_mysql::{MySqlOptions, Password};
+/// use pillion_mysql::{MySqlOptions, Secret};
 ///
 /// let source = MySqlOptions::from_url("mysql://reader@db.example.com:3306/shop?ssl-mode=verify-full")?
-///     .password(Password::File("/run/secrets/shop".into()))
+///     .password(Secret::File("/run/secrets/shop".into()))
 ///     .connect_timeout(Duration::from_secs(3))
 ///     .build()?;
 /// # let _ = source;
@@ -51,7 +51,7 @@ pub(crate) enum Address {
 pub struct MySqlOptions {
     pub(crate) address: Address,
     pub(crate) user: Option<String>,
-    pub(crate) password: Password,
+    pub(crate) password: Option<Secret>,
     pub(crate) database: Option<String>,
     pub(crate) ssl_mode: SslMode,
     pub(crate) roots: Option<PathBuf>,
@@ -88,7 +88,7 @@ impl MySqlOptions {
         Self {
             address,
             user: None,
-            password: Password::None,
+            password: None,
             database: None,
             ssl_mode: SslMode::default(),
             roots: None,
@@ -100,8 +100,8 @@ impl MySqlOptions {
 
     /// Takes the password from there. This replaces the password of the URL.
     #[must_use]
-    pub fn password(mut self, password: Password) -> Self {
-        self.password = password;
+    pub fn password(mut self, password: impl Into<Secret>) -> Self {
+        self.password = Some(password.into());
         self
     }
 

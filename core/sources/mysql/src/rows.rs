@@ -8,11 +8,11 @@ use futures::future::select;
 use mysql_async::{BinaryProtocol, QueryResult, Row, Value};
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::{CallEnd, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::decode::RowDecoder;
 use crate::failures;
-use crate::runtime::{CallEnd, Runtime};
 use crate::session::Session;
 
 /// Rows that are handed over together, in bytes; a single one may be larger.

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use futures::FutureExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 use tokio::task::spawn_blocking;
 
 use crate::failures;
 use crate::options::{Address, MySqlOptions};
-use crate::runtime::Runtime;
 
 /// How long the end of a session may take, in which the server is asked to stop what it does.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -131,12 +132,16 @@ async fn stop(opts: Opts, connection: u32, server: &str) -> mysql_async::Result<
 async fn connect(options: Arc<MySqlOptions>, place: &str) -> Result<(Conn, Opts)> {
     let read = options.clone();
     // On a thread of its own: files may be slow, and a function of the user's may do anything.
-    let (password, encryption) =
-        spawn_blocking(move || Ok::<_, Error>((read.password.read()?, crate::tls::encryption(&read)?)))
-            .await
-            .map_err(|error| {
-                Error::new(ErrorCode::Internal, "the password could not be read").with_source(error)
-            })??;
+    let (password, encryption) = spawn_blocking(move || {
+        Ok::<_, Error>((
+            read.password.as_ref().map(Secret::read).transpose()?,
+            crate::tls::encryption(&read)?,
+        ))
+    })
+    .await
+    .map_err(|error| {
+        Error::new(ErrorCode::Internal, "the password could not be read").with_source(error)
+    })??;
     let builder = builder(&options, password, encryption);
     let (host, port) = match &options.address {
         Address::Socket(path) => {

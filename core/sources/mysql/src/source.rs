@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source};
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 
 use crate::catalog;
 use crate::decode::RowDecoder;
 use crate::options::MySqlOptions;
 use crate::plan;
 use crate::rows::Rows;
-use crate::runtime::Runtime;
 use crate::session::Session;
 
 /// A MariaDB or MySQL server. Clones share a thread for their connections; every call has a connection of its own, which
@@ -35,7 +35,7 @@ impl MySql {
     }
 
     pub(crate) fn new(options: MySqlOptions) -> Result<Self> {
-        Ok(Self { options: Arc::new(options), runtime: Runtime::start()? })
+        Ok(Self { options: Arc::new(options), runtime: Runtime::start("MySQL", "pillion-mysql")? })
     }
 
     async fn session(self) -> Result<Session> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::host_and_port;
 
 use crate::names::suggestion;
 use crate::options::{Address, MySqlOptions, SslMode};
-use crate::password::Password;
 
 const PORT: u16 = 3306;
 
@@ -54,7 +55,7 @@ pub(crate) fn parse(url: &str) -> Result<MySqlOptions> {
             None => (user_info, None),
         };
         options.user = Some(decoded(user)?).filter(|user| !user.is_empty());
-        options.password = password.map_or(Ok(Password::None), |text| decoded(text).map(Password::Text))?;
+        options.password = password.map(decoded).transpose()?.map(Secret::Text);
     }
     options.database = Some(decoded(database)?).filter(|name| !name.is_empty());
     parameters(query, &mut options)?;
@@ -70,10 +71,7 @@ fn host_of(text: &str) -> Result<Address> {
     if text.contains(',') {
         return Err(invalid("it names several hosts; name one"));
     }
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
+    let (host, port) = host_and_port(text);
     let port = port.filter(|port| !port.is_empty()).map_or(Ok(PORT), port_of)?;
     Ok(Address::Tcp(decoded(host)?, port))
 }
@@ -89,7 +87,7 @@ fn parameters(query: &str, options: &mut MySqlOptions) -> Result<()> {
             }
             "socket" => options.address = Address::Socket(value.into()),
             "user" => options.user = Some(value),
-            "password" => options.password = Password::Text(value),
+            "password" => options.password = Some(Secret::Text(value)),
             "ssl-mode" => options.ssl_mode = ssl_mode(&value)?,
             "ssl-ca" => options.roots = (value != "system").then(|| value.into()),
             "ssl-name" => options.certificate_name = Some(value),
@@ -141,23 +139,7 @@ fn port_of(text: &str) -> Result<u16> {
 
 /// The text with its `%XX` replaced.
 fn decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = tail;
-            continue;
-        }
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(
-            value.ok_or_else(|| invalid("two hexadecimal digits must follow `%`; write `%25` for `%`"))?,
-        );
-        rest = &tail[2..];
-    }
-    let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
-    if text.contains('\0') { Err(invalid("it contains a zero byte")) } else { Ok(text) }
+    pillion_connect::decoded(text).map_err(invalid)
 }
 
 fn invalid(why: &str) -> Error {
@@ -179,7 +161,7 @@ mod tests {
                 .unwrap();
         assert_eq!(options.address, Address::Tcp("db".to_owned(), 3306));
         assert_eq!(options.user.as_deref(), Some("re@der"));
-        assert_eq!(options.password.read().unwrap().as_deref(), Some("p/ss:w"));
+        assert_eq!(options.password.as_ref().unwrap().read().unwrap(), "p/ss:w");
         assert_eq!(options.database.as_deref(), Some("shop"));
         assert_eq!(options.ssl_mode, SslMode::Disable);
         assert_eq!(options.certificate_name.as_deref(), Some("other"));

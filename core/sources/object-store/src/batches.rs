@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use pillion::Result;
 use pillion::files::{FileAdapter, FileBatches};
@@ -142,12 +142,19 @@ impl Iterator for Batches {
 
 /// A batch in pieces of limited size.
 fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {
-    let rows = batch.num_rows();
-    let bytes_of_row = batch.get_array_memory_size() / rows.max(1);
-    let piece = (BATCH_BYTES / bytes_of_row.max(1)).clamp(1, BATCH_ROWS);
+    let (rows, bytes) = (batch.num_rows(), batch.columns().iter().map(bytes_of).sum::<usize>());
+    let piece = (BATCH_BYTES / (bytes / rows.max(1)).max(1)).clamp(1, BATCH_ROWS);
     // Memory has some room to spare, which is not a reason to divide.
-    if rows <= BATCH_ROWS && batch.get_array_memory_size() <= 2 * BATCH_BYTES {
+    if rows <= BATCH_ROWS && bytes <= 2 * BATCH_BYTES {
         return vec![batch.clone()];
     }
     (0..rows).step_by(piece).map(|start| batch.slice(start, piece.min(rows - start))).collect()
+}
+
+/// Bytes of the rows of a column. Of memory that a slice shares, only that of its own rows counts, unless they are views.
+fn bytes_of(column: &ArrayRef) -> usize {
+    match column.data_type() {
+        DataType::Utf8View | DataType::BinaryView => column.get_array_memory_size(),
+        _ => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
+    }
 }

@@ -35,9 +35,8 @@ pub(crate) fn build(scheme: Scheme, url: &str, settings: &Settings) -> Built {
     if let Some(path) = settings.values.get("ca_file") {
         client = with_certificates(client, path)?;
     }
-    if let Some(user) = settings.values.get("user") {
-        let password = settings.values.get("password").map(String::as_str).unwrap_or_default();
-        client = with_user(client, user, password);
+    if let Some(login) = basic(settings) {
+        client = with_login(client, &login);
     }
     match scheme {
         #[cfg(feature = "aws")]
@@ -93,6 +92,7 @@ fn google(url: &str, settings: &Settings, client: ClientOptions, retry: RetryCon
     for (name, key) in [
         ("service_account_key", Key::ServiceAccountKey),
         ("service_account_path", Key::ServiceAccount),
+        ("endpoint", Key::BaseUrl),
         ("anonymous", Key::SkipSignature),
     ] {
         if let Some(value) = settings.values.get(name) {
@@ -139,11 +139,17 @@ fn with_certificates(mut client: ClientOptions, path: &str) -> object_store::Res
     Ok(client)
 }
 
-fn with_user(client: ClientOptions, user: &str, password: &str) -> ClientOptions {
+/// The user and the password as the header of a request has them.
+pub(crate) fn basic(settings: &Settings) -> Option<String> {
+    let user = settings.values.get("user")?;
+    let password = settings.values.get("password").map(String::as_str).unwrap_or_default();
+    Some(base64(format!("{user}:{password}").as_bytes()))
+}
+
+fn with_login(client: ClientOptions, login: &str) -> ClientOptions {
     use object_store::{HeaderMap, HeaderValue};
-    let value = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
     // Base64 is always the value of a header.
-    let Ok(mut value) = HeaderValue::from_str(&value) else { return client };
+    let Ok(mut value) = HeaderValue::from_str(&format!("Basic {login}")) else { return client };
     value.set_sensitive(true);
     let mut headers = HeaderMap::new();
     headers.insert("authorization", value);

@@ -29,8 +29,8 @@
 //! | --- | --- | --- |
 //! | a path, `file:///folder` | | |
 //! | `s3://bucket/prefix`, `s3a://…` | `aws` (default) | `access_key_id`, `secret_access_key`, `session_token`, `region`, `endpoint`, `allow_http`, `virtual_hosted_style`, `request_payer`, `anonymous`, `ca_file` |
-//! | `gs://bucket/prefix` | `gcp` | `service_account_key`, `service_account_path`, `anonymous`, `ca_file` |
-//! | `az://container/prefix`, `abfss://container@account.dfs.core.windows.net/prefix` | `azure` | `account`, `access_key`, `sas_token`, `tenant_id`, `client_id`, `client_secret`, `endpoint`, `allow_http`, `anonymous`, `ca_file` |
+//! | `gs://bucket/prefix` | `gcp` (default) | `service_account_key`, `service_account_path`, `endpoint`, `allow_http`, `anonymous`, `ca_file` |
+//! | `az://container/prefix`, `abfss://container@account.dfs.core.windows.net/prefix` | `azure` (default) | `account`, `access_key`, `sas_token`, `tenant_id`, `client_id`, `client_secret`, `endpoint`, `allow_http`, `anonymous`, `ca_file` |
 //! | `https://host/folder`, `http://…` | `http` (default) | `user`, `password`, `ca_file` |
 //!
 //! Each option can be a [`Secret`], which is read again at every call. Without credentials among the options, S3, Google and
@@ -55,8 +55,8 @@
 //! | `hive` | `off`: folders such as `year=2013` are not columns |
 //! | `empty` | `allow`: no files are no rows, with the columns of `types`. Otherwise a pattern without files is `SourceNotFound`, so a mistyped pattern does not empty a table |
 //!
-//! `.gz` and `.zst` behind the ending of a CSV or NDJSON file are decompressed (features `gzip` and `zstd`, default). Compressed
-//! Arrow IPC needs the feature `arrow-compression`.
+//! `.gz` and `.zst` behind the ending of a CSV or NDJSON file are decompressed (features `gzip` and `zstd`, default), and buffers
+//! of Arrow IPC that LZ4 or Zstandard compressed (feature `arrow-compression`, default).
 //!
 //! # Types
 //! | in files | column |
@@ -115,11 +115,10 @@ mod pattern;
 mod plan;
 mod runtime;
 mod schemes;
-mod secret;
 mod source;
 mod store;
 mod watch;
 
 pub use self::location::Location;
-pub use self::secret::Secret;
 pub use self::source::ObjectStoreSource;
+pub use pillion::source::Secret;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
 
 use crate::names::suggestion;
 use crate::schemes::{Scheme, Settings};
-use crate::secret::Secret;
 use crate::store::Opened;
 
 /// Options that are secrets, however they are given.
@@ -33,7 +33,7 @@ const SECRETS: [&str; 7] = [
 /// let location = Location::new("s3://flights/2013")
 ///     .option("endpoint", "https://s3.example.org")
 ///     .option("region", "eu-west-1")
-///     .secret("access_key_id", Secret::Env("FLIGHTS_KEY".to_owned()))
+///     .secret("access_key_id", Secret::Environment("FLIGHTS_KEY".to_owned()))
 ///     .secret("secret_access_key", Secret::File("/run/secrets/flights".into()));
 /// assert_eq!(format!("{location:?}").contains("eu-west-1"), true);
 /// ```
@@ -188,7 +188,9 @@ impl Location {
     }
 
     #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
-    fn open_on_network(&self, scheme: Scheme, settings: Settings) -> Result<Opened> {
+    fn open_on_network(&self, scheme: Scheme, mut settings: Settings) -> Result<Opened> {
+        // A server may repeat the header that has the password.
+        settings.secrets.extend(crate::clients::basic(&settings));
         let Url { scheme: name, authority, path, .. } = &self.url;
         let wrong = |error: object_store::Error| {
             let text = settings.hide(&error.to_string());

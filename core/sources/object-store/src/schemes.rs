@@ -75,7 +75,14 @@ impl Scheme {
                 "virtual_hosted_style",
             ],
             #[cfg(feature = "gcp")]
-            Self::Google => &["anonymous", "ca_file", "service_account_key", "service_account_path"],
+            Self::Google => &[
+                "allow_http",
+                "anonymous",
+                "ca_file",
+                "endpoint",
+                "service_account_key",
+                "service_account_path",
+            ],
             #[cfg(feature = "azure")]
             Self::Azure => &[
                 "access_key",

@@ -83,7 +83,7 @@
 //!   publication and put back.
 //!
 //! # Connections
-//! [`PostgresOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Password`] where the password is read from
+//! [`PostgresOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Secret`] where the password is read from
 //! for every connection. Each call has a connection of its own. It ends with the call, also if the call is given up or the rows are
 //! dropped half-way; then the server is asked to stop the statement.
 
@@ -101,12 +101,10 @@ mod feed;
 pub mod fuzzing;
 mod names;
 mod options;
-mod password;
 mod plan;
 mod position;
 mod replication;
 mod rows;
-mod runtime;
 mod session;
 mod source;
 mod tls;
@@ -114,5 +112,5 @@ mod types;
 mod url;
 
 pub use options::{PostgresOptions, SslMode};
-pub use password::Password;
+pub use pillion::source::Secret;
 pub use source::Postgres;

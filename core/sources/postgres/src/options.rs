@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pillion::Result;
+use pillion::source::Secret;
 use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::Postgres;
-use crate::password::Password;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +37,10 @@ pub enum SslMode {
 /// ```
 /// use std::time::Duration;
 ///
-/// use pillion_postgres::{Password, PostgresOptions};
+/// use pillion_postgres::{PostgresOptions, Secret};
 ///
 /// let source = PostgresOptions::from_url("postgresql://reader@db1,db2:5433/shop?sslmode=verify-full")?
-///     .password(Password::File("/run/secrets/shop".into()))
+///     .password(Secret::File("/run/secrets/shop".into()))
 ///     .connect_timeout(Duration::from_secs(3))
 ///     .build()?;
 /// # let _ = source;
@@ -50,7 +50,7 @@ pub enum SslMode {
 pub struct PostgresOptions {
     pub(crate) hosts: Vec<(String, u16)>,
     pub(crate) user: Option<String>,
-    pub(crate) password: Password,
+    pub(crate) password: Option<Secret>,
     pub(crate) database: Option<String>,
     pub(crate) application_name: String,
     pub(crate) session_options: Option<String>,
@@ -91,7 +91,7 @@ impl PostgresOptions {
         Self {
             hosts: Vec::new(),
             user: None,
-            password: Password::None,
+            password: None,
             database: None,
             application_name: "pillion".to_owned(),
             session_options: None,
@@ -105,8 +105,8 @@ impl PostgresOptions {
 
     /// Takes the password from there. This replaces the password of the URL.
     #[must_use]
-    pub fn password(mut self, password: Password) -> Self {
-        self.password = password;
+    pub fn password(mut self, password: impl Into<Secret>) -> Self {
+        self.password = Some(password.into());
         self
     }
 

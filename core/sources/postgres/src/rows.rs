@@ -10,11 +10,11 @@ use futures::stream::Fuse;
 use futures::{FutureExt, StreamExt};
 use pillion::source::Call;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::{CallEnd, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_postgres::CopyOutStream;
 
 use crate::decode::RowDecoder;
-use crate::runtime::{CallEnd, Runtime};
 use crate::session::Session;
 
 /// Messages that are handed over together, in bytes; a single one may be larger.

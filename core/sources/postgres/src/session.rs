@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_postgres::{CancelToken, Client, Config, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::failures;
 use crate::options::{PostgresOptions, SslMode};
-use crate::runtime::Runtime;
 
 /// The oldest version of the server whose catalogs the statements here know.
 pub(crate) const VERSION_MIN: u32 = 13;
@@ -47,12 +48,16 @@ impl Session {
     pub(crate) async fn open(options: Arc<PostgresOptions>, runtime: Arc<Runtime>) -> Result<Self> {
         let read = options.clone();
         // On a thread of its own: files may be slow, and a function of the user's may do anything.
-        let (password, tls) =
-            spawn_blocking(move || Ok::<_, Error>((read.password.read()?, crate::tls::connector(&read)?)))
-                .await
-                .map_err(|error| {
-                    Error::new(ErrorCode::Internal, "the password could not be read").with_source(error)
-                })??;
+        let (password, tls) = spawn_blocking(move || {
+            Ok::<_, Error>((
+                read.password.as_ref().map(Secret::read).transpose()?,
+                crate::tls::connector(&read)?,
+            ))
+        })
+        .await
+        .map_err(|error| {
+            Error::new(ErrorCode::Internal, "the password could not be read").with_source(error)
+        })??;
         let mut failure = None;
         for (host, port) in &options.hosts {
             let place = place_of(host, *port);

@@ -7,6 +7,7 @@ use pillion::source::{
     Source,
 };
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 
 use crate::catalog;
 use crate::decode::RowDecoder;
@@ -14,7 +15,6 @@ use crate::feed;
 use crate::options::PostgresOptions;
 use crate::plan;
 use crate::rows::Rows;
-use crate::runtime::Runtime;
 use crate::session::Session;
 
 /// A database on a PostgreSQL server. Clones share a thread for their connections; every call has a connection of its
@@ -38,7 +38,7 @@ impl Postgres {
     }
 
     pub(crate) fn new(options: PostgresOptions) -> Result<Self> {
-        Ok(Self { options: Arc::new(options), runtime: Runtime::start()? })
+        Ok(Self { options: Arc::new(options), runtime: Runtime::start("PostgreSQL", "pillion-postgres")? })
     }
 
     pub(crate) fn options(&self) -> &Arc<PostgresOptions> {

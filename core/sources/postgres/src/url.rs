@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::host_and_port;
 use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::names::suggestion;
 use crate::options::{PostgresOptions, SslMode};
-use crate::password::Password;
 
 const PORT: u16 = 5432;
 
@@ -64,7 +65,7 @@ pub(crate) fn parse(url: &str) -> Result<PostgresOptions> {
             None => (user_info, None),
         };
         options.user = Some(decoded(user)?).filter(|user| !user.is_empty());
-        options.password = password.map_or(Ok(Password::None), |text| decoded(text).map(Password::Text))?;
+        options.password = password.map(decoded).transpose()?.map(Secret::Text);
     }
     options.database = Some(decoded(database)?).filter(|name| !name.is_empty());
     let mut addresses = hosts_of(hosts)?;
@@ -97,10 +98,7 @@ impl Addresses {
 fn hosts_of(text: &str) -> Result<Addresses> {
     let mut addresses = Addresses { hosts: Vec::new(), ports: Vec::new() };
     for address in text.split(',').filter(|address| !address.is_empty()) {
-        let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, rest)) => (host, rest.strip_prefix(':')),
-            None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
-        };
+        let (host, port) = host_and_port(address);
         addresses.hosts.push(decoded(host)?);
         addresses.ports.push(port.filter(|port| !port.is_empty()).map(port_of).transpose()?);
     }
@@ -119,7 +117,7 @@ fn parameters(query: &str, options: &mut PostgresOptions, addresses: &mut Addres
                     value.split(',').map(|port| port_of(port).map(Some)).collect::<Result<_>>()?;
             }
             "user" => options.user = Some(value),
-            "password" => options.password = Password::Text(value),
+            "password" => options.password = Some(Secret::Text(value)),
             "dbname" => options.database = Some(value),
             "sslmode" => options.ssl_mode = one_of("sslmode", &value, SSL_MODES)?,
             "sslrootcert" => options.roots = (value != "system").then(|| value.into()),
@@ -165,23 +163,7 @@ fn port_of(text: &str) -> Result<u16> {
 
 /// The text with its `%XX` replaced.
 fn decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = tail;
-            continue;
-        }
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(
-            value.ok_or_else(|| invalid("two hexadecimal digits must follow `%`; write `%25` for `%`"))?,
-        );
-        rest = &tail[2..];
-    }
-    let text = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8"))?;
-    if text.contains('\0') { Err(invalid("it contains a zero byte")) } else { Ok(text) }
+    pillion_connect::decoded(text).map_err(invalid)
 }
 
 fn invalid(why: &str) -> Error {
@@ -204,7 +186,7 @@ mod tests {
         .unwrap();
         assert_eq!(options.hosts, [("db".to_owned(), 5432)]);
         assert_eq!(options.user.as_deref(), Some("re@der"));
-        assert_eq!(options.password.read().unwrap().as_deref(), Some("p/ss:w"));
+        assert_eq!(options.password.as_ref().unwrap().read().unwrap(), "p/ss:w");
         assert_eq!(options.database.as_deref(), Some("shop"));
         assert_eq!(options.ssl_mode, SslMode::VerifyCa);
         assert_eq!(options.connect_timeout, Duration::from_secs(3));

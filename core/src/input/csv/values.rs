@@ -13,6 +13,8 @@ use arrow::array::types::{
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime, string_to_time_nanoseconds};
 use arrow::datatypes::{TimeUnit, i256};
 
+use crate::types::units::per_second;
+
 /// A value, or why the text is not one.
 pub(super) type Parsed<T> = Result<T, Cow<'static, str>>;
 
@@ -262,15 +264,6 @@ pub(super) fn bytes(text: &str, bytes: &mut Vec<u8>) -> Parsed<()> {
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(NOT_BYTES.into()) }
-}
-
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => NANOSECONDS,
-    }
 }
 
 /// Whether a fraction has digits beyond the nine that Arrow's parsers read.

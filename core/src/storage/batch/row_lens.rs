@@ -52,6 +52,14 @@ impl RowLens {
         }
     }
 
+    /// Bytes that these lengths take themselves.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Same(_) => 0,
+            Self::Sums(sums) => size_of_val(sums.as_slice()),
+        }
+    }
+
     fn add(&mut self, other: Self) {
         *self = match (std::mem::replace(self, Self::Same(0)), other) {
             (Self::Same(a), Self::Same(b)) => Self::Same(a + b),

@@ -35,6 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
+use crate::types::units::per_second;
 use crate::types::value::ValueRef;
 
 /// The most bytes of a row's encoded key: the record of a commit that deletes the row holds the key.
@@ -252,19 +253,11 @@ fn parse<T: Parser>(text: &str) -> Result<T::Native, String> {
 
 /// `value` in another unit, or an error if it falls between two ticks of that unit.
 pub(crate) fn rescale(value: i64, from: TimeUnit, to: TimeUnit) -> Result<i64, String> {
-    let exact = ticks_per_second(to).checked_mul(value.into()).filter(|n| n % ticks_per_second(from) == 0);
+    let (of_from, of_to) = (i128::from(per_second(from)), i128::from(per_second(to)));
+    let exact = of_to.checked_mul(value.into()).filter(|ticks| ticks % of_from == 0);
     exact
-        .and_then(|ticks| i64::try_from(ticks / ticks_per_second(from)).ok())
+        .and_then(|ticks| i64::try_from(ticks / of_from).ok())
         .ok_or_else(|| format!("{value} {from:?}s are not a whole number of its {to:?}s"))
-}
-
-fn ticks_per_second(unit: TimeUnit) -> i128 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }
 
 /// The unscaled integer of `value` at the column's scale.

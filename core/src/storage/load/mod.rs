@@ -32,7 +32,7 @@ pub(crate) struct Load<'a> {
     pub(crate) shape: &'a Arc<TableShape>,
     /// Next segment number of the cache; runs are numbered with segments.
     pub(crate) next_segment: &'a AtomicU64,
-    /// Bytes of rows that a sort keeps in memory.
+    /// Bytes that a sort keeps in memory.
     pub(crate) memory: usize,
     /// What to do if a key comes more than once.
     pub(crate) duplicates: Duplicates,
@@ -154,7 +154,7 @@ impl Load<'_> {
                     .transpose()?;
                 let mut last = LastOfKey::new(self.shape);
                 let mut emit = |batch: RecordBatch| match &mut again {
-                    Some(again) => again.push(batch),
+                    Some(again) => again.push(&batch),
                     None => output.write(&batch),
                 };
                 self.sort(&scratch, key, conformed, &mut |batch| last.push(&batch, &mut emit))?;
@@ -201,7 +201,7 @@ impl Load<'_> {
     ) -> Result<()> {
         let mut sorter = self.sorter(scratch, "run", columns)?;
         for batch in batches {
-            sorter.push(batch?)?;
+            sorter.push(&batch?)?;
         }
         sorter.finish(emit)
     }

@@ -20,6 +20,11 @@ use crate::storage::mapped::region::Region;
 use crate::storage::vfs::{Vfs, VfsFile};
 use crate::types::error::{Error, Result};
 
+/// Bytes that a sort takes for each row beside the row and its key: its place in the order, and half of that again while the
+/// order is made.
+const PLACE_BYTES: usize = size_of::<Place>() + size_of::<Place>() / 2;
+/// Rows of a batch that are taken at once, so that a place in the order is short.
+const PUSHED_ROWS: usize = 1 << 24;
 /// Most rows of a batch of a run on disk; a merge holds one such batch of every run.
 const SPILL_ROWS: usize = 8192;
 /// A batch of a run has at most this share of the memory of a sort.
@@ -37,10 +42,21 @@ pub(crate) struct Sorter {
     columns: Vec<usize>,
     converter: RowConverter,
     budget: usize,
-    buffered: Vec<RecordBatch>,
+    buffered: Vec<Keyed>,
+    /// Bytes of the buffered rows, and of what sorting them takes.
     buffered_len: usize,
     runs: Vec<SpillFile>,
 }
+
+/// Rows with what a sort needs to know of them.
+struct Keyed {
+    batch: RecordBatch,
+    keys: Rows,
+    lens: RowLens,
+}
+
+/// The number of a buffered batch, and of a row in it.
+type Place = (u32, u32);
 
 /// The most that a batch may have; a batch of a single row may have more bytes.
 #[derive(Clone, Copy)]
@@ -53,8 +69,8 @@ struct Limits {
 const BATCH: Limits = Limits { rows: BATCH_ROWS, bytes: BATCH_BYTES_TARGET };
 
 impl Sorter {
-    /// Sorts by `columns`; keeps about `budget` bytes of rows in memory and the rest in files below `dir` that begin
-    /// with `name`.
+    /// Sorts by `columns`; keeps about `budget` bytes in memory, of rows and of what sorting them takes, and the rest in files
+    /// below `dir` that begin with `name`.
     pub(crate) fn new(
         vfs: Arc<dyn Vfs>,
         dir: PathBuf,
@@ -85,14 +101,17 @@ impl Sorter {
     ///
     /// # Errors
     /// [`DiskFull`](crate::ErrorCode::DiskFull), [`Io`](crate::ErrorCode::Io).
-    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        for start in (0..batch.num_rows()).step_by(PUSHED_ROWS) {
+            let rows = batch.slice(start, PUSHED_ROWS.min(batch.num_rows() - start));
+            let keyed = Keyed::new(&self.converter, &self.columns, rows)?;
+            self.buffered_len += keyed.bytes();
+            self.buffered.push(keyed);
+            if self.buffered_len >= self.budget {
+                self.spill()?;
+            }
         }
-        let len = batch_len(&batch);
-        self.buffered_len += len;
-        self.buffered.push(batch);
-        if self.buffered_len >= self.budget { self.spill() } else { Ok(()) }
+        Ok(())
     }
 
     /// Calls `emit` with all rows in order, in batches for segments.
@@ -125,45 +144,49 @@ impl Sorter {
         limits: Limits,
         emit: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let batches = std::mem::take(&mut self.buffered);
+        let buffered = std::mem::take(&mut self.buffered);
         self.buffered_len = 0;
-        let keys: Vec<Rows> = batches
-            .iter()
-            .map(|batch| convert(&self.converter, &self.columns, batch))
-            .collect::<Result<_>>()?;
-        let mut order: Vec<(usize, usize)> = batches
-            .iter()
-            .enumerate()
-            .flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
-            .collect();
-        let row = |&(batch, row): &(usize, usize)| keys[batch].row(row);
-        if !order.is_sorted_by(|a, b| row(a) <= row(b)) {
-            order.sort_by(|a, b| row(a).cmp(&row(b)));
+        let mut order: Vec<Place> = Vec::with_capacity(buffered.iter().map(|it| it.batch.num_rows()).sum());
+        for (number, keyed) in (0..).zip(&buffered) {
+            let rows = u32::try_from(keyed.batch.num_rows()).map_err(|_| Error::internal("too many rows"))?;
+            order.extend((0..rows).map(|row| (number, row)));
         }
-        let sources: Vec<&RecordBatch> = batches.iter().collect();
-        let lens: Vec<RowLens> = batches.iter().map(RowLens::of).collect();
+        let key = |&(batch, row): &Place| buffered[batch as usize].keys.row(row as usize);
+        if !order.is_sorted_by(|a, b| key(a) <= key(b)) {
+            order.sort_by(|a, b| key(a).cmp(&key(b)));
+        }
+        let sources: Vec<&RecordBatch> = buffered.iter().map(|keyed| &keyed.batch).collect();
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let mut bytes: usize = 0;
-            let fits = |&&(batch, row): &&(usize, usize)| {
-                bytes += lens[batch].of_row(row);
+            let fits = |&&(batch, row): &&Place| {
+                bytes += buffered[batch as usize].lens.of_row(row as usize);
                 bytes <= limits.bytes
             };
             let rows = rest.iter().take(limits.rows).take_while(fits).count().max(1);
             let (part, others) = rest.split_at(rows);
-            emit(interleave_record_batch(&sources, part).map_err(arrow_error)?)?;
+            let part: Vec<_> = part.iter().map(|&(batch, row)| (batch as usize, row as usize)).collect();
+            emit(interleave_record_batch(&sources, &part).map_err(arrow_error)?)?;
             rest = others;
         }
         Ok(())
     }
 }
 
-fn convert(converter: &RowConverter, columns: &[usize], batch: &RecordBatch) -> Result<Rows> {
-    let arrays: Vec<ArrayRef> = columns.iter().map(|&column| batch.column(column).clone()).collect();
-    let rows = converter.empty_rows(batch.num_rows(), 0);
-    let mut rows = rows;
-    converter.append(&mut rows, &arrays).map_err(arrow_error)?;
-    Ok(rows)
+impl Keyed {
+    fn new(converter: &RowConverter, columns: &[usize], batch: RecordBatch) -> Result<Self> {
+        let arrays: Vec<ArrayRef> = columns.iter().map(|&column| batch.column(column).clone()).collect();
+        let mut keys = converter.empty_rows(batch.num_rows(), 0);
+        converter.append(&mut keys, &arrays).map_err(arrow_error)?;
+        let lens = RowLens::of(&batch);
+        Ok(Self { batch, keys, lens })
+    }
+
+    /// Bytes that a sort takes for these rows.
+    fn bytes(&self) -> usize {
+        let places = PLACE_BYTES * self.batch.num_rows();
+        batch_len(&self.batch) + self.keys.size() + self.lens.size() + places
+    }
 }
 
 fn arrow_error(error: ArrowError) -> Error {
@@ -254,9 +277,7 @@ struct Merge<'a> {
 
 struct RunCursor {
     reader: SpillReader,
-    batch: RecordBatch,
-    keys: Rows,
-    lens: RowLens,
+    rows: Keyed,
     row: usize,
 }
 
@@ -265,10 +286,8 @@ impl<'a> Merge<'a> {
         let mut cursors = Vec::with_capacity(readers.len());
         for mut reader in readers {
             if let Some(batch) = reader.next() {
-                let batch = batch.map_err(arrow_error)?;
-                let keys = convert(converter, columns, &batch)?;
-                let lens = RowLens::of(&batch);
-                cursors.push(RunCursor { reader, batch, keys, lens, row: 0 });
+                let rows = Keyed::new(converter, columns, batch.map_err(arrow_error)?)?;
+                cursors.push(RunCursor { reader, rows, row: 0 });
             }
         }
         let mut merge = Self { converter, columns, heap: (0..cursors.len()).collect(), cursors };
@@ -279,18 +298,18 @@ impl<'a> Merge<'a> {
     }
 
     fn run(mut self, limits: Limits, emit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
-        let mut sources: Vec<RecordBatch> = self.cursors.iter().map(|cursor| cursor.batch.clone()).collect();
+        let mut sources: Vec<RecordBatch> = self.batches();
         // Where the current batch of each cursor stands in `sources`.
         let mut source_of: Vec<usize> = (0..sources.len()).collect();
         let mut order = Vec::with_capacity(limits.rows);
         let mut bytes = 0;
         while let Some(&first) = self.heap.first() {
             let cursor = &mut self.cursors[first];
-            let len = cursor.lens.of_row(cursor.row);
+            let len = cursor.rows.lens.of_row(cursor.row);
             if order.len() == limits.rows || !order.is_empty() && bytes + len > limits.bytes {
                 let references: Vec<&RecordBatch> = sources.iter().collect();
                 emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)?;
-                (bytes, sources) = (0, self.cursors.iter().map(|cursor| cursor.batch.clone()).collect());
+                (bytes, sources) = (0, self.batches());
                 source_of = (0..sources.len()).collect();
                 order.clear();
             }
@@ -298,15 +317,13 @@ impl<'a> Merge<'a> {
             bytes += len;
             order.push((source_of[first], cursor.row));
             cursor.row += 1;
-            if cursor.row == cursor.batch.num_rows() {
+            if cursor.row == cursor.rows.batch.num_rows() {
                 match cursor.reader.next() {
                     Some(batch) => {
-                        cursor.batch = batch.map_err(arrow_error)?;
-                        cursor.keys = convert(self.converter, self.columns, &cursor.batch)?;
-                        cursor.lens = RowLens::of(&cursor.batch);
+                        cursor.rows = Keyed::new(self.converter, self.columns, batch.map_err(arrow_error)?)?;
                         cursor.row = 0;
                         source_of[first] = sources.len();
-                        sources.push(cursor.batch.clone());
+                        sources.push(cursor.rows.batch.clone());
                     }
                     None => {
                         self.heap.swap_remove(0);
@@ -322,8 +339,12 @@ impl<'a> Merge<'a> {
         emit(interleave_record_batch(&references, &order).map_err(arrow_error)?)
     }
 
+    fn batches(&self) -> Vec<RecordBatch> {
+        self.cursors.iter().map(|cursor| cursor.rows.batch.clone()).collect()
+    }
+
     fn is_before(&self, a: usize, b: usize) -> bool {
-        let row = |number: usize| self.cursors[number].keys.row(self.cursors[number].row);
+        let row = |number: usize| self.cursors[number].rows.keys.row(self.cursors[number].row);
         (row(a), a) < (row(b), b)
     }
 
@@ -378,7 +399,7 @@ mod tests {
                     chunk.iter().map(|key| format!("payload of {key:?}")),
                 )),
             ];
-            sorter.push(RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
+            sorter.push(&RecordBatch::try_new(schema.clone(), columns).unwrap()).unwrap();
         }
         let runs = sorter.runs.len();
         let mut sorted = Vec::new();
@@ -435,7 +456,7 @@ mod tests {
                 );
                 sorter
                     .push(
-                        RecordBatch::try_new(schema.clone(), vec![Arc::new(keys), Arc::new(texts)]).unwrap(),
+                        &RecordBatch::try_new(schema.clone(), vec![Arc::new(keys), Arc::new(texts)]).unwrap(),
                     )
                     .unwrap();
             }

@@ -1,5 +1,7 @@
 //! Numbers that look random; a failure prints the seed that gives them again.
 
+#![allow(dead_code, reason = "tests of connectors have it too, and need a part of it")]
+
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);

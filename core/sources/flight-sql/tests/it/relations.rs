@@ -120,6 +120,18 @@ fn dictionaries_runs_and_views_are_decoded() {
 }
 
 #[test]
+#[cfg(feature = "arrow-compression")]
+fn compressed_rows_are_read() {
+    use arrow::ipc::CompressionType;
+    for codec in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        let parts = vec![vec![numbers(0, 10_000)]];
+        let peer = Peer::start(Manners { parts, codec: Some(codec), ..Manners::default() });
+        let rows = all(&FlightSql::from_url(&peer.url()).unwrap(), &table("rows")).unwrap();
+        assert_eq!(rows, numbers(0, 10_000), "{codec:?}");
+    }
+}
+
+#[test]
 fn a_union_is_read_as_text_or_left_out() {
     let fields = arrow::datatypes::UnionFields::from_fields(vec![
         Field::new("number", DataType::Int32, true),

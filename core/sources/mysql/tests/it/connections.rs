@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pillion::ErrorCode;
 use pillion::source::{Call, Fetch, Relation, Source};
-use pillion_mysql::{MySql, MySqlOptions, Password};
+use pillion_mysql::{MySql, MySqlOptions, Secret};
 
 use crate::support::rows::{all, lines, patient, statement};
 use crate::support::server::{SECRET, SECRET_IN_URL, Server, free_port};
@@ -142,7 +142,7 @@ fn a_changed_password_is_read_again() {
         |text: &str| Write::write_all(&mut std::fs::File::create(file.path()).unwrap(), text.as_bytes());
     let url = format!("mysql://guest@127.0.0.1:{}?ssl-mode=disable", server.port());
     let options = MySqlOptions::from_url(&url).unwrap();
-    let from_file = options.clone().password(Password::File(file.path().into())).build().unwrap();
+    let from_file = options.clone().password(Secret::File(file.path().into())).build().unwrap();
     write("first\n").unwrap();
     assert_eq!(one(&from_file).unwrap(), "guest");
     server.sql("SET PASSWORD FOR guest = PASSWORD('second');");
@@ -151,11 +151,11 @@ fn a_changed_password_is_read_again() {
     assert_eq!(one(&from_file).unwrap(), "guest");
     let told = options
         .clone()
-        .password(Password::Function(std::sync::Arc::new(|| Ok("second".into()))))
+        .password(Secret::Function(std::sync::Arc::new(|| Ok("second".into()))))
         .build()
         .unwrap();
     assert_eq!(one(&told).unwrap(), "guest");
-    let unset = options.password(Password::Environment("PILLION_TEST_NOT_SET".into())).build().unwrap();
+    let unset = options.password(Secret::Environment("PILLION_TEST_NOT_SET".into())).build().unwrap();
     let error = one(&unset).unwrap_err();
     assert_eq!(error.code(), ErrorCode::SourceRefused);
     assert!(error.message().contains("PILLION_TEST_NOT_SET"), "{error}");

@@ -11,9 +11,13 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
+#[cfg(feature = "arrow-compression")]
+use arrow::ipc::CompressionType;
 use pillion::ErrorCode;
 use pillion::source::{Fetch, Relation, Source};
 
+#[cfg(feature = "arrow-compression")]
+use crate::support::files::compressed_arrow_file;
 use crate::support::files::{arrow_file, arrow_stream, batch, numbers, parquet, write};
 use crate::support::{call, columns, failure, local, rows, shown, try_rows};
 
@@ -284,6 +288,52 @@ fn damaged_files_are_named() {
     for len in [0, 5, 100, file.len() / 2] {
         write(dir.path(), "a.arrow", &file[..len]);
         assert_eq!(failure(&source, &Relation::table("a.arrow")).code(), ErrorCode::SourceInvalid, "{len}");
+    }
+}
+
+#[test]
+#[cfg(feature = "arrow-compression")]
+fn compressed_arrow_files_give_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = local(dir.path());
+    for codec in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
+        write(dir.path(), "a.arrow", compressed_arrow_file(&numbers(0, 100_000), codec));
+        assert_eq!(rows(&source, &Relation::table("a.arrow")), numbers(0, 100_000), "{codec:?}");
+        // Half of the rows' bytes, as a writer leaves them that was stopped.
+        let file = compressed_arrow_file(&numbers(0, 100_000), codec);
+        write(dir.path(), "half.arrow", &file[..file.len() / 2]);
+        assert_eq!(failure(&source, &Relation::table("half.arrow")).code(), ErrorCode::SourceInvalid);
+    }
+}
+
+/// A decoder that reserves as much memory as a damaged length says ends the process, and this test with it.
+#[test]
+fn no_damaged_byte_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = local(dir.path());
+    let rows_of_file = numbers(0, 20);
+    let text = b"id,text\n1,a\n2,b\n3,c\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text).unwrap();
+    let files = [
+        ("a.parquet", parquet(&rows_of_file, 8)),
+        ("a.arrow", arrow_file(&rows_of_file)),
+        ("a.arrows", arrow_stream(&rows_of_file)),
+        ("a.csv.gz", gzip.finish().unwrap()),
+        ("a.csv.zst", zstd::encode_all(&text[..], 1).unwrap()),
+    ];
+    for (name, file) in files {
+        let mut refused = 0;
+        for position in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[position] = if position % 2 == 0 { 0x7F } else { 0xFF };
+            write(dir.path(), name, &damaged);
+            if let Err(error) = try_rows(&source, &Fetch::of(Relation::table(name))) {
+                assert_ne!(error.code(), ErrorCode::Internal, "{name}, byte {position}: {error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 0, "{name}");
     }
 }
 

@@ -8,9 +8,13 @@
     reason = "helpers of tests say what they expect by failing"
 )]
 
+#[cfg(feature = "azure")]
+mod azure;
 mod cases;
 mod changes;
 mod formats;
+#[cfg(feature = "gcp")]
+mod google;
 mod hive;
 #[cfg(feature = "http")]
 mod http;

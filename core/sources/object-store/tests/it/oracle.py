@@ -101,7 +101,10 @@ for number in range(8):
                 plain = plain.set_column(index, field.name, plain[index].cast(field.type.value_type))
     else:
         written = with_runs(encoded(plain))
-        with pa.ipc.new_file(folder / "a.arrow", written.schema) as writer:
+        is_stream, codec = number % 4 == 0, [None, "lz4", "zstd", "zstd"][number // 2]
+        opener = pa.ipc.new_stream if is_stream else pa.ipc.new_file
+        options = pa.ipc.IpcWriteOptions(compression=codec)
+        with opener(folder / ("a.arrows" if is_stream else "a.arrow"), written.schema, options=options) as writer:
             writer.write_table(written, max_chunksize=rng.choice([100, 30000]))
     expect(f"{folder}/*", plain)
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pillion::source::{Call, ChangeFeed, FeedEvent, RowOperation};
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 
@@ -16,7 +17,6 @@ use super::pump::{PORTIONS, Portion, pump};
 use super::row_changes::{Refusal, RowCollector};
 use crate::changes::{AnnouncedTable, Commit, Decoder, Lsn, Message, Tuple};
 use crate::replication::{ChangeStream, Received};
-use crate::runtime::Runtime;
 
 /// From 1970 to 2000, from where the server counts.
 const EPOCH: Duration = Duration::from_secs(10_957 * 86_400);

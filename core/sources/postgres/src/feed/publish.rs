@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pillion::{Error, ErrorCode, Result};
+use pillion_connect::Runtime;
 use tokio_postgres::types::Type;
 
 use super::Names;
@@ -11,7 +12,6 @@ use super::table::FollowedTable;
 use crate::names::quoted;
 use crate::options::PostgresOptions;
 use crate::replication::PublicationName;
-use crate::runtime::Runtime;
 use crate::session::Session;
 
 const PUBLICATION: &str = "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, puballtables \

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use pillion::source::Secret;
 use pillion::{Error, ErrorCode, Result};
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
@@ -39,8 +40,12 @@ impl Connection {
     /// Connects to the first host that accepts a session and is a primary.
     pub(crate) async fn open(options: Arc<PostgresOptions>) -> Result<Self> {
         let read = options.clone();
-        let credentials =
-            spawn_blocking(move || Ok::<_, Error>((read.password.read()?, crate::tls::config(&read)?)));
+        let credentials = spawn_blocking(move || {
+            Ok::<_, Error>((
+                read.password.as_ref().map(Secret::read).transpose()?,
+                crate::tls::config(&read)?,
+            ))
+        });
         let (password, tls) = credentials.await.map_err(|error| {
             Error::new(ErrorCode::Internal, "the password could not be read").with_source(error)
         })??;

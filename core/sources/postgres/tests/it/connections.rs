@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pillion::ErrorCode;
 use pillion::source::{Call, Relation, Source};
-use pillion_postgres::{Password, Postgres, PostgresOptions};
+use pillion_postgres::{Postgres, PostgresOptions, Secret};
 
 use crate::support::rows::{all, lines, patient, statement};
 use crate::support::server::{SECRET, SECRET_IN_URL, Server, free_port};
@@ -138,7 +138,7 @@ fn a_changed_password_is_read_again() {
     };
     let url = format!("postgresql://reader@127.0.0.1:{}/postgres", server.port());
     let options = PostgresOptions::from_url(&url).unwrap();
-    let from_file = options.clone().password(Password::File(file.path().into())).build().unwrap();
+    let from_file = options.clone().password(Secret::File(file.path().into())).build().unwrap();
     write("first\n").unwrap();
     assert_eq!(one(&from_file).unwrap(), "reader");
     server.psql("ALTER ROLE reader PASSWORD 'second';");
@@ -146,7 +146,7 @@ fn a_changed_password_is_read_again() {
     write("second\n").unwrap();
     assert_eq!(one(&from_file).unwrap(), "reader");
     let told =
-        options.password(Password::Function(std::sync::Arc::new(|| Ok("second".into())))).build().unwrap();
+        options.password(Secret::Function(std::sync::Arc::new(|| Ok("second".into())))).build().unwrap();
     assert_eq!(one(&told).unwrap(), "reader");
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod positions;
 mod recorder;
 mod relations;
+mod session;
 mod suite;
 mod support;
 mod types;

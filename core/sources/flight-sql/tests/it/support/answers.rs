@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Datum, RecordBatch, Scalar};
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::cmp::gt_eq;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket};
@@ -93,7 +94,9 @@ impl Service {
         });
         let batches: Vec<_> = batches.map(|batch| Ok(batch.project(&columns).unwrap())).collect();
         let ends = self.manners.ends;
-        let whole = encoder(self.schema().project(&columns).unwrap().into()).build(stream::iter(batches));
+        let options = IpcWriteOptions::default().try_with_compression(self.manners.codec).unwrap();
+        let encoder = encoder(self.schema().project(&columns).unwrap().into()).with_options(options);
+        let whole = encoder.build(stream::iter(batches));
         let whole = whole.map_err(Status::from);
         match ends {
             _ if is_empty => Box::pin(whole),

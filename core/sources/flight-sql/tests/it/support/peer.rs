@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::CompressionType;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use futures::stream;
 use tokio::net::TcpListener;
@@ -29,6 +30,8 @@ pub(crate) struct Manners {
     pub(crate) quotes: Option<&'static str>,
     /// The columns that it announces, if they are not those that it has.
     pub(crate) announces: Option<Schema>,
+    /// What it compresses the buffers of rows with.
+    pub(crate) codec: Option<CompressionType>,
     /// What it does instead of sending all rows of a part.
     pub(crate) ends: Ends,
     /// Whether it never says what it has.

@@ -5,6 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+#[cfg(feature = "arrow-compression")]
+use arrow::ipc::CompressionType;
+#[cfg(feature = "arrow-compression")]
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -33,6 +37,15 @@ pub(crate) fn parquet(batch: &RecordBatch, group_rows: usize) -> Vec<u8> {
 /// An Arrow IPC file.
 pub(crate) fn arrow_file(batch: &RecordBatch) -> Vec<u8> {
     let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// An Arrow IPC file whose buffers are compressed.
+#[cfg(feature = "arrow-compression")]
+pub(crate) fn compressed_arrow_file(batch: &RecordBatch, codec: CompressionType) -> Vec<u8> {
+    let options = IpcWriteOptions::default().try_with_compression(Some(codec)).unwrap();
+    let mut writer = FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
     writer.write(batch).unwrap();
     writer.into_inner().unwrap()
 }

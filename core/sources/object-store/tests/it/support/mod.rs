@@ -1,6 +1,10 @@
 //! What several tests need.
 
+#[cfg(feature = "azure")]
+pub(crate) mod azure;
 pub(crate) mod files;
+#[cfg(feature = "gcp")]
+pub(crate) mod google;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod proxy;

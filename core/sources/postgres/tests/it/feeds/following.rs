@@ -13,7 +13,6 @@ use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use pillion::source::{Fetch, OnSchemaChange, TableSource};
 use pillion::{Cache, CacheOptions, Durability, FollowPhase, RefreshStatus, TableDefinition};
 
-use super::model::transaction;
 use super::planted::{Bug, Planted};
 use super::*;
 use crate::support::proxy::{Fate, Proxy};
@@ -102,7 +101,7 @@ fn books(server: &Server) {
 #[test]
 fn a_cache_that_follows_has_every_change_once_whatever_is_cut() {
     let rounds = std::env::var("PILLION_FEED_ROUNDS").map_or(10, |rounds| rounds.parse().unwrap());
-    let mut random = Random::seeded();
+    let mut random = Random::new(20_130_101);
     let Some(mut server) = shop() else { return };
     books(&server);
     server.psql(
@@ -117,12 +116,7 @@ fn a_cache_that_follows_has_every_change_once_whatever_is_cut() {
     let count =
         |cache: &Cache| -> u64 { cache.refreshes().unwrap().iter().map(|status| status.succeeded).sum() };
     for round in 0..rounds {
-        let writers: Vec<_> = (1..=3)
-            .map(|writer| {
-                let script: String = (0..20).map(|_| transaction(&mut random, writer)).collect();
-                server.psql_beside(&script)
-            })
-            .collect();
+        let writers = writers(&server, &mut random, 20);
         let mut has_crashed = false;
         for _ in 0..4 {
             for _ in 0..random.below(60) {
@@ -294,7 +288,7 @@ fn worker() {
 }
 
 /// A process that is killed when it is dropped.
-struct Worker(std::process::Child);
+struct Worker(Child);
 
 impl Drop for Worker {
     fn drop(&mut self) {
@@ -306,7 +300,7 @@ impl Drop for Worker {
 #[test]
 fn a_process_that_is_killed_loses_and_doubles_nothing() {
     let rounds = std::env::var("PILLION_FEED_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap());
-    let mut random = Random::seeded();
+    let mut random = Random::new(20_130_101);
     let Some(server) = shop() else { return };
     books(&server);
     server.psql(
@@ -318,12 +312,7 @@ fn a_process_that_is_killed_loses_and_doubles_nothing() {
     let mut kills = 0;
     let mut slot = None;
     for round in 0..rounds {
-        let writers: Vec<_> = (1..=3)
-            .map(|writer| {
-                let script: String = (0..30).map(|_| transaction(&mut random, writer)).collect();
-                server.psql_beside(&script)
-            })
-            .collect();
+        let writers = writers(&server, &mut random, 30);
         for _ in 0..4 {
             let mut command = std::process::Command::new(std::env::current_exe().unwrap());
             command

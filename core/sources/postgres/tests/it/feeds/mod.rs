@@ -10,11 +10,14 @@ mod replica;
 mod reshaped;
 mod transactions;
 
+use std::process::Child;
+
 use pillion::Result;
 use pillion::source::{Call, ChangeFeed, Changes, FeedSnapshot, Follow, Followed, Relation, Source};
 use pillion_postgres::Postgres;
 
 use self::replica::Replica;
+use crate::support::random::Random;
 use crate::support::rows::patient;
 use crate::support::server::Server;
 
@@ -35,6 +38,14 @@ fn shop() -> Option<Server> {
          CREATE TABLE other (id int PRIMARY KEY);",
     );
     Some(server)
+}
+
+/// Three writers at once, each of which runs so many random transactions.
+fn writers(server: &Server, random: &mut Random, transactions: u32) -> Vec<Child> {
+    let script = |random: &mut Random, writer| -> String {
+        (0..transactions).map(|_| model::transaction(random, writer)).collect()
+    };
+    (1..=3).map(|writer| server.psql_beside(&script(random, writer))).collect()
 }
 
 fn follow() -> Follow {

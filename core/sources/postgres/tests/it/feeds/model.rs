@@ -59,19 +59,14 @@ fn balance(replica: &Replica) -> i64 {
 #[test]
 fn a_follower_has_every_change_once_whatever_is_cut() {
     let rounds = std::env::var("PILLION_FEED_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
-    let mut random = Random::seeded();
+    let mut random = Random::new(20_130_101);
     let Some(mut server) = shop() else { return };
     server.psql("INSERT INTO orders SELECT -n, 'book', 0 FROM generate_series(101, 103) n; INSERT INTO lines SELECT -n, 0, 'book' FROM generate_series(101, 103) n");
     let direct = server.source();
     let mut follower = Follower::copy(&direct, follow()).unwrap();
     let (mut cuts, mut checks, mut crashes) = (0, 0, 0);
     for round in 0..rounds {
-        let writers: Vec<_> = (1..=3)
-            .map(|writer| {
-                let script: String = (0..20).map(|_| transaction(&mut random, writer)).collect();
-                server.psql_beside(&script)
-            })
-            .collect();
+        let writers = writers(&server, &mut random, 20);
         // Connections that end at random, until the writers are done.
         let crash = (random.below(3) == 0).then(|| random.below(3));
         for connection in 0..3 {

@@ -5,4 +5,5 @@ pub(crate) mod database;
 pub(crate) mod random;
 #[path = "../../../../../tests/it/support/report.rs"]
 pub(crate) mod report;
+#[path = "../../../../tests/rows.rs"]
 pub(crate) mod rows;

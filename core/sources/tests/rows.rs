@@ -1,4 +1,6 @@
-//! Fetching in tests, and reading what was fetched.
+//! Fetching in tests of connectors, and reading what was fetched.
+
+#![allow(dead_code, reason = "each connector needs a part of it")]
 
 use std::time::Duration;
 
@@ -6,7 +8,6 @@ use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use pillion::Result;
 use pillion::source::{Call, Fetch, Relation, Source};
-use pillion_sqlite::Sqlite;
 
 /// A call that ends should something hang.
 pub(crate) fn patient() -> Call {
@@ -14,7 +15,7 @@ pub(crate) fn patient() -> Call {
 }
 
 /// All rows as one batch.
-pub(crate) fn all(source: &Sqlite, fetch: &Fetch) -> Result<RecordBatch> {
+pub(crate) fn all(source: &dyn Source, fetch: &Fetch) -> Result<RecordBatch> {
     let fetched = source.fetch(fetch, &patient())?;
     let schema = fetched.schema().clone();
     let batches = fetched.collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! The thread that drives the connections of a source.
+//! The thread that drives the connections of a source, and how a blocking call waits for it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,36 +10,45 @@ use pillion::source::{Call, OnCancel};
 use pillion::{Error, ErrorCode, Result};
 use tokio::sync::Notify;
 
-/// A runtime of one thread, shared by the clones of a source and by the fetches that are under way.
+/// A runtime of one thread, shared by the clones of a source and by the fetches that are under way. It ends with its last owner,
+/// and waits for nothing then.
 #[derive(Debug)]
-pub(crate) struct Runtime {
+pub struct Runtime {
     inner: Option<tokio::runtime::Runtime>,
+    server: &'static str,
 }
 
 impl Runtime {
-    pub(crate) fn start() -> Result<Arc<Self>> {
+    /// Starts the thread of connections to a `server`, such as `MySQL`; the thread has a name.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorCode::Io) if the system gives no thread.
+    pub fn start(server: &'static str, thread: &str) -> Result<Arc<Self>> {
         let inner = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(4) // names of hosts are looked up, and files of credentials read, on these
-            .thread_name("pillion-flight")
+            .thread_name(thread)
             .enable_all()
             .build()
             .map_err(|error| {
-                Error::new(ErrorCode::Io, "cannot start the thread of connections to Flight SQL servers")
+                Error::new(ErrorCode::Io, format!("cannot start the thread of connections to {server}"))
                     .with_source(error)
             })?;
-        Ok(Arc::new(Self { inner: Some(inner) }))
+        Ok(Arc::new(Self { inner: Some(inner), server }))
     }
 
     /// Starts work. It goes on without the caller.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Some(inner) = &self.inner {
             drop(inner.spawn(work));
         }
     }
 
     /// Waits for work, and drops it when the call ends. Any thread may wait, also one of another runtime.
-    pub(crate) fn run<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// Those of the work, and of the call.
+    pub fn run<T: Send + 'static>(
         &self,
         call: &Call,
         work: impl Future<Output = Result<T>> + Send + 'static,
@@ -52,8 +61,18 @@ impl Runtime {
             let _ = sender.send(end.unless(work).await.and_then(|result| result));
         });
         receiver.recv().map_err(|_| {
-            Error::new(ErrorCode::Internal, "the thread of connections to Flight SQL servers ended")
+            Error::new(ErrorCode::Internal, format!("the thread of connections to {} ended", self.server))
         })?
+    }
+
+    /// Waits on this thread for work that borrows, and drops it when the call ends.
+    ///
+    /// # Errors
+    /// That of the call.
+    pub fn wait<T>(&self, call: &Call, work: impl Future<Output = T>) -> Result<T> {
+        // Timers are those of the runtime.
+        let _context = self.inner.as_ref().map(tokio::runtime::Runtime::enter);
+        pollster::block_on(CallEnd::of(call).unless(work))
     }
 }
 
@@ -67,14 +86,16 @@ impl Drop for Runtime {
 }
 
 /// The end of a call, for async code.
-pub(crate) struct CallEnd {
+#[derive(Debug)]
+pub struct CallEnd {
     call: Call,
     cancelled: Arc<Notify>,
     _hook: OnCancel,
 }
 
 impl CallEnd {
-    pub(crate) fn of(call: &Call) -> Self {
+    /// That of a call.
+    pub fn of(call: &Call) -> Self {
         let cancelled = Arc::new(Notify::new());
         let notified = cancelled.clone();
         let hook = call.on_cancel(move || notified.notify_one());
@@ -82,7 +103,10 @@ impl CallEnd {
     }
 
     /// The output of `work`, unless the call ends before.
-    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+    ///
+    /// # Errors
+    /// That of the call.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         match select(pin!(work), pin!(self.come())).await {
             Either::Left((output, _)) => Ok(output),
             Either::Right((error, _)) => Err(error),
