@@ -227,6 +227,7 @@ fn the_code_map_names_every_file() {
         "core/sources/postgres/src",
         "core/sources/sqlite/src",
         "server/src",
+        "bindings/rows/src",
         "bindings/python/src",
         "benches/src",
         "benches/rivals/src",
