@@ -229,6 +229,8 @@ fn the_code_map_names_every_file() {
         "server/src",
         "bindings/rows/src",
         "bindings/python/src",
+        "bindings/adbc/src",
+        "bindings/c/src",
         "benches/src",
         "benches/rivals/src",
         "benches/sources/src",
