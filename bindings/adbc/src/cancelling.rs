@@ -12,11 +12,13 @@ use crate::errors::refusal;
 
 /// Ends one piece of work, and returns at once.
 type End = Box<dyn Fn() + Send>;
+/// What ends the work that is under way.
+type Now = Mutex<Option<End>>;
 
 /// What a statement does now, so that another thread can end it. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Cancelling {
-    now: Arc<Mutex<Option<End>>>,
+    now: Arc<Now>,
 }
 
 impl Cancelling {
@@ -64,7 +66,7 @@ impl CancelHandle for Cancelling {
 /// The statements of a connection.
 #[derive(Clone, Default)]
 pub(crate) struct Statements {
-    all: Arc<Mutex<Vec<Weak<Mutex<Option<End>>>>>>,
+    all: Arc<Mutex<Vec<Weak<Now>>>>,
 }
 
 impl Statements {
