@@ -16,6 +16,7 @@ use pyo3::types::PyCapsule;
 use crate::arrow_out::{schema_capsule, stream_capsule};
 use crate::batch::Batch;
 use crate::cells::Columns;
+use crate::certificate::Certificate;
 use crate::errors::{raise, refuse};
 use crate::fork::Held;
 use crate::info::{Schema, Version};
@@ -32,6 +33,7 @@ pub(crate) struct Answer {
     columns: Arc<Columns>,
     version: pillion::Version,
     as_of: Option<SystemTime>,
+    certificate: pillion::Certificate,
     canceller: Canceller,
 }
 
@@ -65,6 +67,7 @@ impl Answer {
             columns: Arc::new(Columns::new(py, batches.schema().clone())),
             version: batches.version(),
             as_of: batches.freshness().map(|freshness| freshness.as_of),
+            certificate: batches.certificate().clone(),
             canceller: batches.canceller(),
             state: Mutex::new(State::Open(Held::new(Reading::Batches(batches)))),
         }
@@ -75,6 +78,7 @@ impl Answer {
             columns: Arc::new(Columns::new(py, stream.schema().clone())),
             version: stream.version(),
             as_of: stream.freshness().map(|freshness| freshness.as_of),
+            certificate: stream.certificate().clone(),
             canceller: stream.canceller(),
             state: Mutex::new(State::Open(Held::new(Reading::Stream(stream)))),
         }
@@ -161,6 +165,12 @@ impl Answer {
     #[getter]
     fn as_of(&self) -> Option<SystemTime> {
         self.as_of
+    }
+
+    /// Whether the answer has all rows that the sources of its tables would have given, and what shows it.
+    #[getter]
+    fn certificate(&self) -> Certificate {
+        (&self.certificate).into()
     }
 
     /// Ends the query, from any thread. Whoever reads the answer gets :class:`CancelledError`.

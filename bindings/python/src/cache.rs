@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::answer::Answer;
 use crate::errors::{raise, refuse};
-use crate::info::{Refresh, Status, TableInfo, Version};
+use crate::info::{Executed, Refresh, Status, TableInfo, Version};
 use crate::input::rows;
 use crate::shared::Shared;
 use crate::snapshot::{Prepared, Snapshot, queried};
@@ -211,11 +211,20 @@ impl Cache {
     /// ``cron=(pattern, time_zone)``, ``on_change`` of the source (with a poll after so many seconds), or only by
     /// :meth:`refresh`. Waits for the first load.
     ///
+    /// With ``changes=True`` the table follows its source: it applies every change as the source sends it. PostgreSQL does that,
+    /// through a ``publication`` that an administrator made, or one that Pillion makes. ``on_schema_change`` is ``"copy"`` or
+    /// ``"stale"``.
+    ///
+    /// With ``rows_where`` the table is a working set: it holds only the rows that satisfy a condition in SQL, and a read that may
+    /// need others raises :class:`NotCoveredError`; with ``on_miss="local"`` the held rows answer it, and
+    /// ``answer.certificate`` says so.
+    ///
     /// What is fetched is a ``table`` or a ``statement`` of the source, all of it or some ``columns`` and the rows of a
     /// ``condition`` in its words. With ``append_by=(column, overlap)`` a refresh fetches only new rows.
     #[pyo3(signature = (
         name, source, *, table = None, statement = None, columns = None, condition = None, every = None, cron = None,
-        on_change = None, append_by = None, options = None, primary_key = None, sort_by = None, retain = None,
+        on_change = None, changes = false, publication = None, on_schema_change = "copy", rows_where = None,
+        on_miss = "error", append_by = None, options = None, primary_key = None, sort_by = None, retain = None,
         max_staleness = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
@@ -231,6 +240,11 @@ impl Cache {
         every: Option<&Bound<'py, PyAny>>,
         cron: Option<(String, String)>,
         on_change: Option<&Bound<'py, PyAny>>,
+        changes: bool,
+        publication: Option<String>,
+        on_schema_change: &str,
+        rows_where: Option<String>,
+        on_miss: &str,
         append_by: Option<(String, Bound<'py, PyAny>)>,
         options: Option<&Bound<'py, PyDict>>,
         primary_key: Option<&Bound<'py, PyAny>>,
@@ -241,8 +255,23 @@ impl Cache {
         let cache = self.shared.cache()?.clone();
         let rules = Rules { primary_key, sort_by, retain, max_staleness }.read()?;
         let options = crate::sources::texts(options)?;
-        let feed =
-            Feed { source, table, statement, columns, condition, every, cron, on_change, append_by, options };
+        let feed = Feed {
+            source,
+            table,
+            statement,
+            columns,
+            condition,
+            every,
+            cron,
+            on_change,
+            changes,
+            publication,
+            on_schema_change,
+            rows_where,
+            on_miss,
+            append_by,
+            options,
+        };
         let definition = feed.definition(rules)?;
         let (other, loading) = (cache.clone(), name.clone());
         let give_up = move || {
@@ -278,6 +307,25 @@ impl Cache {
             })
         };
         Ok(Answer::of_stream(py, interruptible(py, work, move || abort.abort())?))
+    }
+
+    /// Runs a statement that changes tables, in one commit: ``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE``, ``CREATE TABLE`` and
+    /// ``DROP TABLE`` of DataFusion's SQL. ``$1``, ``$2``, … stand for ``params``.
+    ///
+    /// Ctrl-C gives the statement up; read whether it has committed before you repeat it.
+    ///
+    /// >>> cache.execute("UPDATE flights SET delay = $1 WHERE carrier = 'AA'", [0.0]).rows
+    /// 1
+    #[pyo3(signature = (text, params = None))]
+    fn execute(&self, py: Python<'_>, text: String, params: Option<&Bound<'_, PyAny>>) -> PyResult<Executed> {
+        let (cache, values) = (self.shared.cache()?.clone(), parameters(params)?);
+        let (abort, registration) = AbortHandle::new_pair();
+        let work = move || {
+            let cache = cache.into_async();
+            block_on(Abortable::new(cache.execute(&text, &values), registration))
+                .unwrap_or_else(|_| Err(Error::new(ErrorCode::Cancelled, "the statement was given up")))
+        };
+        Ok(interruptible(py, work, move || abort.abort())?.into())
     }
 
     /// Plans a query once, to be run many times.

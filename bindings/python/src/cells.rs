@@ -3,12 +3,8 @@
 use std::collections::HashMap;
 
 use arrow::array::types::{
-    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType,
-    IntervalMonthDayNanoType, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
-    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Decimal256Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+    DurationSecondType, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalYearMonthType,
 };
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, IntervalUnit, SchemaRef, TimeUnit};
@@ -19,7 +15,7 @@ use pyo3::types::{
     PyBytes, PyDate, PyDateTime, PyDelta, PyDict, PyList, PyString, PyTime, PyTuple, PyTzInfo,
 };
 
-use crate::errors::refuse;
+use crate::errors::{raise, refuse};
 use crate::values::decimal_class;
 
 /// The columns of an answer, and what each needs to become Python objects.
@@ -244,7 +240,7 @@ fn of_array<'py>(
             });
             Ok(PyList::new(py, pairs.collect::<PyResult<Vec<_>>>()?)?.into_any())
         }
-        _ => of_value(py, value_at(array, index)?, zone),
+        _ => of_value(py, ValueRef::at(array, index).map_err(raise)?, zone),
     }
 }
 
@@ -296,70 +292,4 @@ fn interval<'py>(
         }
     };
     py.import("pillion._zones")?.getattr("Interval")?.call1((months, days, nanoseconds))
-}
-
-/// A value that is not nested and not null.
-///
-/// # Errors
-/// [`ErrorCode::TypeMismatch`] for types that have no single values.
-pub(crate) fn value_at(array: &dyn Array, index: usize) -> PyResult<ValueRef<'_>> {
-    use DataType as T;
-    macro_rules! primitive {
-        ($type:ty) => {
-            array.as_primitive::<$type>().value(index)
-        };
-    }
-    Ok(match array.data_type() {
-        T::Null => ValueRef::Null,
-        T::Boolean => ValueRef::Bool(array.as_boolean().value(index)),
-        T::Int8 => ValueRef::Int(primitive!(Int8Type).into()),
-        T::Int16 => ValueRef::Int(primitive!(Int16Type).into()),
-        T::Int32 => ValueRef::Int(primitive!(Int32Type).into()),
-        T::Int64 => ValueRef::Int(primitive!(Int64Type)),
-        T::UInt8 => ValueRef::UInt(primitive!(UInt8Type).into()),
-        T::UInt16 => ValueRef::UInt(primitive!(UInt16Type).into()),
-        T::UInt32 => ValueRef::UInt(primitive!(UInt32Type).into()),
-        T::UInt64 => ValueRef::UInt(primitive!(UInt64Type)),
-        T::Float16 => ValueRef::Float(primitive!(Float16Type).into()),
-        T::Float32 => ValueRef::Float(primitive!(Float32Type).into()),
-        T::Float64 => ValueRef::Float(primitive!(Float64Type)),
-        T::Decimal32(_, scale) => {
-            ValueRef::Decimal { unscaled: primitive!(Decimal32Type).into(), scale: *scale }
-        }
-        T::Decimal64(_, scale) => {
-            ValueRef::Decimal { unscaled: primitive!(Decimal64Type).into(), scale: *scale }
-        }
-        T::Decimal128(_, scale) => ValueRef::Decimal { unscaled: primitive!(Decimal128Type), scale: *scale },
-        T::Date32 => ValueRef::Date(primitive!(Date32Type)),
-        T::Date64 => ValueRef::Timestamp { value: primitive!(Date64Type), unit: TimeUnit::Millisecond },
-        T::Time32(TimeUnit::Second) => {
-            ValueRef::Time(i64::from(primitive!(Time32SecondType)) * 1_000_000_000)
-        }
-        T::Time32(_) => ValueRef::Time(i64::from(primitive!(Time32MillisecondType)) * 1_000_000),
-        T::Time64(TimeUnit::Microsecond) => {
-            let nanoseconds = primitive!(Time64MicrosecondType).checked_mul(1000);
-            ValueRef::Time(nanoseconds.ok_or_else(|| out_of_range("time"))?)
-        }
-        T::Time64(_) => ValueRef::Time(primitive!(Time64NanosecondType)),
-        T::Timestamp(unit, _) => {
-            let value = match unit {
-                TimeUnit::Second => primitive!(TimestampSecondType),
-                TimeUnit::Millisecond => primitive!(TimestampMillisecondType),
-                TimeUnit::Microsecond => primitive!(TimestampMicrosecondType),
-                TimeUnit::Nanosecond => primitive!(TimestampNanosecondType),
-            };
-            ValueRef::Timestamp { value, unit: *unit }
-        }
-        T::Utf8 => ValueRef::Str(array.as_string::<i32>().value(index)),
-        T::LargeUtf8 => ValueRef::Str(array.as_string::<i64>().value(index)),
-        T::Utf8View => ValueRef::Str(array.as_string_view().value(index)),
-        T::Binary => ValueRef::Bytes(array.as_binary::<i32>().value(index)),
-        T::LargeBinary => ValueRef::Bytes(array.as_binary::<i64>().value(index)),
-        T::BinaryView => ValueRef::Bytes(array.as_binary_view().value(index)),
-        T::FixedSizeBinary(_) => ValueRef::Bytes(array.as_fixed_size_binary().value(index)),
-        other => {
-            let message = format!("{other} has no Python values; read it as Arrow");
-            return Err(refuse(ErrorCode::TypeMismatch, message));
-        }
-    })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
-use pillion::{RefreshState, RefreshStatus};
+use pillion::{FollowPhase, RefreshState, RefreshStatus};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
@@ -56,6 +56,28 @@ impl From<pillion::Version> for Version {
 impl From<&Version> for pillion::Version {
     fn from(version: &Version) -> Self {
         Self { incarnation: version.incarnation, sequence: version.sequence }
+    }
+}
+
+/// What a statement that changes tables did. Made by :meth:`Cache.execute`.
+#[pyclass(frozen, get_all, module = "pillion")]
+pub(crate) struct Executed {
+    /// Rows that it added, replaced or deleted. A table that was dropped counts none.
+    rows: u64,
+    /// The version of its commit; the newest version if there was nothing to change.
+    version: Version,
+}
+
+#[pymethods]
+impl Executed {
+    fn __repr__(&self) -> String {
+        format!("Executed(rows={}, version='{}')", self.rows, self.version.__str__())
+    }
+}
+
+impl From<pillion::Executed> for Executed {
+    fn from(executed: pillion::Executed) -> Self {
+        Self { rows: executed.rows, version: executed.version.into() }
     }
 }
 
@@ -124,6 +146,8 @@ pub(crate) struct TableInfo {
     logged_rows: u64,
     /// What was found damaged.
     damage: Option<String>,
+    /// Of a working set, which rows of its source it holds all of, as a condition; ``None`` while nobody knows.
+    coverage: Option<String>,
     /// The source held the same rows at this moment.
     as_of: Option<SystemTime>,
     /// The version that this describes.
@@ -151,6 +175,7 @@ impl From<&pillion::TableInfo> for TableInfo {
             segments: info.segments,
             logged_rows: info.logged_rows,
             damage: info.damage.clone(),
+            coverage: info.coverage.clone(),
             as_of: info.freshness.map(|freshness| freshness.as_of),
             version: info.version.into(),
         }
@@ -210,6 +235,12 @@ pub(crate) struct Refresh {
     source: String,
     /// ``waiting``, ``due``, ``running`` or ``paused``.
     state: String,
+    /// Of a table that follows the changes of its source: ``copying``, ``following``, ``waiting`` or ``stale``.
+    following: Option<String>,
+    /// Up to where every change of the source is applied, as the source writes it; of a table that follows.
+    position: Option<String>,
+    /// How much the source had beyond the position when it was last asked, in its own units; of a table that follows.
+    lag: Option<u64>,
     /// Rows that have come, of a refresh that is under way.
     rows: Option<u64>,
     /// How long until the next one, if that is known.
@@ -239,10 +270,19 @@ impl From<RefreshStatus> for Refresh {
             RefreshState::Running { rows, .. } => ("running", Some(rows), None),
             _ => ("paused", None, None),
         };
+        let following = status.following.as_ref().map(|following| match following.phase {
+            FollowPhase::Copying => "copying",
+            FollowPhase::Following => "following",
+            FollowPhase::Stale(_) => "stale",
+            _ => "waiting",
+        });
         Self {
             table: status.table,
             source: status.source,
             state: state.to_owned(),
+            following: following.map(str::to_owned),
+            position: status.following.as_ref().and_then(|following| following.position.clone()),
+            lag: status.following.as_ref().and_then(|following| following.lag),
             rows,
             next_in,
             succeeded: status.succeeded,

@@ -6,6 +6,7 @@ mod arrow_out;
 mod batch;
 mod cache;
 mod cells;
+mod certificate;
 mod errors;
 mod fork;
 mod info;
@@ -34,7 +35,9 @@ mod _pillion {
     #[pymodule_export]
     use crate::cache::Cache;
     #[pymodule_export]
-    use crate::info::{Refresh, Schema, Status, TableInfo, Version};
+    use crate::certificate::{Certificate, TableCertificate};
+    #[pymodule_export]
+    use crate::info::{Executed, Refresh, Schema, Status, TableInfo, Version};
     #[pymodule_export]
     use crate::input::{Files, files};
     #[pymodule_export]
@@ -60,6 +63,12 @@ mod _pillion {
     #[pyfunction]
     fn _codes() -> Vec<(u16, String, &'static str)> {
         crate::errors::all_codes()
+    }
+
+    /// Whether a statement is one for `Cache.execute`, by its first word.
+    #[pyfunction]
+    fn _modifies(text: &str) -> bool {
+        pillion::modifies(text)
     }
 
     /// Says that this process is the child of a fork.

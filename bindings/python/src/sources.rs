@@ -1,7 +1,7 @@
 //! Sources that tables are fetched from, by their URLs.
 
-use pillion::source::{Relation, Secret, Source, TableSource};
-use pillion::{Error, ErrorCode, Result, TableDefinition, TableRules};
+use pillion::source::{OnSchemaChange, Relation, Secret, Source, TableSource};
+use pillion::{Error, ErrorCode, OnMiss, Result, TableDefinition, TableRules};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -130,6 +130,11 @@ pub(crate) struct Feed<'a, 'py> {
     pub(crate) every: Option<&'a Bound<'py, PyAny>>,
     pub(crate) cron: Option<(String, String)>,
     pub(crate) on_change: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) changes: bool,
+    pub(crate) publication: Option<String>,
+    pub(crate) on_schema_change: &'a str,
+    pub(crate) rows_where: Option<String>,
+    pub(crate) on_miss: &'a str,
     pub(crate) append_by: Option<(String, Bound<'py, PyAny>)>,
     pub(crate) options: Vec<(String, String)>,
 }
@@ -161,17 +166,51 @@ impl Feed<'_, '_> {
                 Err(_) => feed.append_by(column, duration(&overlap, "the overlap in `append_by`")?),
             };
         }
-        feed = match (self.every, self.cron, self.on_change) {
-            (None, None, None) => feed.on_call(),
-            (Some(interval), None, None) => feed.every(duration(interval, "`every`")?),
-            (None, Some((pattern, zone)), None) => feed.cron(&pattern, &zone).map_err(raise)?,
-            (None, None, Some(poll)) => feed.on_change(duration(poll, "`on_change`")?),
+        if let Some(condition) = self.rows_where {
+            feed = feed.rows_where(condition).on_miss(on_miss(self.on_miss)?);
+        }
+        if let Some(publication) = self.publication {
+            feed = feed.publication(publication);
+        }
+        feed = feed.on_schema_change(on_schema_change(self.on_schema_change)?);
+        feed = match (self.every, self.cron, self.on_change, self.changes) {
+            (None, None, None, false) => feed.on_call(),
+            (Some(interval), None, None, false) => feed.every(duration(interval, "`every`")?),
+            (None, Some((pattern, zone)), None, false) => feed.cron(&pattern, &zone).map_err(raise)?,
+            (None, None, Some(poll), false) => feed.on_change(duration(poll, "`on_change`")?),
+            (None, None, None, true) => feed.changes(),
             _ => {
-                let message =
-                    "say when it is refreshed: `every`, `cron` or `on_change`, or none of them for refresh()";
+                let message = "say when it is refreshed: one of `every`, `cron`, `on_change` and `changes`, or none of them for \
+                               refresh()";
                 return Err(refuse(ErrorCode::InvalidArgument, message));
             }
         };
         Ok(TableDefinition::from_source(feed).rules(rules))
+    }
+}
+
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] for other texts.
+fn on_miss(text: &str) -> PyResult<OnMiss> {
+    match text {
+        "error" => Ok(OnMiss::Error),
+        "local" => Ok(OnMiss::Local),
+        other => {
+            let message = format!("`on_miss` is `error` or `local`, not `{other}`");
+            Err(refuse(ErrorCode::InvalidArgument, message))
+        }
+    }
+}
+
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] for other texts.
+fn on_schema_change(text: &str) -> PyResult<OnSchemaChange> {
+    match text {
+        "copy" => Ok(OnSchemaChange::Copy),
+        "stale" => Ok(OnSchemaChange::Stale),
+        other => {
+            let message = format!("`on_schema_change` is `copy` or `stale`, not `{other}`");
+            Err(refuse(ErrorCode::InvalidArgument, message))
+        }
     }
 }

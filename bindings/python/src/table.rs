@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use pillion::{ErrorCode, Input, TableSnapshot, Value};
+use pillion::{ErrorCode, Input, TableSnapshot, Value, ValueRef};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -11,7 +11,7 @@ use pyo3::types::PyCapsule;
 use crate::answer::Answer;
 use crate::arrow_in::import_stream;
 use crate::arrow_out::schema_capsule;
-use crate::cells::{Columns, value_at};
+use crate::cells::Columns;
 use crate::errors::{raise, refuse};
 use crate::fork::Held;
 use crate::info::{Schema, TableInfo, Version};
@@ -129,7 +129,7 @@ fn keys_of(columns: &KeyColumns, batch: &RecordBatch, keys: &mut Vec<Vec<Value>>
             if array.is_null(index) {
                 return Ok(Value::Null);
             }
-            value_at(array.as_ref(), index).map(Into::into)
+            ValueRef::at(array.as_ref(), index).map(Into::into).map_err(raise)
         });
         keys.push(parts.collect::<PyResult<Vec<_>>>()?);
     }
@@ -292,6 +292,24 @@ impl Table {
     /// Refreshes the table from its source now, and waits. Ctrl-C gives the refresh up.
     fn refresh(&self, py: Python<'_>) -> PyResult<Version> {
         crate::cache::refresh(py, &self.shared, self.open()?.name().to_owned())
+    }
+
+    /// Waits until a table that follows its source has everything that the source had committed at a position, for at most
+    /// ``limit`` seconds. The position is what the source gives, such as ``SELECT pg_current_wal_lsn()`` of PostgreSQL.
+    #[pyo3(signature = (position, limit))]
+    fn wait_for(
+        &self,
+        py: Python<'_>,
+        position: &Bound<'_, PyAny>,
+        limit: &Bound<'_, PyAny>,
+    ) -> PyResult<Version> {
+        let table = self.open()?.clone();
+        let position = match position.extract::<String>() {
+            Ok(text) => text.into_bytes(),
+            Err(_) => position.extract::<Vec<u8>>()?,
+        };
+        let limit = crate::cache::duration(limit, "`limit`")?;
+        interruptible(py, move || table.wait_for(position, limit), || {}).map(Into::into)
     }
 
     /// The table as a ``polars.LazyFrame`` that reads only the columns and rows that its query needs, or all of it as a

@@ -70,6 +70,23 @@ def test_sql_takes_parameters_and_can_be_prepared(cache: pillion.Cache, flights:
     assert caught.value.code == "InvalidParameter"
 
 
+def test_statements_change_tables_in_one_commit(cache: pillion.Cache, flights: pillion.Table) -> None:
+    executed = cache.execute("UPDATE flights SET delay = delay + $1 WHERE carrier = 'UA'", [10.0])
+    assert (executed.rows, executed.version) == (2, cache.version())
+    assert flights[("UA", 1545)]["delay"] == 12.0
+    cache.execute("CREATE TABLE fruits (id BIGINT, name VARCHAR, PRIMARY KEY (id))")
+    assert cache.execute("INSERT INTO fruits VALUES (1, 'apple'), (2, $1)", ["pear"]).rows == 2
+    assert cache["fruits"][2]["name"] == "pear"
+    assert cache.execute("DELETE FROM fruits WHERE id > 5").rows == 0
+    with pytest.raises(pillion.RequestError) as caught:
+        cache.execute("INSERT INTO fruits VALUES (1, 'fig')")
+    assert caught.value.code == "DuplicateKey" and len(cache["fruits"]) == 2
+    with pytest.raises(pillion.RequestError) as caught:
+        cache.execute("SELECT 1")
+    assert caught.value.code == "Unsupported"
+    assert repr(executed).startswith("Executed(rows=2")
+
+
 def test_an_answer_is_read_once(cache: pillion.Cache, flights: pillion.Table) -> None:
     answer = cache.sql("SELECT * FROM flights")
     assert len(pa.table(answer)) == 3
@@ -289,3 +306,50 @@ def test_a_table_follows_its_source(embedded: pillion.Cache, tmp_path: pathlib.P
         embedded.add_source("other", "gopher://host")
     with pytest.raises(pillion.InvalidArgumentError):
         embedded.create_table_from_source("t", "shop")
+
+
+def test_a_working_set_answers_only_what_it_holds(tmp_path: pathlib.Path) -> None:
+    import sqlite3
+
+    database = sqlite3.connect(tmp_path / "shop.db")
+    database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, region TEXT)")
+    database.executemany("INSERT INTO orders VALUES (?, ?)", [(1, "eu"), (2, "us"), (3, "eu")])
+    database.commit()
+    with pillion.open(tmp_path / "own") as cache:
+        cache.add_source("shop", f"sqlite://{tmp_path / 'shop.db'}")
+        orders = cache.create_table_from_source("orders", "shop", table="orders", primary_key="id", rows_where="region = 'eu'")
+        assert (len(orders), orders[1]["region"]) == (2, "eu")
+        assert "region" in (orders.info().coverage or "")
+        answer = cache.sql("SELECT count(*) FROM orders WHERE region = 'eu'")
+        [table] = answer.certificate.tables
+        assert answer.certificate.is_complete and (table.table, table.is_complete) == ("orders", True)
+        assert table.reason and table.as_of is not None and "orders" in repr(answer.certificate)
+        assert answer.to_tuples() == [(2,)]
+        for read in (lambda: cache.sql("SELECT count(*) FROM orders").read_all(), lambda: orders.get(2)):
+            with pytest.raises(pillion.NotCoveredError) as caught:
+                read()
+            assert caught.value.number == 119 and "condition" in caught.value.hint
+        local = cache.create_table_from_source(
+            "local", "shop", table="orders", primary_key="id", rows_where="region = 'eu'", on_miss="local"
+        )
+        partial = local.scan()
+        assert not partial.certificate.is_complete and len(partial.to_pylist()) == 2
+        assert local.get(2) is None
+        with pytest.raises(pillion.InvalidArgumentError, match="on_miss"):
+            cache.create_table_from_source("x", "shop", table="orders", rows_where="id = 1", on_miss="ask")
+
+
+def test_a_source_without_changes_is_not_followed(embedded: pillion.Cache, tmp_path: pathlib.Path) -> None:
+    import sqlite3
+
+    sqlite3.connect(tmp_path / "shop.db").execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)").connection.commit()
+    embedded.add_source("shop", f"sqlite://{tmp_path / 'shop.db'}")
+    for wrong in ({"changes": True, "every": 5}, {"on_schema_change": "ignore"}):
+        with pytest.raises(pillion.InvalidArgumentError):
+            embedded.create_table_from_source("orders", "shop", table="orders", primary_key="id", **wrong)
+    with pytest.raises(pillion.RequestError) as caught:
+        embedded.create_table_from_source("orders", "shop", table="orders", primary_key="id", changes=True)
+    assert caught.value.code == "Unsupported"
+    orders = embedded.create_table_from_source("orders", "shop", table="orders", primary_key="id")
+    with pytest.raises(pillion.InvalidArgumentError):
+        orders.wait_for("0/16B3748", 1)

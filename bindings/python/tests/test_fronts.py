@@ -42,6 +42,8 @@ def test_asyncio_has_the_same_calls(sidecar: Sidecar, tmp_path: pathlib.Path) ->
                 total += len(batch)
             assert total == 2 == (await flights.info()).rows
             assert (await cache.status()).way == cache.way
+            assert (await cache.execute("DELETE FROM flights WHERE carrier = $1", ["AA"])).rows == 1
+            assert (await cache.sql("SELECT 1")).certificate.is_complete
             await cache.drop_table("flights")
         with pytest.raises(pillion.ClosedError):
             await cache.tables()
@@ -133,6 +135,19 @@ def test_a_lazy_frame_pushes_conditions_down(many: pillion.Table) -> None:
     assert lazy.collect_schema() == schema
     many.truncate()
     assert lazy.collect().height == 0, "each run reads the newest version"
+
+
+def test_db_api_changes_tables(cache: pillion.Cache, flights: pillion.Table) -> None:
+    with pillion.dbapi.connect(cache) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO flights VALUES (?, ?, ?, ?)", ["B6", 1, 0.5, "JFK"])
+        assert (cursor.rowcount, cursor.description) == (1, None)
+        with pytest.raises(pillion.dbapi.Error):
+            cursor.fetchone()
+        cursor.executemany("UPDATE flights SET delay = ? WHERE carrier = ?", [(1.0, "UA"), (2.0, "B6"), (3.0, "XX")])
+        assert cursor.rowcount == 3
+        cursor.execute("SELECT flight, delay FROM flights WHERE delay IS NOT NULL ORDER BY flight")
+        assert (cursor.rowcount, cursor.fetchall()) == (-1, [(1, 2.0), (1545, 1.0), (1714, 1.0)])
+        connection.commit()
 
 
 def test_db_api_reads(cache: pillion.Cache, flights: pillion.Table) -> None:

@@ -1,4 +1,4 @@
-"""A program that mypy checks and nobody runs: the types that users see."""
+"""A program that mypy and pyright check and nobody runs: the types that users see."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def blocking(cache: pillion.Cache) -> None:
         for batch in answer:
             assert_type(batch, pillion.Batch)
         assert_type(answer.to_tuples(), list[tuple[Any, ...]])
+        assert_type(answer.certificate.is_complete, bool)
+    assert_type(cache.execute("DELETE FROM t WHERE id = $1", [1]), pillion.Executed)
     assert_type(table.upsert(answer), pillion.Version)
     assert_type(table.append(["a.parquet", "b.parquet"]), pillion.Version)
     assert_type(table.replace(pillion.files("*.csv", delimiter=";")), pillion.Version)
@@ -56,3 +58,4 @@ def wrong(cache: pillion.Cache) -> None:
     pillion.open("dir", query_memroy=1)  # type: ignore[call-arg]
     pillion.connect("s", attach="maybe")  # type: ignore[arg-type]
     cache["t"].append(7)  # type: ignore[arg-type]
+    cache.create_table_from_source("t", "s", table="t", on_miss="maybe")  # type: ignore[arg-type]

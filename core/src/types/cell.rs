@@ -12,6 +12,20 @@ use arrow::datatypes::{DataType, TimeUnit};
 use super::error::{Error, ErrorCode, Result};
 use super::value::ValueRef;
 
+impl<'a> ValueRef<'a> {
+    /// The value of an array at an index; null for a null. For rows of answers that a program makes parameters or keys of.
+    ///
+    /// # Errors
+    /// [`TypeMismatch`](crate::ErrorCode::TypeMismatch) for nested values, intervals, durations and 256-bit decimals, which only
+    /// batches carry.
+    ///
+    /// # Panics
+    /// If the array has no such index.
+    pub fn at(array: &'a dyn Array, index: usize) -> Result<Self> {
+        value_at(array, index)
+    }
+}
+
 /// The value of `array` at `index`.
 ///
 /// # Errors

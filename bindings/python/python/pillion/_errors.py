@@ -92,6 +92,10 @@ class TypeMismatchError(RequestError, TypeError):
     """A value was read as a type that it does not have."""
 
 
+class NotCoveredError(RequestError):
+    """The table is a working set, and the read may need rows of its source that it does not hold."""
+
+
 class TimeoutError(RetryError, builtins.TimeoutError):
     """The deadline of the call passed before its answer came."""
 
@@ -123,6 +127,7 @@ CLASSES: dict[str, type[Error]] = {
     "InvalidKey": InvalidKeyError,
     "InvalidArgument": InvalidArgumentError,
     "TypeMismatch": TypeMismatchError,
+    "NotCovered": NotCoveredError,
     "Timeout": TimeoutError,
     "Cancelled": CancelledError,
     "Closed": ClosedError,
@@ -141,6 +146,7 @@ HINTS: dict[str, str] = {
     "TypeMismatch": "read the value as Arrow: row.to_arrow(), or scan() and sql()",
     "PermissionDenied": "run as a user that the sidecar lets in",
     "TooLarge": "ask for less at a time",
+    "NotCovered": "add the condition that the message names, or ask the source",
     "SourceNotFound": "look at the path or the name",
     "Stale": "wait for a refresh, or define the table with a longer max_staleness",
     "DirectoryLocked": "open it with pillion.open_read_only, or connect to the sidecar that owns it",

@@ -23,7 +23,7 @@ from os import PathLike
 from typing import Any, TypeVar
 
 from . import _pillion
-from ._pillion import Batch, Row, Rows, Schema, Status, TableInfo, Version
+from ._pillion import Batch, Certificate, Executed, Row, Rows, Schema, Status, TableInfo, Version
 
 __all__ = ["Answer", "Cache", "Prepared", "Snapshot", "Subscription", "Table", "connect", "from_url", "open", "open_read_only"]
 
@@ -94,6 +94,10 @@ class Cache:
     async def sql(self, text: str, params: Iterable[Any] | None = None) -> Answer:
         """As :meth:`pillion.Cache.sql`."""
         return Answer(await _run(self.blocking.sql, text, params))
+
+    async def execute(self, text: str, params: Iterable[Any] | None = None) -> Executed:
+        """As :meth:`pillion.Cache.execute`. A statement whose task is cancelled goes on."""
+        return await _run(self.blocking.execute, text, params)
 
     async def prepare(self, text: str) -> Prepared:
         """As :meth:`pillion.Cache.prepare`."""
@@ -193,6 +197,10 @@ class Table:
         """What commits changed after a version."""
         return Answer(await _run(self.blocking.changes, since))
 
+    async def wait_for(self, position: str | bytes, limit: float) -> Version:
+        """As :meth:`pillion.Table.wait_for`."""
+        return await _run(self.blocking.wait_for, position, limit)
+
     async def subscribe(self, since: Version | None = None) -> Subscription:
         """Changes as they are committed."""
         return Subscription(await _run(self.blocking.subscribe, since))
@@ -213,6 +221,11 @@ class Answer:
     def version(self) -> Version:
         """The version of the cache that is read."""
         return self.blocking.version
+
+    @property
+    def certificate(self) -> Certificate:
+        """Whether the answer has all rows that the sources of its tables would have given, and what shows it."""
+        return self.blocking.certificate
 
     async def read_all(self) -> Batch:
         """All rows. If the task is cancelled, the query ends."""

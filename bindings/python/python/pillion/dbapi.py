@@ -1,12 +1,11 @@
-"""DB-API 2.0 (PEP 249) for reading, for tools that know nothing else.
+"""DB-API 2.0 (PEP 249), for tools that know nothing else.
 
 >>> import pillion.dbapi
 >>> with pillion.dbapi.connect(cache) as connection, connection.cursor() as cursor:
 ...     cursor.execute("SELECT flight, delay FROM flights WHERE carrier = ? ORDER BY flight", ["UA"]).fetchall()
 [(1545, 2.0), (1714, 4.0)]
 
-SQL reads only: rows are written with :meth:`pillion.Table.upsert` and the like. So ``commit`` does nothing, and ``rollback`` does
-not exist.
+Every statement that changes tables is a commit of its own. So ``commit`` does nothing, and ``rollback`` does not exist.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Connection:
         return Cursor(self._open())
 
     def commit(self) -> None:
-        """Does nothing: SQL reads only."""
+        """Does nothing: every statement is a commit of its own."""
         self._open()
 
     def close(self) -> None:
@@ -86,9 +85,12 @@ class Cursor:
         self.rowcount = -1
 
     def execute(self, operation: str, parameters: Sequence[Any] = ()) -> Cursor:
-        """Runs a statement that reads."""
+        """Runs a statement. One that changes tables has no rows to fetch, and sets ``rowcount``."""
         self._check()
         self._drop()
+        if _pillion._modifies(operation):
+            self.rowcount = self._cache.execute(numbered(operation), parameters).rows
+            return self
         answer = self._cache.sql(numbered(operation), parameters)
         columns = zip(answer.schema.names, answer.schema.types)
         self.description = [(name, of, None, None, None, None, None) for name, of in columns]
@@ -97,9 +99,14 @@ class Cursor:
         return self
 
     def executemany(self, operation: str, parameters: Iterable[Sequence[Any]]) -> Cursor:
-        """Runs a statement for each of several parameters; the rows are those of the last one."""
+        """Runs a statement for each of several parameters: several commits. The rows are those of the last one; ``rowcount`` is
+        that of all."""
+        self._check()
+        rows = 0
         for values in parameters:
             self.execute(operation, values)
+            rows += self.rowcount
+        self.rowcount = rows if rows > 0 else self.rowcount
         return self
 
     def fetchone(self) -> tuple[Any, ...] | None:
@@ -132,7 +139,7 @@ class Cursor:
     def _drop(self) -> None:
         if self._answer is not None:
             self._answer.close()
-        self._answer, self._rows, self.description = None, iter(()), None
+        self._answer, self._rows, self.description, self.rowcount = None, iter(()), None, -1
 
     def _check(self) -> None:
         if self._closed:
