@@ -82,6 +82,8 @@ mod test_report;
 /// ```
 pub mod texts {
     #[cfg(feature = "csv")]
+    pub use crate::answer::csv::CsvEncoder;
+    #[cfg(feature = "csv")]
     pub use crate::input::csv::CsvReader;
     pub use crate::input::csv::{CsvFormat, InferredType, TextColumns, TextRows};
 }

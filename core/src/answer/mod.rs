@@ -5,4 +5,6 @@ pub(crate) mod batches;
 pub(crate) mod cells;
 pub(crate) mod certificate;
 pub(crate) mod observed;
+#[cfg(feature = "csv")]
+pub(crate) mod csv;
 pub(crate) mod row;
