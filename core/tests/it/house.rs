@@ -226,6 +226,8 @@ fn the_code_map_names_every_file() {
         "core/sources/object-store/src",
         "core/sources/postgres/src",
         "core/sources/sqlite/src",
+        "server/access/src",
+        "server/http/src",
         "server/src",
         "bindings/python/src",
         "benches/src",

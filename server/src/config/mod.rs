@@ -5,6 +5,7 @@ mod document;
 mod environment;
 mod files;
 mod health;
+mod http;
 mod keys;
 mod log;
 mod notes;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use pillion::source::TableSource;
 use pillion::{CacheOptions, Durability, FileOptions, Input, ServerOptions, TableDefinition, TableRules};
+use pillion_access::TokenConfig;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,6 +32,7 @@ pub use check::{ConfigArgs, ConfigCommand, config};
 pub use health::HealthConfig;
 pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
+pub use http::{HttpConfig, HttpListen, HttpTls};
 pub(crate) use notes::notes;
 
 /// What a sidecar is to do. Fields that are `None` have the defaults of the cache.
@@ -82,6 +85,10 @@ pub struct Config {
     pub access: Access,
     /// Where probes and scrapers ask, and when the sidecar is ready.
     pub health: HealthConfig,
+    /// The HTTP door, if there is to be one.
+    pub http: Option<HttpConfig>,
+    /// The tokens of doors, in the order of the file.
+    pub tokens: Vec<TokenConfig>,
     /// The sources, in the order of the file.
     pub sources: Vec<SourceConfig>,
     /// The tables, in the order of the file.

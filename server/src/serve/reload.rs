@@ -213,6 +213,8 @@ fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<&'static st
         access.socket_mode => "access.socket_mode",
         access.attach => "access.attach",
         health.listen => "health.listen",
+        http => "http",
+        tokens => "tokens",
         log.format => "log.format",
     }
     kept

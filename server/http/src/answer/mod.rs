@@ -1,0 +1,6 @@
+//! What clients get: what an answer says of itself, and its rows in the format that a client accepts.
+
+pub(crate) mod encoder;
+pub(crate) mod format;
+pub(crate) mod said;
+pub(crate) mod stream;
