@@ -72,6 +72,7 @@ impl Problem {
         let mut problem = Self::of(error);
         if matches!(error.code(), ErrorCode::SourceInvalid | ErrorCode::SourceNotFound) {
             problem.status = StatusCode::BAD_REQUEST;
+            problem.kind = Some(ErrorKind::Request);
         }
         problem
     }

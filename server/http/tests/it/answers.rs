@@ -130,7 +130,7 @@ fn mistakes_are_told_with_code_and_hint() {
     let problem = sql("SELECT * FROM itms").problem(404, "TableNotFound", "did you mean `items`?");
     assert_eq!((problem["code"].as_u64(), problem["kind"].as_str()), (Some(101), Some("request")));
     assert_eq!(problem["hint"], "GET /v1/tables lists the tables");
-    sql("SELECT nme FROM items").problem(400, "InvalidSql", "name");
+    sql("SELECT nme FROM items").problem(400, "ColumnNotFound", "name");
     sql("SELEC 1").problem(400, "InvalidSql", "SELEC");
     sql("").problem(400, "InvalidSql", "");
     sql("SELECT 1; SELECT 2").problem(400, "Unsupported", "");

@@ -23,8 +23,9 @@ struct Event {
 impl Events {
     fn follow(served: &Served, query: &str, headers: &str) -> Self {
         let mut stream = served.connect();
-        let head =
-            format!("GET /v1/tables/items/changes{query} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        let head = format!(
+            "GET /v1/tables/items/changes{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         let mut events = Self(BufReader::new(stream));
         let head = events.head();

@@ -31,10 +31,11 @@ fn malformed_requests_are_refused() {
     let long = |len: usize| "x".repeat(len);
     for (request, expected) in [
         ("garbage\r\n\r\n".to_owned(), "HTTP/1.1 400"),
-        ("GET /v1/tables HTTP/1.1\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        ("GET /v1/tables HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("GET /v1/tables HTTP/1.1\r\nHost: localhost\r\nA b\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("GET /v1/tables HTTP/1.0\r\nHost: localhost\r\n\r\n".to_owned(), "HTTP/1.0 505"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "HTTP/1.1 400"),
+        // No answer that a client of HTTP/2 would understand.
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
         (format!("GET /v1/tables HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", long(40_000)), "HTTP/1.1 431"),
         (
             format!("GET /v1/tables HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(100)),
@@ -57,7 +58,8 @@ fn malformed_requests_are_refused() {
     ] {
         let found = status(request.as_bytes());
         let shown: String = request.chars().take(60).collect();
-        assert!(found.starts_with(expected), "{shown}: {found}");
+        let is_expected = if expected.is_empty() { found.is_empty() } else { found.starts_with(expected) };
+        assert!(is_expected, "{shown}: {found}");
     }
     assert_eq!(served.get("/v1/tables/items/1").status, 200);
 }

@@ -75,7 +75,7 @@ fn a_row_that_does_not_fit_is_refused_and_changes_nothing() {
     let before = served.cache.version().unwrap();
     let put = |body: &str| served.send("PUT", "/v1/tables/items/1", &JSON, body.to_owned());
     put("{\"id\": 2}").problem(400, "InvalidBody", "`id` is part of the key");
-    put("{\"nme\": \"x\"}").problem(400, "SchemaMismatch", "nme");
+    put("{\"nme\": \"x\"}").problem(400, "SourceInvalid", "nme");
     put("{\"price\": \"much\"}").problem(400, "SourceInvalid", "much");
     put("{\"large\": -1}").problem(400, "SourceInvalid", "-1");
     put("[]").problem(400, "InvalidBody", "not a JSON object");

@@ -9,6 +9,8 @@ use arrow::ipc::writer::StreamWriter;
 use crate::support::{Reply, Served, items, read_all};
 
 const ROWS: &str = "/v1/tables/items/rows";
+/// The columns of the table.
+const COLUMNS: &str = "id,name,price,exact,large,day,sold,raw\n";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 fn post(served: &Served, query: &str, media_type: &str, body: impl Into<bytes::Bytes>) -> Reply {
@@ -33,7 +35,9 @@ fn name(served: &Served, id: i64) -> String {
 #[test]
 fn rows_come_in_every_format_and_mode() {
     let served = Served::open();
-    let version = post(&served, "mode=append", "text/csv", "id,name\n6,six\n7,\"se,ven\"\n").json();
+    let version =
+        post(&served, "mode=append", "text/csv", format!("{COLUMNS}6,six,,,,,,\n7,\"se,ven\",,,,,,\n"))
+            .json();
     assert_eq!(version["version"], served.cache.version().unwrap().to_string());
     assert_eq!((rows(&served), name(&served, 7)), (7, "se,ven".to_owned()));
     let lines = "{\"id\":8,\"name\":\"eight\"}\n{\"name\":\"SIX\",\"id\":6}\n";
@@ -52,7 +56,7 @@ fn rows_come_in_every_format_and_mode() {
         &served,
         "mode=append&delimiter=%3B&null=NA&header=on",
         "text/csv; charset=utf-8",
-        "id;name\n11;NA\n",
+        COLUMNS.replace(',', ";") + "11;NA;;;;;;\n",
     )
     .json();
     assert!(
@@ -80,15 +84,25 @@ fn what_does_not_fit_is_refused_as_a_whole() {
     let served = Served::open();
     let before = served.cache.version().unwrap();
     let lines = "application/x-ndjson";
-    post(&served, "mode=append", "text/csv", "id,name\n6,six\n1,one\n").problem(
+    post(&served, "mode=append", "text/csv", format!("{COLUMNS}6,six,,,,,,\n1,one,,,,,,\n")).problem(
         409,
         "DuplicateKey",
         "mode=upsert",
     );
-    let wrong = post(&served, "mode=append", "text/csv", "id,name\n6,six\nseven,7\n");
+    let wrong = post(&served, "mode=append", "text/csv", format!("{COLUMNS}6,six,,,,,,\nseven,7,,,,,,\n"));
     wrong.problem(400, "SourceInvalid", "line 3");
     assert!(wrong.text().contains("the body") && !wrong.text().contains("/proc"), "{}", wrong.text());
-    post(&served, "mode=append", "text/csv", "id,nme\n6,six\n").problem(400, "SchemaMismatch", "nme");
+    post(&served, "mode=append", "text/csv", COLUMNS.replace("name", "nme") + "6,six,,,,,,\n").problem(
+        400,
+        "SourceInvalid",
+        "nme",
+    );
+    let lacking = post(&served, "mode=append", "text/csv", "id,name\n6,six\n").problem(
+        400,
+        "SourceInvalid",
+        "`price` is missing",
+    );
+    assert_eq!(lacking["kind"], "request", "the client has to mend it");
     post(&served, "mode=append", lines, "{\"id\":null}\n").problem(400, "NullKey", "");
     post(&served, "mode=append", lines, "{\"id\":6\n").problem(400, "SourceInvalid", "line 1");
     post(&served, "mode=append", "application/json", "[{\"id\":6}").problem(
@@ -188,5 +202,5 @@ fn a_slow_body_is_cut_and_holds_nobody_up() {
     assert_eq!(served.get("/v1/tables/items/1").status, 200, "others are answered meanwhile");
     let answer = read_all(&mut slow);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    post(&served, "mode=append", "text/csv", "id\n6\n").json();
+    post(&served, "mode=append", "application/x-ndjson", "{\"id\":6}\n").json();
 }
