@@ -52,6 +52,7 @@ impl Drop for Waiting<'_> {
 impl Admission {
     /// Lets in `max` at a time, of which one token has three quarters, and lets `waiting_max` wait.
     pub(crate) fn new(what: &'static str, max: usize, waiting_max: usize) -> Self {
+        let max = max.min(Semaphore::MAX_PERMITS);
         Self {
             what,
             all: Arc::new(Semaphore::new(max)),

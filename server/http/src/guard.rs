@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -49,20 +49,24 @@ async fn admit(
     let identity = identify(door, request.headers())?;
     let kind = Kind::of(&request);
     let limit = kind.limit(door);
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let place = match kind {
         Kind::Stream => door.streams.enter(identity.name(), limit).await?,
         Kind::Upload => door.uploads.enter(identity.name(), limit).await?,
         Kind::Ordinary | Kind::Write => door.requests.enter(identity.name(), limit).await?,
     };
     request.extensions_mut().insert(identity);
-    let answered = tokio::time::timeout_at(started + limit, router.clone().oneshot(request)).await;
+    let left = limit.saturating_sub(started.elapsed());
+    let answered = tokio::time::timeout(left, router.clone().oneshot(request)).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(_) => kind.too_late(limit).into_response(),
     };
     say_version(door, &mut response);
+    // Answers are of a moment, and are no pages.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (head, body) = response.into_parts();
     Ok(Response::from_parts(head, holding(body, place)))
 }

@@ -13,6 +13,11 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// When to try again, in seconds, for what passes by itself.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// How the cache refuses a statement that writes.
+const ONLY_READS: &str = "only statements that read";
+/// What to do about that.
+const WRITES: &str = "write rows with PUT, DELETE or POST /v1/tables/{table}/rows";
+
 /// An error as a client gets it.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -91,7 +96,9 @@ impl Problem {
         let mut problem = Self::new(status(code), &format!("{code:?}"), detail);
         problem.number = Some(code.number());
         problem.kind = Some(kind);
-        problem.hint = hint(code).map(str::to_owned);
+        // Others of its code are features that a query engine may have.
+        let is_no_read = code == ErrorCode::Unsupported && error.message().starts_with(ONLY_READS);
+        problem.hint = if is_no_read { Some(WRITES) } else { hint(code) }.map(str::to_owned);
         if kind == ErrorKind::Retry {
             problem.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
@@ -202,9 +209,6 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::InvalidParameter => {
             "give a value for each of $1, $2, … in `params`; {\"decimal\": \"1.20\"} and the like name a type"
-        }
-        ErrorCode::Unsupported => {
-            "statements only read: write rows with PUT, DELETE or POST /v1/tables/{table}/rows"
         }
         ErrorCode::DuplicateKey => "use mode=upsert to replace rows with the same keys",
         ErrorCode::WriteNotAllowed => "GET /v1/tables/{table} has the table's write policy",

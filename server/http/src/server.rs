@@ -25,6 +25,8 @@ use crate::socket::{self, Bound, Listener, Tls};
 const THREADS: usize = 2;
 /// Threads for work that blocks beside uploads: rows that are written one by one.
 const BLOCKING_THREADS: usize = 16;
+/// More uploads than this at a time wait for threads.
+const UPLOAD_THREADS_MAX: usize = 1024;
 /// How often files of certificates are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// After an accept that failed, such as for want of descriptors, the next one waits this long.
@@ -76,7 +78,7 @@ impl HttpServer {
         let address = bound.address();
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
-            .max_blocking_threads(options.uploads_max.saturating_add(BLOCKING_THREADS))
+            .max_blocking_threads(options.uploads_max.min(UPLOAD_THREADS_MAX) + BLOCKING_THREADS)
             .thread_name("pillion-http")
             .enable_all()
             .build()

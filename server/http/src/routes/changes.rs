@@ -59,7 +59,6 @@ pub(super) async fn follow(
     let all = response.headers_mut();
     all.extend(headers);
     all.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    all.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +25,9 @@ use crate::guard;
 const HEAD_LEN_MAX: usize = 16 << 10;
 /// The most headers of a request. With more, it is answered with 431.
 const HEADERS_MAX: usize = 64;
+
+/// Longer times cannot be added to a clock.
+const IDLE_MAX: Duration = Duration::from_secs(31_536_000);
 
 /// A request that is being answered, until the last byte of its body is with the connection.
 struct Counted(InProgress);
@@ -57,7 +61,7 @@ async fn speak<S: Stream + 'static>(door: Arc<Door>, router: Router<()>, stream:
     builder
         .timer(TokioTimer::new())
         // Shorter times for what has begun are kept by `Paced`; this one is for connections that are idle.
-        .header_read_timeout(door.options.idle_timeout.max(door.options.head_timeout))
+        .header_read_timeout(door.options.idle_timeout.max(door.options.head_timeout).min(IDLE_MAX))
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_LEN_MAX);
     let service = service_fn(move |request: Request<Incoming>| {

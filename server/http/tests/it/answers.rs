@@ -134,13 +134,17 @@ fn mistakes_are_told_with_code_and_hint() {
     sql("SELEC 1").problem(400, "InvalidSql", "SELEC");
     sql("").problem(400, "InvalidSql", "");
     sql("SELECT 1; SELECT 2").problem(400, "Unsupported", "");
-    sql("DROP TABLE items").problem(400, "Unsupported", "only statements that read");
+    sql("DROP TABLE items").problem(400, "Unsupported", "PUT, DELETE");
     sql("SELECT 1 / 0").problem(400, "Execution", "ivide");
     let twice = "SELECT * FROM items a JOIN items b ON a.id = b.id";
     sql(twice).problem(400, "InvalidSql", "two columns are called `id`");
     assert_eq!(served.sql(twice, ARROW).status, 200);
     served.sql("SELECT 1", "text/html").problem(406, "NotAcceptable", "text/csv");
-    served.sql("SELECT [1]", "text/csv").problem(400, "UnsupportedType", "has no form in CSV");
+    served.sql("SELECT array_agg(id) FROM items", "text/csv").problem(
+        400,
+        "UnsupportedType",
+        "has no form in CSV",
+    );
     let typed = |media_type: &str, body: &str| {
         served.send("POST", "/v1/sql", &[("content-type", media_type)], body.to_owned())
     };

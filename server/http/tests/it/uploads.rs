@@ -103,7 +103,7 @@ fn what_does_not_fit_is_refused_as_a_whole() {
         "`price` is missing",
     );
     assert_eq!(lacking["kind"], "request", "the client has to mend it");
-    post(&served, "mode=append", lines, "{\"id\":null}\n").problem(400, "NullKey", "");
+    post(&served, "mode=append", lines, "{\"id\":null}\n").problem(400, "SourceInvalid", "has no nulls");
     post(&served, "mode=append", lines, "{\"id\":6\n").problem(400, "SourceInvalid", "line 1");
     post(&served, "mode=append", "application/json", "[{\"id\":6}").problem(
         400,
