@@ -129,8 +129,12 @@ pub(super) const HTTP: &[Key] = &[
 ];
 
 /// What is permitted: in `[http.anonymous]`, and in `[tokens.NAME]` beside its file.
-pub(super) const PERMISSIONS: &[Key] =
-    &[key("read", "[]", Kind::Texts), key("write", "[]", Kind::Texts), key("refresh", "[]", Kind::Texts), key("administer", "false", Kind::Boolean)];
+pub(super) const PERMISSIONS: &[Key] = &[
+    key("read", "[]", Kind::Texts),
+    key("write", "[]", Kind::Texts),
+    key("refresh", "[]", Kind::Texts),
+    key("administer", "false", Kind::Boolean),
+];
 
 /// In `[tokens.NAME]`.
 pub(super) const TOKEN: &[Key] = &[

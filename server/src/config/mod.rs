@@ -30,9 +30,9 @@ use document::{At, Document, Problems};
 
 pub use check::{ConfigArgs, ConfigCommand, config};
 pub use health::HealthConfig;
+pub use http::{HttpConfig, HttpListen, HttpTls};
 pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
-pub use http::{HttpConfig, HttpListen, HttpTls};
 pub(crate) use notes::notes;
 
 /// What a sidecar is to do. Fields that are `None` have the defaults of the cache.

@@ -10,7 +10,8 @@ use pillion_ipc::SOCKET_PATH_MAX;
 use super::document::At;
 use super::section::{Overlap, Section};
 use super::{
-    Access, Config, HealthConfig, HttpConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, http, keys, places, units,
+    Access, Config, HealthConfig, HttpConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, http,
+    keys, places, units,
 };
 use pillion::nearest;
 use pillion_access::TokenConfig;
