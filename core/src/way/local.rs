@@ -391,7 +391,8 @@ pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Res
         )
     })?;
     let state = Arc::new(held.source.only(is_chosen));
-    Ok(Arc::new(Local { source: state, engine: held.engine.clone(), moment: held.moment }))
+    let (engine, recording) = (held.engine.clone(), held.recording.clone());
+    Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording }))
 }
 
 /// A key without a row in a table that holds only some rows of its source.
