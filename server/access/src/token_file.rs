@@ -17,7 +17,7 @@ const TOKEN_LEN_MAX: usize = 4096;
 const FILE_LEN_MAX: u64 = 64 << 10;
 
 /// What is kept of a token. Nobody finds the token from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {

@@ -28,6 +28,15 @@ fn reads(tables: &[&str]) -> Permissions {
     Permissions { read: Tables::of(tables.iter().copied()), ..Permissions::default() }
 }
 
+/// Waits until something is so.
+fn soon(what: &str, is_so: &dyn Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn each_right_is_its_own_and_reaches_its_tables() {
     let all = Permissions {
@@ -86,7 +95,8 @@ fn clients_are_who_their_token_says() {
     let open = Access::new(tokens, Some(reads(&["*"]))).unwrap();
     let anyone = open.identify("test", None).unwrap();
     assert_eq!(anyone.name(), "anonymous");
-    assert!(anyone.reads_all() && open.still_admits(&anyone));
+    assert!(anyone.reads_all());
+    open.demand_again("test", &anyone, Right::Read, Some("a")).unwrap();
     assert_eq!(open.identify("test", Some(b"wrong")).unwrap_err(), Denied::UnknownToken);
 }
 
@@ -96,19 +106,13 @@ fn a_changed_file_is_read_again_and_a_missing_one_admits_nobody() {
     let file = write(dir.path(), "token", READER);
     let access = Access::new([token("it", &file, reads(&["*"]))], None).unwrap();
     let admits = |token: &str| access.identify("test", Some(token.as_bytes())).is_ok();
-    let soon = |what: &str, is_so: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
     let before = access.identify("test", Some(READER.as_bytes())).unwrap();
     // As Kubernetes does it: a new file takes the place of the old one.
     std::fs::rename(write(dir.path(), "new", WRITER), &file).unwrap();
     soon("the new token is taken", &|| admits(WRITER));
     assert!(!admits(READER));
-    assert!(!access.still_admits(&before), "and what was admitted by the old one ends");
+    let again = access.demand_again("test", &before, Right::Read, Some("a"));
+    assert_eq!(again.unwrap_err(), Denied::UnknownToken, "and what was admitted by the old one ends");
     std::fs::remove_file(&file).unwrap();
     soon("a token without its file is refused", &|| !admits(WRITER));
     write(dir.path(), "token", READER);
@@ -136,4 +140,56 @@ fn files_that_hold_no_token_are_refused_without_their_content() {
     assert!(refused.contains("`one` and `two` are the same"), "{refused}");
     let missing = Access::new([token("it", &dir.path().join("none"), reads(&[]))], None).unwrap_err();
     assert!(missing.to_string().contains("cannot read"), "{missing}");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_read_once_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "token", READER);
+    let access = Access::new([token("it", &file, reads(&["*"]))], None).unwrap();
+    let admits = |token: &str| access.identify("test", Some(token.as_bytes())).is_ok();
+    // A folder in its place: it is there, and cannot be read. The file that comes back is the one that could not be read, unchanged.
+    let (kept, folder) = (dir.path().join("kept"), dir.path().join("folder"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::rename(&file, &kept).unwrap();
+    std::os::unix::fs::symlink(&folder, &file).unwrap();
+    soon("it cannot be read", &|| !admits(READER));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(&kept, &file).unwrap();
+    soon("it is read", &|| admits(READER));
+}
+
+#[test]
+fn a_token_that_comes_to_stand_in_two_files_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (write(dir.path(), "one", READER), write(dir.path(), "two", WRITER));
+    let tokens = [token("one", &one, reads(&["a"])), token("two", &two, reads(&["*"]))];
+    let access = Access::new(tokens, None).unwrap();
+    let name = |token: &str| access.identify("test", Some(token.as_bytes())).map(|it| it.name().to_owned());
+    write(dir.path(), "two", &format!("{READER}\n{WRITER}\n"));
+    soon("it is nobody's", &|| name(READER).is_err());
+    assert_eq!(name(WRITER).unwrap(), "two", "what only one has goes on");
+    write(dir.path(), "one", "another-token-0123456789");
+    soon("it is that of the one who has it", &|| name(READER).is_ok_and(|name| name == "two"));
+}
+
+#[test]
+fn changed_permissions_hold_for_what_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "token", READER);
+    let access = Access::new([token("it", &file, reads(&["a"]))], Some(reads(&["a"]))).unwrap();
+    let (it, anyone) =
+        (access.identify("test", Some(READER.as_bytes())).unwrap(), access.identify("test", None).unwrap());
+    let again = |identity, table| access.demand_again("test", identity, Right::Read, Some(table));
+    again(&it, "a").unwrap();
+    again(&anyone, "a").unwrap();
+    access.adjust([token("it", &file, reads(&["b"]))], None).unwrap();
+    assert_eq!(again(&it, "a").unwrap_err().to_string(), "`it` may not read the table `a`");
+    again(&it, "b").unwrap();
+    assert_eq!(again(&anyone, "a").unwrap_err(), Denied::NoToken);
+    let missing = token("it", &dir.path().join("none"), reads(&["*"]));
+    assert!(access.adjust([missing], None).is_err());
+    again(&it, "b").unwrap();
+    access.adjust([], None).unwrap();
+    assert_eq!(again(&it, "b").unwrap_err(), Denied::UnknownToken);
 }

@@ -1,16 +1,18 @@
 //! What all requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 
+use parking_lot::RwLock;
 use pillion::{AsyncCache, AsyncTable, Result, Way};
 use pillion_access::Access;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
-use crate::options::HttpOptions;
+use crate::options::{HttpOptions, Users};
+use crate::socket::Connections;
 
-/// How refusals of this door are called in the log.
+/// How this door is called in the log and in metrics.
 pub(crate) const DOOR: &str = "http";
 
 /// What all requests share.
@@ -22,7 +24,10 @@ pub(crate) struct Door {
     pub(crate) requests: Admission,
     pub(crate) streams: Admission,
     pub(crate) uploads: Admission,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) counts: Counts,
+    /// Who may connect to a Unix socket.
+    pub(crate) users: RwLock<Users>,
     /// Becomes true when the door closes: streams without an end end then.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -30,9 +35,7 @@ pub(crate) struct Door {
 /// Numbers for `status`.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Connections that are open.
-    pub(crate) connections: AtomicUsize,
-    /// Connections that were refused because too many were open.
+    /// Connections that were refused because too many were open, or because of their user.
     pub(crate) refused_connections: AtomicU64,
     /// Requests so far.
     pub(crate) requests: AtomicU64,

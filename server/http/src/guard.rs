@@ -16,21 +16,49 @@ use pillion::Freshness;
 use pillion_access::{Denied, Identity};
 use tower::ServiceExt;
 
+use crate::admission::Place;
 use crate::answer::said::{Said, VERSION};
+use crate::call::Call;
 use crate::door::{DOOR, Door};
 use crate::options::Listen;
 use crate::problem::Problem;
 
+/// What browsers say of the page that a request is for.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+/// Pages of the door itself, and addresses that a person typed.
+const OWN_SITES: [&[u8]; 2] = [b"same-origin", b"none"];
+
+/// A request that has a place. Whoever works for it on another thread keeps this, because that work goes on when the client is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted(#[expect(dead_code, reason = "held")] Arc<Place>);
+
+impl Admitted {
+    pub(crate) fn new(place: Place) -> Self {
+        Self(Arc::new(place))
+    }
+}
+
 /// Answers a request; problems are answers too.
 pub(crate) async fn serve(door: Arc<Door>, router: Router<()>, request: Request<Body>) -> Response {
     door.counts.requests.fetch_add(1, Ordering::Relaxed);
+    let call = Call::begin(&door, &request);
+    let request = request.map(|body| call.asked(body));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match admit(&door, &router, request).await {
+    let mut response = match admit(&door, &router, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    if is_stranger(response.status()) {
+        // Strangers hold no connections.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
-    response
+    call.answered(response)
+}
+
+/// Whether an answer is for somebody who has no business here.
+fn is_stranger(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST)
 }
 
 async fn admit(
@@ -53,9 +81,11 @@ async fn admit(
     let place = match kind {
         Kind::Stream => door.streams.enter(identity.name(), limit).await?,
         Kind::Upload => door.uploads.enter(identity.name(), limit).await?,
-        Kind::Ordinary | Kind::Write => door.requests.enter(identity.name(), limit).await?,
+        Kind::Ordinary | Kind::Write | Kind::Refresh => door.requests.enter(identity.name(), limit).await?,
     };
+    let admitted = Admitted::new(place);
     request.extensions_mut().insert(identity);
+    request.extensions_mut().insert(admitted.clone());
     let left = limit.saturating_sub(started.elapsed());
     let answered = tokio::time::timeout(left, router.clone().oneshot(request)).await;
     let mut response = match answered {
@@ -68,7 +98,7 @@ async fn admit(
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (head, body) = response.into_parts();
-    Ok(Response::from_parts(head, holding(body, place)))
+    Ok(Response::from_parts(head, holding(body, admitted)))
 }
 
 /// A body that keeps something until its last byte is handed on or its client is gone.
@@ -82,6 +112,7 @@ enum Kind {
     Ordinary,
     Write,
     Upload,
+    Refresh,
     Stream,
 }
 
@@ -92,6 +123,7 @@ impl Kind {
         match *request.method() {
             Method::GET if is_below_tables && path.ends_with("/changes") => Self::Stream,
             Method::POST if is_below_tables && path.ends_with("/rows") => Self::Upload,
+            Method::POST if is_below_tables && path.ends_with("/refresh") => Self::Refresh,
             Method::PUT | Method::DELETE => Self::Write,
             _ => Self::Ordinary,
         }
@@ -113,7 +145,12 @@ impl Kind {
                 Problem::new(StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown", message)
                     .hint("read before you repeat it")
             }
-            _ => {
+            Self::Refresh => {
+                let message = format!("the refresh was not done after {limit:?}; it goes on");
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, "StillRefreshing", message)
+                    .hint("GET /v1/tables/{table} shows under `refresh` how it stands")
+            }
+            Self::Ordinary | Self::Stream => {
                 let message = format!("the answer had not begun after {limit:?}, and was given up");
                 Problem::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
                     .hint("`request_timeout` of the sidecar's configuration is the limit")
@@ -160,16 +197,24 @@ fn is_known(hosts: &[String], host: &str) -> bool {
 
 /// Refuses requests that a browser sends for a page of somebody else.
 fn check_origin(door: &Door, headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |shown: &[u8]| {
+        let shown = String::from_utf8_lossy(shown).into_owned();
+        door.access.denials().count(DOOR, &format_args!("a request from a page of `{shown}`"));
+        let message = "this door answers no web pages of other origins";
+        Err(Problem::new(StatusCode::FORBIDDEN, "ForeignOrigin", message))
+    };
+    // Browsers send no origin for images and links, but say where the page comes from.
+    let site = headers.get_all(SEC_FETCH_SITE).iter();
+    if let Some(site) = site.map(HeaderValue::as_bytes).find(|site| !OWN_SITES.contains(site)) {
+        return refused(site);
+    }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
     if authority.is_some() && authority == host {
         return Ok(());
     }
-    let shown = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-    door.access.denials().count(DOOR, &format_args!("a request from a page of `{shown}`"));
-    let message = "this door answers no web pages of other origins";
-    Err(Problem::new(StatusCode::FORBIDDEN, "ForeignOrigin", message))
+    refused(origin.as_bytes())
 }
 
 fn identify(door: &Door, headers: &HeaderMap) -> Result<Identity, Denied> {
@@ -269,5 +314,30 @@ mod tests {
         assert_eq!(of("Basic abc"), None);
         assert_eq!(of("Bearer"), None);
         assert_eq!(of("Bearerabc"), None);
+    }
+
+    #[test]
+    fn what_came_too_late_says_what_goes_on() {
+        let told = |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            let problem = Kind::of(&request).too_late(Duration::from_secs(1)).document();
+            assert_eq!(problem["status"], 504);
+            (problem["title"].as_str().unwrap().to_owned(), problem["detail"].as_str().unwrap().to_owned())
+        };
+        let (title, detail) = told("POST", "/v1/tables/items/refresh");
+        assert_eq!((title.as_str(), detail.ends_with("it goes on")), ("StillRefreshing", true), "{detail}");
+        assert_eq!(told("POST", "/v1/sql").0, "Timeout");
+        for (method, path) in [
+            ("POST", "/v1/tables/items/rows"),
+            ("PUT", "/v1/tables/items/1"),
+            ("DELETE", "/v1/tables/items/1"),
+        ] {
+            let (title, detail) = told(method, path);
+            assert_eq!(
+                (title.as_str(), detail.contains("may or may not")),
+                ("OutcomeUnknown", true),
+                "{detail}"
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer;
+mod call;
 mod door;
 mod guard;
 mod options;
@@ -14,6 +15,6 @@ mod routes;
 mod server;
 mod socket;
 
-pub use options::{HttpOptions, Listen, TlsFiles};
+pub use options::{HttpOptions, Listen, TlsFiles, Users};
 pub use routes::ROUTES;
 pub use server::{HttpError, HttpServer};

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pillion_ipc::PeerCredentials;
+
 use crate::socket::Tls;
 
 /// Where the door listens.
@@ -36,12 +38,33 @@ impl TlsFiles {
     }
 }
 
+/// Users of the machine who may connect to a Unix socket: everyone if it names none. Addresses have no users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// Their numbers.
+    pub uids: Vec<u32>,
+    /// Groups whose members may: as their primary or as a supplementary one.
+    pub gids: Vec<u32>,
+}
+
+impl Users {
+    /// Whether somebody may connect; `None` is somebody of whom the system does not say who it is.
+    pub(crate) fn admit(&self, user: Option<&PeerCredentials>) -> bool {
+        let everyone = self.uids.is_empty() && self.gids.is_empty();
+        let is_named = |user: &PeerCredentials| {
+            self.uids.contains(&user.uid) || self.gids.iter().any(|gid| user.has_group(*gid))
+        };
+        everyone || user.is_some_and(is_named)
+    }
+}
+
 /// Settings of an [`HttpServer`](crate::HttpServer).
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     pub(crate) listen: Listen,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) socket_mode: u32,
+    pub(crate) users: Users,
     pub(crate) hosts: Vec<String>,
     pub(crate) connections_max: usize,
     pub(crate) requests_max: usize,
@@ -64,6 +87,7 @@ impl HttpOptions {
             listen,
             tls: None,
             socket_mode: 0o660,
+            users: Users::default(),
             hosts: Vec::new(),
             connections_max: 1024,
             requests_max: 64,
@@ -94,6 +118,14 @@ impl HttpOptions {
         self
     }
 
+    /// Users who may connect to a Unix socket, by what the kernel says of them; everyone by default. They need a token all the
+    /// same.
+    #[must_use]
+    pub fn users(mut self, users: Users) -> Self {
+        self.users = users;
+        self
+    }
+
     /// Names by which clients reach the door, besides `localhost` and addresses. A request for any other host is refused:
     /// a web page cannot reach the door by a name that its owner points here. Unix sockets have no such names to check.
     #[must_use]
@@ -102,7 +134,8 @@ impl HttpOptions {
         self
     }
 
-    /// Connections at a time; 1024 by default. One more is answered with 429 (with TLS: closed).
+    /// Connections at a time; 1024 by default, of which one address or user has at most three quarters. One more takes the place of
+    /// the one that has been idle for the longest time; if none is idle, it is answered with 429 (with TLS: closed).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
@@ -170,7 +203,8 @@ impl HttpOptions {
     }
 
     /// How long a request may take until its answer begins, waiting included; a minute by default. Then it is answered with
-    /// 504 and its work is cancelled.
+    /// 504 and its work is cancelled, except for a refresh, which goes on. The next parts of an answer may take as long each, without
+    /// the time that the client takes to read; then the answer breaks off.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;

@@ -8,6 +8,8 @@ use pillion::{Error, ErrorCode, ErrorKind};
 use pillion_access::Denied;
 use serde_json::json;
 
+use crate::call::Failed;
+
 /// The media type of problems.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// When to try again, in seconds, for what passes by itself.
@@ -17,6 +19,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ONLY_READS: &str = "only statements that read";
 /// What to do about that.
 const WRITES: &str = "write rows with PUT, DELETE or POST /v1/tables/{table}/rows";
+/// The name of the problem that a key has no row, which is no failure.
+const NO_SUCH_ROW: &str = "RowNotFound";
 
 /// An error as a client gets it.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     /// The code of the cache, or a name of the door's own for what only HTTP has.
     name: String,
-    number: Option<u16>,
+    code: Option<ErrorCode>,
     kind: Option<ErrorKind>,
     detail: String,
     hint: Option<String>,
@@ -41,7 +45,7 @@ impl Problem {
         Self {
             status,
             name: name.to_owned(),
-            number: None,
+            code: None,
             kind: None,
             detail: detail.into(),
             hint: None,
@@ -52,6 +56,17 @@ impl Problem {
     /// Something in the request is not as it should be.
     pub(crate) fn bad_request(name: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, name, detail)
+    }
+
+    /// A statement changes something.
+    pub(crate) fn is_no_read() -> Self {
+        let message = "POST /v1/sql takes statements that read, and this one changes something";
+        Self::bad_request("Unsupported", message).hint(WRITES)
+    }
+
+    /// There is no row with a key.
+    pub(crate) fn no_such_row(detail: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, NO_SUCH_ROW, detail)
     }
 
     /// What to do about it.
@@ -94,7 +109,7 @@ impl Problem {
             _ => format!("{error:#}"),
         };
         let mut problem = Self::new(status(code), &format!("{code:?}"), detail);
-        problem.number = Some(code.number());
+        problem.code = Some(code);
         problem.kind = Some(kind);
         // Others of its code are features that a query engine may have.
         let is_no_read = code == ErrorCode::Unsupported && error.message().starts_with(ONLY_READS);
@@ -103,6 +118,22 @@ impl Problem {
             problem.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         problem
+    }
+
+    /// As what the recorder of the cache counts it; `None` if nothing failed.
+    fn counted_as(&self) -> Option<ErrorCode> {
+        let of_status = match self.status {
+            _ if self.name == NO_SUCH_ROW => return None,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
+                ErrorCode::PermissionDenied
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ErrorCode::TooMany,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => ErrorCode::Timeout,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            status if status.is_server_error() => ErrorCode::Internal,
+            _ => ErrorCode::InvalidArgument,
+        };
+        Some(self.code.unwrap_or(of_status))
     }
 
     /// The same as a JSON document.
@@ -114,7 +145,7 @@ impl Problem {
             "detail": self.detail,
         });
         if let Some(members) = document.as_object_mut() {
-            members.extend(self.number.map(|number| ("code".to_owned(), number.into())));
+            members.extend(self.code.map(|code| ("code".to_owned(), code.number().into())));
             members.extend(self.kind.map(|kind| ("kind".to_owned(), kind_name(kind).into())));
             members.extend(self.hint.clone().map(|hint| ("hint".to_owned(), hint.into())));
         }
@@ -149,7 +180,11 @@ impl From<Denied> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let document = self.document().to_string();
+        let failed = self.counted_as().map(Failed);
         let mut response = (self.status, Body::from(document)).into_response();
+        if let Some(failed) = failed {
+            response.extensions_mut().insert(failed);
+        }
         let headers = response.headers_mut();
         headers.extend(self.headers);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
@@ -177,6 +212,8 @@ fn status(code: ErrorCode) -> StatusCode {
         }
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::HistoryGone => StatusCode::GONE,
+        // A status of its own, so that clients can ask the source instead without reading more than that.
+        ErrorCode::NotCovered => StatusCode::FAILED_DEPENDENCY,
         ErrorCode::SourceNotFound
         | ErrorCode::SourceInvalid
         | ErrorCode::SourceUnavailable
@@ -210,6 +247,9 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::InvalidParameter => {
             "give a value for each of $1, $2, … in `params`; {\"decimal\": \"1.20\"} and the like name a type"
         }
+        ErrorCode::NotCovered => {
+            "ask the source of the table, or add the condition of `holds`, which GET /v1/tables/{table} shows, to the query"
+        }
         ErrorCode::DuplicateKey => "use mode=upsert to replace rows with the same keys",
         ErrorCode::WriteNotAllowed => "GET /v1/tables/{table} has the table's write policy",
         ErrorCode::HistoryGone => {
@@ -223,4 +263,26 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::Poisoned | ErrorCode::Closed => "the sidecar is ending: try again once it is started",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_count_as_errors_of_the_cache() {
+        let of = |status| Problem::new(status, "Some", "some").counted_as();
+        assert_eq!(of(StatusCode::UNAUTHORIZED), Some(ErrorCode::PermissionDenied));
+        assert_eq!(of(StatusCode::TOO_MANY_REQUESTS), Some(ErrorCode::TooMany));
+        assert_eq!(of(StatusCode::GATEWAY_TIMEOUT), Some(ErrorCode::Timeout));
+        assert_eq!(of(StatusCode::NOT_ACCEPTABLE), Some(ErrorCode::InvalidArgument));
+        let stale = Problem::of(&Error::new(ErrorCode::Stale, "old"));
+        assert_eq!(
+            (stale.status(), stale.counted_as()),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(ErrorCode::Stale))
+        );
+        assert_eq!(Problem::no_such_row(String::new()).counted_as(), None, "an answer like any other");
+        let missed = Problem::of(&Error::new(ErrorCode::NotCovered, "held: id > 5"));
+        assert_eq!(missed.status(), StatusCode::FAILED_DEPENDENCY);
+    }
 }

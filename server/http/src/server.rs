@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use pillion::Cache;
+use parking_lot::RwLock;
+use pillion::{Cache, ConnectionEvent, Event};
 use pillion_access::Access;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
@@ -16,10 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admission::Admission;
-use crate::door::{Counts, Door, closed};
-use crate::options::{HttpOptions, Listen};
+use crate::door::{Counts, DOOR, Door, closed};
+use crate::options::{HttpOptions, Listen, Users};
 use crate::routes;
-use crate::socket::{self, Bound, Listener, Tls};
+use crate::socket::{self, Accepted, Bound, Connections, Entered, Listener, Stream, Tls};
 
 /// Threads that speak with clients: few, so that the door takes no processor from others.
 const THREADS: usize = 2;
@@ -34,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a client gets that comes when as many are here as are allowed.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What a user gets who may not connect.
+const DENIED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Why a door cannot be opened.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ impl std::error::Error for HttpError {}
 #[derive(Debug)]
 pub struct HttpServer {
     address: Option<SocketAddr>,
-    counts: Arc<Counts>,
+    door: Arc<Door>,
     closing: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,22 +92,40 @@ impl HttpServer {
             bound.listen().map_err(HttpError::Bind)?
         };
         let (closing, is_closing) = watch::channel(false);
-        let counts = Arc::new(Counts::default());
         let door = Arc::new(Door {
-            cache: cache.clone().into_async(),
+            // The door tells of its calls itself.
+            cache: cache.for_door().into_async(),
             access,
             requests: Admission::new("requests", options.requests_max, options.requests_waiting_max),
             streams: Admission::new("streams of changes", options.streams_max, 0),
             uploads: Admission::new("uploads", options.uploads_max, 0),
-            counts: counts.clone(),
+            connections: Arc::new(Connections::new(options.connections_max)),
+            counts: Counts::default(),
+            users: RwLock::new(options.users.clone()),
             closing: is_closing,
             options,
         });
+        let served = door.clone();
         let thread = thread::Builder::new()
             .name("pillion-http-door".to_owned())
-            .spawn(move || run(&runtime, door, listener, tls))
+            .spawn(move || run(&runtime, served, listener, tls))
             .map_err(HttpError::Start)?;
-        Ok(Self { address, counts, closing, thread: Some(thread) })
+        Ok(Self { address, door, closing, thread: Some(thread) })
+    }
+
+    /// Finds out whether a door could be opened, before there is a cache for it: whether its socket can be bound and its
+    /// certificate can be used.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn check(options: &HttpOptions) -> Result<(), HttpError> {
+        options.tls.clone().map(Tls::new).transpose().map_err(HttpError::Tls)?;
+        Bound::check(&options.listen).map_err(HttpError::Bind)
+    }
+
+    /// From now on, these users may connect to the Unix socket. Connections that are open stay.
+    pub fn set_users(&self, users: Users) {
+        *self.door.users.write() = users;
     }
 
     /// The address at which it listens; `None` for a Unix socket.
@@ -113,7 +135,7 @@ impl HttpServer {
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::Relaxed)
+        self.door.connections.count()
     }
 
     /// Accepts no more connections and no more requests, and returns at once. Requests under way go on.
@@ -160,29 +182,18 @@ fn run(runtime: &Runtime, door: Arc<Door>, listener: Listener, tls: Option<Arc<T
             };
             // Those that have ended.
             while connections.try_join_next().is_some() {}
-            let mut stream = match accepted {
-                Ok(stream) => stream,
+            match accepted {
+                Ok(accepted) => {
+                    if let Some((stream, entered)) = admit(&door, accepted, tls.is_some()).await {
+                        let (door, router, tls) = (door.clone(), router.clone(), tls.clone());
+                        connections.spawn(socket::serve(door, router, stream, tls, entered));
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            let counted = Connected::new(door.counts.clone());
-            if counted.number > door.options.connections_max {
-                door.counts.refused_connections.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!("a connection is refused: as many as are allowed are open");
-                if tls.is_none() {
-                    // A few bytes, for which a new connection has room: this waits for nobody.
-                    let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(TOO_MANY)).await;
-                }
-                continue;
             }
-            let (door, router, tls) = (door.clone(), router.clone(), tls.clone());
-            connections.spawn(async move {
-                socket::serve(door, router, stream, tls).await;
-                drop(counted);
-            });
         }
         // Those who come now are refused by the system.
         drop(listener);
@@ -193,29 +204,33 @@ fn run(runtime: &Runtime, door: Arc<Door>, listener: Listener, tls: Option<Arc<T
     });
 }
 
+/// Lets a connection in, or refuses it.
+async fn admit(door: &Door, accepted: Accepted, is_encrypted: bool) -> Option<(Box<dyn Stream>, Entered)> {
+    let Accepted { mut stream, peer, user } = accepted;
+    let is_of_socket = matches!(door.options.listen, Listen::Unix(_));
+    let (event, answer) = if is_of_socket && !door.users.read().admit(user.as_ref()) {
+        let who = user.map_or_else(|| "somebody unknown".to_owned(), |user| format!("user {}", user.uid));
+        door.access.denials().count(DOOR, &format_args!("a connection of {who}"));
+        (ConnectionEvent::Denied, DENIED)
+    } else if let Some(entered) = door.connections.enter(peer) {
+        return Some((stream, entered));
+    } else {
+        tracing::debug!("a connection is refused: as many as are allowed are busy");
+        (ConnectionEvent::Refused, TOO_MANY)
+    };
+    door.counts.refused_connections.fetch_add(1, Ordering::Relaxed);
+    door.cache.blocking().record(&Event::Connection(event));
+    if !is_encrypted {
+        // A few bytes, for which a new connection has room: this waits for nobody.
+        let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(answer)).await;
+    }
+    None
+}
+
 async fn look_at_certificates(tls: Arc<Tls>) {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
         tls.look();
-    }
-}
-
-/// A connection, counted while it is open.
-struct Connected {
-    counts: Arc<Counts>,
-    number: usize,
-}
-
-impl Connected {
-    fn new(counts: Arc<Counts>) -> Self {
-        let number = counts.connections.fetch_add(1, Ordering::AcqRel) + 1;
-        Self { counts, number }
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.counts.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

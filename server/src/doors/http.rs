@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pillion::Cache;
 use pillion_access::Access;
-use pillion_http::{HttpError, HttpOptions, HttpServer, Listen, TlsFiles};
+use pillion_http::{HttpError, HttpOptions, HttpServer, Listen, TlsFiles, Users};
 
 use crate::config::{Config, HttpConfig, HttpListen};
 use crate::exit::Exit;
@@ -20,18 +20,34 @@ pub(super) fn open(
     http: &HttpConfig,
     access: Arc<Access>,
 ) -> Result<HttpServer, Failure> {
-    let server = HttpServer::start(cache, options(config, http), access).map_err(|error| {
-        let exit = match &error {
-            HttpError::Bind(error) if error.kind() == std::io::ErrorKind::AddrInUse => Exit::Retry,
-            HttpError::Tls(_) => Exit::Usage,
-            _ => Exit::Report,
-        };
-        Failure::new(exit, format!("the HTTP door at {} cannot be opened: {error}", http.listen))
-    })?;
+    let server =
+        HttpServer::start(cache, options(config, http), access).map_err(|error| failed(http, &error))?;
     // The port is another one than in the configuration if that leaves it to the system.
     let listen = server.address().map_or_else(|| http.listen.to_string(), |address| address.to_string());
     tracing::info!(%listen, tls = http.tls.is_some(), tokens = config.tokens.len(), "HTTP door open");
     Ok(server)
+}
+
+/// Finds out whether it could be opened.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn check_socket(config: &Config, http: &HttpConfig) -> Result<(), Failure> {
+    HttpServer::check(&options(config, http)).map_err(|error| failed(http, &error))
+}
+
+fn failed(http: &HttpConfig, error: &HttpError) -> Failure {
+    let exit = match error {
+        HttpError::Bind(error) if error.kind() == std::io::ErrorKind::AddrInUse => Exit::Retry,
+        HttpError::Tls(_) => Exit::Usage,
+        _ => Exit::Report,
+    };
+    Failure::new(exit, format!("the HTTP door at {} cannot be opened: {error}", http.listen))
+}
+
+/// Users who may connect to its Unix socket: those of the socket of the sidecar.
+pub(super) fn users(config: &Config) -> Users {
+    Users { uids: config.access.allow_uids.clone(), gids: config.access.allow_gids.clone() }
 }
 
 /// Checks its certificate.
@@ -58,7 +74,7 @@ fn options(config: &Config, http: &HttpConfig) -> HttpOptions {
         HttpListen::Tcp(address) => Listen::Tcp(*address),
         HttpListen::Unix(path) => Listen::Unix(path.clone()),
     };
-    let mut options = HttpOptions::new(listen).hosts(&http.hosts);
+    let mut options = HttpOptions::new(listen).hosts(&http.hosts).users(users(config));
     if let Some(files) = tls(http) {
         options = options.tls(files);
     }

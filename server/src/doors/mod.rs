@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pillion::Cache;
-use pillion_access::Access;
+use pillion_access::{Access, AccessError};
 
-use crate::config::{Config, HttpConfig};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// The open doors.
 pub(crate) struct Doors {
+    /// Who may use them, if one is open.
+    access: Option<Arc<Access>>,
     #[cfg(feature = "http")]
     http: Option<pillion_http::HttpServer>,
 }
@@ -27,8 +29,9 @@ pub(crate) const HAS_HTTP: bool = cfg!(feature = "http");
 /// # Errors
 /// [`Exit::Usage`] for tokens and certificates that cannot be used.
 pub(crate) fn check(config: &Config) -> Result<Vec<String>, Failure> {
+    // Also those that no door asks for now.
+    access(config)?;
     let Some(http) = &config.http else { return Ok(Vec::new()) };
-    access(config, http)?;
     #[cfg(feature = "http")]
     http::check(http)?;
     let names = config.tokens.iter().map(|token| format!("`{}` ({})", token.name, token.permissions));
@@ -38,22 +41,55 @@ pub(crate) fn check(config: &Config) -> Result<Vec<String>, Failure> {
     Ok(vec![format!("{}{encrypted} for {}", http.listen, who.join(", "))])
 }
 
+/// As [`check`], and finds out whether the doors can be bound, although that is done later: a problem is reported before long loads.
+///
+/// # Errors
+/// As [`check`], and of binding.
+pub(crate) fn check_sockets(config: &Config) -> Result<(), Failure> {
+    check(config)?;
+    #[cfg(feature = "http")]
+    if let Some(http) = &config.http {
+        http::check_socket(config, http)?;
+    }
+    Ok(())
+}
+
 impl Doors {
     /// Opens the doors that a configuration names.
     ///
     /// # Errors
     /// As [`check`], and of binding.
     pub(crate) fn open(cache: &Cache, config: &Config) -> Result<Self, Failure> {
-        let access = config.http.as_ref().map(|http| access(config, http)).transpose()?.map(Arc::new);
+        let Some(http) = &config.http else {
+            return Ok(Self {
+                access: None,
+                #[cfg(feature = "http")]
+                http: None,
+            });
+        };
+        let access = Arc::new(access(config)?);
         #[cfg(not(feature = "http"))]
-        drop((cache, access));
+        let _ = (cache, http);
         Ok(Self {
             #[cfg(feature = "http")]
-            http: match (&config.http, access) {
-                (Some(http), Some(access)) => Some(http::open(cache, config, http, access)?),
-                _ => None,
-            },
+            http: Some(http::open(cache, config, http, access.clone())?),
+            access: Some(access),
         })
+    }
+
+    /// Who may use them, if one is open.
+    pub(crate) fn access(&self) -> Option<Arc<Access>> {
+        self.access.clone()
+    }
+
+    /// From now on, Unix sockets of doors admit the users that a configuration names.
+    pub(crate) fn set_users(&self, config: &Config) {
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.http {
+            http.set_users(http::users(config));
+        }
+        #[cfg(not(feature = "http"))]
+        let _ = config;
     }
 
     /// Accepts no more requests, and returns at once.
@@ -83,8 +119,21 @@ impl Doors {
     }
 }
 
+/// From now on, doors admit the tokens that a configuration names, for what it permits. Reads the files of tokens.
+///
+/// # Errors
+/// As [`check`]. Nothing is changed then.
+pub(crate) fn admit(access: &Access, config: &Config) -> Result<(), Failure> {
+    let anonymous = config.http.as_ref().and_then(|http| http.anonymous.clone());
+    access.adjust(config.tokens.iter().cloned(), anonymous).map_err(unusable)
+}
+
 /// Who may use the doors. Reads the files of tokens.
-fn access(config: &Config, http: &HttpConfig) -> Result<Access, Failure> {
-    Access::new(config.tokens.iter().cloned(), http.anonymous.clone())
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+fn access(config: &Config) -> Result<Access, Failure> {
+    let anonymous = config.http.as_ref().and_then(|http| http.anonymous.clone());
+    Access::new(config.tokens.iter().cloned(), anonymous).map_err(unusable)
+}
+
+fn unusable(error: AccessError) -> Failure {
+    Failure::new(Exit::Usage, error.to_string())
 }

@@ -69,7 +69,7 @@ impl<'a> Sidecar<'a> {
         if sockets.clients.is_none() {
             check_socket(config)?;
         }
-        doors::check(config)?;
+        doors::check_sockets(config)?;
         // Before the cache is opened, so that probes see a start that takes long.
         let monitor = || self.monitor.clone();
         let health = match (sockets.probes, config.health.listen) {
@@ -187,7 +187,7 @@ impl<'a> Sidecar<'a> {
     fn serve_until(&mut self, cache: &Cache, server: &Server, doors: &Doors) -> Result<Ending, Failure> {
         let file = self.file.take();
         let reloader = file
-            .map(|file| Reloader::start(file, cache, &self.log, &self.monitor, self.sender))
+            .map(|file| Reloader::start(file, cache, doors.access(), &self.log, &self.monitor, self.sender))
             .transpose()?;
         loop {
             self.look_around();
@@ -200,6 +200,7 @@ impl<'a> Sidecar<'a> {
                 Ok(Event::TakenIn) => {
                     let config = self.monitor.config();
                     server.adjust(&config.server_options());
+                    doors.set_users(&config);
                     tracing::info!(tables = config.tables.len(), "the configuration was taken in");
                     supervisor::ready();
                 }

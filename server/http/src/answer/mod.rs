@@ -2,5 +2,6 @@
 
 pub(crate) mod encoder;
 pub(crate) mod format;
+mod moments;
 pub(crate) mod said;
 pub(crate) mod stream;

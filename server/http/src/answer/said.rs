@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::{DateTime, SecondsFormat, Utc};
-use pillion::{BatchStream, Freshness, Tier, Version, Way};
+use pillion::{BatchStream, Certificate, Freshness, TableCertificate, Tier, Version, Way};
+use serde_json::json;
 
 /// The version of the cache that was read or written.
 pub(crate) const VERSION: &str = "pillion-version";
@@ -16,25 +17,42 @@ pub(crate) const AGE: &str = "pillion-age";
 pub(crate) const TIER: &str = "pillion-tier";
 /// How the door reaches the cache.
 pub(crate) const WAY: &str = "pillion-way";
+/// Whether the answer has all rows that the sources of its tables would have given: `complete` or `partial`.
+pub(crate) const EXTENT: &str = "pillion-extent";
+/// What shows that, for one table that holds only some rows of its source. Once for each of them.
+pub(crate) const CERTIFICATE: &str = "pillion-certificate";
+
+/// The most tables that headers tell of, and the longest text of one: clients bound what they take.
+const CERTIFICATES_MAX: usize = 16;
+const CERTIFICATE_LEN_MAX: usize = 1000;
 
 /// What an answer says of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) version: Version,
     pub(crate) freshness: Option<Freshness>,
     pub(crate) tier: Tier,
     pub(crate) way: Way,
+    /// Of answers that have rows of tables.
+    pub(crate) certificate: Option<Certificate>,
 }
 
 impl Said {
     /// Of a version, of which the rows have this freshness.
     pub(crate) fn of(version: Version, freshness: Option<Freshness>, way: Way) -> Self {
-        Self { version, freshness, tier: Tier::Local, way }
+        Self { version, freshness, tier: Tier::Local, way, certificate: None }
     }
 
     /// Of the answer to a query.
     pub(crate) fn of_stream(stream: &BatchStream, way: Way) -> Self {
-        Self { version: stream.version(), freshness: stream.freshness(), tier: stream.tier(), way }
+        let certificate = Some(stream.certificate().clone());
+        Self {
+            version: stream.version(),
+            freshness: stream.freshness(),
+            tier: stream.tier(),
+            way,
+            certificate,
+        }
     }
 
     /// As headers.
@@ -53,8 +71,40 @@ impl Said {
             put(AS_OF, moment(freshness.as_of));
             put(AGE, format!("{:.3}", freshness.age().as_secs_f64()));
         }
+        if let Some(certificate) = &self.certificate {
+            put(EXTENT, if certificate.is_complete() { "complete" } else { "partial" }.to_owned());
+            for table in certificate.tables().iter().take(CERTIFICATES_MAX) {
+                if let Ok(value) = HeaderValue::try_from(certified(table)) {
+                    headers.append(CERTIFICATE, value);
+                }
+            }
+        }
         headers
     }
+}
+
+/// What shows that an answer has all rows of a table, or why it may not, as JSON in ASCII.
+fn certified(table: &TableCertificate) -> String {
+    let shortened = |text: &str| text.chars().take(CERTIFICATE_LEN_MAX).collect::<String>();
+    let document = json!({
+        "table": shortened(&table.table),
+        "complete": table.is_complete,
+        "coverage": table.coverage.as_deref().map(shortened),
+        "reason": shortened(&table.reason),
+        "as_of": table.freshness.map(|freshness| moment(freshness.as_of)),
+    });
+    let mut ascii = String::new();
+    let mut units = [0; 2];
+    for letter in document.to_string().chars() {
+        if letter.is_ascii() && !letter.is_ascii_control() {
+            ascii.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut units) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    ascii
 }
 
 /// A moment by RFC 3339, in UTC with microseconds.

@@ -53,13 +53,14 @@ impl JsonLines {
         Ok(())
     }
 
-    /// Whether everything that was begun has ended. An empty body has no rows.
+    /// Whether everything that was begun has ended.
     ///
     /// # Errors
     /// What is missing.
     pub(crate) fn finish(&self) -> Result<(), String> {
         match self.place {
-            Place::End | Place::Start => Ok(()),
+            Place::End => Ok(()),
+            Place::Start => Err("the body is empty, which is not JSON; a list without rows is []".to_owned()),
             _ => Err("the JSON of the body ends too early".to_owned()),
         }
     }
@@ -121,7 +122,6 @@ mod tests {
     fn each_object_becomes_a_line() {
         for (text, expected) in [
             ("[]", ""),
-            ("", ""),
             (" [ ] ", ""),
             ("{\"a\": 1}", "{\"a\": 1}\n"),
             ("[{\"a\":1},\n {\"a\":\n2}]", "{\"a\":1}\n{\"a\": 2}\n"),
@@ -135,9 +135,10 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_objects_is_refused() {
-        for text in
-            ["1", "[1]", "[{},]", "[{} {}]", "{}{}", "[", "[{}", "{", "[{}]x", "[,{}]", "\"{}\"", "[[{}]]"]
-        {
+        for text in [
+            "", " \n", "1", "[1]", "[{},]", "[{} {}]", "{}{}", "[", "[{}", "{", "[{}]x", "[,{}]", "\"{}\"",
+            "[[{}]]",
+        ] {
             assert!(lines(text).is_err(), "{text}");
         }
         // A raw line end in a text is no JSON, and does not become a blank of the text.

@@ -16,17 +16,16 @@ use pillion::{AsyncSubscription, Version};
 use pillion_access::{Identity, Right};
 use serde_json::json;
 
-use crate::answer::encoder::Encoder;
+use crate::answer::encoder;
 use crate::answer::format::Format;
 use crate::answer::said::{self, Said};
+use crate::answer::stream;
 use crate::door::{DOOR, Door, closed};
 use crate::problem::Problem;
 use crate::request::{path, query};
 
 /// After this time without a change, a comment shows that the stream goes on, and whoever follows it is checked again.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Rows of one event.
-const ROWS_AT_ONCE: usize = 1024;
 /// What clients send that go on where a stream broke off.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -50,8 +49,16 @@ pub(super) async fn follow(
     let mut events = Vec::new();
     // Whoever breaks off at once goes on here.
     push_version(&mut events, since);
-    let stream =
-        Following { door, identity, subscription, told: since, pending: first, events, is_over: false };
+    let stream = Following {
+        door,
+        identity,
+        table: name,
+        subscription,
+        told: since,
+        pending: first,
+        events,
+        is_over: false,
+    };
     let body = Body::from_stream(unfold(stream, |mut stream| async move {
         stream.next().await.map(|part| (Ok::<_, Infallible>(part), stream))
     }));
@@ -78,6 +85,7 @@ fn since(headers: &HeaderMap, argument: Option<&str>) -> Result<Option<Version>,
 struct Following {
     door: Arc<Door>,
     identity: Identity,
+    table: String,
     subscription: AsyncSubscription,
     /// The version up to which the client was told that it has everything.
     told: Version,
@@ -94,8 +102,14 @@ impl Following {
         loop {
             if let Some(changes) = self.pending.take() {
                 self.tell_version();
-                if let Err(error) = push_changes(&mut self.events, &changes) {
-                    self.fail(&Problem::of(&error));
+                match told(&changes).await {
+                    Ok((rows, event)) => {
+                        self.events.extend_from_slice(&event);
+                        // The rest comes once the client has read this.
+                        let left = changes.num_rows() - rows;
+                        self.pending = (left > 0).then(|| changes.slice(rows, left));
+                    }
+                    Err(error) => self.fail(&Problem::of(&error)),
                 }
             }
             if !self.events.is_empty() {
@@ -134,10 +148,12 @@ impl Following {
             }
             Err(error) => self.fail(&Problem::of(&error)),
         }
-        if !self.door.access.still_admits(&self.identity) {
+        // What its token permits may have changed since the stream began.
+        let may = self.door.access.demand_again(DOOR, &self.identity, Right::Read, Some(&self.table));
+        if let Err(denied) = may {
             self.events.clear();
             self.pending = None;
-            self.fail(&Problem::from(pillion_access::Denied::UnknownToken));
+            self.fail(&Problem::from(denied));
         }
     }
 
@@ -152,9 +168,9 @@ impl Following {
         true
     }
 
-    /// The last event.
+    /// The last event. It is not called `error`, because that is how browsers call an event of their own.
     fn fail(&mut self, problem: &Problem) {
-        push_event(&mut self.events, "error", None, problem.document().to_string().as_bytes());
+        push_event(&mut self.events, "problem", None, problem.document().to_string().as_bytes());
         self.is_over = true;
     }
 }
@@ -165,15 +181,14 @@ fn push_version(events: &mut Vec<u8>, version: Version) {
     push_event(events, "version", Some(&version), data.as_bytes());
 }
 
-fn push_changes(events: &mut Vec<u8>, changes: &RecordBatch) -> pillion::Result<()> {
-    for from in (0..changes.num_rows()).step_by(ROWS_AT_ONCE) {
-        let some = changes.slice(from, ROWS_AT_ONCE.min(changes.num_rows() - from));
-        let mut encoder = Encoder::new(Format::Json, some.schema_ref())?;
-        let mut data = encoder.write(&some)?.to_vec();
-        data.extend_from_slice(&encoder.finish()?);
-        push_event(events, "changes", None, data.trim_ascii_end());
-    }
-    Ok(())
+/// As many of the first changes as one event has, and that event.
+async fn told(changes: &RecordBatch) -> pillion::Result<(usize, Vec<u8>)> {
+    let (rows, len) = encoder::rows_at_once(changes, 0, encoder::PART_ROWS)?;
+    let some = changes.slice(0, rows);
+    let data = stream::encoding(len, move || encoder::whole(Format::Json, &some)).await?;
+    let mut event = Vec::new();
+    push_event(&mut event, "changes", None, data.trim_ascii_end());
+    Ok((rows, event))
 }
 
 /// Data has no line ends: those of texts are escaped in JSON.

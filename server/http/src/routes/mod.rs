@@ -8,6 +8,7 @@ mod sql;
 mod status;
 mod tables;
 mod upload;
+mod work;
 
 use std::sync::Arc;
 

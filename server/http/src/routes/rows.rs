@@ -1,6 +1,7 @@
 //! `GET`, `PUT` and `DELETE /v1/tables/{table}/{key}`: one row by its key.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,18 +9,22 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use pillion::{AsyncTable, TableInfo, Version};
+use pillion::{AsyncTable, Event, TableInfo, Version};
 use pillion_access::{Identity, Right};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::tables::document;
 use super::upload::{RowsFormat, Spool, load};
-use crate::answer::encoder::{self, Encoder};
+use super::work::Work;
+use crate::answer::encoder;
 use crate::answer::format::Format;
 use crate::answer::said::Said;
 use crate::answer::stream;
 use crate::door::{DOOR, Door};
+use crate::guard::Admitted;
 use crate::problem::Problem;
 use crate::request::{body, key, path, query};
 
@@ -44,26 +49,25 @@ pub(super) async fn get(
         let key = key::values(table.info(), &parts)?;
         (table.get(key).await?, table.info().clone())
     };
+    let hits = u64::from(row.is_some());
+    door.cache.blocking().record(&Event::Lookups { hits, misses: 1 - hits });
     let headers = Said::of(info.version, info.freshness, door.cache.blocking().way()).headers();
     let Some(row) = row else {
         return Err(no_such_row(&info, &parts).with_headers(headers));
     };
     let batch = row.to_batch()?;
-    let bytes = match format {
-        Format::Json => encoder::object(&batch)?.into(),
-        format => {
-            let mut encoder = Encoder::new(format, batch.schema_ref())?;
-            let mut bytes = encoder.write(&batch)?.to_vec();
-            bytes.extend_from_slice(&encoder.finish()?);
-            bytes
-        }
-    };
-    Ok(stream::rows(headers, format, Body::from(bytes)))
+    let (_, len) = encoder::rows_at_once(&batch, 0, 1)?;
+    let encoded = stream::encoding(len, move || match format {
+        Format::Json => encoder::object(&batch),
+        format => encoder::whole(format, &batch),
+    });
+    Ok(stream::rows(headers, format, Body::from(encoded.await?)))
 }
 
 pub(super) async fn put(
     State(door): State<Arc<Door>>,
     Extension(identity): Extension<Identity>,
+    Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Result<Response, Problem> {
     let name = path::table(request.uri())?;
@@ -84,19 +88,20 @@ pub(super) async fn put(
     let row = with_key(&info, &parts, &text)?;
     let format = RowsFormat::json();
     let dir = door.options.upload_dir.clone();
-    let work = tokio::task::spawn_blocking(move || {
+    let work = Work::begin(admitted, move |wanted| {
         let mut spool = Spool::new(&dir, format)?;
         spool.push(row.as_bytes())?;
         let input = spool.finish()?;
+        wanted.check()?;
         load(|| table.blocking().upsert(input))
     });
-    let version = work.await.map_err(|_| defect())??;
-    written(&door, version)
+    written(&door, work.end().await?)
 }
 
 pub(super) async fn delete(
     State(door): State<Arc<Door>>,
     Extension(identity): Extension<Identity>,
+    Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Result<Response, Problem> {
     let name = path::table(request.uri())?;
@@ -105,8 +110,11 @@ pub(super) async fn delete(
     let parts = path::key(request.uri())?;
     let table: AsyncTable = door.table(&name).await?;
     let key = key::values(&table.info().await?, &parts)?;
-    let version = table.delete(key).await?;
-    written(&door, version)
+    let work = Work::begin(admitted, move |wanted| {
+        wanted.check()?;
+        table.blocking().delete(key).map_err(Problem::from)
+    });
+    written(&door, work.end().await?)
 }
 
 /// The answer to a write.
@@ -115,22 +123,16 @@ pub(super) fn written(door: &Door, version: Version) -> Result<Response, Problem
     Ok(document(&json!({ "version": version.to_string() }), headers))
 }
 
-/// A thread of the door panicked.
-pub(super) fn defect() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", "a thread of the door panicked")
-        .hint("this is a defect of pillion: please report it with the log of the sidecar")
-}
-
 fn no_such_row(info: &TableInfo, parts: &[String]) -> Problem {
     let key: String = parts.join(",").chars().take(100).collect();
     let message = format!("the table `{}` has no row with the key `{key}`", info.name);
-    Problem::new(StatusCode::NOT_FOUND, "RowNotFound", message)
+    Problem::no_such_row(message)
 }
 
 /// The row of a body, with the key of the path: its columns may be left out of the body, and nobody may say them differently.
 fn with_key(info: &TableInfo, parts: &[String], text: &[u8]) -> Result<String, Problem> {
     let invalid = |message: String| Problem::bad_request("InvalidBody", message);
-    let mut row: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(text)
+    let Members(mut row) = serde_json::from_slice(text)
         .map_err(|error| invalid(format!("the body is not a JSON object of columns: {error}")))?;
     for (column, part) in info.rules.primary_key.iter().zip(parts) {
         if let Some(said) = row.get(column) {
@@ -148,4 +150,35 @@ fn with_key(info: &TableInfo, parts: &[String], text: &[u8]) -> Result<String, P
         row.insert(column.clone(), part);
     }
     serde_json::to_string(&row).map_err(|error| invalid(error.to_string()))
+}
+
+/// The members of an object, each of which is there once: of two values of a column, nobody knows which one is meant.
+struct Members(BTreeMap<String, Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Columns;
+
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of columns")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let value = map.next_value()?;
+                    if members.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("the member `{name}` is there twice")));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Columns)
+    }
 }

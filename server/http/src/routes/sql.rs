@@ -40,8 +40,13 @@ pub(super) async fn query(
     let media_type = body::media_type(request.headers());
     let text = body::whole(request.into_body(), max, door.options.head_timeout).await?;
     let (statement, parameters) = read(&media_type, &text)?;
+    // Only tells which way the text is meant: what the cache lets through as a query reads, whatever its first word is.
+    if pillion::modifies(&statement) {
+        return Err(Problem::is_no_read());
+    }
     let batches = run(&door, &identity, &statement, &parameters).await?;
-    Ok(stream::answer(batches, format, door.cache.blocking().way()).await?)
+    let (way, limit) = (door.cache.blocking().way(), door.options.request_timeout);
+    Ok(stream::answer(batches, format, way, limit).await?)
 }
 
 /// The statement and its parameters.

@@ -33,7 +33,7 @@ pub(super) async fn status(
             if let (Some(members), Some(status)) =
                 (description.as_object_mut(), refreshes.iter().find(|status| status.table == table.name))
             {
-                members.insert("refresh".to_owned(), refreshing(status));
+                members.insert("refresh".to_owned(), refreshing(status, &identity));
             }
             description
         })
@@ -49,7 +49,7 @@ pub(super) async fn status(
         "poisoned": status.poisoned,
         "tables": tables,
         "http": {
-            "connections": door.counts.connections.load(Ordering::Relaxed),
+            "connections": door.connections.count(),
             "refused_connections": count(&door.counts.refused_connections),
             "requests": count(&door.counts.requests),
             "denials": door.access.denials().so_far(),

@@ -45,7 +45,7 @@ pub(super) async fn describe(
         && let Some(status) = refreshes.iter().find(|status| status.table == name)
         && let Some(members) = description.as_object_mut()
     {
-        members.insert("refresh".to_owned(), refreshing(status));
+        members.insert("refresh".to_owned(), refreshing(status, &identity));
     }
     let headers = Said::of(info.version, info.freshness, door.cache.blocking().way()).headers();
     Ok(document(&description, headers))
@@ -64,6 +64,8 @@ pub(super) fn described(info: &TableInfo, identity: &Identity) -> Value {
     let rules = &info.rules;
     let retention = rules.retention.as_ref();
     let retention = retention.map(|it| json!({ "column": it.column, "age_seconds": it.age.as_secs_f64() }));
+    let holds = rules.working_set.as_ref();
+    let holds = holds.map(|it| json!({ "where": it.condition, "on_miss": it.on_miss.to_string() }));
     let mut description = json!({
         "name": info.name,
         "columns": columns,
@@ -71,6 +73,7 @@ pub(super) fn described(info: &TableInfo, identity: &Identity) -> Value {
         "sort_by": rules.sort_by,
         "write_policy": rules.write_policy.to_string(),
         "retention": retention,
+        "holds": holds,
         "max_staleness_seconds": rules.max_staleness.map(|bound| bound.as_secs_f64()),
         "rows": info.rows,
         "bytes": info.bytes,
@@ -87,23 +90,30 @@ pub(super) fn described(info: &TableInfo, identity: &Identity) -> Value {
     description
 }
 
-/// How the refreshes of a table stand, as JSON.
-pub(super) fn refreshing(status: &RefreshStatus) -> Value {
+/// How the refreshes of a table stand, as JSON. Where rows come from, and what went wrong there, is for administrators: errors of
+/// sources name hosts and users.
+pub(super) fn refreshing(status: &RefreshStatus, identity: &Identity) -> Value {
     let (state, rows) = match &status.state {
         RefreshState::Waiting(_) => ("waiting", None),
         RefreshState::Due => ("due", None),
         RefreshState::Running { rows, .. } => ("running", Some(*rows)),
         _ => ("paused", None),
     };
-    json!({
-        "source": status.source,
+    let mut description = json!({
         "state": state,
         "rows_so_far": rows,
         "succeeded": status.succeeded,
         "failures": status.failures,
-        "last_error": status.last_error.as_ref().map(|error| error.message()),
         "last_success": status.last_success.map(moment),
-    })
+    });
+    if identity.may(Right::Administer, None)
+        && let Some(members) = description.as_object_mut()
+    {
+        members.insert("source".to_owned(), status.source.clone().into());
+        let error = status.last_error.as_ref().map(|error| error.message());
+        members.insert("last_error".to_owned(), error.into());
+    }
+    description
 }
 
 /// A JSON document as an answer.

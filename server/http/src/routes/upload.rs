@@ -20,9 +20,11 @@ use pillion::{Error, ErrorCode, FileFormat, FileOptions, Input, Table, Version};
 use pillion_access::{Identity, Right};
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::rows::{defect, written};
+use super::rows::written;
+use super::work::Work;
 use crate::answer::format::Format;
 use crate::door::{DOOR, Door};
+use crate::guard::Admitted;
 use crate::problem::Problem;
 use crate::request::body::{self, Parts};
 use crate::request::lines::JsonLines;
@@ -36,7 +38,7 @@ const NAME: &str = "the body";
 const CSV_ARGUMENTS: [&str; 4] = ["delimiter", "header", "null", "quote"];
 
 /// What a write does with the rows that are there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Append,
     Upsert,
@@ -52,6 +54,7 @@ enum Part {
 pub(super) async fn upload(
     State(door): State<Arc<Door>>,
     Extension(identity): Extension<Identity>,
+    Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Result<Response, Problem> {
     let name = path::table(request.uri())?;
@@ -66,8 +69,9 @@ pub(super) async fn upload(
 
     let (sender, parts) = mpsc::channel(PARTS_WAITING);
     let dir = door.options.upload_dir.clone();
-    let work = tokio::task::spawn_blocking(move || {
-        let input = spooled(&dir, format, parts)?;
+    let work = Work::begin(admitted, move |wanted| {
+        let input = spooled(&dir, format, mode, parts)?;
+        wanted.check()?;
         load(|| write(table.blocking(), mode, input))
     });
     let mut body = Parts::new(request.into_body(), max, door.options.head_timeout);
@@ -80,8 +84,7 @@ pub(super) async fn upload(
         }
     }
     drop(sender);
-    let version = work.await.map_err(|_| defect())??;
-    written(&door, version)
+    written(&door, work.end().await?)
 }
 
 fn mode(text: Option<&str>) -> Result<Mode, Problem> {
@@ -171,11 +174,18 @@ impl RowsFormat {
 }
 
 /// Writes a body to a file as it comes, and opens it once it has come whole.
-fn spooled(dir: &Path, format: RowsFormat, mut parts: Receiver<Part>) -> Result<Input, Problem> {
+fn spooled(dir: &Path, format: RowsFormat, mode: Mode, mut parts: Receiver<Part>) -> Result<Input, Problem> {
     let mut spool = Spool::new(dir, format)?;
     loop {
         match parts.blocking_recv() {
             Some(Part::Bytes(bytes)) => spool.push(&bytes)?,
+            // A client whose file was lost sends nothing, and does not mean that.
+            Some(Part::End) if mode == Mode::Replace && spool.is_blank => {
+                let message = "the body is empty, and mode=replace would remove all rows";
+                return Err(Problem::bad_request("EmptyBody", message).hint(
+                    "to remove all rows, send the list [] as application/json, or a header line as text/csv",
+                ));
+            }
             Some(Part::End) => return spool.finish(),
             // Nobody reads this: the request was refused or its client is gone.
             None => return Err(Problem::bad_request("BrokenBody", "the body broke off")),
@@ -189,6 +199,8 @@ pub(super) struct Spool {
     format: RowsFormat,
     lines: JsonLines,
     buffer: Vec<u8>,
+    /// Whether nothing but blanks came so far.
+    is_blank: bool,
 }
 
 impl Spool {
@@ -198,7 +210,7 @@ impl Spool {
     /// 507 or 500 if that is refused.
     pub(super) fn new(dir: &Path, format: RowsFormat) -> Result<Self, Problem> {
         let file = tempfile::tempfile_in(dir).map_err(|error| cannot_keep(&error))?;
-        Ok(Self { file, format, lines: JsonLines::default(), buffer: Vec::new() })
+        Ok(Self { file, format, lines: JsonLines::default(), buffer: Vec::new(), is_blank: true })
     }
 
     /// Adds the next bytes of the body.
@@ -206,6 +218,7 @@ impl Spool {
     /// # Errors
     /// 400 for JSON that is not a list of objects; 507 or 500.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.is_blank &= bytes.iter().all(u8::is_ascii_whitespace);
         if !self.format.is_json {
             return self.file.write_all(bytes).map_err(|error| cannot_keep(&error));
         }
@@ -244,5 +257,8 @@ fn cannot_keep(error: &std::io::Error) -> Problem {
     use std::io::ErrorKind as Io;
     let full = matches!(error.kind(), Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge);
     let code = if full { ErrorCode::DiskFull } else { ErrorCode::Io };
-    Problem::of(&Error::new(code, format!("the body cannot be kept until it is loaded: {error}")))
+    // Its text may name a folder of the server.
+    tracing::error!(%error, "the body of an upload cannot be kept");
+    let why = error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
+    Problem::of(&Error::new(code, format!("the body cannot be kept until it is loaded: {why}")))
 }

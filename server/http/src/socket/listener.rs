@@ -7,9 +7,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 
+use pillion_ipc::PeerCredentials;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
+use super::connections::Peer;
 use crate::options::Listen;
 
 /// A connection of either kind.
@@ -24,7 +26,33 @@ pub(crate) enum Bound {
     Unix(StdUnixListener, PathBuf),
 }
 
+/// A connection, and whose it is.
+pub(crate) struct Accepted {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) peer: Peer,
+    /// The user and the groups at the other end of a Unix socket, if the system says so.
+    pub(crate) user: Option<PeerCredentials>,
+}
+
 impl Bound {
+    /// Finds out whether a socket can be bound, although it is bound later.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub(crate) fn check(listen: &Listen) -> io::Result<()> {
+        match listen {
+            Listen::Tcp(address) => std::net::TcpListener::bind(address).map(drop),
+            Listen::Unix(path) if !path.try_exists()? || is_left_behind(path) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                match folder.map(Path::is_dir) {
+                    Some(false) => Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there")),
+                    _ => Ok(()),
+                }
+            }
+            Listen::Unix(_) => Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+
     /// Binds it. A Unix socket that a process left behind is replaced.
     ///
     /// # Errors
@@ -90,16 +118,21 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the system, such as too many open files.
-    pub(crate) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
-        Ok(match self {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Small answers are not held back. If it is refused, they are only later.
                 let _ = stream.set_nodelay(true);
-                Box::new(stream)
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::at(address.ip()), user: None })
             }
-            Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
-        })
+            Self::Unix(listener, _) => {
+                let stream = listener.accept().await?.0.into_std()?;
+                let user = PeerCredentials::of(&stream).ok();
+                let peer = user.as_ref().map_or(Peer::Unknown, |user| Peer::User(user.uid));
+                Ok(Accepted { stream: Box::new(UnixStream::from_std(stream)?), peer, user })
+            }
+        }
     }
 }
 

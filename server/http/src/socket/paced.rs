@@ -19,21 +19,30 @@ const REQUEST_TIMEOUT: &[u8] =
 pub(crate) type InProgress = Arc<AtomicUsize>;
 
 /// A connection whose other end has to keep going: the head of a request must come whole in a while from its first byte (for the
-/// first request: from the beginning), and answers must be read.
+/// first request: from the beginning), the next one must begin in a while, and answers must be read.
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     inner: S,
     patience: Duration,
+    idle_patience: Duration,
     in_progress: InProgress,
     /// When the head of a request must have come.
     head: Option<Pin<Box<Sleep>>>,
+    /// When the first byte of another request must have come.
+    idle: Option<Pin<Box<Sleep>>>,
     /// When some of what is to be sent must have been taken.
     send: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
-    pub(crate) fn new(inner: S, patience: Duration, in_progress: InProgress) -> Self {
-        Self { inner, patience, in_progress, head: Some(after(patience)), send: None }
+    pub(crate) fn new(
+        inner: S,
+        patience: Duration,
+        idle_patience: Duration,
+        in_progress: InProgress,
+    ) -> Self {
+        let head = Some(after(patience));
+        Self { inner, patience, idle_patience, in_progress, head, idle: None, send: None }
     }
 }
 
@@ -46,7 +55,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
         let this = self.get_mut();
         let is_in_progress = this.in_progress.load(Ordering::Acquire) > 0;
         if is_in_progress {
-            this.head = None;
+            (this.head, this.idle) = (None, None);
+        } else if this.head.is_none() {
+            let patience = this.idle_patience;
+            let idle = this.idle.get_or_insert_with(|| after(patience));
+            if idle.as_mut().poll(context).is_ready() {
+                // As if the client had closed it.
+                return Poll::Ready(Ok(()));
+            }
         }
         if let Some(head) = &mut this.head
             && head.as_mut().poll(context).is_ready()
@@ -58,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.inner).poll_read(context, buffer);
         if matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > before && !is_in_progress {
+            this.idle = None;
             this.head.get_or_insert_with(|| after(this.patience));
         }
         read

@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
@@ -21,11 +20,18 @@ const HTTP_1: &[u8] = b"http/1.1";
 /// What encrypts new connections.
 pub(crate) struct Tls {
     files: TlsFiles,
-    current: Mutex<(Stamps, TlsAcceptor)>,
+    current: Mutex<Current>,
 }
 
-/// What shows that a file is another one than before.
-type Stamp = Option<(u64, u64, u64, Option<SystemTime>)>;
+struct Current {
+    stamps: Stamps,
+    acceptor: TlsAcceptor,
+    /// Why the files could not be used when they were looked at last, if so. They are tried again at every look.
+    failed: Option<String>,
+}
+
+/// What shows that a file is another one than before: device, inode, length, and when it and what is known of it changed.
+type Stamp = Option<(u64, u64, u64, [(i64, i64); 2])>;
 type Stamps = [Stamp; 3];
 
 impl Tls {
@@ -36,32 +42,39 @@ impl Tls {
     pub(crate) fn new(files: TlsFiles) -> Result<Self, String> {
         let stamps = stamps(&files);
         let config = config(&files)?;
-        Ok(Self { files, current: Mutex::new((stamps, acceptor(config))) })
+        Ok(Self { files, current: Mutex::new(Current { stamps, acceptor: acceptor(config), failed: None }) })
     }
 
     /// What encrypts a connection that comes now.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        self.current.lock().1.clone()
+        self.current.lock().acceptor.clone()
     }
 
     /// Reads the files again if one of them has changed. If they cannot be used, what was read before goes on.
     pub(crate) fn look(&self) {
         let stamps = stamps(&self.files);
-        if self.current.lock().0 == stamps {
-            return;
-        }
+        let failed = {
+            let current = self.current.lock();
+            if current.failed.is_none() && current.stamps == stamps {
+                return;
+            }
+            current.failed.clone()
+        };
         match config(&self.files) {
             Ok(config) => {
-                *self.current.lock() = (stamps, acceptor(config));
+                *self.current.lock() = Current { stamps, acceptor: acceptor(config), failed: None };
                 tracing::info!(certificate = %self.files.certificate.display(), "read again");
             }
             Err(message) => {
-                // Said once for each change of the files.
-                self.current.lock().0 = stamps;
-                tracing::error!(
-                    message,
-                    "the new certificate cannot be used; the one from before is still shown"
-                );
+                // Said once, although they are tried again: what passes by itself, such as too many open files, leaves them as
+                // they are.
+                if failed.as_ref() != Some(&message) {
+                    tracing::error!(
+                        message,
+                        "the new certificate cannot be used; the one from before is still shown"
+                    );
+                }
+                self.current.lock().failed = Some(message);
             }
         }
     }
@@ -80,7 +93,8 @@ fn acceptor(config: ServerConfig) -> TlsAcceptor {
 fn stamps(files: &TlsFiles) -> Stamps {
     let stamp = |path: &Path| {
         let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.len(), found.modified().ok()))
+        let changed = [(found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())];
+        Some((found.dev(), found.ino(), found.len(), changed))
     };
     [stamp(&files.certificate), stamp(&files.key), files.client_authorities.as_deref().and_then(stamp)]
 }

@@ -252,3 +252,44 @@ fn pyarrow_reads_the_same_values_in_every_format() {
     assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "40");
     report::add(format_args!("values of the HTTP door compared with pyarrow: 120"));
 }
+
+#[test]
+fn moments_that_no_text_stands_for_are_errors_and_no_text() {
+    let served = Served::open();
+    for value in [
+        "arrow_cast(2147483647, 'Date32')",
+        "arrow_cast(9223372036854775807, 'Timestamp(Second, None)')",
+        "make_array(arrow_cast(2147483647, 'Date32'))",
+        "named_struct('day', arrow_cast(2147483647, 'Date32'))",
+    ] {
+        for accept in ["application/json", "application/x-ndjson", "text/csv"] {
+            let reply = served.sql(&format!("SELECT {value} AS x"), accept);
+            assert_eq!(reply.status, 400, "{value} as {accept}: {}", reply.text());
+            assert!(!reply.text().contains("ERROR"), "{}", reply.text());
+        }
+        let json = served.sql(&format!("SELECT {value} AS x"), "application/json");
+        json.problem(400, "Execution", "no text of ISO 8601 stands for");
+        let arrow = served.sql(&format!("SELECT {value} AS x"), ARROW);
+        assert_eq!(decoded(&arrow.body).num_rows(), 1);
+    }
+}
+
+#[test]
+fn statements_that_change_something_are_refused_before_they_are_planned() {
+    let served = Served::open();
+    let before = served.cache.version().unwrap();
+    for statement in [
+        "INSERT INTO items (id) VALUES (99)",
+        "-- a comment\n delete from items",
+        "/* another */ UPDATE items SET name = 'x'",
+        "DROP TABLE items",
+        "CREATE TABLE other (id BIGINT)",
+        // What is not even planned is not found wrong either.
+        "INSERT INTO nothing VALUES (",
+    ] {
+        let refused = served.sql(statement, "*/*").problem(400, "Unsupported", "statements that read");
+        assert!(refused["hint"].as_str().unwrap().contains("PUT, DELETE"), "{refused}");
+    }
+    assert_eq!(served.cache.version().unwrap(), before);
+    assert_eq!(served.cache.tables().unwrap().len(), 2);
+}

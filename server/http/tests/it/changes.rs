@@ -2,12 +2,16 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use pillion::TableDefinition;
+use pillion_access::{Permissions, Tables, TokenConfig};
+use pillion_http::HttpOptions;
 use serde_json::Value;
 
-use crate::support::{Served, items, read_all};
+use crate::support::{Served, items, listen, read_all, token};
 
 /// The lines of a stream of events.
 struct Events(BufReader<TcpStream>);
@@ -22,9 +26,13 @@ struct Event {
 
 impl Events {
     fn follow(served: &Served, query: &str, headers: &str) -> Self {
+        Self::of(served, "items", query, headers)
+    }
+
+    fn of(served: &Served, table: &str, query: &str, headers: &str) -> Self {
         let mut stream = served.connect();
         let head = format!(
-            "GET /v1/tables/items/changes{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+            "GET /v1/tables/{table}/changes{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).unwrap();
         let mut events = Self(BufReader::new(stream));
@@ -117,7 +125,7 @@ fn a_dropped_table_ends_its_stream_with_an_error() {
     events.next();
     served.cache.drop_table("items").unwrap();
     let last = events.next();
-    assert_eq!((last.name.as_str(), &last.data["title"]), ("error", &"TableNotFound".into()));
+    assert_eq!((last.name.as_str(), &last.data["title"]), ("problem", &"TableNotFound".into()));
     let rest = read_all(&mut events.0);
     assert!(rest.ends_with("0\r\n\r\n") || rest.is_empty(), "{rest}");
 }
@@ -132,4 +140,54 @@ fn streams_are_limited_and_end_with_the_door() {
     for mut events in streams {
         assert!(read_all(&mut events.0).ends_with("0\r\n\r\n"), "each ends whole");
     }
+}
+
+#[test]
+fn a_stream_ends_once_its_permission_is_gone() {
+    let reader =
+        |tables: &[&str]| Permissions { read: Tables::of(tables.iter().copied()), ..Permissions::default() };
+    let served =
+        Served::with(HttpOptions::new(listen()), &[("reader", reader(&["items"]))], Some(reader(&["items"])));
+    let header = format!("Authorization: Bearer {}\r\n", token("reader"));
+    for header in [header.as_str(), ""] {
+        let mut events = Events::follow(&served, "", header);
+        assert_eq!(events.next().name, "version");
+        let file = served.dir.path().join("reader");
+        let config = |tables: &[&str]| TokenConfig {
+            name: "reader".to_owned(),
+            file: file.clone(),
+            permissions: reader(tables),
+        };
+        // The token is still valid, and permits something else.
+        served.access.adjust([config(&["flights"])], Some(reader(&["flights"]))).unwrap();
+        served.cache.table("items").unwrap().upsert(one(3)).unwrap();
+        let last = events.next();
+        assert_eq!((last.name.as_str(), &last.data["title"]), ("problem", &"Forbidden".into()), "{last:?}");
+        assert!(read_all(&mut events.0).ends_with("0\r\n\r\n"));
+        served.access.adjust([config(&["items"])], Some(reader(&["items"]))).unwrap();
+    }
+}
+
+#[test]
+fn wide_changes_come_in_several_events() {
+    let served = Served::open();
+    let mut events = Events::follow(&served, "", "");
+    events.next();
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..20).map(|_| "x".repeat(100_000))));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(100..120));
+    let rows = RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap();
+    served.cache.define_table("wide", TableDefinition::new(rows.slice(0, 0)).primary_key(["id"])).unwrap();
+    let mut events = Events::of(&served, "wide", "", "");
+    events.next();
+    served.cache.table("wide").unwrap().append(rows).unwrap();
+    let (mut told, mut several) = (0, 0);
+    loop {
+        let event = events.next();
+        match event.name.as_str() {
+            "changes" => (told, several) = (told + event.data.as_array().unwrap().len(), several + 1),
+            _ if told == 0 => {}
+            _ => break,
+        }
+    }
+    assert!(told == 20 && several > 5, "{told} changes in {several} events");
 }

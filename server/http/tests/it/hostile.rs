@@ -1,24 +1,16 @@
 //! Clients that are broken or mean harm: each gets an answer or is cut, and nobody else notices.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pillion_http::HttpOptions;
+use pillion::ConnectionEvent;
+use pillion_http::{HttpOptions, Users};
 
-use crate::support::{PATIENCE, Served, everything, listen, read_all, token};
+use crate::support::{PATIENCE, Served, everything, listen, read_all, soon, token};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Waits until something is so.
-fn soon(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
@@ -95,7 +87,7 @@ fn slow_heads_are_cut_and_idle_connections_stay() {
     let mut kept = served.connect();
     kept.write_all(b"GET /v1/tables/items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut idle = [0; 1];
-    std::io::Read::read_exact(&mut kept, &mut idle).unwrap();
+    Read::read_exact(&mut kept, &mut idle).unwrap();
     assert!(read_all(&mut silent).starts_with("HTTP/1.1 408"));
     for byte in b"les HTTP/1.1\r\nHost: localhost\r\nA: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" {
         if dripping.write_all(&[*byte]).is_err() {
@@ -110,42 +102,58 @@ fn slow_heads_are_cut_and_idle_connections_stay() {
     assert!(read_all(&mut kept).contains("with \\\"quotes\\\""));
 }
 
+/// A request whose answer is longer than any buffer.
+fn long_query() -> String {
+    let statement = "SELECT a.text FROM many a CROSS JOIN (SELECT id FROM many LIMIT 100) b";
+    format!(
+        "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{statement}",
+        statement.len()
+    )
+}
+
+/// A connection that asked for a long answer, of which the first byte came.
+fn busy(served: &Served) -> TcpStream {
+    let mut stream = served.connect();
+    stream.write_all(long_query().as_bytes()).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    stream
+}
+
+fn connections(served: &Served) -> usize {
+    served.server.as_ref().unwrap().connections()
+}
+
 #[test]
 fn who_does_not_read_is_cut_and_the_query_ends() {
     let served = Served::limited(|options| {
         options.head_timeout(Duration::from_millis(500)).requests_max(2).requests_waiting_max(1)
     });
     served.define_many();
-    let statement = "SELECT a.text FROM many a CROSS JOIN (SELECT id FROM many LIMIT 100) b";
-    let request = format!(
-        "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{statement}",
-        statement.len()
-    );
-    let mut stuck = served.connect();
-    stuck.write_all(request.as_bytes()).unwrap();
-    soon("its place is free again", || served.server.as_ref().unwrap().connections() == 0);
+    let stuck = busy(&served);
+    assert_eq!(connections(&served), 1, "it is there");
+    soon("its place is free again", || connections(&served) == 0);
     // The same where the client is gone.
-    let mut gone = served.connect();
-    gone.write_all(request.as_bytes()).unwrap();
+    let gone = busy(&served);
+    assert_eq!(connections(&served), 1);
     drop(gone);
-    soon("its connection is gone", || served.server.as_ref().unwrap().connections() == 0);
+    soon("its connection is gone", || connections(&served) == 0);
     for _ in 0..5 {
         assert_eq!(served.get("/v1/tables/items/1").status, 200);
     }
+    drop(stuck);
 }
 
 #[test]
 fn what_is_too_much_is_refused_at_once() {
+    // One address has three quarters of the connections, and all of these are busy.
     let served = Served::limited(|options| options.connections_max(8));
-    let held: Vec<TcpStream> = (0..8).map(|_| served.connect()).collect();
-    soon("all are accepted", || served.server.as_ref().unwrap().connections() == 8);
-    let refused = served.raw(b"GET /v1/tables HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(
-        refused.is_empty() || refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1"),
-        "{refused}"
-    );
+    served.define_many();
+    let held: Vec<TcpStream> = (0..6).map(|_| busy(&served)).collect();
+    let refused = read_all(&mut served.connect());
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1"), "{refused}");
+    assert_eq!(*served.recorded.connections.lock(), [ConnectionEvent::Refused]);
     drop(held);
-    soon("there is room again", || served.server.as_ref().unwrap().connections() == 0);
+    soon("there is room again", || connections(&served) == 0);
     assert_eq!(served.get("/v1/tables/items/1").status, 200);
 
     // One place for requests, which an answer that is not read holds.
@@ -153,15 +161,7 @@ fn what_is_too_much_is_refused_at_once() {
         options.requests_max(1).requests_waiting_max(1).request_timeout(Duration::from_millis(300))
     });
     served.define_many();
-    let statement = "SELECT a.text FROM many a CROSS JOIN (SELECT id FROM many LIMIT 100) b";
-    let mut holding = served.connect();
-    let request = format!(
-        "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{statement}",
-        statement.len()
-    );
-    holding.write_all(request.as_bytes()).unwrap();
-    let mut byte = [0; 1];
-    std::io::Read::read_exact(&mut holding, &mut byte).unwrap();
+    let holding = busy(&served);
     let waiting = served.get("/v1/tables/items/1");
     waiting.problem(503, "Busy", "no place for requests");
     assert_eq!(waiting.header("retry-after"), "1");
@@ -172,6 +172,100 @@ fn what_is_too_much_is_refused_at_once() {
     });
     drop(holding);
     soon("the place is free again", || served.get("/v1/tables/items/1").status == 200);
+}
+
+#[test]
+fn strangers_and_idle_clients_keep_nobody_out() {
+    let hour = Duration::from_secs(3600);
+    let options = HttpOptions::new(listen()).connections_max(8).idle_timeout(hour).head_timeout(hour);
+    let served = Served::with(options, &[("reader", everything())], None);
+    // Each would stay for an hour.
+    for request in [
+        "GET /v1/tables HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /v1/tables HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        "GET /v1/tables HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n",
+    ] {
+        let answer = served.raw(request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 4") && answer.contains("connection: close"), "{answer}");
+    }
+    soon("none of them is left", || connections(&served) == 0);
+    // Some say nothing, and others are idle after an answer.
+    let silent: Vec<TcpStream> = (0..3).map(|_| served.connect()).collect();
+    let bearer = format!("Bearer {}", token("reader"));
+    let asked =
+        format!("GET /v1/tables/items/1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n");
+    let idle: Vec<TcpStream> = (0..3)
+        .map(|_| {
+            let mut stream = served.connect();
+            stream.write_all(asked.as_bytes()).unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+            stream
+        })
+        .collect();
+    soon("all are there", || connections(&served) == 6);
+    for _ in 0..10 {
+        let reply = served.send("GET", "/v1/tables/items/1", &[("authorization", &bearer)], "");
+        assert_eq!(reply.status, 200);
+    }
+    for mut stream in silent {
+        assert_eq!(read_all(&mut stream), "", "it gave way");
+    }
+    drop(idle);
+}
+
+#[test]
+fn idle_connections_end_in_their_time_also_if_that_is_short() {
+    let served = Served::limited(|options| {
+        options.head_timeout(Duration::from_secs(3600)).idle_timeout(Duration::from_millis(200))
+    });
+    let answer = served.raw(b"GET /v1/tables/items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.contains("plain"), "{answer}");
+}
+
+#[test]
+fn an_answer_whose_next_rows_do_not_come_breaks_off() {
+    let served = Served::limited(|options| options.request_timeout(Duration::from_secs(2)));
+    served.define_many();
+    // The first rows are there at once, and the last ones never.
+    let stalling = "SELECT text FROM many UNION ALL SELECT a.text FROM many a CROSS JOIN many b WHERE a.text || b.text = 'x'";
+    let reply = served.sql(stalling, "application/x-ndjson");
+    assert_eq!((reply.status, reply.is_whole), (200, false), "{} bytes", reply.body.len());
+    assert!(!reply.body.is_empty());
+    soon("its call is told with its reason", || {
+        let calls = served.recorded.calls.lock();
+        calls.iter().any(|call| *call == ("http", pillion::Operation::Sql, Some(pillion::ErrorCode::Timeout)))
+    });
+}
+
+#[test]
+fn wide_rows_come_in_parts_of_moderate_length() {
+    let served = Served::open();
+    served.define_many();
+    for accept in
+        ["application/json", "application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream"]
+    {
+        let statement = "SELECT repeat('x', 100000) AS wide FROM many LIMIT 200";
+        let answer = served.raw(
+            format!(
+                "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{statement}",
+                statement.len()
+            )
+            .as_bytes(),
+        );
+        assert!(answer.len() > 200 * 100_000, "{accept}: {}", answer.len());
+        let (_, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+        let mut longest = 0;
+        while let Some((len, after)) = rest.split_once("\r\n") {
+            let len = usize::from_str_radix(len, 16).unwrap();
+            longest = longest.max(len);
+            // Not all bytes of Arrow are text, so they may be more here than there.
+            match after.get(len + 2..) {
+                Some(next) if accept != "application/vnd.apache.arrow.stream" => rest = next,
+                _ => break,
+            }
+        }
+        assert!((1..512 << 10).contains(&longest), "{accept}: a part of {longest} bytes");
+    }
 }
 
 #[test]
@@ -221,7 +315,7 @@ fn requests_under_way_are_answered_when_the_door_closes() {
         .write_all(b"POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 18\r\n\r\nSELECT * FROM many")
         .unwrap();
     let mut byte = [0; 1];
-    std::io::Read::read_exact(&mut reading, &mut byte).unwrap();
+    Read::read_exact(&mut reading, &mut byte).unwrap();
     let (server, address) = (served.server.take().unwrap(), reading.peer_addr().unwrap());
     server.begin_to_stop();
     let rest = std::thread::spawn(move || read_all(&mut reading));
@@ -233,6 +327,32 @@ fn requests_under_way_are_answered_when_the_door_closes() {
         &rest[rest.len().saturating_sub(40)..]
     );
     assert!(TcpStream::connect(address).is_err(), "and nobody listens any more");
+}
+
+#[test]
+fn a_unix_socket_admits_its_users_only() {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixStream;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("http.sock");
+    let own = dir.path().metadata().unwrap().uid();
+    let others = Users { uids: vec![own + 1], gids: Vec::new() };
+    let options = HttpOptions::new(pillion_http::Listen::Unix(path.clone())).users(others);
+    let served = Served::with(options, &[], Some(everything()));
+    let ask = || {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(b"GET /v1/tables/items/1 HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n");
+        read_all(&mut stream)
+    };
+    let refused = ask();
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert_eq!(*served.recorded.connections.lock(), [ConnectionEvent::Denied]);
+    assert_eq!(served.access.denials().so_far(), 1);
+    let server = served.server.as_ref().unwrap();
+    server.set_users(Users { uids: vec![own], gids: Vec::new() });
+    assert!(ask().contains("plain"), "it is admitted once it is named");
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn a_row_that_does_not_fit_is_refused_and_changes_nothing() {
     put("[]").problem(400, "InvalidBody", "not a JSON object");
     put("{").problem(400, "InvalidBody", "");
     put("").problem(400, "InvalidBody", "");
+    put("{\"name\": \"x\", \"name\": \"y\"}").problem(400, "InvalidBody", "`name` is there twice");
     let text = put("{\"price\": \"much\"}").text().to_owned();
     assert!(text.contains("the body") && !text.contains("/proc"), "{text}");
     served.send("PUT", "/v1/tables/items/1", &[("content-type", "text/csv")], "1").problem(

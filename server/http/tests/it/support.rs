@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
@@ -19,7 +19,8 @@ use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use pillion::{Cache, TableDefinition};
+use parking_lot::Mutex;
+use pillion::{Cache, CacheOptions, ConnectionEvent, ErrorCode, Event, Operation, Recorder, TableDefinition};
 use pillion_access::{Access, Permissions, Tables, TokenConfig};
 use pillion_http::{HttpOptions, HttpServer, Listen};
 use serde_json::Value;
@@ -34,7 +35,48 @@ pub(crate) const MANY_ROWS: i64 = 200_000;
 pub(crate) struct Served {
     pub(crate) cache: Cache,
     pub(crate) server: Option<HttpServer>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) recorded: Arc<Recorded>,
     pub(crate) dir: TempDir,
+}
+
+/// What the recorder of the cache was told.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// Door, operation and error of each call.
+    pub(crate) calls: Mutex<Vec<(&'static str, Operation, Option<ErrorCode>)>>,
+    /// Bytes of requests, and of answers.
+    pub(crate) bytes: Mutex<(u64, u64)>,
+    pub(crate) connections: Mutex<Vec<ConnectionEvent>>,
+    pub(crate) lookups: Mutex<(u64, u64)>,
+}
+
+impl Recorder for Recorded {
+    fn record(&self, event: &Event<'_>) {
+        match *event {
+            Event::Call { door, operation, request_bytes, answer_bytes, error, .. } => {
+                self.calls.lock().push((door, operation, error));
+                let mut bytes = self.bytes.lock();
+                *bytes = (bytes.0 + request_bytes, bytes.1 + answer_bytes);
+            }
+            Event::Connection(event) => self.connections.lock().push(event),
+            Event::Lookups { hits, misses } => {
+                let mut lookups = self.lookups.lock();
+                *lookups = (lookups.0 + hits, lookups.1 + misses);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn soon(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Everything is permitted.
@@ -63,7 +105,8 @@ impl Served {
         anonymous: Option<Permissions>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        let recorded = Arc::new(Recorded::default());
+        let cache = CacheOptions::new().recorder(recorded.clone()).open(dir.path().join("cache")).unwrap();
         cache.define_table("items", TableDefinition::new(items()).primary_key(["id"])).unwrap();
         let flights = TableDefinition::new(flights()).primary_key(["time_hour", "carrier", "flight"]);
         cache.define_table("flights", flights).unwrap();
@@ -73,8 +116,8 @@ impl Served {
             TokenConfig { name: (*name).to_owned(), file, permissions: permissions.clone() }
         });
         let access = Arc::new(Access::new(tokens.collect::<Vec<_>>(), anonymous).unwrap());
-        let server = Some(HttpServer::start(&cache, options, access).unwrap());
-        Self { cache, server, dir }
+        let server = Some(HttpServer::start(&cache, options, access.clone()).unwrap());
+        Self { cache, server, access, recorded, dir }
     }
 
     pub(crate) fn define_many(&self) {

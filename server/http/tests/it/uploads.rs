@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 
-use crate::support::{Reply, Served, items, read_all};
+use crate::support::{Reply, Served, items, read_all, soon};
 
 const ROWS: &str = "/v1/tables/items/rows";
 /// The columns of the table.
@@ -203,4 +203,84 @@ fn a_slow_body_is_cut_and_holds_nobody_up() {
     let answer = read_all(&mut slow);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     post(&served, "mode=append", "application/x-ndjson", "{\"id\":6}\n").json();
+}
+
+#[test]
+fn rows_that_no_bytes_stand_for_are_refused() {
+    let served = Served::open();
+    let column: arrow::array::ArrayRef =
+        std::sync::Arc::new(arrow::array::Int64Array::from(vec![Some(1), None]));
+    let nullable = RecordBatch::try_from_iter_with_nullable([("a", column, true)]).unwrap();
+    served.cache.define_table("loose", pillion::TableDefinition::new(nullable)).unwrap();
+    let post = |rows: usize| {
+        let nulls: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::NullArray::new(rows));
+        let batch = RecordBatch::try_from_iter_with_nullable([("a", nulls, true)]).unwrap();
+        served.send("POST", "/v1/tables/loose/rows?mode=append", &[("content-type", ARROW)], encoded(&batch))
+    };
+    // Some hundred bytes that would become 128 GiB.
+    post(1 << 34).problem(400, "InvalidBody", "says that it has 17179869184 rows");
+    post(100).json();
+    assert_eq!(served.cache.table("loose").unwrap().info().unwrap().rows, 102);
+}
+
+#[test]
+fn an_empty_body_empties_no_table() {
+    let served = Served::open();
+    for media_type in ["application/json", "application/x-ndjson", "text/csv", ARROW] {
+        for body in ["", " \n\n"] {
+            let reply = post(&served, "mode=replace", media_type, body);
+            assert_eq!(reply.status, 400, "{media_type}: {}", reply.text());
+            assert_eq!(rows(&served), 5);
+        }
+    }
+    let reply = post(&served, "mode=replace", "application/x-ndjson", "");
+    reply.problem(400, "EmptyBody", "would remove all rows");
+    post(&served, "mode=append", "application/json", "").problem(400, "InvalidBody", "is not JSON");
+    post(&served, "mode=append", "application/x-ndjson", "").json();
+    assert_eq!(rows(&served), 5);
+    // Whoever says that there are no rows is believed.
+    post(&served, "mode=replace", "application/json", "[]").json();
+    assert_eq!(rows(&served), 0);
+}
+
+#[test]
+fn uploads_that_are_given_up_leave_their_places_behind() {
+    let served = Served::limited(|options| options.uploads_max(1));
+    let many: String = (100..50_100).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    let head = format!(
+        "POST {ROWS}?mode=upsert HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+        many.len()
+    );
+    // Gone as soon as everything is sent: its rows come whole, or not at all.
+    let mut stream = served.connect();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(many.as_bytes()).unwrap();
+    drop(stream);
+    let one = "{\"id\":6}\n";
+    soon("the place is free again", || {
+        post(&served, "mode=upsert", "application/x-ndjson", one).status == 200
+    });
+    assert!([6, 50_006].contains(&rows(&served)), "{}", rows(&served));
+}
+
+#[test]
+fn an_upload_that_takes_too_long_is_told_that_nobody_knows_how_it_ends() {
+    let served = Served::limited(|options| options.upload_timeout(Duration::from_millis(500)));
+    let mut stream = served.connect();
+    let head = format!(
+        "POST {ROWS}?mode=append HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100\r\n\r\n{{\"id\":6}}\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let answer = read_all(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("OutcomeUnknown"), "{answer}");
+    assert_eq!(rows(&served), 5);
+    post(&served, "mode=append", "application/x-ndjson", "{\"id\":6}\n").json();
+}
+
+#[test]
+fn a_folder_that_is_gone_does_not_show() {
+    let served = Served::limited(|options| options.upload_dir("/nowhere/secret-folder"));
+    let reply = post(&served, "mode=append", "text/csv", "id\n6\n");
+    reply.problem(500, "Io", "cannot be kept");
+    assert!(!reply.text().contains("secret-folder"), "{}", reply.text());
 }
