@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::probes::{HEALTH, get_until};
 use crate::sidecar::{Sidecar, config};
 use crate::support::{Dir, items, write_parquet};
 
@@ -41,6 +42,15 @@ fn ask(port: u16, path: &str, header: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Waits until something is so.
+fn soon(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -104,4 +114,74 @@ fn a_door_that_cannot_open_keeps_the_sidecar_from_starting() {
     assert!(check.text().contains("for anyone (read nothing, write nothing, refresh nothing)"), "{check:?}");
     assert_eq!(start.code, 4, "{start:?}");
     assert!(start.errors.contains("cannot be opened"), "{start:?}");
+    assert!(!dir.cache().exists(), "found before tables are loaded");
+    // Tokens that no door asks for are checked too.
+    let (check, start) = serve("[tokens.it]\nfile = \"short.token\"\n");
+    check.fails(2, &["the token `it`", "at least 16"]);
+    start.fails(2, &["the token `it`", "at least 16"]);
+}
+
+#[test]
+fn names_of_tables_that_nobody_defines_are_noted() {
+    let dir = files();
+    let text = "[http]\nlisten = \"127.0.0.1:0\"\nanonymous = { read = [\"itms\"] }\n[tokens.reader]\nfile = \"reader.token\"\nwrite = [\"other\"]\n";
+    let path = dir.write("pillion.toml", config(&format!("{text}{ITEMS}")));
+    let check = dir.run(&["config", "check", "--config", path.to_str().unwrap()]);
+    assert_eq!(check.code, 0, "{check:?}");
+    let said = format!("{}{}", check.text(), check.errors);
+    for note in [
+        "`read` of [http.anonymous] names the table `itms`, which this configuration does not define; did you mean `items`?",
+        "`write` of [tokens.reader] names the table `other`, which this configuration does not define",
+    ] {
+        assert!(said.contains(note), "{note}: {said}");
+    }
+}
+
+#[test]
+fn requests_are_counted_as_calls_of_the_door() {
+    let dir = files();
+    let (sidecar, port) = serving(&dir, &format!("anonymous = {{ read = [\"*\"] }}\n{HEALTH}"));
+    assert!(ask(port, "/v1/tables/items/1", "").starts_with("HTTP/1.1 200"));
+    assert!(ask(port, "/v1/status", "").starts_with("HTTP/1.1 403"));
+    let counted = |series: &str| format!("{series} 1\n");
+    let wanted = [
+        counted("pillion_call_duration_seconds_count{door=\"http\",operation=\"get\"}"),
+        counted("pillion_call_failures_total{door=\"http\",operation=\"catalog\"}"),
+        counted("pillion_errors_total{code=\"permission_denied\"}"),
+        counted("pillion_lookup_keys_total{result=\"hit\"}"),
+    ];
+    get_until(&sidecar, "/metrics", |it| wanted.iter().all(|line| it.body.contains(line)));
+    sidecar.end();
+}
+
+#[test]
+fn a_reload_takes_in_tokens_and_says_what_needs_a_restart() {
+    let dir = files();
+    dir.write("other.token", "another-token-0123456789");
+    let door = "[http]\nlisten = \"127.0.0.1:0\"\n";
+    let token = |file: &str, read: &str| format!("[tokens.it]\nfile = \"{file}\"\nread = [\"{read}\"]\n");
+    let (sidecar, port) = serving(&dir, &token("reader.token", "items"));
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let status = |header: &str| ask(port, "/v1/tables/items/1", header).get(9..12).unwrap().to_owned();
+    assert_eq!((status(&bearer), status("")), ("200".to_owned(), "401".to_owned()));
+    let reload = |text: &str| {
+        dir.write("pillion.toml", config(&format!("{text}{ITEMS}")));
+        sidecar.signal(Signal::HUP);
+    };
+    // The same token permits something else, and nobody needs one for this table.
+    let anonymous = "anonymous = { read = [\"items\"] }\n";
+    reload(&format!("{door}{anonymous}{}", token("reader.token", "nothing")));
+    soon("the permissions are others", || status(&bearer) == "403" && status("") == "200");
+    // A file that cannot be used changes nothing.
+    reload(&format!("{door}{}", token("none.token", "items")));
+    sidecar.says("everything stays as it was");
+    assert_eq!((status(&bearer), status("")), ("403".to_owned(), "200".to_owned()));
+    // What needs a restart is said, and the rest is taken in.
+    reload(&format!("[http]\nlisten = \"127.0.0.1:1\"\nrequests_max = 5\n{}", token("other.token", "items")));
+    sidecar.says("it holds after a restart key=\"http\"");
+    soon("the token is another one", || {
+        status(&bearer) == "401" && status("Authorization: Bearer another-token-0123456789\r\n") == "200"
+    });
+    assert_eq!(status(""), "401", "and nobody else is admitted");
+    sidecar.end();
 }

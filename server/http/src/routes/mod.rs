@@ -22,15 +22,15 @@ use crate::problem::Problem;
 
 /// Every address with its methods, as the OpenAPI document has them.
 pub const ROUTES: &[(&str, &[&str])] = &[
-    ("/v1/openapi.json", &["get"]),
+    ("/v1/openapi.json", &["get", "head"]),
     ("/v1/sql", &["post"]),
-    ("/v1/status", &["get"]),
-    ("/v1/tables", &["get"]),
-    ("/v1/tables/{table}", &["get"]),
-    ("/v1/tables/{table}/changes", &["get"]),
+    ("/v1/status", &["get", "head"]),
+    ("/v1/tables", &["get", "head"]),
+    ("/v1/tables/{table}", &["get", "head"]),
+    ("/v1/tables/{table}/changes", &["get", "head"]),
     ("/v1/tables/{table}/refresh", &["post"]),
     ("/v1/tables/{table}/rows", &["post"]),
-    ("/v1/tables/{table}/{key}", &["get", "put", "delete"]),
+    ("/v1/tables/{table}/{key}", &["get", "head", "put", "delete"]),
 ];
 
 /// The routes of a door.

@@ -68,6 +68,8 @@ fn status_of_stream(served: &Served, name: &str, path: &str) -> String {
 fn every_address_asks_for_its_permission() {
     let served = served();
     let tested = |method: &str, path: &str| {
+        // Each GET is asked for as HEAD as well.
+        let method = if method == "head" { "get" } else { method };
         REQUESTS.iter().any(|request| request.0 == method && request.1.split('?').next() == Some(path))
     };
     for (path, methods) in ROUTES {
@@ -86,13 +88,19 @@ fn every_address_asks_for_its_permission() {
             let body = body.replace("{table}", table);
             for (name, letter) in names {
                 let may = letter == '*' || who.contains(letter);
+                let head = (*method == "get").then(|| with(&served, name, "HEAD", &path, *header, ""));
+                let of_head = head.map(|head| (head.status, head.body.len()));
                 if may && path.ends_with("/changes") {
+                    assert_eq!(of_head, Some((200, 0)));
                     // An answer without an end.
                     assert_eq!(status_of_stream(&served, name, &path), "HTTP/1.1 200 OK", "{name} {path}");
                     cells += 1;
                     continue;
                 }
                 let reply = with(&served, name, &method.to_uppercase(), &path, *header, &body);
+                if let Some(of_head) = of_head {
+                    assert_eq!(of_head, (reply.status, 0), "{name}: HEAD {path}");
+                }
                 let what = format!(
                     "{name}: {method} {path} {body} gives {} {}",
                     reply.status,
