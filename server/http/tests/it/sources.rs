@@ -100,6 +100,6 @@ fn where_rows_come_from_is_for_administrators() {
     let bearer = format!("Bearer {}", token("reader"));
     let of_reader = served.send("GET", "/v1/tables/some", &[("authorization", &bearer)], "");
     let refresh = &of_reader.json()["refresh"];
-    assert_eq!((&refresh["failures"], refresh.get("source")), (&1.into(), None), "{refresh}");
+    assert!(refresh["failures"].as_u64().unwrap() > 0 && refresh.get("source").is_none(), "{refresh}");
     assert!(!of_reader.text().contains("secret-host"), "{}", of_reader.text());
 }
