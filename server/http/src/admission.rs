@@ -90,8 +90,10 @@ impl Admission {
         if let Some(share) = shares.get(name) {
             return share.clone();
         }
-        let share = Share { places: Arc::new(Semaphore::new(self.of_one)), waiting: AtomicUsize::new(0) };
-        shares.entry(name.into()).or_insert(Arc::new(share)).clone()
+        let (places, waiting) = (Arc::new(Semaphore::new(self.of_one)), AtomicUsize::new(0));
+        let share = Arc::new(Share { places, waiting });
+        shares.insert(name.into(), share.clone());
+        share
     }
 
     fn try_enter(&self, share: &Share) -> Option<Place> {

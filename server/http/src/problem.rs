@@ -32,7 +32,8 @@ pub(crate) struct Problem {
     kind: Option<ErrorKind>,
     detail: String,
     hint: Option<String>,
-    headers: HeaderMap,
+    /// Apart, so that results that may be problems stay small.
+    headers: Box<HeaderMap>,
 }
 
 impl Problem {
@@ -49,7 +50,7 @@ impl Problem {
             kind: None,
             detail: detail.into(),
             hint: None,
-            headers,
+            headers: Box::new(headers),
         }
     }
 
@@ -186,7 +187,7 @@ impl IntoResponse for Problem {
             response.extensions_mut().insert(failed);
         }
         let headers = response.headers_mut();
-        headers.extend(self.headers);
+        headers.extend(*self.headers);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         response
     }

@@ -108,7 +108,7 @@ impl HttpServer {
         let served = door.clone();
         let thread = thread::Builder::new()
             .name("pillion-http-door".to_owned())
-            .spawn(move || run(&runtime, served, listener, tls))
+            .spawn(move || run(&runtime, &served, listener, tls.as_ref()))
             .map_err(HttpError::Start)?;
         Ok(Self { address, door, closing, thread: Some(thread) })
     }
@@ -170,10 +170,10 @@ impl Drop for HttpServer {
 }
 
 /// Serves until the door closes and the last connection has ended.
-fn run(runtime: &Runtime, door: Arc<Door>, listener: Listener, tls: Option<Arc<Tls>>) {
+fn run(runtime: &Runtime, door: &Arc<Door>, listener: Listener, tls: Option<&Arc<Tls>>) {
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        let looking = tls.clone().map(|tls| tokio::spawn(look_at_certificates(tls)));
+        let looking = tls.cloned().map(|tls| tokio::spawn(look_at_certificates(tls)));
         let router = routes::router(door.clone());
         loop {
             let accepted = tokio::select! {
@@ -184,8 +184,8 @@ fn run(runtime: &Runtime, door: Arc<Door>, listener: Listener, tls: Option<Arc<T
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok(accepted) => {
-                    if let Some((stream, entered)) = admit(&door, accepted, tls.is_some()).await {
-                        let (door, router, tls) = (door.clone(), router.clone(), tls.clone());
+                    if let Some((stream, entered)) = admit(door, accepted, tls.is_some()).await {
+                        let (door, router, tls) = (door.clone(), router.clone(), tls.cloned());
                         connections.spawn(socket::serve(door, router, stream, tls, entered));
                     }
                 }

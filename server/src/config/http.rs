@@ -89,7 +89,7 @@ impl HttpConfig {
             section.problem(section.line(), "this build has no HTTP door: build it with the feature `http`");
         }
         let listen = section.required_text("listen");
-        let listen_line = listen.as_ref().map_or(section.line(), |listen| listen.line);
+        let listen_line = listen.as_ref().map_or_else(|| section.line(), |listen| listen.line);
         let listen = listen.and_then(|listen| self::listen(section, &listen, folder));
         let tls = tls(section, folder);
         let is_plaintext_wanted = section.boolean("plaintext") == Some(true);
@@ -179,7 +179,7 @@ fn tls(section: &mut Section<'_>, folder: &Path) -> Option<HttpTls> {
             }
         }
         _ => {
-            let line = lines.into_iter().flatten().next().unwrap_or(section.line());
+            let line = lines.into_iter().flatten().next().unwrap_or_else(|| section.line());
             section.problem(line, "`certificate` and `private_key` go together");
         }
     }

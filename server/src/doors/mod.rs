@@ -125,15 +125,15 @@ impl Doors {
 /// As [`check`]. Nothing is changed then.
 pub(crate) fn admit(access: &Access, config: &Config) -> Result<(), Failure> {
     let anonymous = config.http.as_ref().and_then(|http| http.anonymous.clone());
-    access.adjust(config.tokens.iter().cloned(), anonymous).map_err(unusable)
+    access.adjust(config.tokens.iter().cloned(), anonymous).map_err(|error| unusable(&error))
 }
 
 /// Who may use the doors. Reads the files of tokens.
 fn access(config: &Config) -> Result<Access, Failure> {
     let anonymous = config.http.as_ref().and_then(|http| http.anonymous.clone());
-    Access::new(config.tokens.iter().cloned(), anonymous).map_err(unusable)
+    Access::new(config.tokens.iter().cloned(), anonymous).map_err(|error| unusable(&error))
 }
 
-fn unusable(error: AccessError) -> Failure {
+fn unusable(error: &AccessError) -> Failure {
     Failure::new(Exit::Usage, error.to_string())
 }

@@ -137,7 +137,7 @@ mod tests {
             refused += usize::from(checked(&damaged).is_err());
         }
         assert!(refused > 3, "{refused}");
-        let mut trailing = whole.clone();
+        let mut trailing = whole;
         trailing.extend_from_slice(b"more");
         assert!(checked(&trailing).unwrap_err().contains("follow its end"));
         let mut writer = FileWriter::try_new(Vec::new(), &batch().schema()).unwrap();

@@ -150,10 +150,10 @@ fn mistakes_are_told_with_code_and_hint() {
     };
     typed("application/x-www-form-urlencoded", "SELECT 1").problem(415, "UnsupportedMediaType", "text/plain");
     typed("application/json", "SELECT 1").problem(400, "InvalidBody", "statement");
-    typed("application/json", "{\"statement\":\"SELECT 1\",\"parms\":[]}").problem(
+    typed("application/json", "{\"statement\":\"SELECT 1\",\"parameters\":[]}").problem(
         400,
         "InvalidBody",
-        "parms",
+        "parameters",
     );
     typed("text/plain", "SELECT '\u{0}'").json();
     let compressed = [("content-type", "text/plain"), ("content-encoding", "gzip")];

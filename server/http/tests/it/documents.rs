@@ -61,6 +61,9 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
 }
 
+/// Method, address, what follows it, headers and body of a request.
+type Case<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// Fails unless an answer is as the document says for an address.
 fn documented(document: &Value, method: &str, path: &str, reply: &Reply) {
     let at = format!("{method} {path} {}", reply.status);
@@ -130,7 +133,7 @@ fn answers_are_as_the_document_says() {
     let served = Served::open();
     let json = [("content-type", "application/json")];
     let csv = [("content-type", "text/csv")];
-    let cases: &[(&str, &str, &str, &[(&str, &str)], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (
             "post",
             "/v1/sql",

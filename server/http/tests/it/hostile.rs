@@ -232,7 +232,7 @@ fn an_answer_whose_next_rows_do_not_come_breaks_off() {
     assert!(!reply.body.is_empty());
     soon("its call is told with its reason", || {
         let calls = served.recorded.calls.lock();
-        calls.iter().any(|call| *call == ("http", pillion::Operation::Sql, Some(pillion::ErrorCode::Timeout)))
+        calls.contains(&("http", pillion::Operation::Sql, Some(pillion::ErrorCode::Timeout)))
     });
 }
 

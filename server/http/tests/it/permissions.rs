@@ -38,9 +38,13 @@ fn with(served: &Served, name: &str, method: &str, path: &str, header: (&str, &s
     served.send(method, path, &[("authorization", &bearer), header], body.to_owned())
 }
 
+/// Method, address, header and body of a request, and who may make it.
+type Asked =
+    (&'static str, &'static str, (&'static str, &'static str), &'static str, &'static str, &'static str);
+
 /// Requests of each address, with who may make them of the table and of the other one: r(eader), w(riter), (re)f(resher),
 /// a(dmin), n(one). `all` always may.
-const REQUESTS: &[(&str, &str, (&str, &str), &str, &str, &str)] = &[
+const REQUESTS: &[Asked] = &[
     ("get", "/v1/openapi.json", TEXT, "", "rwfan", ""),
     ("get", "/v1/status", TEXT, "", "a", ""),
     ("get", "/v1/tables", TEXT, "", "rwfan", ""),
