@@ -163,3 +163,38 @@ fn shown(column: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
     }
     Ok(Arc::new(builder.finish()))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::NullArray;
+    use arrow::datatypes::Field;
+
+    use super::*;
+    use crate::input::{FileColumns, FileOptions, PlannedFile};
+
+    #[test]
+    fn few_bytes_that_stand_for_many_rows_come_in_pieces() {
+        let of_file = Arc::new(Schema::new(vec![Field::new("a", DataType::Null, true)]));
+        let planned = PlannedFile {
+            path: "a.arrow".to_owned(),
+            name: "a.arrow".to_owned(),
+            columns: Arc::new(FileColumns::Declared(of_file.clone(), None)),
+        };
+        let plan = Arc::new(FilePlan::new(vec![planned], FileOptions::new()).unwrap());
+        let wanted =
+            [Field::new("a", DataType::Int64, true), Field::new("lacking", DataType::Decimal128(9, 2), true)];
+        let adapter = FileAdapter::new(&plan, &Arc::new(Schema::new(wanted.to_vec())), 0).unwrap();
+        let nulls =
+            |rows| RecordBatch::try_new(of_file.clone(), vec![Arc::new(NullArray::new(rows))]).unwrap();
+        let refused = adapter.adapt(&nulls(1 << 34)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::SourceInvalid, "{refused}");
+        let first = adapter.pieces(nulls(1 << 34)).next().unwrap();
+        assert!((10_000..1 << 20).contains(&first.num_rows()), "{}", first.num_rows());
+        assert_eq!(adapter.adapt(&first).unwrap().num_rows(), first.num_rows());
+        let rows: usize = adapter.pieces(nulls(1 << 34)).map(|piece| piece.num_rows()).sum();
+        assert_eq!(rows, 1 << 34);
+        // Ordinary batches stay whole, and one without rows is looked at too.
+        assert_eq!(adapter.pieces(nulls(10_000)).count(), 1);
+        assert_eq!(adapter.pieces(nulls(0)).map(|piece| piece.num_rows()).collect::<Vec<_>>(), [0]);
+    }
+}
