@@ -225,9 +225,9 @@ fn a_door_that_would_be_open_to_all_or_to_nobody_is_refused() {
         ],
     );
     refused(
-        &format!("{top}[http]\nlisten = \"unix:h\"\nanonymous = {{ raed = [\"*\"] }}\n[tokens.anonymous]\n"),
+        &format!("{top}[http]\nlisten = \"unix:h\"\nanonymous = {{ reads = [\"*\"] }}\n[tokens.anonymous]\n"),
         &[
-            "5: `raed` is not a key of [anonymous]; did you mean `read`?",
+            "5: `reads` is not a key of [anonymous]; did you mean `read`?",
             "6: a token needs a name, other than `anonymous`",
             "6: [tokens.anonymous] lacks `file`",
         ],
