@@ -64,9 +64,8 @@ impl Running {
         if let Some(access) = &self.access {
             doors::admit(access, &next)?;
         }
-        let mut missing = Missing::default();
-        missing.limits =
-            is_missing("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
+        let limits = is_missing("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
+        let mut missing = Missing { limits, ..Missing::default() };
         self.log.set_level(next.log.level);
         self.take_in_sources(now, &next, &mut missing);
         self.take_in_tables(now, &next, &mut missing);
