@@ -82,8 +82,11 @@ mod test_report;
 /// ```
 pub mod texts {
     #[cfg(feature = "csv")]
+    pub use crate::answer::csv::CsvEncoder;
+    #[cfg(feature = "csv")]
     pub use crate::input::csv::CsvReader;
     pub use crate::input::csv::{CsvFormat, InferredType, TextColumns, TextRows};
+    pub use crate::types::decoded_len::decoded_len;
 }
 /// Files of a table, wherever their bytes are: for sources whose relations are files. [`Input::files`](crate::Input::files) reads
 /// files on disk in the same way.

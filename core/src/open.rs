@@ -151,7 +151,7 @@ impl CacheOptions {
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Cache> {
         self.check()?;
         let refreshes_at_once = self.refreshes_at_once;
-        Ok(Cache { backend: Arc::new(Owner::new(Embedded::open(dir.as_ref(), self)?, refreshes_at_once)) })
+        Ok(Cache::new(Arc::new(Owner::new(Embedded::open(dir.as_ref(), self)?, refreshes_at_once))))
     }
 
     /// Opens a cache directory for reading; see [`Cache::open_read_only`].
@@ -160,7 +160,7 @@ impl CacheOptions {
     /// Those of [`Cache::open_read_only`]; [`InvalidArgument`](ErrorCode::InvalidArgument) for a setting of zero.
     pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Cache> {
         self.check()?;
-        Ok(Cache { backend: Arc::new(Attached::open(dir.as_ref(), self)?) })
+        Ok(Cache::new(Arc::new(Attached::open(dir.as_ref(), self)?)))
     }
 }
 
@@ -181,18 +181,18 @@ impl ConnectOptions {
             self.deadline,
         )?;
         if self.attach == Attach::Never {
-            return Ok(Cache { backend: Arc::new(remote) });
+            return Ok(Cache::new(Arc::new(remote)));
         }
         let dir = match place {
             Some(dir) => dir,
             None if self.attach == Attach::Require => return Err(remote.cannot_attach()),
             None => {
                 tracing::debug!(reason = %remote.cannot_attach(), "not attached");
-                return Ok(Cache { backend: Arc::new(remote) });
+                return Ok(Cache::new(Arc::new(remote)));
             }
         };
         match Attached::open(&dir, self.attached) {
-            Ok(attached) => Ok(Cache { backend: Arc::new(attached.with_writer(Arc::new(remote))) }),
+            Ok(attached) => Ok(Cache::new(Arc::new(attached.with_writer(Arc::new(remote))))),
             Err(error) if self.attach == Attach::Require => Err(error),
             // The sidecar may be able to read what this process cannot.
             Err(error) => {
@@ -201,7 +201,7 @@ impl ConnectOptions {
                 drop(remote);
                 let (remote, _) =
                     Remote::connect(socket.as_ref(), self.dir.as_deref(), false, self.deadline)?;
-                Ok(Cache { backend: Arc::new(remote) })
+                Ok(Cache::new(Arc::new(remote)))
             }
         }
     }

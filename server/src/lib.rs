@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 mod connection;
+mod doors;
 mod exit;
 mod export;
 mod failure;

@@ -4,5 +4,7 @@ pub(crate) mod batches;
 #[cfg(feature = "sidecar")]
 pub(crate) mod cells;
 pub(crate) mod certificate;
+#[cfg(feature = "csv")]
+pub(crate) mod csv;
 pub(crate) mod observed;
 pub(crate) mod row;

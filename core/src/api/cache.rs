@@ -11,7 +11,7 @@ use crate::answer::batches::Batches;
 use crate::source::Source;
 use crate::types::error::Result;
 use crate::types::options::CacheOptions;
-use crate::types::recorder::Operation;
+use crate::types::recorder::{Event, Operation, Recording};
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Backend;
@@ -44,9 +44,29 @@ use crate::way::table_info::TableInfo;
 #[derive(Clone, Debug)]
 pub struct Cache {
     pub(crate) backend: Arc<dyn Backend>,
+    recording: Recording,
 }
 
 impl Cache {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        let recording = backend.recording().clone();
+        Self { backend, recording }
+    }
+
+    /// The same cache for a door: a server that hands calls of its clients on to the cache. Its calls are not told to the
+    /// [recorder](crate::CacheOptions::recorder) as those of a handle, so that none counts twice: the door tells of them with
+    /// [`record`](Self::record). Everything else is told as always.
+    #[must_use]
+    pub fn for_door(&self) -> Self {
+        Self { backend: self.backend.clone(), recording: self.recording.of_door() }
+    }
+
+    /// Tells the [recorder](crate::CacheOptions::recorder) of the cache something, if it has one: what a door tells of its calls.
+    /// Waits for the recorder.
+    pub fn record(&self, event: &Event<'_>) {
+        self.recording.record(event);
+    }
+
     /// How this cache is reached.
     pub fn way(&self) -> Way {
         self.backend.way()
@@ -73,7 +93,7 @@ impl Cache {
     /// [`Io`](crate::ErrorCode::Io). After an error there is no such table and nothing stays on disk.
     pub fn define_table(&self, name: &str, definition: TableDefinition) -> Result<Table> {
         let info = self.backend.define_table(name, definition)?;
-        Ok(Table::new(self.backend.clone(), info))
+        Ok(Table::new(self.backend.clone(), info, &self.recording))
     }
 
     /// Makes a source known by a name, for tables that are [fed by it](TableDefinition::from_source). It is not asked
@@ -216,7 +236,7 @@ impl Cache {
     /// # Errors
     /// [`TableNotFound`](crate::ErrorCode::TableNotFound), naming the nearest table there is.
     pub fn table(&self, name: &str) -> Result<Table> {
-        Ok(Table::new(self.backend.clone(), self.backend.table(name)?))
+        Ok(Table::new(self.backend.clone(), self.backend.table(name)?, &self.recording))
     }
 
     /// Describes every table, in the order of their names.
@@ -250,7 +270,7 @@ impl Cache {
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`InvalidParameter`](crate::ErrorCode::InvalidParameter),
     /// [`Unsupported`](crate::ErrorCode::Unsupported). Errors of the run come with the batches.
     pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        self.backend.recording().handled(Operation::Sql, || self.backend.sql(text, parameters))
+        self.recording.handled(Operation::Sql, || self.backend.sql(text, parameters))
     }
 
     /// Runs a statement that changes tables, in one commit. Readers see all of it or none.
@@ -291,7 +311,7 @@ impl Cache {
     /// [`WriteNotAllowed`](crate::ErrorCode::WriteNotAllowed) by the rules of the table; those of
     /// [`Transaction::commit`](crate::Transaction::commit).
     pub fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.backend.recording().handled(Operation::Write, || self.backend.execute(text, parameters))
+        self.recording.handled(Operation::Write, || self.backend.execute(text, parameters))
     }
 
     /// Plans a query once, to be run many times with different parameters at the version that is then newest.
@@ -299,7 +319,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidSql`](crate::ErrorCode::InvalidSql), [`Unsupported`](crate::ErrorCode::Unsupported).
     pub fn prepare(&self, text: &str) -> Result<Prepared> {
-        let recording = self.backend.recording();
+        let recording = &self.recording;
         let statement = recording.handled(Operation::Prepare, || self.backend.clone().prepare(text))?;
         Ok(Prepared::new(statement, recording.clone()))
     }

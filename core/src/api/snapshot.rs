@@ -8,6 +8,7 @@ use crate::types::error::Result;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::Reader;
+use crate::way::local;
 use crate::way::table_info::TableInfo;
 
 /// One version of the cache, held for several reads: all of them see the same rows in all tables, whatever is
@@ -49,6 +50,15 @@ impl Snapshot {
     /// connection that holds the snapshot broke, or with [`Timeout`](crate::ErrorCode::Timeout).
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         self.reader.tables()
+    }
+
+    /// The same version with only the tables whose names are chosen. Nothing that is read through it, errors and the
+    /// information schema included, shows that there are others.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if a sidecar holds the snapshot.
+    pub fn only_tables(&self, is_chosen: impl Fn(&str) -> bool) -> Result<Self> {
+        Ok(Self::new(local::only(self.reader.as_ref(), &is_chosen)?))
     }
 
     /// Plans a query and begins to run it; see [`Cache::sql`](crate::Cache::sql).

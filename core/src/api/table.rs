@@ -33,8 +33,8 @@ pub struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(backend: Arc<dyn Backend>, info: TableInfo) -> Self {
-        let recording = backend.recording().clone();
+    pub(crate) fn new(backend: Arc<dyn Backend>, info: TableInfo, recording: &Recording) -> Self {
+        let recording = recording.clone();
         Self { backend, id: info.id, name: info.name.into(), schema: info.schema, recording }
     }
 

@@ -4,7 +4,8 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 use super::OpenInput;
-use super::storable::{convert, decoded, is_encoded, stored};
+use super::storable::{convert, decoded, is_encoded, rows_at_once, stored};
+use crate::types::decoded_len::converted_len;
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// Rows that are decoded at a time: values of a dictionary or of runs may take many times the memory.
@@ -76,13 +77,22 @@ impl Iterator for Pieces {
         match self {
             Self::Whole(batch) => batch.take(),
             Self::Encoded { batch, schema, start } => {
-                let rows = DECODED_ROWS.min(batch.num_rows() - *start);
+                let left = DECODED_ROWS.min(batch.num_rows() - *start);
+                let rows = rows_at_once(left, |rows| decoded_len(&batch.slice(*start, rows), schema));
                 let piece = (rows > 0).then(|| batch.slice(*start, rows))?;
                 *start += rows;
                 Some(decoded_batch(&piece, schema))
             }
         }
     }
+}
+
+/// Bytes of the columns that are decoded.
+fn decoded_len(batch: &RecordBatch, schema: &Schema) -> u64 {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let changed = columns.filter(|(column, field)| column.data_type() != field.data_type());
+    let lens = changed.map(|(column, field)| converted_len(column, field.data_type()));
+    lens.fold(0, u64::saturating_add)
 }
 
 fn decoded_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {

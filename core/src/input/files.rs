@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::adapt::FileAdapter;
@@ -116,7 +117,7 @@ impl LocalFile {
     }
 
     fn open(&self, plan: &Arc<FilePlan>, number: usize) -> Result<FileBatches> {
-        let adapter = FileAdapter::new(plan, plan.schema(), number)?;
+        let adapter = Arc::new(FileAdapter::new(plan, plan.schema(), number)?);
         let batches = match self.reading.format() {
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => super::parquet::open(&self.path, adapter.wanted())?,
@@ -131,7 +132,7 @@ impl LocalFile {
                 }))
             }
         };
-        Ok(Box::new(batches.map(move |batch| adapter.adapt(&batch?))))
+        Ok(Box::new(batches.flat_map(move |batch| adapted(&adapter, batch))))
     }
 
     /// The columns of the file and of its folders.
@@ -141,6 +142,20 @@ impl LocalFile {
         let of_file = schema.fields().iter().filter(|field| !folders.has(field.name()));
         let fields: Vec<_> = of_file.chain(folders.schema().fields()).cloned().collect();
         Ok(Schema::new(fields).into())
+    }
+}
+
+/// The pieces of a batch of a file, as batches of all files together.
+fn adapted(
+    adapter: &Arc<FileAdapter>,
+    batch: Result<RecordBatch>,
+) -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+    match batch {
+        Ok(batch) => {
+            let (pieces, adapter) = (adapter.pieces(batch), adapter.clone());
+            Box::new(pieces.map(move |piece| adapter.adapt(&piece)))
+        }
+        Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod column;
+pub(crate) mod decoded_len;
 pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod mode;

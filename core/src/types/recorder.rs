@@ -198,29 +198,38 @@ words! {
 
 /// Who is told what a cache does, if anybody.
 #[derive(Clone, Default)]
-pub(crate) struct Recording(Option<Arc<dyn Recorder>>);
+pub(crate) struct Recording {
+    recorder: Option<Arc<dyn Recorder>>,
+    /// Whether calls of handles are left to a door, which tells of them itself.
+    is_of_door: bool,
+}
 
 impl Recording {
     pub(crate) fn by(recorder: Arc<dyn Recorder>) -> Self {
-        Self(Some(recorder))
+        Self { recorder: Some(recorder), is_of_door: false }
+    }
+
+    /// The same without the calls of handles.
+    pub(crate) fn of_door(&self) -> Self {
+        Self { recorder: self.recorder.clone(), is_of_door: true }
     }
 
     /// The time, if anybody wants to know how long something takes.
     #[inline]
     pub(crate) fn begin(&self) -> Option<Instant> {
-        self.0.is_some().then(Instant::now)
+        self.recorder.is_some().then(Instant::now)
     }
 
     /// Whether anybody is told.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.recorder.is_some()
     }
 
     /// Tells what happened.
     #[inline]
     pub(crate) fn record(&self, event: &Event<'_>) {
-        if let Some(recorder) = &self.0 {
+        if let Some(recorder) = &self.recorder {
             recorder.record(event);
         }
     }
@@ -280,7 +289,7 @@ impl Recording {
 
     /// Answers a call of a handle of this process, and tells of it.
     pub(crate) fn handled<T>(&self, operation: Operation, answer: impl FnOnce() -> Result<T>) -> Result<T> {
-        let began = self.begin();
+        let began = if self.is_of_door { None } else { self.begin() };
         let result = answer();
         if let Some(began) = began {
             self.record(&Event::Call {
@@ -298,7 +307,7 @@ impl Recording {
 
 /// Nobody is told.
 #[cfg(feature = "sidecar")]
-pub(crate) static NOBODY: Recording = Recording(None);
+pub(crate) static NOBODY: Recording = Recording { recorder: None, is_of_door: false };
 
 /// Why something failed, if it did.
 pub(crate) fn code<T>(result: &Result<T>) -> Option<ErrorCode> {
@@ -307,14 +316,14 @@ pub(crate) fn code<T>(result: &Result<T>) -> Option<ErrorCode> {
 
 impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.recorder.fmt(f)
     }
 }
 
 /// Two are alike if they tell the same recorder.
 impl PartialEq for Recording {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        match (&self.recorder, &other.recorder) {
             (None, None) => true,
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
             _ => false,

@@ -379,6 +379,22 @@ pub(crate) fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) 
     })
 }
 
+/// The version that a reader holds, with only the tables whose names are chosen.
+///
+/// # Errors
+/// [`ErrorCode::Unsupported`] if another process holds it.
+pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Result<Arc<dyn Reader>> {
+    let held = (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>().ok_or_else(|| {
+        Error::new(
+            ErrorCode::Unsupported,
+            "a sidecar holds the snapshot, and shows all of its tables: leave some out in the process that reads the files",
+        )
+    })?;
+    let state = Arc::new(held.source.only(is_chosen));
+    let (engine, recording) = (held.engine.clone(), held.recording.clone());
+    Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording }))
+}
+
 /// A key without a row in a table that holds only some rows of its source.
 ///
 /// # Errors

@@ -228,6 +228,8 @@ fn the_code_map_names_every_file() {
         "core/sources/object-store/src",
         "core/sources/postgres/src",
         "core/sources/sqlite/src",
+        "server/access/src",
+        "server/http/src",
         "server/src",
         "bindings/rows/src",
         "bindings/python/src",

@@ -16,6 +16,8 @@ mod attaching;
 #[cfg(all(feature = "parquet", feature = "csv"))]
 mod bad_input;
 mod checked;
+#[cfg(feature = "sql")]
+mod chosen_tables;
 mod conformance;
 mod corruption;
 #[cfg(all(feature = "sql", target_os = "linux"))]

@@ -14,6 +14,7 @@ use rustix::fs::Access as May;
 
 use super::notes::notes;
 use super::{Config, Reload, TableConfig, verify};
+use crate::doors;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::format::Format;
@@ -37,7 +38,7 @@ pub enum ConfigCommand {
     /// Check whether a sidecar could start with it, without starting one
     ///
     /// Reads the configuration and checks what it names: the files of tables and the columns that they declare, the
-    /// directory and its content, the socket, and whether the sources are of kinds that can do what their tables need.
+    /// directory and its content, the socket, the tokens and certificates of doors, and whether the sources are of kinds that can do what their tables need.
     /// Writes and creates nothing, and connects to nothing: `sources check` does. Does not read rows, so only the start
     /// finds errors in them.
     #[command(after_long_help = AFTER_HELP)]
@@ -74,6 +75,10 @@ pub fn config(args: &ConfigArgs) -> Result<(), Failure> {
     found.look_at_socket(&config);
     let (sources, problems) = verify::sources(&config);
     found.problems.extend(problems);
+    match doors::check(&config) {
+        Ok(doors) => doors.into_iter().for_each(|door| found.say("http", door)),
+        Err(failure) => found.wrong(failure.exit(), failure.message()),
+    }
     for table in &config.tables {
         found.look_at_table(table, &sources);
     }

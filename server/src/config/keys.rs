@@ -78,6 +78,8 @@ pub(super) const TOP: &[Key] = &[
     key("log", "a section", Kind::LevelOrSection),
     key("access", "a section", Kind::Section),
     key("health", "a section", Kind::Section),
+    key("http", "a section", Kind::Section),
+    key("tokens", "a section for each token", Kind::Sections),
     key("sources", "a section for each source", Kind::Sections),
     key("tables", "a section for each table", Kind::Sections),
 ];
@@ -102,6 +104,45 @@ pub(super) const HEALTH: &[Key] = &[
     key("listen", "none", Kind::Text),
     key("ready_tables", "all tables", Kind::Texts),
     key("ready_fresh", "false", Kind::Boolean),
+];
+
+/// In `[http]`.
+pub(super) const HTTP: &[Key] = &[
+    key("listen", "required", Kind::Text),
+    key("hosts", "[]", Kind::Texts),
+    key("certificate", "none", Kind::Text),
+    key("private_key", "none", Kind::Text),
+    key("client_authorities", "none", Kind::Text),
+    key("plaintext", "false", Kind::Boolean),
+    key("anonymous", "nobody", Kind::Section),
+    key("connections_max", "1024", Kind::Count),
+    key("requests_max", "64", Kind::Count),
+    key("requests_waiting_max", "256", Kind::Count),
+    key("streams_max", "64", Kind::Count),
+    key("uploads_max", "8", Kind::Count),
+    key("request_size", "\"16 MiB\"", Kind::Size),
+    key("upload_size", "\"1 GiB\"", Kind::Size),
+    key("client_timeout", "\"10 s\"", Kind::Duration),
+    key("idle_timeout", "\"1 min\"", Kind::Duration),
+    key("request_timeout", "\"1 min\"", Kind::Duration),
+    key("upload_timeout", "\"1 h\"", Kind::Duration),
+];
+
+/// What is permitted: in `[http.anonymous]`, and in `[tokens.NAME]` beside its file.
+pub(super) const PERMISSIONS: &[Key] = &[
+    key("read", "[]", Kind::Texts),
+    key("write", "[]", Kind::Texts),
+    key("refresh", "[]", Kind::Texts),
+    key("administer", "false", Kind::Boolean),
+];
+
+/// In `[tokens.NAME]`.
+pub(super) const TOKEN: &[Key] = &[
+    key("file", "required", Kind::Text),
+    key("read", "[]", Kind::Texts),
+    key("write", "[]", Kind::Texts),
+    key("refresh", "[]", Kind::Texts),
+    key("administer", "false", Kind::Boolean),
 ];
 
 /// In `[sources.NAME]`.
@@ -155,6 +196,8 @@ pub fn keys() -> impl Iterator<Item = (String, Key)> {
         .chain(in_section("access.", ACCESS))
         .chain(in_section("log.", LOG))
         .chain(in_section("health.", HEALTH))
+        .chain(in_section("http.", HTTP))
+        .chain(in_section("tokens.NAME.", TOKEN))
         .chain(in_section("sources.NAME.", SOURCE))
         .chain(in_section("tables.NAME.", TABLE))
 }

@@ -5,6 +5,7 @@ mod document;
 mod environment;
 mod files;
 mod health;
+mod http;
 mod keys;
 mod log;
 mod notes;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use pillion::source::TableSource;
 use pillion::{CacheOptions, Durability, FileOptions, Input, ServerOptions, TableDefinition, TableRules};
+use pillion_access::TokenConfig;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -28,6 +30,7 @@ use document::{At, Document, Problems};
 
 pub use check::{ConfigArgs, ConfigCommand, config};
 pub use health::HealthConfig;
+pub use http::{HttpConfig, HttpListen, HttpTls};
 pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub(crate) use notes::notes;
@@ -83,6 +86,10 @@ pub struct Config {
     pub access: Access,
     /// Where probes and scrapers ask, and when the sidecar is ready.
     pub health: HealthConfig,
+    /// The HTTP door, if there is to be one.
+    pub http: Option<HttpConfig>,
+    /// The tokens of doors, in the order of the file.
+    pub tokens: Vec<TokenConfig>,
     /// The sources, in the order of the file.
     pub sources: Vec<SourceConfig>,
     /// The tables, in the order of the file.

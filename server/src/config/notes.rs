@@ -3,6 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use pillion::nearest;
+use pillion_access::{Permissions, Tables};
+
 use super::{Config, TableConfig};
 
 /// Notes about settings that are allowed but probably not intended.
@@ -29,7 +32,37 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
         ));
     }
     notes.extend(config.tables.iter().filter_map(stale_between_refreshes));
+    for token in &config.tokens {
+        notes.extend(unknown_tables(config, &format!("[tokens.{}]", token.name), &token.permissions));
+    }
+    if let Some(anonymous) = config.http.as_ref().and_then(|http| http.anonymous.as_ref()) {
+        notes.extend(unknown_tables(config, "[http.anonymous]", anonymous));
+    }
+    if config.http.is_none() && !config.tokens.is_empty() {
+        notes.push("there are tokens and no [http], so no door asks for them".to_owned());
+    }
     notes
+}
+
+/// Notes about permissions for tables that the configuration does not define. Clients may make such tables, so they are allowed.
+fn unknown_tables(config: &Config, section: &str, permissions: &Permissions) -> Vec<String> {
+    let known = || config.tables.iter().map(|table| table.name.as_str());
+    let rights =
+        [("read", &permissions.read), ("write", &permissions.write), ("refresh", &permissions.refresh)];
+    let named = rights.into_iter().flat_map(|(right, tables)| match tables {
+        Tables::Named(names) => names.iter().map(|name| (right, name.as_str())).collect(),
+        _ => Vec::new(),
+    });
+    let unknown = named.filter(|(_, name)| known().all(|table| table != *name));
+    unknown
+        .map(|(right, name)| {
+            let near = nearest(name, known()).map(|near| format!("; did you mean `{near}`?"));
+            format!(
+                "`{right}` of {section} names the table `{name}`, which this configuration does not define{}",
+                near.unwrap_or_default()
+            )
+        })
+        .collect()
 }
 
 /// The note about a table whose rows become too old before the next refresh.

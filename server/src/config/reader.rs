@@ -10,9 +10,11 @@ use pillion_ipc::SOCKET_PATH_MAX;
 use super::document::At;
 use super::section::{Overlap, Section};
 use super::{
-    Access, Config, HealthConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, keys, places, units,
+    Access, Config, HealthConfig, HttpConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, http,
+    keys, places, units,
 };
 use pillion::nearest;
+use pillion_access::TokenConfig;
 
 /// How long calls may go on when the sidecar stops, unless told otherwise: less than the 30 s that Kubernetes and the
 /// 90 s that systemd give a process.
@@ -49,6 +51,11 @@ impl Config {
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let health = file.section("health", keys::HEALTH);
         let health = health.map(|mut it| HealthConfig::of(&mut it, &names)).unwrap_or_default();
+        let tokens: Vec<TokenConfig> = file
+            .sections("tokens", keys::TOKEN)
+            .into_iter()
+            .map(|(name, mut section)| http::token(name, &mut section, folder))
+            .collect();
         let config = Self {
             dir: dir.clone().unwrap_or_default(),
             socket: socket.clone().unwrap_or_default(),
@@ -76,6 +83,10 @@ impl Config {
                 .map(|mut it| Access::of(&mut it))
                 .unwrap_or_default(),
             health,
+            http: file
+                .section("http", keys::HTTP)
+                .and_then(|mut it| HttpConfig::of(&mut it, folder, !tokens.is_empty())),
+            tokens,
             tables,
             sources,
         };

@@ -25,6 +25,7 @@ use self::log::LogHandle;
 use self::sidecar::Sidecar;
 use self::supervisor::Sockets;
 use crate::config::{Config, notes};
+use crate::doors::Doors;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::sources;
@@ -64,11 +65,17 @@ enum Event {
     /// A configuration was read and holds, but for the limits of the socket.
     TakenIn,
     /// The start ended: clients are served, or the start failed, or a signal made it give up.
-    Started(Result<Option<Server>, Failure>),
+    Started(Result<Option<Serving>, Failure>),
     /// Every call has ended.
     Stopped,
     /// A thread of the sidecar panicked.
     Panicked(&'static str),
+}
+
+/// What clients reach.
+struct Serving {
+    server: Server,
+    doors: Doors,
 }
 
 /// Reads a configuration and runs a sidecar until the process is asked to end; logs to standard error.
@@ -121,7 +128,7 @@ fn start(
     cache: &Cache,
     socket: Option<UnixListener>,
     stopping: &AtomicBool,
-) -> Result<Option<Server>, Failure> {
+) -> Result<Option<Serving>, Failure> {
     sources::add_all(cache, config)?;
     // Tables from sources appear one by one; a source that is down keeps nobody waiting.
     for table in &config.tables {
@@ -141,11 +148,12 @@ fn start(
         Some(socket) => cache.serve_on(socket, options)?,
         None => cache.serve(options)?,
     };
+    let doors = Doors::open(cache, config)?;
     // After the socket is bound, because binding makes its folder.
     for note in notes(config) {
         tracing::warn!("{note}");
     }
-    Ok(Some(server))
+    Ok(Some(Serving { server, doors }))
 }
 
 /// Starts a thread that sends an event if it panics.

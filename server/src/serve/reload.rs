@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pillion::Cache;
+use pillion_access::Access;
 
 use super::log::LogHandle;
 use super::reloader::Asked;
 use super::{Event, spawn, tables};
 use crate::config::{Config, Reload, TableConfig, verify};
+use crate::doors;
 use crate::failure::Failure;
 use crate::sources;
 
@@ -20,6 +22,8 @@ pub(super) struct Running {
     pub(super) events: Sender<Event>,
     /// Told what could not be loaded.
     pub(super) asked: Sender<Asked>,
+    /// Who may use the doors, if one is open.
+    pub(super) access: Option<Arc<Access>>,
 }
 
 /// What of a configuration could not be taken in although nothing is wrong with it, such as on a full disk.
@@ -56,9 +60,12 @@ impl Running {
     pub(super) fn take_in(&self, now: &Config, mut next: Config) -> Result<(Config, Missing), Failure> {
         self.check(now, &next)?;
         let kept = keep_what_needs_a_restart(now, &mut next);
-        let mut missing = Missing::default();
-        missing.limits =
-            is_missing("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
+        // First, because files of tokens may have changed since they were checked; then nothing else is taken in.
+        if let Some(access) = &self.access {
+            doors::admit(access, &next)?;
+        }
+        let limits = is_missing("limits", self.cache.adjust(&next.cache_options()).map_err(Failure::from));
+        let mut missing = Missing { limits, ..Missing::default() };
         self.log.set_level(next.log.level);
         self.take_in_sources(now, &next, &mut missing);
         self.take_in_tables(now, &next, &mut missing);
@@ -114,6 +121,7 @@ impl Running {
 
     /// Finds everything that is wrong with a configuration, as `config check` does.
     fn check(&self, now: &Config, next: &Config) -> Result<(), Failure> {
+        doors::check(next)?;
         let held = self.cache.tables()?;
         let (sources, mut problems) = verify::sources(next);
         for table in &next.tables {
@@ -185,9 +193,24 @@ fn is_alike(known: &TableConfig, table: &TableConfig) -> bool {
     known.name == table.name && format!("{known:?}") == format!("{table:?}")
 }
 
+/// Puts the old settings of the HTTP door into a configuration, except for what clients without a token may do; returns whether
+/// they were others.
+fn keep_http(now: &Config, next: &mut Config) -> bool {
+    let mut kept = now.http.clone();
+    if let (Some(kept), Some(next)) = (&mut kept, &next.http) {
+        kept.anonymous.clone_from(&next.anonymous);
+    }
+    let is_changed = kept != next.http;
+    next.http = kept;
+    is_changed
+}
+
 /// Puts the old values of keys that need a restart into a configuration, and returns those whose new values are others.
 fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<&'static str> {
     let mut kept = Vec::new();
+    if keep_http(now, next) {
+        kept.push("http");
+    }
     macro_rules! keep {
         ($($($field:ident).+ => $key:literal,)+) => {
             $(if now.$($field).+ != next.$($field).+ {

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use pillion::Cache;
+use pillion_access::Access;
 
 use super::config_file::ConfigFile;
 use super::log::LogHandle;
@@ -42,13 +43,19 @@ impl Reloader {
     pub(super) fn start(
         file: ConfigFile,
         cache: &Cache,
+        access: Option<Arc<Access>>,
         log: &LogHandle,
         monitor: &Arc<Monitor>,
         events: &Sender<Event>,
     ) -> Result<Self, Failure> {
         let (asked, messages) = mpsc::channel();
-        let running =
-            Running { cache: cache.clone(), log: log.clone(), events: events.clone(), asked: asked.clone() };
+        let running = Running {
+            cache: cache.clone(),
+            access,
+            log: log.clone(),
+            events: events.clone(),
+            asked: asked.clone(),
+        };
         let taken = monitor.config().as_ref().clone();
         let mut reading = Reading {
             file,

@@ -12,8 +12,9 @@ use super::config_file::ConfigFile;
 use super::log::LogHandle;
 use super::reloader::Reloader;
 use super::supervisor::{self, Sockets};
-use super::{Event, spawn, start};
+use super::{Event, Serving, spawn, start};
 use crate::config::Config;
+use crate::doors::{self, Doors};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::health::{HealthListener, Monitor, Phase};
@@ -68,6 +69,7 @@ impl<'a> Sidecar<'a> {
         if sockets.clients.is_none() {
             check_socket(config)?;
         }
+        doors::check_sockets(config)?;
         // Before the cache is opened, so that probes see a start that takes long.
         let monitor = || self.monitor.clone();
         let health = match (sockets.probes, config.health.listen) {
@@ -92,7 +94,7 @@ impl<'a> Sidecar<'a> {
                 let _ = sender.send(Event::Started(started));
             }
         })?;
-        let server = match self.next()? {
+        let serving = match self.next()? {
             Event::Started(started) => started,
             Event::Panicked(thread) => Err(Failure::new(Exit::Report, ended(thread))),
             _ => {
@@ -108,7 +110,7 @@ impl<'a> Sidecar<'a> {
             }
         };
         let mut ending = Ending::Asked;
-        match server {
+        match serving {
             Err(failure) => {
                 // Only logged: the reason why the start failed is more important.
                 if let Err(error) = cache.close() {
@@ -116,12 +118,13 @@ impl<'a> Sidecar<'a> {
                 }
                 return Err(failure);
             }
-            Ok(Some(server)) => {
+            Ok(Some(serving)) => {
+                let Serving { server, doors } = &serving;
                 if !stopping.load(Ordering::SeqCst) {
                     self.monitor.served(server.monitor());
                     supervisor::ready();
                     tracing::info!(socket = %server.path().display(), tables = cache.tables()?.len(), "ready");
-                    ending = self.serve_until(&cache, &server)?;
+                    ending = self.serve_until(&cache, server, doors)?;
                 }
                 self.stopping();
                 match &ending {
@@ -133,7 +136,7 @@ impl<'a> Sidecar<'a> {
                         tracing::error!(%cause, "ending, so that the next start serves again");
                     }
                 }
-                self.stop(server)?;
+                self.stop(serving)?;
             }
             Ok(None) => {}
         }
@@ -152,11 +155,14 @@ impl<'a> Sidecar<'a> {
     }
 
     /// Lets calls finish, for at most the configured time.
-    fn stop(&self, server: Server) -> Result<(), Failure> {
+    fn stop(&self, serving: Serving) -> Result<(), Failure> {
         let (limit, stopped) = (self.monitor.config().stop_timeout, self.sender.clone());
         let until = Instant::now() + limit;
         spawn("pillion-stop", self.sender, move || {
+            let Serving { server, doors } = serving;
+            doors.begin_to_stop();
             server.stop();
+            doors.stop(limit);
             let _ = stopped.send(Event::Stopped);
         })?;
         loop {
@@ -178,10 +184,10 @@ impl<'a> Sidecar<'a> {
     }
 
     /// Waits for the signal to end, for a failure of the disk or for the end of a thread, and returns which of these came.
-    fn serve_until(&mut self, cache: &Cache, server: &Server) -> Result<Ending, Failure> {
+    fn serve_until(&mut self, cache: &Cache, server: &Server, doors: &Doors) -> Result<Ending, Failure> {
         let file = self.file.take();
         let reloader = file
-            .map(|file| Reloader::start(file, cache, &self.log, &self.monitor, self.sender))
+            .map(|file| Reloader::start(file, cache, doors.access(), &self.log, &self.monitor, self.sender))
             .transpose()?;
         loop {
             self.look_around();
@@ -194,6 +200,7 @@ impl<'a> Sidecar<'a> {
                 Ok(Event::TakenIn) => {
                     let config = self.monitor.config();
                     server.adjust(&config.server_options());
+                    doors.set_users(&config);
                     tracing::info!(tables = config.tables.len(), "the configuration was taken in");
                     supervisor::ready();
                 }
@@ -203,7 +210,7 @@ impl<'a> Sidecar<'a> {
                     if let Some(poisoned) = cache.status()?.poisoned {
                         return Ok(Ending::Poisoned(poisoned));
                     }
-                    if let Some(failure) = server.failure() {
+                    if let Some(failure) = server.failure().or_else(|| doors.failure()) {
                         return Ok(Ending::ThreadEnded(failure));
                     }
                 }

@@ -194,6 +194,52 @@ fn what_must_be_there_is_asked_for() {
     );
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn a_door_that_would_be_open_to_all_or_to_nobody_is_refused() {
+    let top = "dir = \"cache\"\nsocket = \"sock\"\n";
+    let token = "[tokens.it]\nfile = \"t\"\n";
+    let unencrypted = "others on the network could read tokens and rows: give a `certificate` and its `private_key`, or set `plaintext = true` if something in front encrypts";
+    for address in ["0.0.0.0:80", "10.1.2.3:80", "[::]:80"] {
+        refused(&format!("{top}{token}[http]\nlisten = \"{address}\"\n"), &[&format!("6: {unencrypted}")]);
+    }
+    refused(
+        &format!("{top}[http]\nlisten = \"127.0.0.1:80\"\n"),
+        &[
+            "3: nobody could use [http]: define a token in [tokens.NAME], or say what everyone may do in [http.anonymous]",
+        ],
+    );
+    refused(
+        &format!("{top}{token}[http]\nlisten = \"example.org:80\"\n"),
+        &[
+            "6: `listen` is `example.org:80`, not an address such as 127.0.0.1:8080 or [::1]:8080, nor unix:PATH",
+        ],
+    );
+    refused(
+        &format!("{top}{token}[http]\nlisten = \"localhost:80\"\ncertificate = \"c\"\nport = 1\n"),
+        &[
+            "7: `certificate` and `private_key` go together",
+            "8: `port` is not a key of [http]; there are listen, hosts, certificate, private_key, client_authorities, \
+             plaintext, anonymous, connections_max, requests_max, requests_waiting_max, streams_max, uploads_max, \
+             request_size, upload_size, client_timeout, idle_timeout, request_timeout, upload_timeout",
+        ],
+    );
+    refused(
+        &format!("{top}[http]\nlisten = \"unix:h\"\nanonymous = {{ reads = [\"*\"] }}\n[tokens.anonymous]\n"),
+        &[
+            "5: `reads` is not a key of [anonymous]; did you mean `read`?",
+            "6: a token needs a name, other than `anonymous`",
+            "6: [tokens.anonymous] lacks `file`",
+        ],
+    );
+    let config = parse(&format!(
+        "{top}[tokens.it]\nfile = \"t\"\nread = \"a\"\n[http]\nlisten = \"0.0.0.0:80\"\nplaintext = true\n"
+    ));
+    assert_eq!(config.tokens[0].file, Path::new("/etc/t"));
+    assert_eq!(config.tokens[0].permissions.to_string(), "read a, write nothing, refresh nothing");
+    assert_eq!(config.http.unwrap().listen.to_string(), "0.0.0.0:80");
+}
+
 #[test]
 fn wrong_types_and_values_are_refused_with_their_lines() {
     refused(

@@ -11,6 +11,8 @@ mod config;
 mod errors;
 mod export;
 mod health;
+#[cfg(feature = "http")]
+mod http;
 mod kubernetes;
 mod load;
 mod logs;

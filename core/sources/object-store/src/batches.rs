@@ -38,7 +38,9 @@ struct Open {
     file: SourceFile,
     adapter: FileAdapter,
     batches: FileBatches,
-    /// What is left of the last batch.
+    /// What is left of the last batch of the file.
+    of_file: Box<dyn Iterator<Item = RecordBatch> + Send>,
+    /// What is left of it in the types of the relation.
     pieces: VecDeque<RecordBatch>,
 }
 
@@ -77,11 +79,13 @@ impl Batches {
             if let Some(piece) = open.pieces.pop_front() {
                 return Ok(Some(piece));
             }
+            if let Some(piece) = open.of_file.next() {
+                let batch = open.adapter.adapt(&piece)?;
+                open.pieces.extend(pieces(&batch).into_iter().filter(|piece| piece.num_rows() > 0));
+                continue;
+            }
             match open.batches.next() {
-                Some(batch) => {
-                    let batch = open.adapter.adapt(&batch?)?;
-                    open.pieces.extend(pieces(&batch).into_iter().filter(|piece| piece.num_rows() > 0));
-                }
+                Some(batch) => open.of_file = Box::new(open.adapter.pieces(batch?)),
                 None => {
                     open.file.look_again()?;
                     self.open = None;
@@ -104,7 +108,7 @@ impl Batches {
         }
         self.read_ahead()?;
         let batches = formats::open(&self.plan.readings[number], &file, adapter.wanted())?;
-        Ok(Open { file, adapter, batches, pieces: VecDeque::new() })
+        Ok(Open { file, adapter, batches, of_file: Box::new(std::iter::empty()), pieces: VecDeque::new() })
     }
 
     fn is_small(&self, number: usize) -> bool {

@@ -288,6 +288,14 @@ impl AsyncSnapshot {
         Ok(AsyncTableSnapshot::new(table, self.is_local))
     }
 
+    /// As [`Snapshot::only_tables`].
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::only_tables`].
+    pub fn only_tables(&self, is_chosen: impl Fn(&str) -> bool) -> Result<Self> {
+        Ok(Self { snapshot: self.snapshot.only_tables(is_chosen)?, is_local: self.is_local })
+    }
+
     /// As [`Snapshot::sql`], streamed.
     ///
     /// # Errors

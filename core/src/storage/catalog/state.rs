@@ -119,6 +119,17 @@ impl State {
         })
     }
 
+    /// The same state with only the tables whose names are chosen.
+    pub(crate) fn only(&self, is_chosen: &dyn Fn(&str) -> bool) -> Self {
+        let chosen = self.names.iter().filter(|(name, _)| is_chosen(name));
+        let names: HashMap<String, u64> = chosen.map(|(name, id)| (name.clone(), *id)).collect();
+        let ids: HashSet<u64> = names.values().copied().collect();
+        let mut only = self.clone();
+        only.tables.retain(|id, _| ids.contains(id));
+        only.names = Arc::new(names);
+        only
+    }
+
     /// Begins an incarnation behind the last commit; it takes a sequence of its own.
     pub(crate) fn begin_incarnation(&mut self, incarnation: u64) {
         self.incarnations.push((incarnation, self.version.sequence));

@@ -235,7 +235,7 @@ fn acknowledges_too_early(source: &str) -> (bool, usize) {
         early.fetch_or(embedded.could_lose_commits(), Ordering::Relaxed);
         counted.fetch_add(1, Ordering::Relaxed);
     });
-    let cache = Cache { backend: owner };
+    let cache = Cache::new(owner);
     cache.add_source(source, database.clone()).unwrap();
     let origin = TableSource::new(source, Relation::table("orders")).changes();
     let table =

@@ -1,0 +1,105 @@
+//! Tables that a source feeds, and those that hold only some of its rows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source, TableSource};
+use pillion::{Error, ErrorCode, OnMiss, Result, TableDefinition};
+use pillion_access::{Permissions, Tables};
+use pillion_http::HttpOptions;
+use serde_json::Value;
+
+use crate::support::{Served, everything, listen, token};
+
+/// Rows in memory, or none because its host is away.
+#[derive(Debug)]
+struct Held(Option<RecordBatch>);
+
+impl Source for Held {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn relations(&self, _: &Call) -> Result<Vec<String>> {
+        Err(Error::new(ErrorCode::Unsupported, "there is one relation"))
+    }
+
+    fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
+        let away = || Error::new(ErrorCode::SourceUnavailable, "secret-host.example does not answer");
+        self.0.as_ref().map(|rows| Description::new(rows.schema())).ok_or_else(away)
+    }
+
+    fn fetch(&self, _: &Fetch, call: &Call) -> Result<Fetched> {
+        self.describe(&Relation::table("t"), call)?;
+        let rows = self.0.clone().into_iter();
+        Ok(Fetched::new(rows.clone().next().unwrap().schema(), rows.map(Ok)))
+    }
+}
+
+fn numbers() -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+    RecordBatch::try_from_iter([("id", ids)]).unwrap()
+}
+
+/// With the tables `some` and `partly`, each of which has the rows below 3 of the source.
+fn served() -> Served {
+    let tokens =
+        [("reader", Permissions { read: Tables::All, ..Permissions::default() }), ("admin", everything())];
+    let served = Served::with(HttpOptions::new(listen()), &tokens, None);
+    served.cache.add_source("numbers", Held(Some(numbers()))).unwrap();
+    for (name, on_miss) in [("some", OnMiss::Error), ("partly", OnMiss::Local)] {
+        let source = TableSource::new("numbers", Relation::table("t")).on_call().rows_where("id < 3");
+        let definition = TableDefinition::from_source(source.on_miss(on_miss)).primary_key(["id"]);
+        served.cache.define_table(name, definition).unwrap();
+    }
+    served
+}
+
+fn as_admin(served: &Served, method: &str, path: &str, body: &str) -> crate::support::Reply {
+    let bearer = format!("Bearer {}", token("admin"));
+    let headers = [("authorization", bearer.as_str()), ("content-type", "text/plain")];
+    served.send(method, path, &headers, body.to_owned())
+}
+
+#[test]
+fn answers_of_working_sets_say_whether_they_are_complete() {
+    let served = served();
+    let sql = |statement: &str| as_admin(&served, "POST", "/v1/sql", statement);
+    let whole = sql("SELECT * FROM some WHERE id < 2");
+    assert_eq!(whole.json().as_array().unwrap().len(), 2);
+    assert_eq!(whole.header("pillion-extent"), "complete");
+    let shown: Value = serde_json::from_str(whole.header("pillion-certificate")).unwrap();
+    assert_eq!((&shown["table"], &shown["complete"]), (&"some".into(), &true.into()), "{shown}");
+    assert!(shown["coverage"].as_str().unwrap().contains("id < 3"), "{shown}");
+    let partial = sql("SELECT * FROM partly");
+    assert_eq!((partial.json().as_array().unwrap().len(), partial.header("pillion-extent")), (3, "partial"));
+    let shown: Value = serde_json::from_str(partial.header("pillion-certificate")).unwrap();
+    assert_eq!(shown["complete"], false, "{shown}");
+    // Tables that hold everything need no proof.
+    let items = sql("SELECT * FROM items");
+    assert_eq!(items.header("pillion-extent"), "complete");
+    assert!(!items.headers.contains_key("pillion-certificate"));
+    // What may need other rows is refused, with a status of its own.
+    let missed = sql("SELECT * FROM some").problem(424, "NotCovered", "id < 3");
+    assert_eq!((&missed["code"], &missed["kind"]), (&119.into(), &"request".into()));
+    assert!(missed["hint"].as_str().unwrap().contains("source"));
+    as_admin(&served, "GET", "/v1/tables/some/4", "").problem(424, "NotCovered", "");
+    as_admin(&served, "GET", "/v1/tables/partly/4", "").problem(404, "RowNotFound", "");
+    let described = as_admin(&served, "GET", "/v1/tables/partly", "").json();
+    assert_eq!(described["holds"], serde_json::json!({ "where": "id < 3", "on_miss": "local" }));
+}
+
+#[test]
+fn where_rows_come_from_is_for_administrators() {
+    let served = served();
+    served.cache.replace_source("numbers", Held(None)).unwrap();
+    as_admin(&served, "POST", "/v1/tables/some/refresh", "").problem(502, "SourceUnavailable", "");
+    let of_admin = as_admin(&served, "GET", "/v1/tables/some", "").json();
+    assert_eq!(of_admin["refresh"]["source"], "numbers");
+    assert!(of_admin["refresh"]["last_error"].as_str().unwrap().contains("secret-host"), "{of_admin}");
+    let bearer = format!("Bearer {}", token("reader"));
+    let of_reader = served.send("GET", "/v1/tables/some", &[("authorization", &bearer)], "");
+    let refresh = &of_reader.json()["refresh"];
+    assert!(refresh["failures"].as_u64().unwrap() > 0 && refresh.get("source").is_none(), "{refresh}");
+    assert!(!of_reader.text().contains("secret-host"), "{}", of_reader.text());
+}
