@@ -64,6 +64,7 @@ mod cron;
 mod description;
 mod feed;
 mod fetch;
+mod ranges;
 mod relation;
 mod table_source;
 mod watch;
@@ -77,6 +78,7 @@ pub use self::feed::{
     ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
+pub use self::ranges::{ColumnRanges, ValueRange};
 pub use self::relation::Relation;
 pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
 pub use self::table_source::{OnSchemaChange, TableSource};

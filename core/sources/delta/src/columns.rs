@@ -115,11 +115,12 @@ fn refused(data_type: &DeltaType) -> Option<&'static str> {
 
 /// A type without the metadata of its fields.
 fn bare(data_type: &DataType) -> DataType {
-    let field = |field: &Field| {
-        Arc::new(Field::new(field.name(), bare(field.data_type()), field.is_nullable()))
-    };
+    let field =
+        |field: &Field| Arc::new(Field::new(field.name(), bare(field.data_type()), field.is_nullable()));
     match data_type {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|inner| field(inner)).collect::<Fields>()),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|inner| field(inner)).collect::<Fields>())
+        }
         DataType::List(inner) => DataType::List(field(inner)),
         DataType::Map(inner, is_sorted) => DataType::Map(field(inner), *is_sorted),
         other => other.clone(),

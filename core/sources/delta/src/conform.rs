@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn maps_keep_their_entries() {
-        let mut maps = MapBuilder::new(None, arrow::array::StringBuilder::new(), arrow::array::Int32Builder::new());
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), arrow::array::Int32Builder::new());
         maps.keys().append_value("a");
         maps.values().append_value(1);
         maps.append(true).unwrap();
@@ -109,7 +109,8 @@ mod tests {
             Field::new("key", DataType::Utf8, false),
             Field::new("value", DataType::Int32, true),
         ]);
-        let wanted = DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false);
+        let wanted =
+            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false);
         let conformed = conform(&maps, &wanted).unwrap();
         assert_eq!(conformed.data_type(), &wanted);
         let shown = texts(&conformed).unwrap();

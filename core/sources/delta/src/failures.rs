@@ -58,7 +58,9 @@ fn meaning(shown: &str, call: &Call, error: &KernelError) -> Error {
             (ErrorCode::Unsupported, format!("`{shown}` cannot be read by this version: {error}"))
         }
         KernelError::InternalError(_) => (ErrorCode::Internal, format!("reading `{shown}` failed: {error}")),
-        _ => (ErrorCode::SourceInvalid, format!("the log of `{shown}` is damaged or not understood: {error}")),
+        _ => {
+            (ErrorCode::SourceInvalid, format!("the log of `{shown}` is damaged or not understood: {error}"))
+        }
     };
     Error::new(code, message)
 }

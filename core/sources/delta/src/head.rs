@@ -27,7 +27,8 @@ pub(crate) struct Head {
 pub(crate) fn head(files: &Files, table: &str, wanted: Option<u64>, known: Option<u64>) -> Result<Head> {
     let log = in_folder(table, LOG);
     let since = |version: u64| {
-        let after = version.checked_sub(1).map_or_else(|| log.clone(), |before| format!("{log}/{before:0DIGITS$}~"));
+        let after =
+            version.checked_sub(1).map_or_else(|| log.clone(), |before| format!("{log}/{before:0DIGITS$}~"));
         files.list_after(&log, &after)
     };
     let mut listed = match wanted.or(known) {
@@ -41,13 +42,19 @@ pub(crate) fn head(files: &Files, table: &str, wanted: Option<u64>, known: Optio
         found = newest(&log, &listed, wanted);
     }
     match found {
-        Some((version, commit)) => Ok(Head { version, mark: mark(version, commit.map_or(0, ListedFile::stamp)) }),
+        Some((version, commit)) => {
+            Ok(Head { version, mark: mark(version, commit.map_or(0, ListedFile::stamp)) })
+        }
         None => Err(missing(files, table, &log, &listed, wanted)),
     }
 }
 
 /// The highest version of which there is a commit or a checkpoint, or the wanted one, with its commit.
-fn newest<'a>(log: &str, listed: &'a [ListedFile], wanted: Option<u64>) -> Option<(u64, Option<&'a ListedFile>)> {
+fn newest<'a>(
+    log: &str,
+    listed: &'a [ListedFile],
+    wanted: Option<u64>,
+) -> Option<(u64, Option<&'a ListedFile>)> {
     let versions = listed.iter().filter_map(|file| Some((version_of(log, file.path())?, file)));
     let versions = versions.filter(|((version, _), _)| wanted.is_none_or(|wanted| wanted == *version));
     let highest = versions.clone().map(|((version, _), _)| version).max()?;
@@ -62,7 +69,8 @@ fn version_of(log: &str, path: &str) -> Option<(u64, bool)> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) || name.contains('/') {
         return None;
     }
-    let is_checkpoint = rest.starts_with(".checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json"));
+    let is_checkpoint =
+        rest.starts_with(".checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json"));
     (rest == ".json" || is_checkpoint).then_some((digits.parse().ok()?, rest == ".json"))
 }
 
@@ -99,7 +107,10 @@ mod tests {
         assert_eq!(of("00000000000000000012.json"), Some((12, true)));
         assert_eq!(of("00000000000000000010.checkpoint.parquet"), Some((10, false)));
         assert_eq!(of("00000000000000000010.checkpoint.0000000001.0000000002.parquet"), Some((10, false)));
-        assert_eq!(of("00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json"), Some((10, false)));
+        assert_eq!(
+            of("00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json"),
+            Some((10, false))
+        );
         for other in [
             "_last_checkpoint",
             "_sidecars/00000000000000000010.json",

@@ -71,6 +71,9 @@
 //! Rows can be fetched from a value on of every column of whole numbers, decimals, texts, dates and timestamps. Files whose statistics in
 //! the log, or whose partition, show that they have no such row are not read.
 //!
+//! So are the rows of a [working set](pillion::source::TableSource::rows_where): files that have none of them are not read. Pillion
+//! decides of each row itself.
+//!
 //! # Memory
 //! A fetch holds a batch of about 8,192 rows or 4 MiB, up to 32 MiB of the bytes of a file, a few hundred bytes for each file of the
 //! table, and a byte for each row of a file that has deleted rows.
@@ -86,6 +89,7 @@ mod options;
 mod parts;
 mod paths;
 mod position;
+mod ranges;
 mod rows;
 mod source;
 mod table;

@@ -22,7 +22,8 @@ impl Options {
         for (name, value) in relation.options() {
             if name != VERSION {
                 let near = suggestion(name, [VERSION]);
-                let message = format!("tables of Delta Lake have no option `{name}`{near}; there is {VERSION}");
+                let message =
+                    format!("tables of Delta Lake have no option `{name}`{near}; there is {VERSION}");
                 return Err(Error::new(ErrorCode::InvalidArgument, message));
             }
             options.version = Some(value.parse().map_err(|_| {

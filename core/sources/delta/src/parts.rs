@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn parts_have_names_of_their_own() {
-        let column = |name: &str| Partitioner { name: name.to_owned(), physical: String::new(), data_type: None };
+        let column =
+            |name: &str| Partitioner { name: name.to_owned(), physical: String::new(), data_type: None };
         let columns = [column("a"), column("b")];
         assert_eq!(name_of(&columns, &[Some("1/2"), None]), "a=1%2F2/b=%");
         assert_ne!(name_of(&columns, &[Some("%"), None]), name_of(&columns, &[None, None]));

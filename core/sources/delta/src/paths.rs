@@ -69,7 +69,12 @@ impl Paths {
             Error::new(ErrorCode::Unsupported, message)
         };
         let place = |url: &Url| {
-            (url.scheme().to_owned(), url.username().to_owned(), url.host_str().map(str::to_owned), url.port())
+            (
+                url.scheme().to_owned(),
+                url.username().to_owned(),
+                url.host_str().map(str::to_owned),
+                url.port(),
+            )
         };
         if place(url) != place(&self.base) || url.query().is_some() {
             return Err(elsewhere());
@@ -133,9 +138,13 @@ mod tests {
         let table = paths.folder_url("t");
         let of = |text: &str| paths.path_of(&table.join(text).unwrap());
         assert_eq!(of("../u/p.parquet").unwrap(), "u/p.parquet", "a shallow clone of a neighbour");
-        for elsewhere in
-            ["../../other/p", "s3://other/lake/p", "https://bucket/lake/p", "file:///lake/p", "s3://bucket/lakes/p"]
-        {
+        for elsewhere in [
+            "../../other/p",
+            "s3://other/lake/p",
+            "https://bucket/lake/p",
+            "file:///lake/p",
+            "s3://bucket/lakes/p",
+        ] {
             let error = of(elsewhere).unwrap_err();
             assert_eq!(error.code(), ErrorCode::Unsupported, "{elsewhere}");
         }
@@ -147,6 +156,9 @@ mod tests {
             assert_eq!(table_path(text).unwrap(), path);
         }
         assert_eq!(table_path("a/../b").unwrap_err().code(), ErrorCode::InvalidArgument);
-        assert_eq!((in_folder("", LOG), in_folder("t", LOG)), ("_delta_log".to_owned(), "t/_delta_log".to_owned()));
+        assert_eq!(
+            (in_folder("", LOG), in_folder("t", LOG)),
+            ("_delta_log".to_owned(), "t/_delta_log".to_owned())
+        );
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int8Array, Int16Array, Int32Array, Int64Array, RecordBatch,
-    Scalar, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int8Array, Int16Array, Int32Array, Int64Array,
+    RecordBatch, Scalar, StringArray, TimestampMicrosecondArray,
 };
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::cmp::gt_eq;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::error::ArrowError;
 use delta_kernel::expressions::Scalar as Literal;
-use delta_kernel::{Expression, Predicate, PredicateRef};
+use delta_kernel::{Expression, Predicate};
 use pillion::{Error, ErrorCode, Result, Value};
 
 /// A column, and the lowest of its values that is wanted.
@@ -35,18 +35,18 @@ impl Position {
     /// [`ErrorCode::InvalidArgument`] for a value that is not comparable with those of the column.
     pub(crate) fn new(column: &str, data_type: &DataType, value: &Value) -> Result<Self> {
         let first = first(data_type, value).ok_or_else(|| {
-            let message =
-                format!("rows of the column `{column}` of type {data_type} cannot be fetched from {value:?} on");
+            let message = format!(
+                "rows of the column `{column}` of type {data_type} cannot be fetched from {value:?} on"
+            );
             Error::new(ErrorCode::InvalidArgument, message)
         })?;
         Ok(Self { column: column.to_owned(), first })
     }
 
     /// A predicate that is true of each wanted row; files without such rows are not read.
-    pub(crate) fn predicate(&self) -> Option<PredicateRef> {
+    pub(crate) fn predicate(&self) -> Option<Predicate> {
         let First::Value(_, Some(literal)) = &self.first else { return None };
-        let column = Expression::column([self.column.clone()]);
-        Some(Arc::new(Predicate::ge(column, Expression::literal(literal.clone()))))
+        Some(Predicate::ge(Expression::column([self.column.clone()]), Expression::literal(literal.clone())))
     }
 
     /// Whether no row can be wanted.
@@ -59,15 +59,23 @@ impl Position {
     /// # Errors
     /// If the batch does not have the column.
     pub(crate) fn keep(&self, batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
-        let values = batch.column_by_name(&self.column).ok_or_else(|| {
-            ArrowError::SchemaError(format!("the column `{}` did not come", self.column))
-        })?;
+        let values = batch
+            .column_by_name(&self.column)
+            .ok_or_else(|| ArrowError::SchemaError(format!("the column `{}` did not come", self.column)))?;
         let is_wanted: BooleanArray = match &self.first {
             First::Everything => arrow::compute::is_not_null(values)?,
             First::Nothing => BooleanArray::from(vec![false; batch.num_rows()]),
             First::Value(lowest, _) => gt_eq(values, lowest)?,
         };
         filter_record_batch(batch, &is_wanted)
+    }
+}
+
+/// A value as the kernel compares it with those of a column; `None` if it cannot.
+pub(crate) fn literal(data_type: &DataType, value: &Value) -> Option<Literal> {
+    match first(data_type, value)? {
+        First::Value(_, literal) => literal,
+        First::Everything | First::Nothing => None,
     }
 }
 
@@ -169,7 +177,8 @@ mod tests {
 
     #[test]
     fn rows_at_a_position_and_above_are_kept() {
-        let integers = || Arc::new(Int16Array::from(vec![Some(-5), None, Some(5), Some(i16::MAX)])) as ArrayRef;
+        let integers =
+            || Arc::new(Int16Array::from(vec![Some(-5), None, Some(5), Some(i16::MAX)])) as ArrayRef;
         assert_eq!(kept(integers(), &Value::Int(5)), [2, 3]);
         assert_eq!(kept(integers(), &Value::Int(-70_000)), [0, 2, 3], "below all, and no null");
         assert!(kept(integers(), &Value::UInt(u64::MAX)).is_empty());
@@ -196,7 +205,10 @@ mod tests {
             (DataType::Date32, Value::Int(5)),
             (DataType::Utf8, Value::Null),
         ] {
-            assert_eq!(Position::new("c", &data_type, &value).unwrap_err().code(), ErrorCode::InvalidArgument);
+            assert_eq!(
+                Position::new("c", &data_type, &value).unwrap_err().code(),
+                ErrorCode::InvalidArgument
+            );
         }
     }
 }

@@ -133,7 +133,8 @@ impl Reading {
                 let evaluation = table.engine.evaluation_handler();
                 evaluation.new_expression_evaluator(self.physical.clone(), transform.clone(), logical)
             });
-            let rows = TableRows::new(opened, self.physical.clone(), table.root().join(&file.path)?.as_str())?;
+            let rows =
+                TableRows::new(opened, self.physical.clone(), table.root().join(&file.path)?.as_str())?;
             Ok(OpenFile { name, rows, evaluator: evaluator.transpose()?, kept, at: 0 })
         })
     }

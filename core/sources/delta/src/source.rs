@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::parts::parts;
 use crate::paths::{LOG, Paths, in_folder, table_path};
 use crate::position::Position;
+use crate::ranges::predicate;
 use crate::rows::{Reading, Rows};
 use crate::table::{Table, bytes_of, rows_of, snapshot};
 
@@ -82,6 +83,7 @@ impl Source for DeltaSource {
             relations: true,
             columns: true,
             positions: true,
+            ranges: true,
             marks: true,
             parts: true,
             watch: self.folder.is_watched(),
@@ -136,7 +138,7 @@ impl Source for DeltaSource {
         {
             names.push(&position.column);
         }
-        let predicate = position.as_ref().and_then(Position::predicate);
+        let predicate = predicate(&table, position.as_ref(), fetch.wanted_ranges());
         let scan = table.scan(|scan| {
             Ok(scan.with_schema(table.columns.table.project(&names)?).with_predicate(predicate))
         })?;

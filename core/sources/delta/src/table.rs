@@ -55,7 +55,10 @@ impl Table {
     ///
     /// # Errors
     /// As [`ask`].
-    pub(crate) fn scan(&self, scanned: impl FnOnce(ScanBuilder) -> KernelResult<ScanBuilder>) -> Result<Scan> {
+    pub(crate) fn scan(
+        &self,
+        scanned: impl FnOnce(ScanBuilder) -> KernelResult<ScanBuilder>,
+    ) -> Result<Scan> {
         self.ask(|| scanned(self.snapshot.clone().scan_builder())?.build())
     }
 
@@ -67,7 +70,8 @@ impl Table {
         let mut found = self.ask(|| scan.scan_metadata(&self.engine))?;
         let mut files = Vec::new();
         while let Some(some) = self.ask(|| found.next().transpose())? {
-            files = self.ask(|| some.visit_scan_files(files, |files: &mut Vec<ScanFile>, file| files.push(file)))?;
+            files = self
+                .ask(|| some.visit_scan_files(files, |files: &mut Vec<ScanFile>, file| files.push(file)))?;
         }
         files.sort_by(|a, b| (a.modification_time, &a.path).cmp(&(b.modification_time, &b.path)));
         Ok(files)

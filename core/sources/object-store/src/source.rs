@@ -63,8 +63,13 @@ impl ObjectStoreSource {
             .iter()
             .map(|file| FileReading::of(&file.path, &options.files))
             .collect::<Result<Vec<_>>>()?;
-        let looker =
-            Looker { known: &self.known, store: &store, driver: self.folder.driver(), call, options: &options.files };
+        let looker = Looker {
+            known: &self.known,
+            store: &store,
+            driver: self.folder.driver(),
+            call,
+            options: &options.files,
+        };
         let looked = looker.look(&files, &readings)?;
         let plan = Plan::new(&store, files, readings, looked, options)?;
         Ok((store, plan))
@@ -156,8 +161,14 @@ impl Source for ObjectStoreSource {
             None => (0..plan.files.len()).collect(),
         };
         let mark = marks::of(plan.files.iter().map(|file| &**file));
-        let batches =
-            Batches::new(Arc::new(plan), schema.clone(), store, self.folder.driver().clone(), call.clone(), files);
+        let batches = Batches::new(
+            Arc::new(plan),
+            schema.clone(),
+            store,
+            self.folder.driver().clone(),
+            call.clone(),
+            files,
+        );
         let fetched = Fetched::new(schema, batches);
         // The mark is that of all rows.
         Ok(if fetch.wanted_parts().is_none() { fetched.mark(mark) } else { fetched })

@@ -13,8 +13,8 @@ use delta_kernel::engine::arrow_utils::{
 use delta_kernel::engine_data::FilteredEngineData;
 use delta_kernel::schema::SchemaRef;
 use delta_kernel::{
-    EngineData, FileDataReadResultIterator, FileMeta, FileSize, JsonHandler, KernelResult, KernelResultIterator,
-    PredicateRef,
+    EngineData, FileDataReadResultIterator, FileMeta, FileSize, JsonHandler, KernelResult,
+    KernelResultIterator, PredicateRef,
 };
 use pillion::{Error, ErrorCode};
 use url::Url;
@@ -96,7 +96,8 @@ impl Commits {
             let next = self.unread.drain(..AHEAD.min(self.unread.len()));
             let next: Vec<Url> = next.collect();
             let TableEngine { files, paths } = &self.engine;
-            let wanted = next.iter().map(|url| Ok((paths.path_of(url)?, None))).collect::<pillion::Result<_>>();
+            let wanted =
+                next.iter().map(|url| Ok((paths.path_of(url)?, None))).collect::<pillion::Result<_>>();
             let read = wanted.and_then(|wanted| files.read_all(wanted)).map_err(to_kernel)?;
             self.read = next.into_iter().zip(read).collect();
         }

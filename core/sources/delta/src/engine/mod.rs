@@ -11,8 +11,8 @@ use delta_kernel::{Engine, EvaluationHandler, JsonHandler, ParquetHandler, Stora
 use pillion_object_store::Files;
 
 use self::json::Json;
-pub(crate) use self::parquet::TableRows;
 use self::parquet::Parquet;
+pub(crate) use self::parquet::TableRows;
 use self::storage::Storage;
 use crate::paths::Paths;
 

@@ -15,8 +15,8 @@ use delta_kernel::engine::arrow_utils::{
 use delta_kernel::engine::reader_options;
 use delta_kernel::schema::{SchemaRef, StructType};
 use delta_kernel::{
-    EngineData, FileDataReadResultIterator, FileMeta, FileSize, KernelError, KernelResult, KernelResultIteratorStatic,
-    ParquetFooter, ParquetHandler, PredicateRef,
+    EngineData, FileDataReadResultIterator, FileMeta, FileSize, KernelError, KernelResult,
+    KernelResultIteratorStatic, ParquetFooter, ParquetHandler, PredicateRef,
 };
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -124,7 +124,8 @@ struct Group {
 
 impl TableRows {
     pub(crate) fn new(file: ParquetFile, schema: SchemaRef, url: &str) -> KernelResult<Self> {
-        let (order, mask) = parquet_read_plan(&schema, file.metadata()).map_err(|error| unfit(&file, &error))?;
+        let (order, mask) =
+            parquet_read_plan(&schema, file.metadata()).map_err(|error| unfit(&file, &error))?;
         let groups = 0..file.metadata().metadata().num_row_groups();
         let mask = mask.unwrap_or_else(ProjectionMask::all);
         Ok(Self { file, schema, order, mask, url: url.to_owned(), groups, open: None })
@@ -153,6 +154,10 @@ impl TableRows {
     }
 
     fn fix(&mut self, batch: RecordBatch) -> KernelResult<ArrowEngineData> {
+        // Rows without a column of the file are counted all the same; the kernel's own code needs one.
+        if self.schema.num_fields() == 0 {
+            return Ok(ArrowEngineData::new(batch));
+        }
         let numbers = self.open.as_mut().and_then(|group| group.numbers.as_mut());
         fixup_parquet_read(batch, &self.order, numbers, Some(&self.url), Some(&self.schema))
             .map_err(|error| unfit(&self.file, &error))

@@ -110,11 +110,11 @@ impl Length for Chunks {
 impl ChunkReader for Chunks {
     type T = ChunkRead;
 
-    fn get_read(&self, start: u64) -> std::result::Result<ChunkRead, ParquetError> {
+    fn get_read(&self, start: u64) -> Result<ChunkRead, ParquetError> {
         Ok(ChunkRead { chunks: self.clone(), position: start })
     }
 
-    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.file.bytes());
         let end =
             end.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} are beyond the end")))?;
