@@ -221,6 +221,7 @@ fn the_code_map_names_every_file() {
         "ipc/src",
         "core/src",
         "core/conformance/src",
+        "core/sources/delta/src",
         "core/sources/flight-sql/src",
         "core/sources/mysql/src",
         "core/sources/object-store/src",
