@@ -8,6 +8,10 @@ use pyo3::types::PyDict;
 use crate::cache::duration;
 use crate::errors::{raise, refuse};
 
+/// What stands before the scheme of a URL whose folders are tables of Delta Lake.
+#[cfg(feature = "connectors")]
+const DELTA: &str = "delta+";
+
 /// The texts of a dict.
 ///
 /// # Errors
@@ -78,19 +82,34 @@ pub(crate) fn source(
             Ok(Box::new(pillion_sqlite::Sqlite::from_url(url)?))
         }
         "file" | "s3" | "gs" | "az" | "http" | "https" => {
-            let mut location = pillion_object_store::Location::new(url);
-            for (name, value) in options {
-                location = location.option(name, value);
-            }
-            for (name, secret) in secrets {
-                location = location.secret(&name, secret);
-            }
+            let location = location(url, options, secrets);
             Ok(Box::new(pillion_object_store::ObjectStoreSource::new(location)?))
         }
+        scheme if scheme.starts_with(DELTA) => {
+            let location = location(url.strip_prefix(DELTA).unwrap_or(url), options, secrets);
+            Ok(Box::new(pillion_delta::DeltaSource::new(location)?))
+        }
         _ => Err(invalid(
-            "the URL has an unknown scheme; there are postgresql, mysql, mariadb, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https and file",
+            "the URL has an unknown scheme; there are postgresql, mysql, mariadb, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https, file, delta+s3, delta+gs, delta+az and delta+file",
         )),
     }
+}
+
+/// The files at a URL.
+#[cfg(feature = "connectors")]
+fn location(
+    url: &str,
+    options: &[(String, String)],
+    secrets: Vec<(String, Secret)>,
+) -> pillion_object_store::Location {
+    let mut location = pillion_object_store::Location::new(url);
+    for (name, value) in options {
+        location = location.option(name, value);
+    }
+    for (name, secret) in secrets {
+        location = location.secret(&name, secret);
+    }
+    location
 }
 
 /// # Errors

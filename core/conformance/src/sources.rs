@@ -9,7 +9,7 @@ use arrow::compute::{
     SortColumn, cast, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
 };
 use arrow::datatypes::{DataType, Int64Type};
-use pillion::source::{After, Call, Fetch, Relation, Source};
+use pillion::source::{After, Call, ColumnRanges, Fetch, Relation, Source, ValueRange};
 use pillion::{ErrorCode, ErrorKind, Value};
 
 /// How soon a source must heed the end of a call. Generous: the machine may be busy.
@@ -59,6 +59,7 @@ const CHECKS: &[Check] = &[
     ("a_fetch_can_be_dropped", a_fetch_can_be_dropped),
     ("fetches_do_not_disturb_each_other", fetches_do_not_disturb_each_other),
     ("positions_include_ties", positions_include_ties),
+    ("ranges_leave_out_no_wanted_row", ranges_leave_out_no_wanted_row),
     ("rows_come_by_keys", rows_come_by_keys),
     ("parts_make_the_whole", parts_make_the_whole),
     ("marks_follow_changes", marks_follow_changes),
@@ -316,6 +317,33 @@ fn positions_include_ties(tested: &dyn SourceUnderTest) {
     assert!(expected.num_rows() < rows.num_rows(), "no row is below the position");
     let found = fetch(tested, &Fetch::of(tested.relation()).after(After { column, value }));
     assert_same_rows(&found, &expected);
+}
+
+/// A source may send rows outside of ranges, and must send those inside.
+fn ranges_leave_out_no_wanted_row(tested: &dyn SourceUnderTest) {
+    let Some((column, value)) = tested.position() else { return };
+    let rows = tested.rows();
+    let wanted = number(&value);
+    let range = |low: Option<Value>, high: Option<Value>| {
+        let ranges = vec![ColumnRanges { column: column.clone(), ranges: vec![ValueRange { low, high }] }];
+        fetch(tested, &Fetch::of(tested.relation()).ranges(ranges))
+    };
+    let inside = |rows: &RecordBatch, is_inside: &dyn Fn(i64) -> bool| {
+        let numbers = cast(rows.column_by_name(&column).unwrap(), &DataType::Int64).unwrap();
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let is_wanted: BooleanArray =
+            numbers.iter().map(|number| Some(number.is_some_and(is_inside))).collect();
+        filter_record_batch(rows, &is_wanted).unwrap()
+    };
+    let (above, below) = (|number: i64| number >= wanted, |number: i64| number <= wanted);
+    let at = |number: i64| number == wanted;
+    let value = || Some(value.clone());
+    let cases: [(RecordBatch, &dyn Fn(i64) -> bool); 3] =
+        [(range(value(), None), &above), (range(None, value()), &below), (range(value(), value()), &at)];
+    for (found, is_inside) in cases {
+        assert_same_rows(&inside(&found, is_inside), &inside(&rows, is_inside));
+        assert!(found.num_rows() <= rows.num_rows());
+    }
 }
 
 /// A source that finds rows by keys sends those that have one, and no others.

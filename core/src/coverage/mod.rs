@@ -29,6 +29,8 @@ mod point;
 #[cfg(any(feature = "sql", test))]
 mod predicate;
 mod proof;
+#[cfg(any(feature = "sql", test))]
+mod ranges;
 mod record;
 mod region;
 mod rows;

@@ -9,7 +9,7 @@ use super::record::Record;
 use super::run::{Held, Work};
 use crate::coverage::{CoverageRecord, Region, RowFilter};
 use crate::input::{Input, OpenInput};
-use crate::source::Fetch;
+use crate::source::{ColumnRanges, Fetch};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// The most bytes of what is committed of a coverage: a position of a source must not be much longer.
@@ -25,6 +25,8 @@ pub(super) struct Covering {
     moves: bool,
     /// A condition in the words of PostgreSQL that leaves out no row that is covered.
     pushed: Option<String>,
+    /// Ranges of columns that have all rows that are covered.
+    ranges: Vec<ColumnRanges>,
 }
 
 impl Covering {
@@ -55,7 +57,8 @@ impl Covering {
             )));
         }
         let pushed = super::pushed::postgresql(&predicate, schema);
-        Ok(Self { record, region, moves, pushed })
+        let ranges = region.ranges(&domains);
+        Ok(Self { record, region, moves, pushed, ranges })
     }
 
     #[cfg(not(feature = "sql"))]
@@ -84,16 +87,17 @@ impl Work {
     /// All rows that the table may hold. A source that understands it is asked for few others.
     pub(super) fn fetch_all(&self, described: &SchemaRef, began: SystemTime) -> Result<Fetch> {
         let (fetch, abilities) = (self.fetch(None), self.source.capabilities());
-        if self.rules.working_set.is_none()
-            || !abilities.conditions
-            || abilities.dialect != Some("postgresql")
-        {
+        let takes_conditions = abilities.conditions && abilities.dialect == Some("postgresql");
+        if self.rules.working_set.is_none() || !(takes_conditions || abilities.ranges) {
             return Ok(fetch);
         }
-        let covering = self.covering(&wanted(&self.origin, described)?, began)?;
-        Ok(match covering.and_then(|covering| covering.pushed) {
-            Some(condition) => fetch.condition(condition),
-            None => fetch,
+        let Some(covering) = self.covering(&wanted(&self.origin, described)?, began)? else {
+            return Ok(fetch);
+        };
+        let fetch = if abilities.ranges { fetch.ranges(covering.ranges) } else { fetch };
+        Ok(match covering.pushed {
+            Some(condition) if takes_conditions => fetch.condition(condition),
+            _ => fetch,
         })
     }
 

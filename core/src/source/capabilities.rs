@@ -20,6 +20,9 @@ pub struct Capabilities {
     pub positions: bool,
     /// Sends only rows that have some [keys](super::Fetch::keys).
     pub keys: bool,
+    /// Leaves out rows outside of [ranges](super::Fetch::ranges) where that spares it work, such as reading files whose statistics show
+    /// that they have no others. It may send more rows than are wanted.
+    pub ranges: bool,
     /// Gives a [mark](super::Description::mark) that changes whenever rows do.
     pub marks: bool,
     /// Describes the [parts](super::Description::parts) of a relation and fetches some of them. A refresh

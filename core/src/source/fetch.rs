@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::ranges::ColumnRanges;
 use super::relation::Relation;
 use crate::types::error::Result;
 use crate::types::value::Value;
@@ -19,6 +20,7 @@ pub struct Fetch {
     after: Option<After>,
     parts: Option<Vec<String>>,
     keys: Option<Keys>,
+    ranges: Vec<ColumnRanges>,
 }
 
 /// Rows that have some values together in some columns. None of the values is null.
@@ -43,7 +45,15 @@ impl Fetch {
     /// All rows of a relation.
     #[must_use]
     pub fn of(relation: Relation) -> Self {
-        Self { relation, columns: None, condition: None, after: None, parts: None, keys: None }
+        Self {
+            relation,
+            columns: None,
+            condition: None,
+            after: None,
+            parts: None,
+            keys: None,
+            ranges: Vec::new(),
+        }
     }
 
     /// Only these columns, in this order.
@@ -82,6 +92,14 @@ impl Fetch {
         self
     }
 
+    /// Rows whose values are outside of these ranges need not be sent: whoever fetches drops them. Several columns all say so of their
+    /// rows. A hint, which a source without [`ranges`](super::Capabilities::ranges) ignores.
+    #[must_use]
+    pub fn ranges(mut self, ranges: Vec<ColumnRanges>) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
     /// Of what.
     #[must_use]
     pub fn relation(&self) -> &Relation {
@@ -110,6 +128,12 @@ impl Fetch {
     #[must_use]
     pub fn wanted_keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
+    }
+
+    /// Ranges outside of which no row is wanted; none of a column that does not matter.
+    #[must_use]
+    pub fn wanted_ranges(&self) -> &[ColumnRanges] {
+        &self.ranges
     }
 
     /// The wanted parts; `None` for all.

@@ -64,6 +64,7 @@ mod cron;
 mod description;
 mod feed;
 mod fetch;
+mod ranges;
 mod relation;
 mod secret;
 mod table_source;
@@ -78,6 +79,7 @@ pub use self::feed::{
     ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
+pub use self::ranges::{ColumnRanges, ValueRange};
 pub use self::relation::Relation;
 pub use self::secret::Secret;
 pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};

@@ -223,6 +223,7 @@ fn the_code_map_names_every_file() {
         "core/src",
         "core/conformance/src",
         "core/sources/connect/src",
+        "core/sources/delta/src",
         "core/sources/flight-sql/src",
         "core/sources/mysql/src",
         "core/sources/object-store/src",

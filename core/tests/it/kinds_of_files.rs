@@ -318,15 +318,18 @@ fn compressed_files_and_json_are_read() {
     refused(load(Input::files([path("f.csv")])), ErrorCode::SourceNotFound, &["f.csv"]);
 }
 
-/// The file is whole; only this build cannot read it. pyarrow wrote both.
+/// The file is whole; only this build cannot read it. pyarrow wrote them, and no build has LZO: that file says so of the other's bytes.
 #[test]
 fn a_codec_that_a_build_lacks_is_named() {
-    let path = format!("{}/tests/files/brotli.parquet", env!("CARGO_MANIFEST_DIR"));
-    refused(
-        load(Input::files([path])),
-        ErrorCode::Unsupported,
-        &["brotli.parquet", "Brotli", "another compression"],
-    );
+    for (name, codec) in [("lzo.parquet", "LZO"), ("brotli.parquet", "Brotli")] {
+        let path = format!("{}/tests/files/{name}", env!("CARGO_MANIFEST_DIR"));
+        let loaded = load(Input::files([path]));
+        // Built together with the connector to Delta Lake, Parquet has Brotli.
+        if codec != "LZO" && loaded.is_ok() {
+            continue;
+        }
+        refused(loaded, ErrorCode::Unsupported, &[name, codec, "another compression"]);
+    }
 }
 
 /// pyarrow wrote the files.

@@ -23,8 +23,12 @@ pub(super) fn absolute(url: &str, folder: &Path) -> Result<String, String> {
         return Ok(folder.join(url).to_string_lossy().into_owned());
     };
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-    let is_relative = scheme == "sqlite" && !place.starts_with(['/', ':']) && !place.is_empty();
-    let place = if is_relative { format!("{}/{place}", escaped(folder)) } else { place.to_owned() };
+    let is_relative = !place.starts_with(['/', ':']) && !place.is_empty();
+    let place = match scheme {
+        "sqlite" if is_relative => format!("{}/{place}", escaped(folder)),
+        "delta+file" if is_relative => folder.join(place).to_string_lossy().into_owned(),
+        _ => place.to_owned(),
+    };
     let Some(query) = query else { return Ok(format!("{scheme}://{place}")) };
     let query: Vec<String> =
         query.split('&').map(|parameter| absolute_parameter(parameter, folder)).collect();

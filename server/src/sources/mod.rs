@@ -9,6 +9,9 @@ pub use self::check::{SourcesArgs, SourcesCommand, sources};
 use crate::config::{Config, SourceConfig};
 use crate::failure::Failure;
 
+/// What stands before the scheme of a URL whose folders are tables of Delta Lake.
+const DELTA: &str = "delta+";
+
 /// Makes the sources of a configuration known to a cache.
 ///
 /// # Errors
@@ -39,9 +42,10 @@ pub(crate) fn open(config: &SourceConfig) -> Result<Box<dyn Source>, Failure> {
         "grpc" | "grpc+tcp" | "grpc+tls" | "grpc+unix" => flight_sql(config),
         "sqlite" => sqlite(config),
         "file" | "s3" | "gs" | "az" | "http" | "https" => files(config),
+        scheme if scheme.starts_with(DELTA) => delta(config),
         _ => Err(Error::new(
             ErrorCode::InvalidArgument,
-            "`url` has an unknown scheme; there are postgresql, mysql, mariadb, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https and file",
+            "`url` has an unknown scheme; there are postgresql, mysql, mariadb, grpc, grpc+tls, grpc+unix, sqlite, s3, gs, az, http, https, file, delta+s3, delta+gs, delta+az and delta+file",
         )),
     };
     source.map_err(|error| named(config, error))
@@ -121,16 +125,28 @@ fn sqlite(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
 
 #[cfg(feature = "object-store")]
 fn files(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
-    use pillion_object_store::{Location, ObjectStoreSource};
+    Ok(Box::new(pillion_object_store::ObjectStoreSource::new(location(config, &config.url))?))
+}
 
-    let mut location = Location::new(&config.url);
+#[cfg(feature = "delta")]
+fn delta(config: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    let url = config.url.strip_prefix(DELTA).unwrap_or(&config.url);
+    Ok(Box::new(pillion_delta::DeltaSource::new(location(config, url))?))
+}
+
+/// The files at a URL, with the options and secrets of a section.
+#[cfg(feature = "object-store")]
+fn location(config: &SourceConfig, url: &str) -> pillion_object_store::Location {
+    use pillion_object_store::Location;
+
+    let mut location = Location::new(url);
     for (name, value) in &config.options {
         location = location.option(name, value);
     }
     for (name, secret) in &config.secrets {
         location = location.secret(name, secret.clone());
     }
-    Ok(Box::new(ObjectStoreSource::new(location)?))
+    location
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -153,6 +169,11 @@ fn files(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("object-store"))
 }
 
+#[cfg(not(feature = "delta"))]
+fn delta(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
+    Err(not_built_in("delta"))
+}
+
 #[cfg(not(feature = "sqlite"))]
 fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     Err(not_built_in("sqlite"))
@@ -162,6 +183,7 @@ fn sqlite(_: &SourceConfig) -> Result<Box<dyn Source>, Error> {
     feature = "postgres",
     feature = "mysql",
     feature = "object-store",
+    feature = "delta",
     feature = "flight-sql",
     feature = "sqlite"
 )))]

@@ -520,6 +520,9 @@ fn paths_in_sources_start_at_the_folder_of_the_configuration() {
         ("sqlite://db/shop.db?immutable=1", "sqlite:///etc/50%25/db/shop.db?immutable=1"),
         ("sqlite:///shop.db?busy_timeout=1", "sqlite:///shop.db?busy_timeout=1"),
         ("sqlite://:memory:", "sqlite://:memory:"),
+        ("delta+file://lake", "delta+file:///etc/50%/lake"),
+        ("delta+file:///lake", "delta+file:///lake"),
+        ("delta+s3://lake/tables", "delta+s3://lake/tables"),
         (
             "postgresql://db/shop?sslmode=verify-full&sslrootcert=ca.pem",
             "postgresql://db/shop?sslmode=verify-full&sslrootcert=/etc/50%25/ca.pem",

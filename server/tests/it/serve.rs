@@ -290,7 +290,7 @@ fn a_table_is_loaded_again_at_a_start_only_if_that_is_asked_for() {
     let log = sidecar.end();
     assert!(log.contains("ERROR not loaded again"), "{log}");
     // So it does with a file that it cannot read, or that has other columns.
-    dir.write("items.parquet", include_bytes!("../../../core/tests/files/brotli.parquet"));
+    dir.write("items.parquet", include_bytes!("../../../core/tests/files/lzo.parquet"));
     let sidecar = Sidecar::ready(&dir, &config(&reload));
     assert_eq!(count(&dir, "items"), "n\n2\n");
     let log = sidecar.end();

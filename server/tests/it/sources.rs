@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use crate::sidecar::{Sidecar, config, socket, url};
-use crate::support::Dir;
+use crate::support::{Dir, items, write_parquet};
 
 /// A folder of CSV files as the source `landing`.
 const LANDING: &str = "[sources.landing]\nurl = \"landing\"\n";
@@ -173,6 +173,47 @@ fn sources_are_looked_at_before_a_start() {
     assert!(outcome.code == 0 && said.contains("columns name Utf8"), "{outcome:?}");
     let unknown = dir.run(&["sources", "check", "--config", "pillion.toml", "other"]);
     assert_eq!(unknown.code, 2);
+}
+
+/// A log of one commit, as a writer makes it.
+#[test]
+fn a_table_of_delta_lake_is_kept_fresh() {
+    let dir = Dir::empty();
+    fs::create_dir_all(dir.path("lake/items/_delta_log")).unwrap();
+    let file = dir.path("lake/items/part-0.parquet");
+    write_parquet(&file, &items());
+    let schema = r#"{\"type\":\"struct\",\"fields\":[FIELDS]}"#;
+    let fields = [("id", "long"), ("name", "string")].map(|(name, kind)| {
+        format!(r#"{{\"name\":\"{name}\",\"type\":\"{kind}\",\"nullable\":true,\"metadata\":{{}}}}"#)
+    });
+    let commit = format!(
+        r#"{{"protocol":{{"minReaderVersion":1,"minWriterVersion":2}}}}
+{{"metaData":{{"id":"a","format":{{"provider":"parquet","options":{{}}}},"schemaString":"{}","partitionColumns":[],"configuration":{{}}}}}}
+{{"add":{{"path":"part-0.parquet","partitionValues":{{}},"size":{},"modificationTime":1,"dataChange":true}}}}
+"#,
+        schema.replace("FIELDS", &fields.join(",")),
+        file.metadata().unwrap().len()
+    );
+    dir.write("lake/items/_delta_log/00000000000000000000.json", &commit);
+    let tables = "[sources.lake]\nurl = \"delta+file://lake\"\n\
+                  [tables.items]\nsource = \"lake\"\nrelation = \"items\"\nprimary_key = [\"id\"]\ninterval = \"100 ms\"\n\
+                  [tables.gone]\nsource = \"lake\"\nrelation = \"itmes\"\n";
+    dir.write("pillion.toml", config(tables));
+    let outcome = dir.run(&["sources", "check", "--config", "pillion.toml"]);
+    let said = String::from_utf8(outcome.bytes.clone()).unwrap();
+    assert!(said.contains("items: ") && said.contains("id Int64, name Utf8"), "{outcome:?}");
+    assert!(outcome.errors.contains("did you mean `items`?"), "{outcome:?}");
+    let tables = tables.split("[tables.gone]").next().unwrap();
+    let sidecar = Sidecar::ready(&dir, &config(tables));
+    let count =
+        || dir.answer(&["sql", "--url", &url(&dir), "--format", "csv", "SELECT count(*) AS n FROM items"]);
+    assert_eq!(count(), "n\n5\n");
+    dir.write(
+        "lake/items/_delta_log/00000000000000000001.json",
+        "{\"remove\":{\"path\":\"part-0.parquet\",\"dataChange\":true,\"deletionTimestamp\":1}}\n",
+    );
+    eventually("the rows of the second version", || count() == "n\n0\n");
+    sidecar.end();
 }
 
 /// Nobody listens on port 1.

@@ -24,8 +24,8 @@ pub(crate) struct SourceFile {
     found: Arc<Found>,
     driver: Driver,
     call: Call,
-    /// All of it, if that was read before.
-    whole: Option<Bytes>,
+    /// Bytes that were read before, and where they begin.
+    held: Option<(u64, Bytes)>,
     /// Why a read failed: the library that decodes the file does not keep that.
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -37,7 +37,7 @@ impl SourceFile {
             found: found.clone(),
             driver: driver.clone(),
             call: call.clone(),
-            whole: None,
+            held: None,
             failure: Arc::default(),
         }
     }
@@ -52,8 +52,13 @@ impl SourceFile {
         Ok(self.with_bytes(whole))
     }
 
-    pub(crate) fn with_bytes(mut self, whole: Bytes) -> Self {
-        self.whole = Some(whole);
+    pub(crate) fn with_bytes(self, whole: Bytes) -> Self {
+        self.with_held(0, whole)
+    }
+
+    /// The same file, of which some bytes were read already.
+    pub(crate) fn with_held(mut self, start: u64, bytes: Bytes) -> Self {
+        self.held = Some((start, bytes));
         self
     }
 
@@ -90,7 +95,7 @@ impl SourceFile {
 
     /// Starts to read bytes; `None` if they are here already.
     pub(crate) fn read_ahead(&self, range: Range<u64>) -> Option<Ahead<Bytes>> {
-        match self.whole {
+        match self.held(&range) {
             Some(_) => None,
             None => self.driver.spawn(self.store.clone().read(self.found.clone(), range)).ok(),
         }
@@ -148,9 +153,10 @@ impl SourceFile {
     }
 
     fn held(&self, range: &Range<u64>) -> Option<Bytes> {
-        let whole = self.whole.as_ref()?;
-        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
-        (start <= end && end <= whole.len()).then(|| whole.slice(start..end))
+        let (first, bytes) = self.held.as_ref()?;
+        let place = |at: u64| usize::try_from(at.checked_sub(*first)?).ok();
+        let (start, end) = (place(range.start)?, place(range.end)?);
+        (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
     }
 
     fn noted<T>(&self, result: Result<T>) -> io::Result<T> {

@@ -105,10 +105,13 @@ mod blocks;
 #[cfg(any(feature = "aws", feature = "gcp", feature = "azure", feature = "http"))]
 mod clients;
 mod file;
+mod files;
+mod folder;
 mod formats;
 mod known;
 mod location;
 mod marks;
+mod named;
 mod names;
 mod options;
 mod pattern;
@@ -119,6 +122,9 @@ mod source;
 mod store;
 mod watch;
 
+pub use self::files::{Files, ListedFile, OpeningFile};
+pub use self::folder::Folder;
+pub use self::formats::parquet::ParquetFile;
 pub use self::location::Location;
 pub use self::source::ObjectStoreSource;
 pub use pillion::source::Secret;

@@ -128,6 +128,11 @@ impl Location {
         Scheme::of(&self.url.scheme)
     }
 
+    /// Whether the files are on a server that gives files and lists none.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.scheme().is_ok_and(Scheme::is_plain_http)
+    }
+
     /// The folder, if it is on disk.
     pub(crate) fn folder(&self) -> Option<&FilePath> {
         let path = if self.url.path.is_empty() { "." } else { self.url.path.as_str() };

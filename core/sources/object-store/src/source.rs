@@ -1,16 +1,15 @@
 //! Files as a source.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use parking_lot::Mutex;
 use pillion::files::FileReading;
 use pillion::source::{Call, Capabilities, Changed, Description, Fetch, Fetched, Relation, Source, Watch};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::batches::Batches;
+use crate::folder::Folder;
 use crate::known::{Known, Looker};
 use crate::location::Location;
 use crate::marks;
@@ -18,10 +17,7 @@ use crate::names::suggestion;
 use crate::options::Options;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
-use crate::runtime::Driver;
-use crate::schemes::Settings;
 use crate::store::{Found, Store, nothing_matches};
-use crate::watch::watch;
 
 /// The most names that are listed.
 const RELATIONS_MAX: usize = 1000;
@@ -29,17 +25,8 @@ const RELATIONS_MAX: usize = 1000;
 /// Files on object storage, on an HTTP server or on disk. See the crate for what it reads and how.
 #[derive(Debug)]
 pub struct ObjectStoreSource {
-    location: Location,
-    shown: String,
-    driver: Driver,
+    folder: Folder,
     known: Known,
-    store: Mutex<Option<Reached>>,
-}
-
-/// A client, with the settings that it was made with.
-struct Reached {
-    settings: Settings,
-    store: Store,
 }
 
 impl ObjectStoreSource {
@@ -49,23 +36,7 @@ impl ObjectStoreSource {
     /// [`InvalidArgument`](ErrorCode::InvalidArgument) for an unknown kind of URL or option;
     /// [`Unsupported`](ErrorCode::Unsupported) for a kind of URL whose feature this build does not have.
     pub fn new(location: Location) -> Result<Self> {
-        location.check()?;
-        let shown = location.shown();
-        Ok(Self { location, shown, driver: Driver::new()?, known: Known::default(), store: Mutex::new(None) })
-    }
-
-    /// The client. A new one if secrets changed.
-    fn store(&self) -> Result<Store> {
-        let settings = self.location.settings()?;
-        let mut reached = self.store.lock();
-        match &*reached {
-            Some(known) if known.settings == settings && !known.store.is_on_disk() => Ok(known.store.clone()),
-            _ => {
-                let store = Store::new(self.location.open(settings.clone())?, &self.shown);
-                *reached = Some(Reached { settings, store: store.clone() });
-                Ok(store)
-            }
-        }
+        Ok(Self { folder: Folder::new(location)?, known: Known::default() })
     }
 
     /// The files of a relation, from one listing.
@@ -78,8 +49,8 @@ impl ObjectStoreSource {
         }
         let options = Options::of(relation)?;
         let pattern = Pattern::new(relation.text())?;
-        let store = self.store()?;
-        let files = self.driver.run(call, store.clone().list(pattern.clone()))?;
+        let store = self.folder.store()?;
+        let files = self.folder.driver().run(call, store.clone().list(pattern.clone()))?;
         if files.is_empty() {
             self.check_empty(&store, &pattern, &options, call)?;
         }
@@ -92,8 +63,13 @@ impl ObjectStoreSource {
             .iter()
             .map(|file| FileReading::of(&file.path, &options.files))
             .collect::<Result<Vec<_>>>()?;
-        let looker =
-            Looker { known: &self.known, store: &store, driver: &self.driver, call, options: &options.files };
+        let looker = Looker {
+            known: &self.known,
+            store: &store,
+            driver: self.folder.driver(),
+            call,
+            options: &options.files,
+        };
         let looked = looker.look(&files, &readings)?;
         let plan = Plan::new(&store, files, readings, looked, options)?;
         Ok((store, plan))
@@ -101,7 +77,7 @@ impl ObjectStoreSource {
 
     fn check_empty(&self, store: &Store, pattern: &Pattern, options: &Options, call: &Call) -> Result<()> {
         if !options.may_be_empty {
-            let top = self.driver.run(call, store.clone().top()).unwrap_or_default();
+            let top = self.folder.driver().run(call, store.clone().top()).unwrap_or_default();
             return Err(nothing_matches(store, pattern, &top));
         }
         if options.files.given_types().is_empty() {
@@ -117,24 +93,23 @@ impl ObjectStoreSource {
 
 impl Source for ObjectStoreSource {
     fn capabilities(&self) -> Capabilities {
-        let watch = self.location.folder().is_some();
         Capabilities {
             relations: true,
             columns: true,
             marks: true,
             parts: true,
-            watch,
+            watch: self.folder.is_watched(),
             ..Capabilities::default()
         }
     }
 
     fn identity(&self) -> Option<String> {
-        Some(self.location.place())
+        Some(self.folder.place())
     }
 
     /// Files and folders at the top, the latter with `/` at their ends; at most 1,000.
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
-        let mut names = self.driver.run(call, self.store()?.top())?;
+        let mut names = self.folder.driver().run(call, self.folder.store()?.top())?;
         names.truncate(RELATIONS_MAX);
         Ok(names)
     }
@@ -159,13 +134,13 @@ impl Source for ObjectStoreSource {
     }
 
     fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
-        let Some(folder) = self.location.folder() else {
-            return Err(Error::new(ErrorCode::Unsupported, "only changes of folders on disk are told"));
-        };
         let pattern = Pattern::new(relation.text())?;
-        match pattern.path().map(Path::new) {
-            Some(file) => watch(folder.join(file.parent().unwrap_or_else(|| Path::new(""))), false, changed),
-            None => watch(folder.join(pattern.folder()), true, changed),
+        match pattern.path() {
+            Some(file) => {
+                let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+                self.folder.watch(folder, false, changed)
+            }
+            None => self.folder.watch(pattern.folder(), true, changed),
         }
     }
 
@@ -186,8 +161,14 @@ impl Source for ObjectStoreSource {
             None => (0..plan.files.len()).collect(),
         };
         let mark = marks::of(plan.files.iter().map(|file| &**file));
-        let batches =
-            Batches::new(Arc::new(plan), schema.clone(), store, self.driver.clone(), call.clone(), files);
+        let batches = Batches::new(
+            Arc::new(plan),
+            schema.clone(),
+            store,
+            self.folder.driver().clone(),
+            call.clone(),
+            files,
+        );
         let fetched = Fetched::new(schema, batches);
         // The mark is that of all rows.
         Ok(if fetch.wanted_parts().is_none() { fetched.mark(mark) } else { fetched })
@@ -220,10 +201,4 @@ fn files_of(plan: &Plan, parts: &[String]) -> Result<Vec<usize>> {
         }
     }
     Ok(files.into_iter().collect())
-}
-
-impl std::fmt::Debug for Reached {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.store.fmt(f)
-    }
 }

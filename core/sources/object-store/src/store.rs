@@ -30,7 +30,7 @@ pub(crate) struct Opened {
 /// Clones are the same store.
 #[derive(Clone)]
 pub(crate) struct Store {
-    opened: Arc<Opened>,
+    pub(crate) opened: Arc<Opened>,
     shown: Arc<str>,
 }
 
@@ -149,21 +149,21 @@ impl Store {
         }
     }
 
-    fn location(&self, path: &str) -> Result<Path> {
+    pub(crate) fn location(&self, path: &str) -> Result<Path> {
         let below = Path::parse(path).map_err(|error| {
             Error::new(ErrorCode::InvalidArgument, format!("`{path}` cannot be the name of a file: {error}"))
         })?;
         Ok(self.opened.root.parts().chain(below.parts()).collect())
     }
 
-    fn below_root(&self, location: &Path) -> Option<String> {
+    pub(crate) fn below_root(&self, location: &Path) -> Option<String> {
         let root = self.opened.root.as_ref();
         let rest = location.as_ref().strip_prefix(root)?;
         Some(if root.is_empty() { rest } else { rest.strip_prefix('/')? }.to_owned())
             .filter(|path| !path.is_empty())
     }
 
-    fn list_error(&self, pattern: &str, error: &object_store::Error) -> Error {
+    pub(crate) fn list_error(&self, pattern: &str, error: &object_store::Error) -> Error {
         let folder = self.name_of(pattern);
         if self.may_lack_ranges() && !matches!(error, object_store::Error::Unauthenticated { .. }) {
             let (said, shown) = (error.to_string(), self.shown_error(error));
@@ -186,7 +186,7 @@ impl Store {
         }
     }
 
-    fn error(&self, name: &str, error: &object_store::Error) -> Error {
+    pub(crate) fn error(&self, name: &str, error: &object_store::Error) -> Error {
         use object_store::Error as E;
         let (code, what) = match error {
             E::NotFound { .. } => (ErrorCode::SourceNotFound, "is not there"),

@@ -1,7 +1,8 @@
 //! Formats of files: what each says of its columns, and its rows.
 
 mod arrow_ipc;
-mod parquet;
+mod chunks;
+pub(crate) mod parquet;
 
 use arrow::datatypes::Schema;
 use pillion::files::{FileBatches, FileColumns, FileReading};
