@@ -21,8 +21,8 @@
 //! ```
 //!
 //! # Places
-//! A location is that of [`pillion_object_store`]: a folder on disk, `s3://bucket/prefix`, `gs://…` (feature `gcp`) or `az://…`
-//! (feature `azure`), with its options and secrets. HTTP servers list no files, so they are refused.
+//! A location is that of [`pillion_object_store`]: a folder on disk, `s3://bucket/prefix`, `gs://…` or `az://…`, with its options
+//! and secrets. HTTP servers list no files, so they are refused.
 //!
 //! # Relations
 //! A relation is the folder of a table below the location: `events`, `sales/orders`, or `.` for the location itself. The folder has a
