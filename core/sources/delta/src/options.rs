@@ -43,9 +43,9 @@ mod tests {
     fn options_are_known_ones() {
         let of = |name: &str, value: &str| Options::of(&Relation::table("t").option(name, value));
         assert_eq!(of("version", "7").unwrap().version, Some(7));
-        for (name, value) in [("version", "-1"), ("version", "latest"), ("vresion", "7")] {
+        for (name, value) in [("version", "-1"), ("version", "latest"), ("versions", "7")] {
             assert_eq!(of(name, value).unwrap_err().code(), ErrorCode::InvalidArgument);
         }
-        assert!(of("vresion", "7").unwrap_err().message().contains("did you mean `version`?"));
+        assert!(of("versions", "7").unwrap_err().message().contains("did you mean `version`?"));
     }
 }

@@ -144,7 +144,7 @@ fn calls_end() {
     assert_eq!(try_rows(&source, &fetch).unwrap().num_rows(), 60_000);
     for (name, refused) in [
         ("a condition", fetch.clone().condition("id > 1")),
-        ("keys", fetch.clone().keys(vec!["id".to_owned()], vec![vec![1.into()]])),
+        ("keys", fetch.keys(vec!["id".to_owned()], vec![vec![1.into()]])),
         ("a statement", Fetch::of(Relation::statement("SELECT 1"))),
     ] {
         assert_eq!(source.fetch(&refused, &call()).unwrap_err().code(), ErrorCode::Unsupported, "{name}");

@@ -124,7 +124,7 @@ fn a_fetch_is_of_one_version() {
     let Some(lake) = Lake::new() else { return };
     lake.run("for first in range(0, 120000, 20000): write('orders', numbers(first, 20000))");
     let (source, relation) = (lake.source(), Relation::table("orders"));
-    let mut fetched = source.fetch(&Fetch::of(relation.clone()), &call()).unwrap();
+    let mut fetched = source.fetch(&Fetch::of(relation), &call()).unwrap();
     let first = fetched.next().unwrap().unwrap().num_rows();
     lake.run("write('orders', numbers(0, 1), mode='overwrite')");
     let rest: usize = fetched.map(|batch| batch.unwrap().num_rows()).sum();
