@@ -88,7 +88,6 @@ impl Canceller {
     }
 
     /// Whether the work that this thread does now was cancelled.
-    #[cfg(feature = "sql")]
     pub(crate) fn is_current_cancelled() -> bool {
         CURRENT.with_borrow(|current| current.as_ref().is_some_and(Self::is_cancelled))
     }

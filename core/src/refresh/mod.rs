@@ -27,6 +27,7 @@ mod record;
 mod run;
 mod scheduler;
 mod state;
+mod wanted;
 
 pub(crate) use check::{check, check_capabilities};
 pub(crate) use owner::Owner;

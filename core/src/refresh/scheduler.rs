@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::record::{Record, definition_number, position_name};
 use super::run::{Run, Work};
 use super::state::{Origin, State};
+use super::wanted;
 use crate::source::{Call, Changed, Relation, Source, TableSource};
 use crate::storage::Clock;
 use crate::types::error::{Error, ErrorCode, Result};
@@ -234,7 +235,7 @@ impl Scheduler {
                     None => Err(Error::internal("a refresh ended without a result")),
                 };
             }
-            self.shared.changed.wait(&mut state);
+            wanted::wait(&self.shared.changed, &mut state, table, None)?;
         }
     }
 

@@ -560,6 +560,25 @@ fn sources_that_hang_keep_nothing_else_waiting() {
     assert_eq!((ids(&cache), hung.descriptions()), (vec![1, 2, 3, 4], 4));
 }
 
+/// As many are dropped as there are threads for calls of async handles, and more.
+#[test]
+fn who_waits_no_longer_for_a_refresh_holds_no_thread() {
+    use futures::FutureExt;
+
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
+    let cache = open(&dir, &source);
+    source.set(Mood::HangsWhenDescribed);
+    let of = TableSource::new("shop", Relation::table("orders")).on_call();
+    let patient = keyed(of.progress_timeout(Duration::from_secs(24 * 3600)));
+    cache.follow_table("orders", patient).unwrap();
+    let cache = cache.into_async();
+    for _ in 0..300 {
+        assert!(cache.refresh("orders").now_or_never().is_none());
+    }
+    let tables = futures::executor::block_on(cache.tables()).unwrap();
+    assert!(tables.is_empty(), "it is not loaded yet");
+}
+
 #[test]
 fn what_a_source_does_not_do_is_refused_at_once() {
     let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));

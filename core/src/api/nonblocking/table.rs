@@ -122,7 +122,7 @@ impl AsyncTable {
         unblock(move || table.refresh()).await
     }
 
-    /// As [`Table::wait_for`]. If the future is dropped, a thread waits on until the limit.
+    /// As [`Table::wait_for`].
     ///
     /// # Errors
     /// Those of [`Table::wait_for`].

@@ -138,7 +138,8 @@ impl Effect {
         Ok(())
     }
 
-    /// Makes sure that no row has a key that a row is about to get, where the source does not see to that.
+    /// Makes sure that no row has a key that a row is about to get, where the source does not see to that. If one took the place of
+    /// another, the removal of either would remove both.
     fn refuse_present(
         &self,
         key: &[u8],

@@ -95,7 +95,7 @@ fn target(
     if !asked.is_none_or(is_asked_for) {
         return Ok(None);
     }
-    match Target::new(&held, columns.identity(), record.definition) {
+    match Target::new(&held, columns, record.definition) {
         Ok(target) => Ok(Some(target)),
         Err(error) if error.code() == ErrorCode::Unsupported => Ok(None),
         Err(error) => Err(error),

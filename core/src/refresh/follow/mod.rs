@@ -28,6 +28,7 @@ use self::follower::Follower;
 use self::records::list_name;
 use self::shared::{Shared, stopping};
 use super::record::{Record, position_name};
+use super::wanted;
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::{TableRules, WritePolicy};
@@ -261,18 +262,14 @@ impl Followers {
             if let Some(result) = done(&state) {
                 return result;
             }
-            match deadline {
-                None => shared.changed.wait(&mut state),
-                Some(deadline) => {
-                    if shared.changed.wait_until(&mut state, deadline).timed_out() && done(&state).is_none() {
-                        let why = state.waiting_for(table);
-                        return Err(Error::new(
-                            ErrorCode::Timeout,
-                            format!("table `{table}` has not reached the position in time: {why}"),
-                        ));
-                    }
-                }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                let why = state.waiting_for(table);
+                return Err(Error::new(
+                    ErrorCode::Timeout,
+                    format!("table `{table}` has not reached the position in time: {why}"),
+                ));
             }
+            wanted::wait(&shared.changed, &mut state, table, deadline)?;
         }
     }
 

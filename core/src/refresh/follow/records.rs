@@ -37,6 +37,9 @@ pub(super) struct ColumnsRecord {
     relation: RelationRecord,
     columns: Vec<ColumnRecord>,
     identity: Vec<String>,
+    /// Older records do not have it: their tables are treated as if it were not so.
+    #[serde(default)]
+    has_unique_identity: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,7 +111,12 @@ impl ColumnsRecord {
             Ok(ColumnRecord { name: field.name().clone(), data_type, is_nullable: field.is_nullable() })
         });
         let columns = columns.collect::<Result<_>>()?;
-        Ok(Self { relation, columns, identity: followed.identity().to_vec() })
+        Ok(Self {
+            relation,
+            columns,
+            identity: followed.identity().to_vec(),
+            has_unique_identity: followed.has_unique_identity(),
+        })
     }
 
     pub(super) fn relation(&self) -> Relation {
@@ -126,13 +134,26 @@ impl ColumnsRecord {
         &self.identity
     }
 
+    /// Whether the source never lets two rows have the same identity.
+    pub(super) fn has_unique_identity(&self) -> bool {
+        self.has_unique_identity
+    }
+
+    /// Whether rows that are in step by this record are in step by a newer one too: it is the same, or knows that the identity is unique
+    /// where this one does not.
+    pub(super) fn holds_for(&self, newer: &Self) -> bool {
+        let has_unique_identity = self.has_unique_identity || newer.has_unique_identity;
+        Self { has_unique_identity, ..self.clone() } == *newer
+    }
+
     /// The columns again. `None` if this version does not know a type.
     pub(super) fn followed(&self) -> Option<Followed> {
         let field = |column: &ColumnRecord| {
             Some(Field::new(&column.name, column.data_type.parse().ok()?, column.is_nullable))
         };
         let fields = self.columns.iter().map(field).collect::<Option<Vec<_>>>()?;
-        Some(Followed::new(Schema::new(fields).into(), self.identity.clone()))
+        let followed = Followed::new(Schema::new(fields).into(), self.identity.clone());
+        Some(if self.has_unique_identity { followed.unique_identity() } else { followed })
     }
 }
 
@@ -168,8 +189,36 @@ mod tests {
             .only(["c 0"]);
         let record = ColumnsRecord::new(&relation, &followed).unwrap();
         let again: ColumnsRecord = decode(Some(&encode(&record).unwrap())).unwrap();
-        assert_eq!((again.relation(), again.followed().unwrap()), (relation, followed));
+        assert_eq!((again.relation(), again.followed().unwrap()), (relation.clone(), followed.clone()));
+        let unique = followed.unique_identity();
+        let record = ColumnsRecord::new(&relation, &unique).unwrap();
+        let again: ColumnsRecord = decode(Some(&encode(&record).unwrap())).unwrap();
+        assert_eq!(again.followed().unwrap(), unique);
         assert_eq!(decode::<ColumnsRecord>(Some(b"something else")), None);
         assert_eq!(decode::<FeedRecord>(None), None);
+    }
+
+    #[test]
+    fn an_identity_is_unique_only_if_the_record_says_so() {
+        /// As it was written before that was known.
+        #[derive(Serialize)]
+        struct Older {
+            relation: RelationRecord,
+            columns: Vec<ColumnRecord>,
+            identity: Vec<String>,
+        }
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
+        let followed = |identity: &str| Followed::new(schema.clone().into(), vec![identity.to_owned()]);
+        let record = |followed: Followed| ColumnsRecord::new(&Relation::table("t"), &followed).unwrap();
+        let (unknown, unique) = (record(followed("id")), record(followed("id").unique_identity()));
+        let ColumnsRecord { relation, columns, identity, .. } = unique.clone();
+        let older = encode(&Older { relation, columns, identity }).unwrap();
+        let older: ColumnsRecord = decode(Some(&older)).unwrap();
+        assert_eq!(older, unknown);
+        assert!(!older.has_unique_identity() && unique.has_unique_identity());
+        // Rows stay if that becomes known, and are copied anew if it is not so any more.
+        assert!(older.holds_for(&unique) && unique.holds_for(&unique) && unknown.holds_for(&unknown));
+        assert!(!unique.holds_for(&unknown));
+        assert!(!unknown.holds_for(&record(followed("other").unique_identity())));
     }
 }

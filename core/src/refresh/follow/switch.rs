@@ -81,7 +81,8 @@ impl Follower {
         // A table that was in step with other columns than there are now is not in step with these.
         let same = |table: &&Wanted| {
             let of_before = before.tables.iter().find(|other| other.name == table.name);
-            of_before.is_some_and(|other| other.columns.as_ref() == Some(&table.columns))
+            let columns = of_before.and_then(|other| other.columns.as_ref());
+            columns.is_some_and(|columns| columns.holds_for(&table.columns))
         };
         let stay: BTreeSet<&str> = wanted.iter().filter(same).map(|table| table.name.as_str()).collect();
         for name in in_step.iter().filter(|name| !stay.contains(name.as_str())) {

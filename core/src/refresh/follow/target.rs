@@ -6,6 +6,7 @@ use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::records::ColumnsRecord;
 use crate::input::{Input, OpenInput};
 use crate::storage::KeyColumn;
 use crate::types::error::{Error, ErrorCode, Result};
@@ -22,15 +23,15 @@ pub(super) struct Target {
     /// The same columns, any of which may be null: rows that are deleted come with their identity only.
     nullable: SchemaRef,
     key: Vec<usize>,
-    /// Whether the source makes sure that no two rows have the same key.
+    /// Whether the source makes sure that no two rows have the same key. Otherwise a row that comes is looked for among the held ones.
     pub(super) is_unique: bool,
 }
 
 impl Target {
     /// # Errors
     /// [`ErrorCode::Unsupported`] if the source does not send the table's primary key with every change.
-    pub(super) fn new(held: &TableInfo, identity: &[String], definition: u64) -> Result<Self> {
-        let primary_key = &held.rules.primary_key;
+    pub(super) fn new(held: &TableInfo, columns: &ColumnsRecord, definition: u64) -> Result<Self> {
+        let (primary_key, identity) = (&held.rules.primary_key, columns.identity());
         check_key(&held.name, primary_key, identity)?;
         let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
         let nullable = Schema::new(held.schema.fields().iter().map(nullable).collect::<Vec<_>>());
@@ -42,7 +43,8 @@ impl Target {
             definition,
             nullable: nullable.into(),
             key: key.map_err(|error| Error::internal("columns of a key").with_source(error))?,
-            is_unique: identity.iter().all(|name| primary_key.contains(name)),
+            is_unique: columns.has_unique_identity()
+                && identity.iter().all(|name| primary_key.contains(name)),
         })
     }
 

@@ -27,8 +27,8 @@ pub enum FeedEvent {
         /// The source waits for its acknowledgement, for example because it shuts down.
         is_urgent: bool,
     },
-    /// The columns of a relation are not those any more that were followed. Its changes come no more in this feed; those of the others do.
-    /// Fetch it anew.
+    /// The columns of a relation are not those any more that were followed, or its identity, which was
+    /// [unique](super::Followed::unique_identity), is another one. Its changes come no more in this feed; those of the others do. Fetch it anew.
     Reshaped {
         /// Which one.
         relation: usize,

@@ -58,6 +58,7 @@ impl Follow {
 pub struct Followed {
     schema: SchemaRef,
     identity: Vec<String>,
+    has_unique_identity: bool,
     rows: Option<u64>,
 }
 
@@ -65,7 +66,20 @@ impl Followed {
     /// A relation with columns, of which `identity` are those that a source sends of a row that it deletes.
     #[must_use]
     pub fn new(schema: SchemaRef, identity: Vec<String>) -> Self {
-        Self { schema, identity, rows: None }
+        Self { schema, identity, has_unique_identity: false, rows: None }
+    }
+
+    /// Says that the source never lets two rows have the same values in the columns of the [identity](Self::identity): these are all columns
+    /// of a primary key or of another unique index, which the source checks with each change and not only at the end of a transaction. An
+    /// index of which a column is left out is not unique. Before the identity may become another one, the feed must
+    /// [report](super::FeedEvent::Reshaped) the relation.
+    ///
+    /// With it a row that is added is not looked for among the held ones. Without it a table is copied anew if it is given two rows of one
+    /// key. A source that says so wrongly loses rows.
+    #[must_use]
+    pub fn unique_identity(mut self) -> Self {
+        self.has_unique_identity = true;
+        self
     }
 
     /// Says how many rows there are, about.
@@ -85,6 +99,12 @@ impl Followed {
     #[must_use]
     pub fn identity(&self) -> &[String] {
         &self.identity
+    }
+
+    /// Whether the source never lets two rows have the same identity. See [`unique_identity`](Self::unique_identity).
+    #[must_use]
+    pub fn has_unique_identity(&self) -> bool {
+        self.has_unique_identity
     }
 
     /// About how many rows it has, if known.

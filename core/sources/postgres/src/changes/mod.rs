@@ -20,5 +20,5 @@ pub(crate) use self::decoder::Decoder;
 pub(crate) use self::frame::{Frame, StatusUpdate};
 pub(crate) use self::lsn::Lsn;
 pub(crate) use self::message::{Commit, Message};
-pub(crate) use self::relation::AnnouncedTable;
+pub(crate) use self::relation::{AnnouncedColumn, AnnouncedTable, Identity};
 pub(crate) use self::tuple::{Cell, Tuple};

@@ -35,6 +35,8 @@ pub(super) struct FollowableTable {
     pub(super) columns: Vec<CatalogColumn>,
     /// The columns that name a row in a change.
     pub(super) identity: Vec<String>,
+    /// Whether they are those of a unique index. Otherwise they are all columns, and rows may be the same.
+    pub(super) has_unique_identity: bool,
 }
 
 /// A column with its type, as the server will announce it.
@@ -69,6 +71,7 @@ pub(super) async fn followable(session: &Session, name: &str) -> Result<Followab
             name: row.try_get(2)?,
             generated: row.try_get(7)?,
             columns,
+            has_unique_identity: identity != "f",
             identity: if identity == "f" { names } else { row.try_get(11)? },
         };
         let (kind, persistence): (String, String) = (row.try_get(3)?, row.try_get(4)?);

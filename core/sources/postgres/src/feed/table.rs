@@ -9,7 +9,7 @@ use tokio_postgres::types::{Kind, Type};
 
 use super::catalog::{CatalogColumn, FollowableTable, followable};
 use super::{Comparison, Tables};
-use crate::changes::AnnouncedTable;
+use crate::changes::{AnnouncedColumn, AnnouncedTable, Identity};
 use crate::decode::cells::Cells;
 use crate::names::quoted;
 use crate::plan::{self, Shape};
@@ -17,6 +17,9 @@ use crate::session::Session;
 
 /// A transaction that may wait as long as it has to.
 const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// Why a table is not followed on whose keys may not be unique any more. The server says nothing when the index goes that they had been of.
+const OTHER_IDENTITY: &str = "its replica identity is another one now";
 
 /// A table that is followed.
 pub(super) struct FollowedTable {
@@ -38,8 +41,11 @@ impl FollowedTable {
 
     pub(super) fn followed(&self) -> Followed {
         let is_selected = |name: &&String| self.schema.column_with_name(name).is_some();
-        let identity = self.table.identity.iter().filter(is_selected).cloned().collect();
+        let identity: Vec<String> = self.table.identity.iter().filter(is_selected).cloned().collect();
+        // Without one of its columns an index does not tell rows apart.
+        let is_unique = self.table.has_unique_identity && identity.len() == self.table.identity.len();
         let followed = Followed::new(self.schema.clone(), identity);
+        let followed = if is_unique { followed.unique_identity() } else { followed };
         match self.shape.rows {
             Some(rows) => followed.rows(rows),
             None => followed,
@@ -82,6 +88,12 @@ impl FollowedTable {
         };
         if let Some(name) = self.table.identity.iter().find(is_lacking) {
             return Err(format!("column `{name}` does not belong to the replica identity any more"));
+        }
+        let is_more =
+            |column: &AnnouncedColumn| column.is_identity && !self.table.identity.contains(&column.name);
+        let is_other = announced.identity == Identity::Full || announced.columns.iter().any(is_more);
+        if is_other && self.followed().has_unique_identity() {
+            return Err(OTHER_IDENTITY.to_owned());
         }
         match announced.columns.iter().find(|column| is_new(&column.name)) {
             Some(column) => Err(format!("column `{}` was added", column.name)),
@@ -187,5 +199,10 @@ fn difference(table: &FollowedTable, held: &Followed) -> Option<String> {
     }
     let followed = table.followed();
     let lacks = held.identity().iter().find(|name| !followed.identity().contains(name));
-    lacks.map(|name| format!("column `{name}` does not belong to the replica identity any more"))
+    if let Some(name) = lacks {
+        return Some(format!("column `{name}` does not belong to the replica identity any more"));
+    }
+    let is_same = followed.has_unique_identity()
+        && followed.identity().iter().all(|name| held.identity().contains(name));
+    (held.has_unique_identity() && !is_same).then(|| OTHER_IDENTITY.to_owned())
 }

@@ -235,7 +235,8 @@ fn batch(columns: &[&'static str], rows: &[DbRow], schema: &SchemaRef) -> Record
 }
 
 fn followed(table: &Table) -> Followed {
-    Followed::new(schema(&table.columns, false), vec!["id".to_owned()]).rows(table.rows.len() as u64)
+    let followed = Followed::new(schema(&table.columns, false), vec!["id".to_owned()]).unique_identity();
+    followed.rows(table.rows.len() as u64)
 }
 
 impl State {

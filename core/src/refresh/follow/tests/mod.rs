@@ -1,6 +1,7 @@
 //! Tables that follow a source which breaks off, loses changes and changes columns, in caches that are closed at any moment.
 
 mod database;
+mod keys;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod cache;
 mod ends;
 mod following;
+mod keys;
 mod model;
 mod planted;
 mod refusals;

@@ -29,7 +29,19 @@ fn a_table_of_other_columns_is_reported_and_the_others_are_followed_on() {
         (
             "ALTER TABLE orders REPLICA IDENTITY FULL; ALTER TABLE orders DROP CONSTRAINT orders_pkey, ALTER id DROP NOT NULL",
             "INSERT INTO orders VALUES (NULL, '9')",
-            "column `id` allows nulls now",
+            "its replica identity is another one now",
+        ),
+        // The primary key is still there, and nobody would say so if it went.
+        (
+            "ALTER TABLE orders REPLICA IDENTITY FULL",
+            "INSERT INTO orders (id) VALUES (9)",
+            "its replica identity is another one now",
+        ),
+        (
+            "ALTER TABLE orders ALTER item SET DEFAULT 'x', ALTER item SET NOT NULL; CREATE UNIQUE INDEX wider ON orders (id, item); \
+             ALTER TABLE orders REPLICA IDENTITY USING INDEX wider",
+            "INSERT INTO orders (id) VALUES (9)",
+            "its replica identity is another one now",
         ),
     ] {
         let Some(server) = shop() else { return };
@@ -67,6 +79,17 @@ fn a_table_of_other_columns_is_reported_and_the_others_are_followed_on() {
             again.assert_same(&source);
         }
     }
+}
+
+#[test]
+fn a_column_that_allows_nulls_now_is_reported() {
+    let Some(server) = shop() else { return };
+    let source = server.source();
+    let mut follower = Follower::copy(&source, follow()).unwrap();
+    let mut feed = follower.feed(&source);
+    server.psql("ALTER TABLE lines ALTER word DROP NOT NULL; INSERT INTO lines VALUES (1, 1, NULL)");
+    let (relation, why) = reported(&mut follower, &mut *feed);
+    assert_eq!((relation, why.as_str()), (1, "column `word` allows nulls now"));
 }
 
 #[test]
