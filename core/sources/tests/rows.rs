@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::util::display::array_value_to_string;
-use pillion::Result;
+use arrow::util::display::{ArrayFormatter, FormatOptions, array_value_to_string};
 use pillion::source::{Call, Fetch, Relation, Source};
+use pillion::{Error, Result};
 
 /// A call that ends should something hang.
 pub(crate) fn patient() -> Call {
     Call::within(Duration::from_secs(60))
 }
 
-/// All rows as one batch.
+/// All wanted rows as one batch.
 pub(crate) fn all(source: &dyn Source, fetch: &Fetch) -> Result<RecordBatch> {
     let fetched = source.fetch(fetch, &patient())?;
     let schema = fetched.schema().clone();
@@ -54,4 +54,35 @@ pub(crate) fn columns(schema: &arrow::datatypes::Schema) -> String {
         format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "?" } else { "" })
     });
     columns.collect::<Vec<_>>().join(", ")
+}
+
+/// Names and types of columns: `id Int64, name Utf8`.
+pub(crate) fn names_and_types(batch: &RecordBatch) -> String {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// All rows of a relation, which have the columns that were described.
+#[track_caller]
+pub(crate) fn rows(source: &dyn Source, relation: &Relation) -> RecordBatch {
+    let found = all(source, &Fetch::of(relation.clone())).unwrap();
+    let described = source.describe(relation, &patient()).unwrap();
+    assert_eq!(described.schema().fields(), found.schema().fields());
+    found
+}
+
+/// Why rows cannot be fetched.
+#[track_caller]
+pub(crate) fn failure(source: &dyn Source, relation: &Relation) -> Error {
+    all(source, &Fetch::of(relation.clone())).unwrap_err()
+}
+
+/// The rows in the order in which they came: values with a comma between them, and `-` for a null.
+pub(crate) fn shown(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::new().with_null("-");
+    let columns: Vec<ArrayFormatter<'_>> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let row = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(",");
+    (0..batch.num_rows()).map(row).collect()
 }

@@ -19,7 +19,7 @@ use crate::source::{Description, Part};
 use crate::types::error::{Error, ErrorCode, Result};
 
 /// The most parts of which marks are kept: those of more do not fit into the record of a table.
-const PARTS_MAX: usize = 600;
+pub(super) const PARTS_MAX: usize = 600;
 const DIGEST_LEN: usize = 16;
 
 /// The values of the columns of parts, as texts.

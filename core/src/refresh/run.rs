@@ -186,9 +186,10 @@ impl Work {
         let as_of = self.as_of(&rows, began);
         // What changed after the description was made is noticed the next time.
         let record = Record::new(number, rows.change_mark().or_else(|| described.change_mark()));
+        // The parts of another version are not those of these rows.
+        let parts = self.parts(described).filter(|_| is_as_described(&rows, described));
         let rows = Incoming::new(rows, self.origin.columns.as_deref(), &run.call, &run.progress)?;
         let schema = rows.schema().clone();
-        let parts = self.parts(described);
         let rows_of = parts.as_ref().map(|parts| parts.rows_of_all(&schema)).transpose()?;
         let (input, seen) = match rows_of {
             None => (Input::fallible(schema, rows), None),
@@ -359,6 +360,11 @@ impl Work {
         let position = ChangeRequest::Position { source: self.position(), position: record.encode()? };
         self.cache.write(vec![change, position], as_of)
     }
+}
+
+/// Whether rows are of what was described, as far as their source says it.
+pub(super) fn is_as_described(rows: &Fetched, described: &Description) -> bool {
+    rows.change_mark().is_none_or(|mark| described.change_mark() == Some(mark))
 }
 
 /// Where the columns of a table are among those that come.

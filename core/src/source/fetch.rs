@@ -169,7 +169,9 @@ impl Fetched {
         self
     }
 
-    /// Says what the [mark](super::Description::mark) of exactly these rows is, where the source knows it.
+    /// Says what the [mark](super::Description::mark) of exactly these rows is, where the source knows it; of rows of some
+    /// [parts](Fetch::parts), that of the relation of which they are the parts. If that is not the mark that was described, the rows are not
+    /// put together with rows of other parts, and all are fetched instead.
     #[must_use]
     pub fn mark(mut self, mark: impl Into<Vec<u8>>) -> Self {
         self.mark = Some(mark.into());

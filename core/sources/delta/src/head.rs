@@ -10,8 +10,8 @@ use crate::paths::{LOG, in_folder};
 const MARK: u8 = 1;
 /// Digits of a version in the name of a file.
 const DIGITS: usize = 20;
-/// The most tables that are named in an error.
-const TABLES_MAX: usize = 1000;
+/// The most folders that are looked into for a name that an error can suggest.
+const HINTS_MAX: usize = 50;
 
 /// A version of a table, and by which bytes it is told from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +91,8 @@ fn missing(files: &Files, table: &str, log: &str, listed: &[ListedFile], wanted:
         return Error::new(ErrorCode::SourceNotFound, message);
     }
     // Only a hint: whoever may not list other folders gets none.
-    let tables = files.folders_with(LOG).unwrap_or_default();
-    let near = suggestion(table, tables.iter().take(TABLES_MAX).map(String::as_str));
+    let tables = files.folders_with(LOG, HINTS_MAX).unwrap_or_default();
+    let near = suggestion(table, tables.iter().map(String::as_str));
     let message = format!("`{shown}` is not a Delta table: it has no commits in `{LOG}`{near}");
     Error::new(ErrorCode::SourceNotFound, message)
 }

@@ -64,7 +64,12 @@
 //! The mark of a relation is its version, with a digest of the commit's name, length, tag and time:
 //! [`mark`](pillion::source::Source::mark) lists the log and reads nothing. A table that was deleted and made anew has another mark.
 //!
-//! Each partition is a part, so that a refresh fetches only the partitions that changed; a table without partitions is one part.
+//! Each partition is a part, so that a refresh fetches only the partitions that changed; a table without partitions is one part. That is
+//! so for tables of up to 600 partitions whose columns of partitions are in the Pillion table and are not `float`, `double` or `binary`. A
+//! Pillion table with [`append_by`](pillion::source::TableSource::append_by) or a working set is not fetched in parts. A commit that
+//! changes columns changes all parts. If a version is committed between the description of the parts and their fetch, all rows are
+//! fetched.
+//!
 //! Changes of a table on disk are [told](pillion::source::Source::watch).
 //!
 //! # Positions
@@ -76,7 +81,7 @@
 //!
 //! # Memory
 //! A fetch holds a batch of about 8,192 rows or 4 MiB, up to 32 MiB of the bytes of a file, a few hundred bytes for each file of the
-//! table, and a byte for each row of a file that has deleted rows.
+//! table, and eight bytes for each deleted row of a file.
 
 mod columns;
 mod conform;

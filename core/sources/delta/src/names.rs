@@ -1,14 +1,6 @@
-//! The nearest of the names that are known.
+//! Names that were mistyped, and the nearest of those that are known.
 
-/// `; did you mean …?` with the known name that is nearest to `name`, or nothing if none is near.
-pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let name = name.to_lowercase();
-    let distances =
-        known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known));
-    match distances.min() {
-        Some((distance, nearest)) if distance <= nearest.len().div_ceil(2) => {
-            format!("; did you mean `{nearest}`?")
-        }
-        _ => String::new(),
-    }
+/// "; did you mean `x`?", or nothing.
+pub(crate) fn suggestion<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    pillion::nearest(unknown, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

@@ -62,8 +62,10 @@ impl Paths {
     /// [`ErrorCode::Unsupported`] for what is elsewhere: the credentials of the source are not for it.
     pub(crate) fn path_of(&self, url: &Url) -> Result<String> {
         let elsewhere = || {
+            // Not what is behind the path: it may have a signature.
+            let file = format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
             let message = format!(
-                "the table has the file `{url}`, which is outside of `{}`: only files below the `url` of a source are read",
+                "the table has the file `{file}`, which is outside of `{}`: only files below the `url` of a source are read",
                 self.base
             );
             Error::new(ErrorCode::Unsupported, message)
@@ -110,6 +112,8 @@ pub(crate) fn in_folder(folder: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pillion_object_store::{Folder, Location};
+
     use super::*;
 
     #[test]
@@ -130,6 +134,15 @@ mod tests {
             assert_eq!(paths.folder_url(name).as_str(), format!("{url}/"));
             assert_eq!(paths.path_of(&paths.folder_url(name)).unwrap(), name);
         }
+        // A folder on disk that somebody names by a way through another one.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a b/c")).unwrap();
+        let location = dir.path().join("a b/c/../../a b");
+        let folder = Folder::new(Location::new(location.to_str().unwrap())).unwrap();
+        let paths = Paths::new(&folder.url()).unwrap();
+        let url = paths.file_url("t/p");
+        assert!(url.as_str().ends_with("/a%20b/t/p"), "{url}");
+        assert_eq!(paths.path_of(&url).unwrap(), "t/p");
     }
 
     #[test]
@@ -148,6 +161,9 @@ mod tests {
             let error = of(elsewhere).unwrap_err();
             assert_eq!(error.code(), ErrorCode::Unsupported, "{elsewhere}");
         }
+        let signed = of("https://user:MsPw55@example.org/a%20b/p?sig=MsPw55#MsPw55").unwrap_err();
+        assert!(signed.message().contains("`https://example.org/a%20b/p`"), "{signed}");
+        assert!(!signed.message().contains("MsPw55"), "{signed}");
     }
 
     #[test]

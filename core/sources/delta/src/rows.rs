@@ -13,7 +13,7 @@ use delta_kernel::scan::state::ScanFile;
 use delta_kernel::schema::SchemaRef as DeltaSchemaRef;
 use delta_kernel::{Engine, ExpressionEvaluator};
 use pillion::{Error, ErrorCode, Result};
-use pillion_object_store::OpeningFile;
+use pillion_object_store::{OpeningFile, ParquetFile};
 
 use crate::conform::{conform, texts};
 use crate::engine::TableRows;
@@ -52,10 +52,10 @@ struct OpenFile {
     rows: TableRows,
     /// Makes columns of the table of those of the file.
     evaluator: Option<Arc<dyn ExpressionEvaluator>>,
-    /// Which rows of the file are not deleted, as far as it says so.
-    kept: Option<Vec<bool>>,
+    /// The numbers of the rows of the file that are deleted, in their order.
+    deleted: Vec<u64>,
     /// Rows that were read.
-    at: usize,
+    at: u64,
 }
 
 impl Rows {
@@ -126,8 +126,8 @@ impl Reading {
             _ => error,
         })?;
         let name = opened.name();
+        let deleted = self.deleted(file, &opened)?;
         table.ask(|| {
-            let kept = file.dv_info.get_selection_vector(&table.engine, table.root())?;
             let evaluator = file.transform.as_ref().map(|transform| {
                 let logical = self.logical.as_ref().clone().into();
                 let evaluation = table.engine.evaluation_handler();
@@ -135,8 +135,31 @@ impl Reading {
             });
             let rows =
                 TableRows::new(opened, self.physical.clone(), table.root().join(&file.path)?.as_str())?;
-            Ok(OpenFile { name, rows, evaluator: evaluator.transpose()?, kept, at: 0 })
+            Ok(OpenFile { name, rows, evaluator: evaluator.transpose()?, deleted, at: 0 })
         })
+    }
+
+    /// The numbers of the rows of a file that are deleted, in their order. A log is not believed that deletes rows behind the last one.
+    fn deleted(&self, file: &ScanFile, opened: &ParquetFile) -> Result<Vec<u64>> {
+        let table = &self.table;
+        let rows = opened.metadata().metadata().file_metadata().num_rows().max(0).unsigned_abs();
+        let wrong = |what: String| {
+            let message = format!("the log deletes {what} of `{}`, which has {rows} rows", opened.name());
+            Error::new(ErrorCode::SourceInvalid, message)
+        };
+        // Before the vector is read, which may be as large as it says.
+        match table.ask(|| file.dv_info.cardinality())? {
+            None => return Ok(Vec::new()),
+            Some(count) if count > rows => return Err(wrong(format!("{count} rows"))),
+            Some(_) => {}
+        }
+        let deleted = table.ask(|| file.dv_info.get_row_indexes(&table.engine, table.root()))?;
+        let mut deleted = deleted.unwrap_or_default();
+        deleted.sort_unstable();
+        match deleted.last() {
+            Some(last) if *last >= rows => Err(wrong(format!("the row with the number {last}"))),
+            _ => Ok(deleted),
+        }
     }
 
     /// The next wanted rows of a file, of which there may be none; `None` behind its last row.
@@ -179,11 +202,19 @@ impl OpenFile {
     /// Rows of the file without those that are deleted.
     fn without_deleted(&mut self, rows: RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
         let first = self.at;
-        self.at += rows.num_rows();
-        let Some(kept) = &self.kept else { return Ok(rows) };
-        // Rows that the vector does not reach are kept.
-        let kept = kept.get(first..).unwrap_or_default();
-        let kept = (0..rows.num_rows()).map(|row| Some(kept.get(row).copied().unwrap_or(true)));
-        filter_record_batch(&rows, &kept.collect::<BooleanArray>())
+        self.at += rows.num_rows() as u64;
+        let from = self.deleted.partition_point(|row| *row < first);
+        let until = self.deleted.partition_point(|row| *row < self.at);
+        let deleted = self.deleted.get(from..until).unwrap_or_default();
+        if deleted.is_empty() {
+            return Ok(rows);
+        }
+        let mut kept = vec![true; rows.num_rows()];
+        for row in deleted {
+            if let Some(kept) = usize::try_from(row - first).ok().and_then(|row| kept.get_mut(row)) {
+                *kept = false;
+            }
+        }
+        filter_record_batch(&rows, &BooleanArray::from(kept))
     }
 }

@@ -9,7 +9,7 @@ use pillion_object_store::{Files, Folder, Location};
 
 use crate::engine::TableEngine;
 use crate::head::{Head, head};
-use crate::known::{Known, KnownTable, Wanted};
+use crate::known::{Known, Wanted};
 use crate::options::Options;
 use crate::parts::parts;
 use crate::paths::{LOG, Paths, in_folder, table_path};
@@ -53,8 +53,8 @@ impl DeltaSource {
         }
         let wanted = (table_path(relation.text())?, Options::of(relation)?.version);
         let files = self.folder.files(call)?;
-        let known = self.known.get(&wanted).map(|known| known.snapshot.version());
-        let head = head(&files, &wanted.0, wanted.1, known)?;
+        let head = head(&files, &wanted.0, wanted.1, self.known.version(&wanted))?;
+        self.known.note(&wanted, &head);
         Ok((files, wanted, head))
     }
 
@@ -62,14 +62,12 @@ impl DeltaSource {
         let (files, wanted, head) = self.head(relation, call)?;
         let shown = files.name_of(&wanted.0).trim_end_matches('/').to_owned();
         let engine = TableEngine { files, paths: Arc::new(Paths::new(&self.folder.url())?) };
-        let known = self.known.get(&wanted).filter(|known| known.mark == head.mark);
-        let snapshot = match known {
-            Some(known) => known.snapshot,
+        let snapshot = match self.known.snapshot(&wanted, &head) {
+            Some(snapshot) => snapshot,
             None => {
                 let root = engine.paths.folder_url(&wanted.0);
                 let snapshot = snapshot(&engine, &shown, &root, head.version)?;
-                let known = KnownTable { mark: head.mark.clone(), snapshot: snapshot.clone() };
-                self.known.keep(wanted, known);
+                self.known.keep(&wanted, &head, snapshot.clone());
                 snapshot
             }
         };
@@ -98,7 +96,7 @@ impl Source for DeltaSource {
     /// The folders at the top that have a log, and `.` if the location itself has one; at most 1,000.
     fn relations(&self, call: &Call) -> Result<Vec<String>> {
         let files = self.folder.files(call)?;
-        let mut names = files.folders_with(LOG)?;
+        let mut names = files.folders_with(LOG, RELATIONS_MAX)?;
         if files.has_files(LOG)? {
             names.insert(0, ".".to_owned());
         }
@@ -138,25 +136,27 @@ impl Source for DeltaSource {
         {
             names.push(&position.column);
         }
-        let predicate = predicate(&table, position.as_ref(), fetch.wanted_ranges());
+        // All files of a part say what the part is, also those without a wanted row.
+        let predicate = match fetch.wanted_parts() {
+            None => predicate(&table, position.as_ref(), fetch.wanted_ranges()),
+            Some(_) => None,
+        };
         let scan = table.scan(|scan| {
             Ok(scan.with_schema(table.columns.table.project(&names)?).with_predicate(predicate))
         })?;
         let stored = schema.fields().iter().map(|field| table.columns.stored(field.name()));
         let stored = stored.collect::<Result<Vec<_>>>()?;
         let mut files = table.files(&scan)?;
-        if position.as_ref().is_some_and(Position::is_beyond_all) {
-            files.clear();
-        }
         if let Some(wanted) = fetch.wanted_parts() {
             files = files_of(&table, files, wanted)?;
+        }
+        if position.as_ref().is_some_and(Position::is_beyond_all) {
+            files.clear();
         }
         let mark = table.head.mark.clone();
         let (physical, logical) = (scan.physical_schema().clone(), scan.logical_schema().clone());
         let reading = Reading { table, physical, logical, schema: schema.clone(), stored, position };
-        let fetched = Fetched::new(schema, Rows::new(reading, files));
-        // The mark is that of all rows.
-        Ok(if fetch.wanted_parts().is_none() { fetched.mark(mark) } else { fetched })
+        Ok(Fetched::new(schema, Rows::new(reading, files)).mark(mark))
     }
 
     fn watch(&self, relation: &Relation, changed: Changed) -> Result<Watch> {
@@ -183,4 +183,31 @@ fn files_of(table: &Table, files: Vec<ScanFile>, wanted: &[String]) -> Result<Ve
     }
     let wanted = files.into_iter().zip(is_wanted).filter(|(_, is_wanted)| *is_wanted);
     Ok(wanted.map(|(file, _)| file).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listing is enough for that: the commits are empty files.
+    #[test]
+    fn a_look_remembers_how_far_the_log_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("orders").join(LOG);
+        std::fs::create_dir_all(&log).unwrap();
+        let commit = |version: u64| std::fs::File::create(log.join(format!("{version:020}.json"))).unwrap();
+        let source = DeltaSource::new(Location::new(dir.path().to_str().unwrap())).unwrap();
+        let relation = Relation::table("orders");
+        let wanted = ("orders".to_owned(), None);
+        for version in 0..3 {
+            commit(version);
+            assert!(source.mark(&relation, &Call::new()).unwrap().is_some());
+            assert_eq!(source.known.version(&wanted), Some(version));
+        }
+        std::fs::remove_dir_all(&log).unwrap();
+        std::fs::create_dir_all(&log).unwrap();
+        commit(0);
+        assert!(source.mark(&relation, &Call::new()).unwrap().is_some());
+        assert_eq!(source.known.version(&wanted), Some(0), "made anew");
+    }
 }

@@ -84,8 +84,8 @@ impl Files {
         self.store.name_of(path)
     }
 
-    /// The files below a folder, at any depth, whose names come after `after` by their bytes, in this order. A folder that is not there has
-    /// none.
+    /// The files in a folder, but not those in folders of it, whose names come after `after` by their bytes, in this order. A folder that is
+    /// not there has none.
     ///
     /// # Errors
     /// Those of [`Files`].
@@ -95,14 +95,15 @@ impl Files {
         Ok(found.into_iter().map(|found| ListedFile { found }).collect())
     }
 
-    /// The names of the folders at the top that have files in a folder `inner` of theirs.
+    /// The names of the folders at the top that have files in a folder `inner` of theirs. Looks into the first `most` folders only.
     ///
     /// # Errors
     /// Those of [`Files`].
-    pub fn folders_with(&self, inner: &str) -> Result<Vec<String>> {
+    pub fn folders_with(&self, inner: &str, most: usize) -> Result<Vec<String>> {
         let top = self.driver.run(&self.call, self.store.clone().top())?;
         let folders = top.into_iter().filter_map(|name| name.strip_suffix('/').map(str::to_owned));
         let looks: Vec<_> = folders
+            .take(most)
             .map(|folder| {
                 let look = self.store.clone().has_files(format!("{folder}/{inner}"));
                 async move { look.await.map(|has_files| has_files.then_some(folder)) }

@@ -1,6 +1,6 @@
 //! A location, with the client that reaches it and the threads that wait for it.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use parking_lot::Mutex;
 use pillion::Result;
@@ -48,14 +48,11 @@ impl Folder {
         self.location.place()
     }
 
-    /// The URL of the folder, without user, password and options; an absolute `file:///…` on disk.
+    /// The URL of the folder, without user, password and options; an absolute `file:///…` without `..` on disk.
     #[must_use]
     pub fn url(&self) -> String {
         match self.on_disk() {
-            Some(folder) => {
-                let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-                format!("file://{}", folder.display())
-            }
+            Some(folder) => format!("file://{}", without_parents(folder).display()),
             None => self.shown.clone(),
         }
     }
@@ -122,5 +119,29 @@ impl Folder {
 impl std::fmt::Debug for Reached {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.store.fmt(f)
+    }
+}
+
+/// A folder as an absolute path without `..`, which a URL cannot have. Links are followed only where that needs it: files that name others
+/// by URLs name them as whoever wrote them came to them.
+fn without_parents(folder: &Path) -> PathBuf {
+    let has_parents = folder.components().any(|component| component == Component::ParentDir);
+    let found = if has_parents { std::fs::canonicalize(folder).ok() } else { None };
+    found.or_else(|| std::path::absolute(folder).ok()).unwrap_or_else(|| folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_no_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let url = |path: &Path| Folder::new(Location::new(path.to_str().unwrap())).unwrap().url();
+        assert_eq!(url(&dir.path().join("a/b/../../a")), format!("file://{}/a", there.display()));
+        assert_eq!(url(dir.path()), format!("file://{}", dir.path().display()));
+        assert_eq!(url(Path::new("/no/such/./lake")), "file:///no/such/lake");
     }
 }

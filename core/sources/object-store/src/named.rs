@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use pillion::{Error, ErrorCode, Result};
 
 use crate::store::{Found, Store};
@@ -65,22 +66,29 @@ impl Store {
         Ok(Found { path, meta })
     }
 
-    /// Files below a folder whose names come after another one, in the order of their names; none if the folder is not there.
+    /// Files in a folder, and not in folders of it, whose names come after another one, in the order of their names; none if the folder is
+    /// not there.
     ///
     /// # Errors
     /// Those of reaching the store.
     pub(crate) async fn list_after(self, folder: String, after: String) -> Result<Vec<Found>> {
         let (below, offset) = (self.location(&folder)?, self.location(&after)?);
-        let listed = self.opened.store.list_with_offset(Some(&below), &offset).try_filter_map(|meta| {
-            let found = self.below_root(&meta.location).map(|path| Found { path, meta });
-            std::future::ready(Ok(found))
-        });
-        let listed: std::result::Result<Vec<Found>, _> = listed.try_collect().await;
-        let mut files = match listed {
-            Ok(files) => files,
+        let is_wanted = |meta: &ObjectMeta| meta.location > offset && is_in(&below, &meta.location);
+        // The library has no listing with both. A disk reads all names anyway, and on a network names before the offset are the most.
+        let listed = if self.is_on_disk() || offset == below {
+            self.opened.store.list_with_delimiter(Some(&below)).await.map(|listed| listed.objects)
+        } else {
+            let listed = self.opened.store.list_with_offset(Some(&below), &offset);
+            listed.try_filter(|meta| std::future::ready(is_wanted(meta))).try_collect().await
+        };
+        let listed: Vec<ObjectMeta> = match listed {
+            Ok(listed) => listed,
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(error) => return Err(self.list_error(&folder, &error)),
         };
+        let wanted = listed.into_iter().filter(is_wanted);
+        let mut files: Vec<Found> =
+            wanted.filter_map(|meta| Some(Found { path: self.below_root(&meta.location)?, meta })).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
@@ -96,5 +104,50 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.list_error(&folder, &error)),
         }
+    }
+}
+
+/// Whether a file is in a folder, and not in one below it.
+fn is_in(folder: &Path, file: &Path) -> bool {
+    file.prefix_match(folder).is_some_and(|parts| parts.count() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use pillion::source::Call;
+
+    use crate::{Folder, Location};
+
+    #[test]
+    fn only_files_of_the_folder_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("log/_parts")).unwrap();
+        for name in ["log/1.json", "log/2.json", "log/_last", "log/_parts/3.json", "logs.json"] {
+            std::fs::File::create(dir.path().join(name)).unwrap();
+        }
+        let folder = Folder::new(Location::new(dir.path().to_str().unwrap())).unwrap();
+        let files = folder.files(&Call::new()).unwrap();
+        let names = |folder: &str, after: &str| {
+            let listed = files.list_after(folder, after).unwrap();
+            listed.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("log", "log"), ["log/1.json", "log/2.json", "log/_last"]);
+        assert_eq!(names("log", "log/1~"), ["log/2.json", "log/_last"]);
+        assert_eq!(names("log", "log/2.json"), ["log/_last"], "the name itself does not come after it");
+        assert_eq!(names("", ""), ["logs.json"]);
+        assert!(names("none", "none").is_empty());
+    }
+
+    #[test]
+    fn only_so_many_folders_are_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::create_dir_all(dir.path().join(name).join("log")).unwrap();
+            std::fs::File::create(dir.path().join(name).join("log/1.json")).unwrap();
+        }
+        let folder = Folder::new(Location::new(dir.path().to_str().unwrap())).unwrap();
+        let files = folder.files(&Call::new()).unwrap();
+        assert_eq!(files.folders_with("log", 2).unwrap(), ["a", "b"]);
+        assert_eq!(files.folders_with("log", 9).unwrap(), ["a", "b", "c"]);
     }
 }

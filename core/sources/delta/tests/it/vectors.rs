@@ -1,10 +1,10 @@
 //! Rows that deletion vectors take out of files.
 
-use pillion::Value;
 use pillion::source::{After, Fetch, Relation, Source};
+use pillion::{ErrorCode, Value};
 
 use crate::support::lake::Lake;
-use crate::support::{call, rows, shown, try_rows};
+use crate::support::{call, failure, rows, shown, try_rows};
 
 #[test]
 fn rows_in_a_vector_are_left_out() {
@@ -49,4 +49,30 @@ delete_rows('t', files('t')[0], [0, 8191, 8192, 14999, 15000, 39999])",
         assert!(!all.contains(&format!("{deleted},text {deleted}")), "{deleted}");
     }
     assert_eq!(all, shown(&lake.answer("t")));
+}
+
+/// Vectors in the log have no checksum, and whoever believed them would make room for what they say.
+#[test]
+fn rows_that_a_file_cannot_have_are_refused() {
+    let Some(lake) = Lake::new() else { return };
+    lake.run(
+        "for name in ('behind', 'far', 'many'): write(name, numbers(0, 10))
+delete_rows('behind', files('behind')[0], [1, 10])
+in_reach, honest = bitmap, vector
+bitmap = lambda rows: (data := in_reach(rows))[:12] + struct.pack('<I', 2**32 - 1) + data[16:]
+delete_rows('far', files('far')[0], [1, 2])
+bitmap = in_reach
+vector = lambda *of: honest(*of) | {'cardinality': 11}
+delete_rows('many', files('many')[0], [1, 2])",
+    );
+    let source = lake.source();
+    for (table, said) in
+        [("behind", "number 10"), ("far", "number 18446744069414584322"), ("many", "11 rows")]
+    {
+        let refused = failure(&source, &Relation::table(table));
+        assert_eq!(refused.code(), ErrorCode::SourceInvalid, "{table}: {refused:?}");
+        let message = refused.message();
+        assert!(message.contains(said) && message.contains("has 10 rows"), "{table}: {message}");
+        assert!(message.contains(".parquet"), "{table}: {message}");
+    }
 }

@@ -174,6 +174,10 @@ fn tables_are_listed() {
     let inside = pillion_delta::Location::new(lake.path().join("deep/c").to_str().unwrap());
     let inside = pillion_delta::DeltaSource::new(inside).unwrap();
     assert_eq!(inside.relations(&call()).unwrap(), ["."]);
+    let way = lake.path().join("plain/../deep/../deep/c");
+    let by_a_way =
+        pillion_delta::DeltaSource::new(pillion_delta::Location::new(way.to_str().unwrap())).unwrap();
+    assert_eq!(shown(&rows(&by_a_way, &Relation::table("."))), ["0,text 0"]);
     for same in [".", "", "/"] {
         assert_eq!(shown(&rows(&inside, &Relation::table(same))), ["0,text 0"]);
     }

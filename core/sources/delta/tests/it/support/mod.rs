@@ -1,5 +1,7 @@
 //! What several tests need.
 
+#[path = "../../../../tests/rows.rs"]
+mod fetched;
 pub(crate) mod lake;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../../../../object-store/tests/it/support/proxy.rs"]
@@ -10,59 +12,24 @@ pub(crate) mod report;
 #[path = "../../../../object-store/tests/it/support/s3.rs"]
 pub(crate) mod s3;
 
-use std::time::Duration;
-
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use pillion::source::{Call, Fetch, Relation, Source};
-use pillion::{Error, Result};
-use pillion_delta::DeltaSource;
+use pillion::source::{Relation, Source};
 
-/// No test waits longer for a source.
-pub(crate) fn call() -> Call {
-    Call::within(Duration::from_secs(120))
-}
+pub(crate) use self::fetched::{all as try_rows, failure, names_and_types as columns, patient as call};
 
-pub(crate) fn try_rows(source: &DeltaSource, fetch: &Fetch) -> Result<RecordBatch> {
-    let fetched = source.fetch(fetch, &call())?;
-    let schema = fetched.schema().clone();
-    let batches = fetched.collect::<Result<Vec<_>>>()?;
-    Ok(concat_batches(&schema, &batches).unwrap())
-}
-
-/// All rows of a relation.
+/// All rows of a relation, as many as were described.
 #[track_caller]
-pub(crate) fn rows(source: &DeltaSource, relation: &Relation) -> RecordBatch {
-    let found = try_rows(source, &Fetch::of(relation.clone())).unwrap();
-    let described = source.describe(relation, &call()).unwrap();
-    assert_eq!(described.schema().fields(), found.schema().fields());
-    if let Some(rows) = described.expected_rows() {
+pub(crate) fn rows(source: &dyn Source, relation: &Relation) -> RecordBatch {
+    let found = fetched::rows(source, relation);
+    if let Some(rows) = source.describe(relation, &call()).unwrap().expected_rows() {
         assert_eq!(rows, found.num_rows() as u64);
     }
     found
 }
 
-/// Why rows cannot be fetched.
-#[track_caller]
-pub(crate) fn failure(source: &DeltaSource, relation: &Relation) -> Error {
-    try_rows(source, &Fetch::of(relation.clone())).unwrap_err()
-}
-
-/// Names and types of columns: `id Int64, name Utf8`.
-pub(crate) fn columns(batch: &RecordBatch) -> String {
-    let schema = batch.schema();
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
-}
-
 /// Rows as texts in their order: values with a comma between them, and `-` for a null.
 pub(crate) fn shown(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::new().with_null("-");
-    let columns: Vec<ArrayFormatter<'_>> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-    let row = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(",");
-    let mut rows: Vec<String> = (0..batch.num_rows()).map(row).collect();
+    let mut rows = fetched::shown(batch);
     rows.sort();
     rows
 }
