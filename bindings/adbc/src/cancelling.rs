@@ -41,13 +41,35 @@ impl Cancelling {
     /// # Errors
     /// Those of the call; [`ErrorCode::Cancelled`].
     pub(crate) fn wait<T>(&self, call: impl Future<Output = pillion::Result<T>>) -> pillion::Result<T> {
+        self.wait_or(call, || {
+            Error::new(ErrorCode::Cancelled, "the statement was cancelled before its answer came")
+        })
+    }
+
+    /// Waits for a change, which another thread may give up. It may have committed by then.
+    ///
+    /// # Errors
+    /// Those of the change; [`ErrorCode::OutcomeUnknown`] if it was given up.
+    pub(crate) fn wait_for_change<T>(
+        &self,
+        change: impl Future<Output = pillion::Result<T>>,
+    ) -> pillion::Result<T> {
+        self.wait_or(change, || {
+            let message = "the statement was cancelled, and may have committed; read before you repeat it";
+            Error::new(ErrorCode::OutcomeUnknown, message)
+        })
+    }
+
+    fn wait_or<T>(
+        &self,
+        call: impl Future<Output = pillion::Result<T>>,
+        cancelled: impl FnOnce() -> Error,
+    ) -> pillion::Result<T> {
         let (abort, registration) = AbortHandle::new_pair();
         self.begin(move || abort.abort());
         let done = pollster::block_on(Abortable::new(call, registration));
         self.rest();
-        done.unwrap_or_else(|_| {
-            Err(Error::new(ErrorCode::Cancelled, "the statement was cancelled before its answer came"))
-        })
+        done.unwrap_or_else(|_| Err(cancelled()))
     }
 }
 
@@ -89,5 +111,27 @@ impl CancelHandle for Statements {
             return Err(refusal(Status::InvalidState, "nothing is under way that could be cancelled"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Work that another thread gives up, and that would never end.
+    async fn given_up(cancelling: Cancelling) -> pillion::Result<()> {
+        cancelling.try_cancel().unwrap();
+        std::future::pending().await
+    }
+
+    #[test]
+    fn only_a_change_that_is_cancelled_has_an_unknown_outcome() {
+        let cancelling = Cancelling::default();
+        let error = cancelling.wait(given_up(cancelling.clone())).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Cancelled);
+        let error = cancelling.wait_for_change(given_up(cancelling.clone())).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::OutcomeUnknown);
+        assert_eq!(cancelling.wait_for_change(async { Ok(7) }).unwrap(), 7);
+        assert!(cancelling.try_cancel().is_err(), "nothing is under way");
     }
 }

@@ -3,8 +3,8 @@
 use std::ffi::c_char;
 
 use adbc_core::error::{Error, Result, Status};
-use pillion::{ErrorCode, ErrorKind};
-use pillion_rows::{contained, words};
+use pillion::ErrorCode;
+use pillion_rows::{contained, kind_name, words};
 
 /// Does what a driver manager asks for. A panic becomes an error: `adbc_ffi` would refuse every later call of the process.
 ///
@@ -44,18 +44,6 @@ pub(crate) fn told(error: &pillion::Error) -> Error {
         vendor_code: code.number().into(),
         sqlstate: sqlstate(state),
         details: Some(details.map(|(key, value)| (key.to_owned(), value.into_bytes())).into()),
-    }
-}
-
-/// The name of what a caller can do.
-fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Retry => "retry",
-        ErrorKind::Request => "request",
-        ErrorKind::Source => "source",
-        ErrorKind::OutcomeUnknown => "outcome_unknown",
-        ErrorKind::Reopen => "reopen",
-        _ => "report",
     }
 }
 

@@ -44,6 +44,8 @@ impl Ingest {
         let done = self.write(cache, &lent);
         cancelling.rest();
         done.map_err(|error| match error.code() {
+            // The rows may be there although they were given up.
+            ErrorCode::OutcomeUnknown => told(&error),
             _ if lent.shared.given_up.load(Ordering::Relaxed) => {
                 told(&Error::new(ErrorCode::Cancelled, "the rows were given up; nothing was added"))
             }

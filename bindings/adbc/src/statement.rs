@@ -64,7 +64,7 @@ impl PillionStatement {
         self.refuse_read_only()?;
         let cache = self.cache.clone().into_async();
         let run = |parameters: &[Value]| {
-            let executed = self.cancelling.wait(cache.execute(text, parameters));
+            let executed = self.cancelling.wait_for_change(cache.execute(text, parameters));
             executed.map(|executed| executed.rows).map_err(|error| told(&error))
         };
         let rows = match self.bound.take() {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +10,7 @@ import pyarrow as pa
 import pytest
 from adbc_driver_manager import dbapi
 
-WAYS = ["embedded", "attached", "remote"]
+from sidecars import WAYS, Sidecar
 
 FLIGHTS = pa.table(
     {
@@ -26,29 +24,6 @@ FLIGHTS = pa.table(
 def connect(uri: str, **options: Any) -> dbapi.Connection:
     """A connection of the driver that the manifest names."""
     return dbapi.connect(driver="pillion", uri=uri, autocommit=True, **options)
-
-
-class Sidecar:
-    """`pillion serve` on a directory of its own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.dir = folder / "cache"
-        self.socket = folder / "s.sock"
-        config = folder / "pillion.toml"
-        config.write_text(f'dir = "{self.dir}"\nsocket = "{self.socket}"\n')
-        command = os.environ.get("PILLION_COMMAND")
-        assert command, "bindings/adbc/test sets PILLION_COMMAND to the command `pillion`"
-        self.log = (folder / "log").open("w")
-        self.process = subprocess.Popen([command, "serve", "--config", str(config)], stderr=self.log)
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=60)
-        finally:
-            self.process.kill()
-            self.log.close()
 
 
 @pytest.fixture

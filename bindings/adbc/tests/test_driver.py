@@ -304,6 +304,20 @@ def test_a_query_is_cancelled_from_another_thread(whole: bool, connection: dbapi
         assert cursor.execute("SELECT count(*) FROM t").fetchall() == [(5000,)]
 
 
+def test_a_statement_that_is_cancelled_may_have_committed(connection: dbapi.Connection) -> None:
+    endless(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE counts (n BIGINT)")
+        timer = threading.Timer(0.3, cursor.adbc_cancel)
+        timer.start()
+        with pytest.raises(dbapi.Error) as caught:
+            cursor.execute(f"INSERT INTO counts {ENDLESS}")
+        timer.join()
+        assert (caught.value.sqlstate, details(caught.value)["pillion.code"]) == ("08007", "OutcomeUnknown")
+        assert details(caught.value)["pillion.kind"] == "outcome_unknown"
+        assert cursor.execute("SELECT count(*) FROM t").fetchall() == [(5000,)]
+
+
 def test_an_ingest_is_cancelled_and_adds_nothing(connection: dbapi.Connection) -> None:
     schema = pa.schema({"id": pa.int64()})
 

@@ -1,6 +1,5 @@
 //! Answers of scans and queries, read batch by batch.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -9,7 +8,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use futures::StreamExt;
 use futures::executor::block_on;
-use pillion::{BatchStream, Batches, Canceller, Error, ErrorCode};
+use pillion::{BatchStream, Batches, Canceller, ErrorCode};
+use pillion_rows::{contained, words};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
@@ -88,28 +88,34 @@ impl Answer {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Takes the batches out if they are there, and says how the answer stood. Makes no exception: that runs code of Python, and
+    /// other threads meanwhile, which may want the lock.
+    fn claim(&self) -> State {
+        let mut state = self.state();
+        match &*state {
+            State::Open(_) => std::mem::replace(&mut *state, State::Taken),
+            State::Ended => State::Ended,
+            State::Taken => State::Taken,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(&*self.state(), State::Open(_))
+    }
+
     /// Takes the batches out, for somebody else to read.
     fn take(&self) -> PyResult<Held<Reading>> {
-        let mut state = self.state();
-        match std::mem::replace(&mut *state, State::Taken) {
+        match self.claim() {
             State::Open(batches) => Ok(batches),
-            before => {
-                *state = before;
-                let message =
-                    "the answer was read already; run the query again, or keep what read_all() returns";
-                Err(refuse(ErrorCode::InvalidArgument, message))
-            }
+            State::Ended | State::Taken => Err(read_already()),
         }
     }
 
     /// The next batch; Ctrl-C ends the query.
     fn next_batch(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
-        let mut batches = match std::mem::replace(&mut *self.state(), State::Taken) {
+        let mut batches = match self.claim() {
             State::Open(batches) => batches,
-            State::Ended => {
-                *self.state() = State::Ended;
-                return Ok(None);
-            }
+            State::Ended => return Ok(None),
             State::Taken => {
                 return Err(refuse(ErrorCode::InvalidArgument, "something else reads the answer already"));
             }
@@ -136,8 +142,8 @@ impl Answer {
     }
 
     fn all(&self, py: Python<'_>) -> PyResult<Batch> {
-        if !matches!(*self.state(), State::Open(_)) {
-            self.take()?;
+        if !self.is_open() {
+            return Err(read_already());
         }
         let mut batches = Vec::new();
         while let Some(batch) = self.next_batch(py)? {
@@ -145,6 +151,11 @@ impl Answer {
         }
         Ok(Batch::new(self.columns.clone(), batches))
     }
+}
+
+fn read_already() -> PyErr {
+    let message = "the answer was read already; run the query again, or keep what read_all() returns";
+    refuse(ErrorCode::InvalidArgument, message)
 }
 
 #[pymethods]
@@ -281,11 +292,12 @@ impl Iterator for AnswerReader {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A panic must not reach the C code that asks.
-        let read = catch_unwind(AssertUnwindSafe(|| self.read())).unwrap_or_else(|_| {
-            Err(Error::new(ErrorCode::Internal, "reading the answer ended unexpectedly"))
-        });
-        read.transpose().map(|next| next.map_err(|error| ArrowError::ExternalError(words(&error).into())))
+        let failed = |error: pillion::Error| {
+            // Libraries show only the words, so these have the code.
+            let text = format!("{} ({:?})", words(&error), error.code());
+            ArrowError::ExternalError(text.into())
+        };
+        contained(|| self.read()).map_err(failed).transpose()
     }
 }
 
@@ -293,9 +305,4 @@ impl RecordBatchReader for AnswerReader {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
-}
-
-/// An error as C text, which ends at a zero.
-fn words(error: &Error) -> String {
-    format!("{error:#} ({:?})", error.code()).replace('\0', "\\0")
 }

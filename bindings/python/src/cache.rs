@@ -14,7 +14,7 @@ use crate::errors::{raise, refuse};
 use crate::info::{Executed, Refresh, Status, TableInfo, Version};
 use crate::input::rows;
 use crate::shared::Shared;
-use crate::snapshot::{Prepared, Snapshot, queried};
+use crate::snapshot::{Prepared, Snapshot, asked, planned};
 use crate::sources::Feed;
 use crate::table::{Table, written};
 use crate::transaction::Transaction;
@@ -296,17 +296,9 @@ impl Cache {
     fn sql(&self, py: Python<'_>, text: String, params: Option<&Bound<'_, PyAny>>) -> PyResult<Answer> {
         let (cache, values) = (self.shared.cache()?.clone(), parameters(params)?);
         if self.shared.is_local() {
-            return queried(py, &self.shared, move || cache.sql(&text, &values));
+            return planned(py, move || cache.sql(&text, &values));
         }
-        // A sidecar answers with the first rows, so Ctrl-C must end the call itself.
-        let (abort, registration) = AbortHandle::new_pair();
-        let work = move || {
-            let cache = cache.into_async();
-            block_on(Abortable::new(cache.sql(&text, &values), registration)).unwrap_or_else(|_| {
-                Err(Error::new(ErrorCode::Cancelled, "the query was given up before its first rows came"))
-            })
-        };
-        Ok(Answer::of_stream(py, interruptible(py, work, move || abort.abort())?))
+        asked(py, move || async move { cache.into_async().sql(&text, &values).await })
     }
 
     /// Runs a statement that changes tables, in one commit: ``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE``, ``CREATE TABLE`` and
@@ -330,14 +322,13 @@ impl Cache {
 
     /// Plans a query once, to be run many times.
     fn prepare(&self, py: Python<'_>, text: &str) -> PyResult<Prepared> {
-        let cache = self.shared.cache()?;
-        Ok(Prepared::new(self.shared.clone(), detached(py, || cache.prepare(text))?))
+        let cache = self.shared.cache()?.clone().into_async();
+        Ok(Prepared::new(self.shared.clone(), detached(py, || block_on(cache.prepare(text)))?))
     }
 
     /// Holds the newest version for several reads.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
-        let cache = self.shared.cache()?;
-        Ok(Snapshot::new(self.shared.clone(), detached(py, || cache.snapshot())?))
+        Snapshot::of_newest(py, self.shared.clone())
     }
 
     /// Begins a list of changes that one commit will make.

@@ -2,7 +2,8 @@
 
 use std::error::Error as _;
 
-use pillion::{Error, ErrorCode, ErrorKind};
+use pillion::{Error, ErrorCode};
+use pillion_rows::kind_name;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -32,18 +33,6 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let (code, name) = (error.code().number(), format!("{:?}", error.code()));
     let made = make.call1(py, (code, name, kind_name(error.kind()), error.message(), causes))?;
     Ok(PyErr::from_value(made.into_bound(py)))
-}
-
-/// The name of what a caller can do.
-pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Retry => "retry",
-        ErrorKind::Request => "request",
-        ErrorKind::Source => "source",
-        ErrorKind::OutcomeUnknown => "outcome_unknown",
-        ErrorKind::Reopen => "reopen",
-        _ => "report",
-    }
 }
 
 /// Every code with its number, name and kind: for the exceptions in Python and their tests.

@@ -9,6 +9,7 @@ mod cells;
 mod certificate;
 mod errors;
 mod fork;
+mod gil;
 mod info;
 mod input;
 mod open;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
-    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanArray, FixedSizeBinaryBuilder, Float16Array, Float32Array, Float64Array,
-    LargeListArray, ListArray, NullArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
+    ArrayRef, AsArray, BinaryBuilder, BooleanArray, FixedSizeBinaryBuilder, Float64Array, LargeListArray,
+    ListArray, NullArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use pillion::{ErrorCode, Value, nearest};
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -23,7 +23,7 @@ use pyo3::types::{
 };
 
 use crate::errors::refuse;
-use crate::values::{is_aware, microseconds, nanoseconds_of, value};
+use crate::values::{is_aware, is_missing, microseconds, nanoseconds_of, value};
 
 type Objects<'py> = Vec<Option<Bound<'py, PyAny>>>;
 
@@ -88,7 +88,15 @@ fn not_a_name(number: usize) -> PyErr {
     )
 }
 
-/// The values of a column; those that are missing or `None` are null.
+/// An object, unless it stands for null.
+fn present(object: Option<Bound<'_, PyAny>>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    match object {
+        Some(object) if !is_missing(&object)? => Ok(Some(object)),
+        _ => Ok(None),
+    }
+}
+
+/// The values of a column; those that are missing, `None` or `pandas.NaT` are null.
 fn objects<'py>(rows: &[Bound<'py, PyAny>], name: &str) -> PyResult<Objects<'py>> {
     rows.iter()
         .map(|row| {
@@ -97,7 +105,7 @@ fn objects<'py>(rows: &[Bound<'py, PyAny>], name: &str) -> PyResult<Objects<'py>
                 Err(_) if row.contains(name)? => Some(row.get_item(name)?),
                 Err(_) => None,
             };
-            Ok(found.filter(|value| !value.is_none()))
+            present(found)
         })
         .collect()
 }
@@ -216,12 +224,7 @@ fn array(field: &FieldRef, objects: &Objects<'_>) -> PyResult<ArrayRef> {
         T::UInt32 => integers::<UInt32Type>(field, objects)?,
         T::UInt64 => integers::<UInt64Type>(field, objects)?,
         T::Float64 => Arc::new(Float64Array::from(floats(field, objects)?)),
-        T::Float32 | T::Float16 => {
-            let wide = Float64Array::from(floats(field, objects)?);
-            let narrow = cast(&(Arc::new(wide) as ArrayRef), field)?;
-            debug_assert!(narrow.as_any().is::<Float32Array>() || narrow.as_any().is::<Float16Array>());
-            narrow
-        }
+        T::Float32 | T::Float16 => narrow_floats(field, floats(field, objects)?)?,
         T::Utf8 | T::LargeUtf8 | T::Utf8View => {
             let texts = converted(field, objects, |object| {
                 let text = object.cast::<PyString>().map_err(|_| unfit(object, of))?;
@@ -288,7 +291,7 @@ fn array(field: &FieldRef, objects: &Objects<'_>) -> PyResult<ArrayRef> {
         T::Duration(unit) => {
             let read = |object: &Bound<'_, PyAny>| {
                 let delta = object.cast::<PyDelta>().map_err(|_| unfit(object, of))?;
-                exactly(object, of, nanoseconds_of(delta), nanoseconds_in(*unit))
+                exactly(object, of, nanoseconds_of(delta)?, nanoseconds_in(*unit))
             };
             match unit {
                 TimeUnit::Second => numbers::<DurationSecondType>(field, objects, read)?,
@@ -297,13 +300,13 @@ fn array(field: &FieldRef, objects: &Objects<'_>) -> PyResult<ArrayRef> {
                 TimeUnit::Nanosecond => numbers::<DurationNanosecondType>(field, objects, read)?,
             }
         }
-        T::Decimal32(_, scale)
-        | T::Decimal64(_, scale)
-        | T::Decimal128(_, scale)
-        | T::Decimal256(_, scale) => {
-            let wide = converted(field, objects, |object| decimal(object, of, *scale))?;
+        T::Decimal32(precision, scale)
+        | T::Decimal64(precision, scale)
+        | T::Decimal128(precision, scale)
+        | T::Decimal256(precision, scale) => {
+            let wide = converted(field, objects, |object| decimal(object, of, *precision, *scale))?;
             let wide = PrimitiveArray::<Decimal128Type>::from_iter(wide)
-                .with_precision_and_scale(38, *scale)
+                .with_precision_and_scale(DECIMAL128_MAX_PRECISION, *scale)
                 .map_err(|error| refuse(ErrorCode::SchemaMismatch, error.to_string()))?;
             cast(&(Arc::new(wide) as ArrayRef), field)?
         }
@@ -332,7 +335,7 @@ fn array(field: &FieldRef, objects: &Objects<'_>) -> PyResult<ArrayRef> {
                     None => Ok(None),
                     Some(object) => {
                         let dict = object.cast::<PyDict>().map_err(|_| unfit(object, of))?;
-                        Ok(dict.get_item(inner.name())?.filter(|value| !value.is_none()))
+                        present(dict.get_item(inner.name())?)
                     }
                 });
                 array(inner, &inner_objects.collect::<PyResult<_>>()?)
@@ -411,6 +414,27 @@ fn floats(field: &FieldRef, objects: &Objects<'_>) -> PyResult<Vec<Option<f64>>>
     })
 }
 
+/// Floats of fewer bits; never rounded.
+fn narrow_floats(field: &FieldRef, given: Vec<Option<f64>>) -> PyResult<ArrayRef> {
+    let wide: ArrayRef = Arc::new(Float64Array::from(given));
+    let narrow = cast(&wide, field)?;
+    let again = cast(&narrow, &Arc::new(Field::new(field.name(), DataType::Float64, true)))?;
+    let pairs = wide.as_primitive::<Float64Type>().iter().zip(again.as_primitive::<Float64Type>());
+    for (row, pair) in pairs.enumerate() {
+        // A NaN is the same as another.
+        if let (Some(given), Some(kept)) = pair
+            && !given.is_nan()
+            && given.to_bits() != kept.to_bits()
+        {
+            let (name, of) = (field.name(), field.data_type());
+            let message =
+                format!("row {row}, column `{name}`: {given:?} is between two values of {of}; round it");
+            return Err(refuse(ErrorCode::SchemaMismatch, message));
+        }
+    }
+    Ok(narrow)
+}
+
 fn bytes(field: &FieldRef, objects: &Objects<'_>) -> PyResult<Vec<Option<Vec<u8>>>> {
     converted(field, objects, |object| match value(object, ErrorCode::SchemaMismatch)? {
         Value::Bytes(bytes) => Ok(bytes),
@@ -459,7 +483,19 @@ fn exactly(object: &Bound<'_, PyAny>, of: &DataType, value: i128, per_unit: i128
     Ok(value / per_unit)
 }
 
-fn decimal(object: &Bound<'_, PyAny>, of: &DataType, scale: i8) -> PyResult<i128> {
+fn decimal(object: &Bound<'_, PyAny>, of: &DataType, precision: u8, scale: i8) -> PyResult<i128> {
+    let rescaled = rescaled(object, of, scale)?;
+    // Zeros behind the point are digits too. More than 38 are not taken, also where a column has them.
+    let most = precision.min(DECIMAL128_MAX_PRECISION);
+    if rescaled.unsigned_abs() >= 10_u128.pow(most.into()) {
+        let message = format!("as {of} the decimal has more than {most} digits");
+        return Err(refuse(ErrorCode::SchemaMismatch, message));
+    }
+    Ok(rescaled)
+}
+
+/// A decimal's digits with so many of them behind the point.
+fn rescaled(object: &Bound<'_, PyAny>, of: &DataType, scale: i8) -> PyResult<i128> {
     let (unscaled, found) = match value(object, ErrorCode::SchemaMismatch)? {
         Value::Decimal { unscaled, scale } => (unscaled, scale),
         Value::Int(number) if object.is_instance_of::<PyInt>() => (number.into(), 0),
@@ -490,7 +526,7 @@ fn nested<'py>(
         }
         let before = items.len();
         for item in object.try_iter()? {
-            items.push(Some(item?).filter(|item| !item.is_none()));
+            items.push(present(Some(item?))?);
         }
         lens.push(items.len() - before);
     }

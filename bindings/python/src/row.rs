@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use pillion::{ErrorCode, ValueRef};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -161,6 +162,15 @@ impl Rows {
     pub(crate) fn new(rows: Vec<Option<pillion::Row>>, columns: Arc<Columns>) -> Self {
         Self { rows, columns }
     }
+
+    /// The rows that were found, as at most one batch.
+    fn found(&self, py: Python<'_>) -> PyResult<Vec<RecordBatch>> {
+        let found: Vec<&pillion::Row> = self.rows.iter().flatten().collect();
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![py.detach(|| pillion::Row::gather(&found)).map_err(raise)?])
+    }
 }
 
 #[pymethods]
@@ -184,12 +194,7 @@ impl Rows {
 
     /// The rows that were found, as one batch.
     fn to_arrow(&self, py: Python<'_>) -> PyResult<Batch> {
-        let found: Vec<&pillion::Row> = self.rows.iter().flatten().collect();
-        let batches = match found.is_empty() {
-            true => Vec::new(),
-            false => vec![py.detach(|| pillion::Row::gather(&found)).map_err(raise)?],
-        };
-        Ok(Batch::new(self.columns.clone(), batches))
+        Ok(Batch::new(self.columns.clone(), self.found(py)?))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -203,12 +208,7 @@ impl Rows {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        let found: Vec<&pillion::Row> = self.rows.iter().flatten().collect();
-        let batches = match found.is_empty() {
-            true => Vec::new(),
-            false => vec![py.detach(|| pillion::Row::gather(&found)).map_err(raise)?],
-        };
-        stream_capsule(py, BatchReader::new(self.columns.schema.clone(), batches))
+        stream_capsule(py, BatchReader::new(self.columns.schema.clone(), self.found(py)?))
     }
 
     fn __repr__(&self) -> String {

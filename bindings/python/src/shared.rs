@@ -43,6 +43,13 @@ impl Shared {
         self.open().and_then(|()| handle.get()).map_err(raise)
     }
 
+    /// # Errors
+    /// [`ErrorCode::Closed`] in a child of the process that opened the cache, and only there.
+    pub(crate) fn same_process(&self) -> Result<()> {
+        self.cache.get()?;
+        Ok(())
+    }
+
     fn open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorCode::Closed, "the cache was closed; open it again"));

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::executor::block_on;
+use futures::future::{AbortHandle, Abortable};
+use pillion::{AsyncPrepared, AsyncSnapshot, BatchStream, Batches, Error, ErrorCode};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use pillion::{Error, ErrorCode};
-
 use crate::answer::Answer;
-use crate::errors::raise;
+use crate::errors::{raise, refuse};
 use crate::fork::Held;
 use crate::info::{TableInfo, Version};
 use crate::shared::Shared;
@@ -21,24 +22,54 @@ use crate::waiting::{detached, interruptible};
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
     /// `None` once it was closed.
-    snapshot: Mutex<Option<Held<pillion::Snapshot>>>,
+    snapshot: Mutex<Option<Held<HeldVersion>>>,
+}
+
+/// A version that this process holds itself, or lets a sidecar hold.
+#[derive(Clone)]
+enum HeldVersion {
+    Local(pillion::Snapshot),
+    Remote(AsyncSnapshot),
+}
+
+impl HeldVersion {
+    fn blocking(&self) -> &pillion::Snapshot {
+        match self {
+            Self::Local(snapshot) => snapshot,
+            Self::Remote(snapshot) => snapshot.blocking(),
+        }
+    }
 }
 
 impl Snapshot {
-    pub(crate) fn new(shared: Arc<Shared>, snapshot: pillion::Snapshot) -> Self {
-        Self { shared, snapshot: Mutex::new(Some(Held::new(snapshot))) }
+    /// Holds the newest version.
+    ///
+    /// # Errors
+    /// Those of [`pillion::Cache::snapshot`].
+    pub(crate) fn of_newest(py: Python<'_>, shared: Arc<Shared>) -> PyResult<Self> {
+        let cache = shared.cache()?.clone();
+        let version = if shared.is_local() {
+            HeldVersion::Local(detached(py, move || cache.snapshot())?)
+        } else {
+            let cache = cache.into_async();
+            HeldVersion::Remote(detached(py, move || block_on(cache.snapshot()))?)
+        };
+        Ok(Self { shared, snapshot: Mutex::new(Some(Held::new(version))) })
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held<pillion::Snapshot>>> {
+    fn held(&self) -> MutexGuard<'_, Option<Held<HeldVersion>>> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// # Errors
     /// [`ErrorCode::Closed`] after it, or its cache, was closed.
-    fn open(&self) -> PyResult<pillion::Snapshot> {
-        let held = self.held();
-        let closed = || raise(Error::new(ErrorCode::Closed, "the snapshot was closed; take another one"));
-        self.shared.checked(held.as_ref().ok_or_else(closed)?).cloned()
+    fn open(&self) -> PyResult<HeldVersion> {
+        // Exceptions are made after the lock is free: that runs code of Python, and other threads meanwhile, which may want it.
+        let held = self.held().as_ref().map(|held| held.get().cloned());
+        let closed = || refuse(ErrorCode::Closed, "the snapshot was closed; take another one");
+        let version = held.ok_or_else(closed)?;
+        self.shared.cache()?;
+        version.map_err(raise)
     }
 }
 
@@ -48,27 +79,32 @@ impl Snapshot {
     #[getter]
     fn version(&self, py: Python<'_>) -> PyResult<Version> {
         let snapshot = self.open()?;
-        Ok(detached(py, || snapshot.version())?.into())
+        Ok(detached(py, || snapshot.blocking().version())?.into())
     }
 
     /// A table by its exact name.
     fn table(&self, py: Python<'_>, name: &str) -> PyResult<SnapshotTable> {
         let snapshot = self.open()?;
-        let table = detached(py, || snapshot.table(name))?;
+        let table = detached(py, || snapshot.blocking().table(name))?;
         Ok(SnapshotTable::new(py, self.shared.clone(), table))
     }
 
     /// Describes every table.
     fn tables(&self, py: Python<'_>) -> PyResult<Vec<TableInfo>> {
         let snapshot = self.open()?;
-        Ok(detached(py, || snapshot.tables())?.iter().map(Into::into).collect())
+        Ok(detached(py, || snapshot.blocking().tables())?.iter().map(Into::into).collect())
     }
 
     /// Runs a query at this version; see :meth:`Cache.sql`.
     #[pyo3(signature = (text, params = None))]
     fn sql(&self, py: Python<'_>, text: String, params: Option<&Bound<'_, PyAny>>) -> PyResult<Answer> {
-        let (snapshot, values) = (self.open()?, parameters(params)?);
-        queried(py, &self.shared, move || snapshot.sql(&text, &values))
+        let (version, values) = (self.open()?, parameters(params)?);
+        match version {
+            HeldVersion::Local(snapshot) => planned(py, move || snapshot.sql(&text, &values)),
+            HeldVersion::Remote(snapshot) => {
+                asked(py, move || async move { snapshot.sql(&text, &values).await })
+            }
+        }
     }
 
     /// Lets the version go. The space of rows that were replaced since can then be used again.
@@ -91,28 +127,43 @@ impl Snapshot {
     }
 }
 
-/// Plans a query, or asks a sidecar for its first rows.
+/// Plans a query in this process; its rows are computed when they are read.
 ///
 /// # Errors
 /// Those of the query.
-pub(crate) fn queried(
+pub(crate) fn planned(
     py: Python<'_>,
-    shared: &Shared,
-    query: impl FnOnce() -> pillion::Result<pillion::Batches> + Send + 'static,
+    query: impl FnOnce() -> pillion::Result<Batches> + Send,
 ) -> PyResult<Answer> {
-    let batches = if shared.is_local() { detached(py, query)? } else { interruptible(py, query, || {})? };
-    Ok(Answer::new(py, batches))
+    Ok(Answer::new(py, detached(py, query)?))
+}
+
+/// Asks a sidecar, which answers with the first rows; so Ctrl-C must end the call itself.
+///
+/// # Errors
+/// Those of the query.
+pub(crate) fn asked<F: Future<Output = pillion::Result<BatchStream>> + 'static>(
+    py: Python<'_>,
+    ask: impl FnOnce() -> F + Send + 'static,
+) -> PyResult<Answer> {
+    let (abort, registration) = AbortHandle::new_pair();
+    let work = move || {
+        block_on(Abortable::new(ask(), registration)).unwrap_or_else(|_| {
+            Err(Error::new(ErrorCode::Cancelled, "the query was given up before its first rows came"))
+        })
+    };
+    Ok(Answer::of_stream(py, interruptible(py, work, move || abort.abort())?))
 }
 
 /// A query that was planned once, to be run many times, from any thread. Made by :meth:`Cache.prepare`.
 #[pyclass(frozen, module = "pillion")]
 pub(crate) struct Prepared {
     shared: Arc<Shared>,
-    prepared: Held<pillion::Prepared>,
+    prepared: Held<AsyncPrepared>,
 }
 
 impl Prepared {
-    pub(crate) fn new(shared: Arc<Shared>, prepared: pillion::Prepared) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, prepared: AsyncPrepared) -> Self {
         Self { shared, prepared: Held::new(prepared) }
     }
 }
@@ -134,11 +185,16 @@ impl Prepared {
         snapshot: Option<&Snapshot>,
     ) -> PyResult<Answer> {
         let (prepared, values) = (self.shared.checked(&self.prepared)?.clone(), parameters(params)?);
-        let snapshot = snapshot.map(Snapshot::open).transpose()?;
-        queried(py, &self.shared, move || match snapshot {
-            None => prepared.execute(&values),
-            Some(snapshot) => prepared.execute_at(&snapshot, &values),
-        })
+        let at = snapshot.map(Snapshot::open).transpose()?;
+        match (self.shared.is_local(), at) {
+            (false, None) => asked(py, move || async move { prepared.execute(&values).await }),
+            (false, Some(HeldVersion::Remote(at))) => {
+                asked(py, move || async move { prepared.execute_at(&at, &values).await })
+            }
+            (_, None) => planned(py, move || prepared.blocking().execute(&values)),
+            // A snapshot of another cache is refused.
+            (_, Some(at)) => planned(py, move || prepared.blocking().execute_at(at.blocking(), &values)),
+        }
     }
 
     fn __repr__(&self) -> PyResult<String> {

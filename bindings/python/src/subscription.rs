@@ -64,6 +64,8 @@ impl Subscription {
     /// The version up to which all changes were handed out: where to go on after a restart.
     #[getter]
     fn version(&self, py: Python<'_>) -> PyResult<Version> {
+        // Before the lock, which a thread of the parent may have held when this process was forked.
+        self.shared.same_process().map_err(raise)?;
         Ok(py.detach(|| self.held().get().map(pillion::Subscription::version)).map_err(raise)?.into())
     }
 

@@ -115,15 +115,7 @@ fn keys(columns: &KeyColumns, object: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Val
 
 /// The keys in the columns of a batch.
 fn keys_of(columns: &KeyColumns, batch: &RecordBatch, keys: &mut Vec<Vec<Value>>) -> PyResult<()> {
-    let found = columns.names().map(|name| {
-        batch.column_by_name(name).ok_or_else(|| {
-            refuse(
-                ErrorCode::InvalidKey,
-                format!("the keys have no column `{name}`, which is part of the key"),
-            )
-        })
-    });
-    let found = found.collect::<PyResult<Vec<_>>>()?;
+    let found = columns.arrays(batch)?;
     for index in 0..batch.num_rows() {
         let parts = found.iter().map(|array| {
             if array.is_null(index) {

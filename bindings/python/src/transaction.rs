@@ -49,10 +49,13 @@ impl Transaction {
         change: impl FnOnce(pillion::Transaction) -> pillion::Result<pillion::Transaction>,
     ) -> PyResult<()> {
         self.shared.cache()?;
-        let mut state = self.state();
-        let transaction = state.transaction.take().ok_or_else(ended)?.into_inner().map_err(raise)?;
+        // The lock is free while an exception is made or rows are dropped: both may run code of Python, and other threads meanwhile,
+        // which may want it. A change itself runs none, so no other thread finds the transaction missing.
+        let taken = self.state().transaction.take();
+        let transaction = taken.ok_or_else(ended)?.into_inner().map_err(raise)?;
         // A change that is refused ends the transaction: whoever goes on would commit a part of what was meant.
-        state.transaction = Some(Held::new(change(transaction).map_err(raise)?));
+        let changed = change(transaction).map_err(raise)?;
+        self.state().transaction = Some(Held::new(changed));
         Ok(())
     }
 
@@ -111,11 +114,11 @@ impl Transaction {
     /// Makes the changes in one commit, and returns its version.
     fn commit(&self, py: Python<'_>) -> PyResult<Version> {
         self.shared.cache()?;
-        let (transaction, interrupters) = {
+        let (taken, interrupters) = {
             let mut state = self.state();
-            let transaction = state.transaction.take().ok_or_else(ended)?.into_inner().map_err(raise)?;
-            (transaction, std::mem::take(&mut state.interrupters))
+            (state.transaction.take(), std::mem::take(&mut state.interrupters))
         };
+        let transaction = taken.ok_or_else(ended)?.into_inner().map_err(raise)?;
         let give_up = move || interrupters.into_iter().for_each(|interrupt| interrupt());
         let version = interruptible(py, move || transaction.commit(), give_up)?;
         self.state().version = Some(version);
@@ -130,7 +133,9 @@ impl Transaction {
 
     /// Drops the changes.
     fn rollback(&self) {
-        self.state().transaction = None;
+        // Dropped after the lock is free, because rows may be those of another library.
+        let dropped = self.state().transaction.take();
+        drop(dropped);
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

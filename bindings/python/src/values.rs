@@ -1,5 +1,6 @@
 //! Python objects as keys and as parameters of queries.
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use pillion::{ErrorCode, TableInfo, Value};
@@ -66,27 +67,49 @@ impl KeyColumns {
         Ok(vec![self.part(0, object)?])
     }
 
+    /// The columns of a batch that have the parts of keys.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidKey`] for a column that is missing, and as [`key`](Self::key) for times.
+    pub(crate) fn arrays<'a>(&self, batch: &'a RecordBatch) -> PyResult<Vec<&'a ArrayRef>> {
+        let array = |column: &KeyColumn| {
+            let name = &column.name;
+            let array = batch.column_by_name(name).ok_or_else(|| {
+                let message = format!("the keys have no column `{name}`, which is part of the key");
+                refuse(ErrorCode::InvalidKey, message)
+            })?;
+            if let DataType::Timestamp(_, zone) = array.data_type() {
+                column.check_zone(zone.is_some())?;
+            }
+            Ok(array)
+        };
+        self.0.iter().map(array).collect()
+    }
+
     fn part(&self, index: usize, object: &Bound<'_, PyAny>) -> PyResult<Value> {
         let value = value(object, ErrorCode::InvalidKey)?;
         if let (Value::Timestamp { .. }, Some(column)) = (&value, self.0.get(index)) {
-            let is_aware = is_aware(object)?;
-            let name = &column.name;
-            match column.zoned {
-                Some(true) if !is_aware => {
-                    let message = format!(
-                        "`{name}` has moments; give a datetime with a time zone, such as timezone.utc"
-                    );
-                    return Err(refuse(ErrorCode::InvalidKey, message));
-                }
-                Some(false) | None if is_aware => {
-                    let message =
-                        format!("`{name}` has times without a zone; give a datetime without tzinfo");
-                    return Err(refuse(ErrorCode::InvalidKey, message));
-                }
-                _ => {}
-            }
+            column.check_zone(is_aware(object)?)?;
         }
         Ok(value)
+    }
+}
+
+impl KeyColumn {
+    /// # Errors
+    /// [`ErrorCode::InvalidKey`] for times with a zone where the column has none, or the other way round.
+    fn check_zone(&self, is_aware: bool) -> PyResult<()> {
+        let name = &self.name;
+        let message = match self.zoned {
+            Some(true) if !is_aware => {
+                format!("`{name}` has moments; give a datetime with a time zone, such as timezone.utc")
+            }
+            Some(false) | None if is_aware => {
+                format!("`{name}` has times without a zone; give a datetime without tzinfo")
+            }
+            _ => return Ok(()),
+        };
+        Err(refuse(ErrorCode::InvalidKey, message))
     }
 }
 
@@ -114,7 +137,7 @@ pub(crate) fn parameters(object: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Valu
 /// # Errors
 /// For objects of other types, and for numbers and times that no column holds.
 pub(crate) fn value(object: &Bound<'_, PyAny>, code: ErrorCode) -> PyResult<Value> {
-    if object.is_none() {
+    if is_missing(object)? {
         return Ok(Value::Null);
     }
     if let Ok(text) = object.cast::<PyString>() {
@@ -175,6 +198,16 @@ fn scalar_of_another_library(object: &Bound<'_, PyAny>, code: ErrorCode) -> PyRe
     Err(refuse(code, message))
 }
 
+/// Whether an object is `None`, or a datetime that is no moment, as `pandas.NaT` is.
+pub(crate) fn is_missing(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if object.is_none() {
+        return Ok(true);
+    }
+    // Such a one is not equal to itself, as a NaN. Its parts would be read as those of the year 1.
+    let is_other = object.is_instance_of::<PyDateTime>() && !object.is_exact_instance_of::<PyDateTime>();
+    Ok(is_other && object.ne(object)?)
+}
+
 fn integer(object: &Bound<'_, PyAny>, code: ErrorCode) -> PyResult<Value> {
     if let Ok(number) = object.extract::<i64>() {
         return Ok(Value::Int(number));
@@ -233,10 +266,17 @@ pub(crate) fn nanoseconds_of_day(time: &Bound<'_, PyTime>, code: ErrorCode) -> P
     Ok((seconds * 1_000_000 + i64::from(time.get_microsecond())) * 1000)
 }
 
-/// Nanoseconds of a `timedelta`, and whether they fit.
-pub(crate) fn nanoseconds_of(delta: &Bound<'_, PyDelta>) -> i128 {
+/// Nanoseconds of a `timedelta`.
+///
+/// # Errors
+/// If a subclass has nanoseconds that are no integer.
+pub(crate) fn nanoseconds_of(delta: &Bound<'_, PyDelta>) -> PyResult<i128> {
     let seconds = i128::from(delta.get_days()) * 86_400 + i128::from(delta.get_seconds());
-    (seconds * 1_000_000 + i128::from(delta.get_microseconds())) * 1000
+    // A pandas.Timedelta is a timedelta whose nanoseconds Python does not know.
+    let below =
+        if delta.is_exact_instance_of::<PyDelta>() { None } else { delta.getattr_opt("nanoseconds")? };
+    let below = below.map_or(Ok(0), |nanoseconds| nanoseconds.extract::<i64>())?;
+    Ok((seconds * 1_000_000 + i128::from(delta.get_microseconds())) * 1000 + i128::from(below))
 }
 
 /// Whether a datetime says which moment it is.
@@ -275,7 +315,7 @@ pub(crate) fn microseconds(moment: &Bound<'_, PyDateTime>, code: ErrorCode) -> P
     if moment.get_tzinfo().is_some() {
         let offset = moment.call_method0("utcoffset")?;
         if let Ok(offset) = offset.cast::<PyDelta>() {
-            local -= TimeDelta::nanoseconds(i64::try_from(nanoseconds_of(offset))?);
+            local -= TimeDelta::nanoseconds(i64::try_from(nanoseconds_of(offset)?)?);
         }
     }
     debug_assert_eq!(local.nanosecond() % 1000, 0, "Python has microseconds");

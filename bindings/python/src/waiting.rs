@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 
 use crate::errors::raise;
 use crate::fork::generation;
+use crate::gil::holds_gil;
 
 /// How often a thread that waits looks for Ctrl-C.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
@@ -81,11 +82,11 @@ pub(crate) fn interruptible_below<T: Send + 'static>(
     give_up: impl FnOnce(),
 ) -> Result<T> {
     if !is_main() {
-        return work();
+        return without_gil(work);
     }
     let outcome = hand_over(work)?;
     loop {
-        match outcome.recv_timeout(LOOK) {
+        match without_gil(|| Ok(outcome.recv_timeout(LOOK)))? {
             Ok(value) => return value,
             Err(RecvTimeoutError::Disconnected) => return Err(panicked()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -98,6 +99,22 @@ pub(crate) fn interruptible_below<T: Send + 'static>(
             return Err(Error::new(ErrorCode::Cancelled, "Ctrl-C ended the query"));
         }
     }
+}
+
+/// Waits without the GIL, which a library may hold while it asks for rows: no other thread of Python would run meanwhile.
+fn without_gil<T: Send>(wait: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let (mut wait, mut waited) = (Some(wait), None);
+    let mut once = || {
+        if let Some(wait) = wait.take() {
+            waited = Some(wait());
+        }
+    };
+    // At the end of the interpreter, nobody else wants it.
+    let is_released = holds_gil() && Python::try_attach(|py| py.detach(&mut once)).is_some();
+    if !is_released {
+        once();
+    }
+    waited.unwrap_or_else(|| Err(panicked()))
 }
 
 /// Lets `KeyboardInterrupt` come again: a library between us and the program has no place for it.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import pathlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 import pytest
 
 import pillion
+import sidecars
+from sidecars import WAYS
 
 faulthandler.enable()
-
-WAYS = ["embedded", "attached", "remote"]
 
 FLIGHTS = [
     {"carrier": "UA", "flight": 1545, "delay": 2.0, "origin": "EWR"},
@@ -25,36 +23,12 @@ FLIGHTS = [
 ]
 
 
-class Sidecar:
-    """`pillion serve` on a directory of its own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.dir = folder / "cache"
-        self.socket = folder / "s.sock"
-        config = folder / "pillion.toml"
-        config.write_text(f'dir = "{self.dir}"\nsocket = "{self.socket}"\n')
-        command = os.environ.get("PILLION_COMMAND")
-        assert command, "bindings/python/test sets PILLION_COMMAND to the command `pillion`"
-        self.log = (folder / "log").open("w")
-        self.process = subprocess.Popen([command, "serve", "--config", str(config)], stderr=self.log)
+class Sidecar(sidecars.Sidecar):
+    """A sidecar, and clients of it."""
 
     def connect(self, **options: Any) -> pillion.Cache:
         """A client; waits until the sidecar has started."""
         return pillion.connect(f"unix:{self.socket}", **options)
-
-    def kill(self) -> None:
-        """Ends the process as a crash does."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=60)
-        finally:
-            self.process.kill()
-            self.log.close()
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ctypes
 import datetime as dt
 import multiprocessing
 import os
@@ -13,13 +16,15 @@ import sys
 import textwrap
 import threading
 import time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 import pillion
-from conftest import FLIGHTS, Sidecar
+import pillion.aio
+from conftest import FLIGHTS, Sidecar, wait_until
 from pillion import _errors, _pillion
 
 # A query that takes for ever.
@@ -72,6 +77,13 @@ def test_every_code_has_a_class_and_a_hint() -> None:
         {"id": 1, "naive": dt.datetime(2013, 1, 1, tzinfo=dt.timezone.utc)},
         {"id": 1, "naive": dt.datetime(2013, 1, 1, microsecond=1)},
         {"id": 1, "small": 300},
+        {"id": 1, "narrow": 1e300},
+        {"id": 1, "narrow": 0.1},
+        {"id": 1, "narrow": 2**24 + 1},
+        {"id": 1, "half": 70000.0},
+        {"id": 1, "price": Decimal("12e35")},
+        {"id": 1, "cents": Decimal("1000")},
+        {"id": 1, "cents": Decimal("0.001")},
         {"id": 1, "day": "2013-01-01"},
         {"id": 1, "txet": "x"},
         {1: 2},
@@ -87,14 +99,28 @@ def test_dicts_that_do_not_fit_are_refused(row: dict[Any, Any], embedded: pillio
             "naive": pa.timestamp("ms"),
             "small": pa.uint8(),
             "day": pa.date32(),
+            "narrow": pa.float32(),
+            "half": pa.float16(),
+            "price": pa.decimal128(38, 2),
+            "cents": pa.decimal128(5, 2),
         }
     )
     table = embedded.create_table("t", schema.empty_table(), primary_key="id")
-    table.append({"id": 0, "f": float("nan"), "small": 255})
+    table.append({"id": 0, "f": float("nan"), "small": 255, "narrow": float("nan"), "half": -0.5, "price": 12, "cents": 999})
     for write in (table.append, table.upsert, table.replace):
         with pytest.raises((pillion.RequestError, UnicodeEncodeError)):
             write([{"id": 5}, row])
-    assert len(table) == 1 and table[0]["f"] != table[0]["f"]
+    assert len(table) == 1 and table[0]["f"] != table[0]["f"] and table[0]["narrow"] != table[0]["narrow"]
+
+
+def test_a_value_that_would_be_rounded_is_refused_with_its_cell(embedded: pillion.Cache) -> None:
+    schema = pa.schema({"id": pa.int64(), "narrow": pa.float32(), "price": pa.decimal128(38, 2)})
+    table = embedded.create_table("t", schema.empty_table(), primary_key="id")
+    for column, value in (("narrow", 1e300), ("price", Decimal("12e35"))):
+        with pytest.raises(pillion.RequestError, match=f"row 1, column `{column}`") as caught:
+            table.append([{"id": 1}, {"id": 2, column: value}])
+        assert caught.value.code == "SchemaMismatch"
+    assert len(table) == 0
 
 
 def test_what_is_no_rows_is_refused(embedded: pillion.Cache) -> None:
@@ -152,12 +178,19 @@ def test_wrong_arguments_are_type_errors_or_ours(embedded: pillion.Cache, tmp_pa
     assert caught.value.code in ("Unavailable", "Timeout")
 
 
+def limited() -> None:
+    """Ends this child after a minute, whatever it waits for: the time limits of the tests are those of the parent."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(60)
+
+
 def child(work: Any) -> int:
     """The exit status of a forked child that does some work."""
     pid = os.fork()
     if pid == 0:
         status = 70
         try:
+            limited()
             work()
             status = 0
         except BaseException as error:  # noqa: BLE001 - the child must not return into pytest
@@ -183,6 +216,7 @@ def test_a_fork_refuses_the_handles_of_its_parent(cache: pillion.Cache, flights:
             lambda: snapshot.table("flights"),
             prepared.execute,
             lambda: next(subscription),
+            lambda: subscription.version,
             transaction.commit,
         ):
             try:
@@ -220,8 +254,46 @@ def test_a_fork_opens_the_cache_again(sidecar: Sidecar) -> None:
         assert child(work) == 0
     assert len(flights) == 3
     context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
+    with context.Pool(2, limited) as pool:
         assert pool.map(attached_delay, [str(sidecar.socket)] * 4) == [2.0] * 4
+
+
+def test_a_fork_does_not_wait_for_a_thread_of_its_parent(flights: pillion.Table) -> None:
+    with flights.subscribe() as subscription:
+        waiting = threading.Thread(target=lambda: list(subscription))
+        waiting.start()
+
+        def work() -> None:
+            try:
+                subscription.version
+            except pillion.ClosedError as error:
+                assert "fork" in str(error)
+            else:
+                raise AssertionError("it was not refused")
+
+        # The thread has the subscription nearly all the time, and so at some of these forks.
+        for _ in range(5):
+            assert child(work) == 0
+        subscription.close()
+        waiting.join()
+
+
+def test_asyncio_goes_on_in_a_fork(sidecar: Sidecar) -> None:
+    sidecar.connect(attach="never").create_table("flights", FLIGHTS, primary_key=["carrier", "flight"])
+
+    async def delay() -> float:
+        async with await pillion.aio.connect(sidecar.socket, attach="never") as cache:
+            row = await (await cache.table("flights")).get(("UA", 1545))
+            assert row is not None
+            return row["delay"]
+
+    def work() -> None:
+        assert asyncio.run(delay()) == 2.0
+
+    # Now the parent has threads that are idle.
+    work()
+    assert child(work) == 0
+    work()
 
 
 def attached_delay(socket: str) -> float:
@@ -250,6 +322,34 @@ def test_ctrl_c_ends_a_query(read: str, cache: pillion.Cache) -> None:
             for _ in range(1000):
                 time.sleep(0.001)
     timer.join()
+    assert cache.sql("SELECT count(*) FROM t").to_tuples() == [(5000,)]
+
+
+def helpers() -> int:
+    """How many threads do what the main thread waits for."""
+    names = []
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            names.append((task / "comm").read_text().strip())
+    return names.count("pillion-python")
+
+
+@pytest.mark.parametrize("which", ["a snapshot's", "a prepared one", "a prepared one at a snapshot"])
+def test_ctrl_c_ends_a_query_wherever_it_comes_from(which: str, cache: pillion.Cache) -> None:
+    query = endless(cache)
+    snapshot, prepared = cache.snapshot(), cache.prepare(query)
+    queries = {
+        "a snapshot's": lambda: snapshot.sql(query),
+        "a prepared one": prepared.execute,
+        "a prepared one at a snapshot": lambda: prepared.execute(snapshot=snapshot),
+    }
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        queries[which]().read_all()
+    timer.join()
+    # A query that went on would keep its thread.
+    wait_until(lambda: helpers() == 0)
     assert cache.sql("SELECT count(*) FROM t").to_tuples() == [(5000,)]
 
 
@@ -308,6 +408,37 @@ def test_python_goes_on_while_other_threads_read(embedded: pillion.Cache) -> Non
     answer.cancel()
     threads[0].join()
     assert [type(error) for error in ended] == [pillion.CancelledError]
+
+
+class Stream(ctypes.Structure):
+    """`ArrowArrayStream` of the C stream interface."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("get_schema", "get_next", "get_last_error", "release", "private_data")]
+
+
+@pytest.mark.parametrize("where", ["the main thread", "another thread"])
+def test_python_goes_on_while_a_library_asks_for_rows_with_the_gil(where: str, embedded: pillion.Cache) -> None:
+    answer = embedded.sql(endless(embedded))
+    capsule = answer.__arrow_c_stream__()
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = pointer_of(capsule, b"arrow_array_stream")
+    # Unlike a function of CDLL, one of this type keeps the GIL during a call.
+    get_next = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(Stream.from_address(address).get_next)
+    codes: list[int] = []
+
+    def read() -> None:
+        array = ctypes.create_string_buffer(80)
+        codes.append(get_next(address, ctypes.addressof(array)))
+
+    threading.Timer(0.2, answer.cancel).start()
+    if where == "the main thread":
+        read()
+    else:
+        reader = threading.Thread(target=read)
+        reader.start()
+        reader.join()
+    assert codes != [0] and len(codes) == 1
 
 
 SHUTDOWN = """

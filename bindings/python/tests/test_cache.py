@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import datetime
 import pathlib
+import sys
 import threading
 
 import pyarrow as pa
@@ -95,6 +96,14 @@ def test_an_answer_is_read_once(cache: pillion.Cache, flights: pillion.Table) ->
     batch = cache.sql("SELECT * FROM flights").read_all()
     assert pa.table(batch) == pa.table(batch)
     assert batch.column("origin") == [row["origin"] for row in batch.to_pylist()]
+    looped = cache.sql("SELECT * FROM flights")
+    assert sum(len(part) for part in looped) == 3
+    assert list(looped) == [] and next(looped, None) is None
+    with pytest.raises(pillion.InvalidArgumentError, match="read already"):
+        looped.read_all()
+    with cache.sql("SELECT * FROM flights") as closed:
+        assert len(next(closed)) > 0
+    assert next(closed, None) is None and list(closed) == []
 
 
 def test_changes_are_commits_with_versions(cache: pillion.Cache, flights: pillion.Table) -> None:
@@ -221,6 +230,48 @@ def test_threads_share_a_cache(cache: pillion.Cache, flights: pillion.Table) -> 
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_threads_that_are_refused_do_not_wait_for_each_other(cache: pillion.Cache, flights: pillion.Table) -> None:
+    snapshot, transaction = cache.snapshot(), cache.transaction()
+    given, ended = flights.scan(), flights.scan()
+    snapshot.close()
+    pa.table(given)
+    ended.read_all()
+    transaction.truncate(flights)
+    transaction.commit()
+    calls = [
+        lambda: snapshot.table("flights"),
+        lambda: snapshot.version,
+        given.__arrow_c_stream__,
+        given.read_all,
+        lambda: next(given),
+        ended.read_all,
+        lambda: transaction.truncate(flights),
+        transaction.commit,
+    ]
+    refused: list[pillion.Error] = []
+
+    def call_all() -> None:
+        for _ in range(200):
+            for call in calls:
+                try:
+                    call()
+                except pillion.Error as error:
+                    refused.append(error)
+
+    interval = sys.getswitchinterval()
+    # Python hands over to another thread at every chance.
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=call_all) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(refused) == 4 * 200 * len(calls)
 
 
 def test_a_closed_cache_refuses_calls_and_its_rows_stay(cache: pillion.Cache, flights: pillion.Table) -> None:

@@ -41,6 +41,9 @@ def test_asyncio_has_the_same_calls(sidecar: Sidecar, tmp_path: pathlib.Path) ->
             async for batch in await flights.scan(["flight"]):
                 total += len(batch)
             assert total == 2 == (await flights.info()).rows
+            answer = await flights.scan()
+            assert sum([len(batch) async for batch in answer]) == 2
+            assert [batch async for batch in answer] == [], "it is read once"
             assert (await cache.status()).way == cache.way
             assert (await cache.execute("DELETE FROM flights WHERE carrier = $1", ["AA"])).rows == 1
             assert (await cache.sql("SELECT 1")).certificate.is_complete

@@ -173,6 +173,14 @@ def test_keys_of_other_kinds_are_refused_with_words(embedded: pillion.Cache) -> 
         naive.get(MOMENT.replace(tzinfo=UTC))
     with pytest.raises(pillion.InvalidKeyError, match="time zone"):
         aware.get(MOMENT)
+    with_zone, without = pa.array([MOMENT.replace(tzinfo=UTC)]), pa.array([MOMENT])
+    assert naive.get_many(pa.table({"naive": without})).missing == []
+    assert aware.get_many(pa.table({"aware": with_zone})).missing == []
+    with pytest.raises(pillion.InvalidKeyError, match="without tzinfo"):
+        naive.get_many(pa.table({"naive": with_zone}))
+    with pytest.raises(pillion.InvalidKeyError, match="time zone"):
+        aware.delete_many(pa.table({"aware": without}))
+    assert len(aware) == 1
     keyless = embedded.create_table("keyless", pa.table(given))
     with pytest.raises(pillion.RequestError) as caught:
         keyless.get(1)
@@ -190,3 +198,43 @@ def test_parameters_are_python_values(cache: pillion.Cache) -> None:
     for wrong in (7, "text", b"bytes", [object()], [2**70], [Decimal("NaN")], [Decimal(10) ** 50], [np.datetime64(0, "ns")], [1j]):
         with pytest.raises(pillion.RequestError):
             cache.sql("SELECT $1", wrong)
+
+
+def test_a_parameter_is_a_moment_whichever_zone_a_column_has(cache: pillion.Cache) -> None:
+    aware = MOMENT.replace(tzinfo=UTC)
+    given = {"id": [1], "berlin": pa.array([aware], pa.timestamp("us", "Europe/Berlin")), "naive": pa.array([MOMENT])}
+    cache.create_table("t", pa.table(given), primary_key="id")
+    elsewhere = aware.astimezone(dt.timezone(dt.timedelta(hours=5)))
+    for column in ("berlin", "naive"):
+        for moment in (aware, elsewhere, MOMENT):
+            counted = cache.sql(f"SELECT count(*) FROM t WHERE {column} = $1", [moment])
+            assert counted.to_tuples() == [(1,)], (column, moment)
+
+
+def test_what_pandas_adds_to_times_is_null_or_exact(embedded: pillion.Cache) -> None:
+    import pandas as pd
+
+    schema = pa.schema(
+        {
+            "id": pa.int64(),
+            "at": pa.timestamp("us"),
+            "aware": pa.timestamp("us", "UTC"),
+            "day": pa.date32(),
+            "span": pa.duration("us"),
+            "fine": pa.duration("ns"),
+            "list": pa.list_(pa.timestamp("us")),
+        }
+    )
+    table = embedded.create_table("t", schema.empty_table(), primary_key="id")
+    nothing = dict.fromkeys(("at", "aware", "day", "span", "fine"), pd.NaT)
+    table.append([{"id": 1, **nothing, "list": [pd.NaT]}, {"id": 2, "span": pd.Timedelta(1, "us"), "fine": pd.Timedelta(1500, "ns")}])
+    assert table[1].to_dict() == {"id": 1, **dict.fromkeys(nothing), "list": [None]}
+    assert table[2]["span"] == dt.timedelta(microseconds=1)
+    assert pa.table(table[2].to_arrow()).column("fine").cast(pa.int64()).to_pylist() == [1500]
+    with pytest.raises(pillion.RequestError, match="row 0, column `span`"):
+        table.append([{"id": 3, "span": pd.Timedelta(1500, "ns")}])
+    with pytest.raises(pillion.InvalidKeyError):
+        table.get(pd.NaT)
+    made = embedded.create_table("made", [{"id": 1, "at": pd.NaT}, {"id": 2, "at": pd.Timestamp(MOMENT)}], primary_key="id")
+    assert (made[1]["at"], made[2]["at"]) == (None, MOMENT)
+    assert embedded.sql("SELECT $1 IS NULL", [pd.NaT]).to_tuples() == [(True,)]

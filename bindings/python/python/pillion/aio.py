@@ -10,13 +10,15 @@
 2.0
 
 A lookup in a cache that is embedded or attached is a function call, so :meth:`Table.get` does it at once; a remote one waits on a
-thread. A task that is cancelled ends its query.
+thread. A task that is cancelled while it reads an answer ends its query. One that still waits for the first rows of a remote
+cache goes on without them: the query ends when they come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -28,8 +30,23 @@ from ._pillion import Batch, Certificate, Executed, Row, Rows, Schema, Status, T
 __all__ = ["Answer", "Cache", "Prepared", "Snapshot", "Subscription", "Table", "connect", "from_url", "open", "open_read_only"]
 
 _T = TypeVar("_T")
-# Most of these threads wait for a sidecar, so there may be many more than processors.
-_THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="pillion-aio")
+
+
+def _executor() -> ThreadPoolExecutor:
+    # Most of these threads wait for a sidecar, so there may be many more than processors.
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="pillion-aio")
+
+
+_THREADS = _executor()
+
+
+def _forked() -> None:
+    # A child of a fork has none of the threads of its parent, and its executor would wait for them.
+    global _THREADS
+    _THREADS = _executor()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 async def _run(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
@@ -92,7 +109,8 @@ class Cache:
         return await _run(self.blocking.drop_table, name)
 
     async def sql(self, text: str, params: Iterable[Any] | None = None) -> Answer:
-        """As :meth:`pillion.Cache.sql`."""
+        """As :meth:`pillion.Cache.sql`. A remote cache answers with the first rows; if the task is cancelled before, the query ends
+        when they come."""
         return Answer(await _run(self.blocking.sql, text, params))
 
     async def execute(self, text: str, params: Iterable[Any] | None = None) -> Executed:
