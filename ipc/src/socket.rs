@@ -194,6 +194,16 @@ impl Listener {
         }
     }
 
+    /// The same socket for a runtime of one's own, which does not block. It listens for as long as this is not dropped.
+    ///
+    /// # Errors
+    /// Those of the operating system, such as too many open files.
+    pub fn try_clone_nonblocking(&self) -> io::Result<UnixListener> {
+        let listener = self.listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.path

@@ -5,9 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use subtle::Choice;
 
 use super::denial::{Denials, Denied};
@@ -15,8 +14,6 @@ use super::identity::Identity;
 use super::permissions::{Permissions, Right};
 use super::token_file::{self, Digest, Stamp};
 
-/// How often the files of tokens are looked at. A token that was taken out of its file is refused after at most this time.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The name of clients without a token.
 const ANONYMOUS: &str = "anonymous";
 
@@ -46,9 +43,8 @@ impl Error for AccessError {}
 /// Who may use the doors of a sidecar, and for what. One for all doors, so that permissions hold on each alike.
 #[derive(Debug)]
 pub struct Access {
-    known: RwLock<Known>,
+    known: RwLock<Arc<Known>>,
     denials: Arc<Denials>,
-    looked: Mutex<Instant>,
 }
 
 /// Everybody who is admitted.
@@ -78,8 +74,8 @@ struct Held {
 impl Access {
     /// Reads the files of all tokens. Whoever shows none is admitted only with `anonymous`, for what that permits.
     ///
-    /// The files are looked at again about every second, by whoever asks then, and a changed one is read again. If it cannot be
-    /// read any more, its tokens are refused until it can be. A token that stands in the files of two names is refused.
+    /// A file that has changed is read again at the next [`look_at_files`](Self::look_at_files). If it cannot be read any more, its
+    /// tokens are refused until it can be. A token that stands in the files of two names is refused.
     ///
     /// # Errors
     /// A file that cannot be read or has no token that is long enough; a token that two files have.
@@ -87,11 +83,7 @@ impl Access {
         tokens: impl IntoIterator<Item = TokenConfig>,
         anonymous: Option<Permissions>,
     ) -> Result<Self, AccessError> {
-        Ok(Self {
-            known: RwLock::new(Known::read(tokens, anonymous)?),
-            denials: Arc::default(),
-            looked: Mutex::new(Instant::now()),
-        })
+        Ok(Self { known: RwLock::new(Arc::new(Known::read(tokens, anonymous)?)), denials: Arc::default() })
     }
 
     /// From now on, these tokens are admitted, and no others. Files are read as by [`new`](Self::new).
@@ -104,7 +96,7 @@ impl Access {
         anonymous: Option<Permissions>,
     ) -> Result<(), AccessError> {
         let known = Known::read(tokens, anonymous)?;
-        *self.known.write() = known;
+        *self.known.write() = Arc::new(known);
         Ok(())
     }
 
@@ -119,7 +111,6 @@ impl Access {
     /// [`Denied::NoToken`] and [`Denied::UnknownToken`], counted and logged with `door`. A wrong token is refused also where
     /// none is needed.
     pub fn identify(&self, door: &'static str, token: Option<&[u8]>) -> Result<Identity, Denied> {
-        self.look_at_files();
         self.of_digest(door, token.map(Digest::of))
     }
 
@@ -135,29 +126,24 @@ impl Access {
         right: Right,
         table: Option<&str>,
     ) -> Result<(), Denied> {
-        self.look_at_files();
         self.of_digest(door, identity.digest)?.demand(door, right, table)
     }
 
     fn of_digest(&self, door: &'static str, digest: Option<Digest>) -> Result<Identity, Denied> {
-        let known = self.known.read();
+        let known = self.known.read().clone();
         let found = match &digest {
             Some(digest) => known.owner(digest).ok_or(Denied::UnknownToken),
             None => known.anonymous.clone().map(|it| (ANONYMOUS.into(), it)).ok_or(Denied::NoToken),
         };
-        drop(known);
         let (name, permissions) = found.inspect_err(|denied| self.denials.count(door, denied))?;
         Ok(Identity { name, permissions, digest, denials: self.denials.clone() })
     }
 
-    fn look_at_files(&self) {
-        // Whoever comes while another one looks uses what is there.
-        let Some(mut looked) = self.looked.try_lock() else { return };
-        if looked.elapsed() < LOOK_INTERVAL {
-            return;
-        }
-        *looked = Instant::now();
-        let known = self.known.read();
+    /// Looks at the files of all tokens, and reads those that have changed. Blocks for as long as their file system does; others
+    /// are identified meanwhile by what is known. Doors call it every second, and a token that was taken out of its file is
+    /// refused from then on.
+    pub fn look_at_files(&self) {
+        let known = self.known.read().clone();
         let mut is_changed = false;
         for token in &known.tokens {
             is_changed |= token.look();

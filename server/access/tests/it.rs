@@ -5,14 +5,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use pillion_access::{Access, Denied, Permissions, Right, Tables, TokenConfig};
 
 const READER: &str = "reader-token-0123456789";
 const WRITER: &str = "writer-token-0123456789";
-/// Whatever takes longer counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn write(dir: &Path, name: &str, content: &str) -> PathBuf {
     let path = dir.join(name);
@@ -26,15 +23,6 @@ fn token(name: &str, file: &Path, permissions: Permissions) -> TokenConfig {
 
 fn reads(tables: &[&str]) -> Permissions {
     Permissions { read: Tables::of(tables.iter().copied()), ..Permissions::default() }
-}
-
-/// Waits until something is so.
-fn soon(what: &str, is_so: &dyn Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -109,14 +97,17 @@ fn a_changed_file_is_read_again_and_a_missing_one_admits_nobody() {
     let before = access.identify("test", Some(READER.as_bytes())).unwrap();
     // As Kubernetes does it: a new file takes the place of the old one.
     std::fs::rename(write(dir.path(), "new", WRITER), &file).unwrap();
-    soon("the new token is taken", &|| admits(WRITER));
+    access.look_at_files();
+    assert!(admits(WRITER), "the new token is taken");
     assert!(!admits(READER));
     let again = access.demand_again("test", &before, Right::Read, Some("a"));
     assert_eq!(again.unwrap_err(), Denied::UnknownToken, "and what was admitted by the old one ends");
     std::fs::remove_file(&file).unwrap();
-    soon("a token without its file is refused", &|| !admits(WRITER));
+    access.look_at_files();
+    assert!(!admits(WRITER), "a token without its file is refused");
     write(dir.path(), "token", READER);
-    soon("a file that is back counts again", &|| admits(READER));
+    access.look_at_files();
+    assert!(admits(READER), "a file that is back counts again");
 }
 
 #[test]
@@ -153,10 +144,12 @@ fn a_file_that_could_not_be_read_is_read_once_it_can_be() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::rename(&file, &kept).unwrap();
     std::os::unix::fs::symlink(&folder, &file).unwrap();
-    soon("it cannot be read", &|| !admits(READER));
+    access.look_at_files();
+    assert!(!admits(READER), "it cannot be read");
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&kept, &file).unwrap();
-    soon("it is read", &|| admits(READER));
+    access.look_at_files();
+    assert!(admits(READER), "it is read");
 }
 
 #[test]
@@ -167,10 +160,12 @@ fn a_token_that_comes_to_stand_in_two_files_is_refused() {
     let access = Access::new(tokens, None).unwrap();
     let name = |token: &str| access.identify("test", Some(token.as_bytes())).map(|it| it.name().to_owned());
     write(dir.path(), "two", &format!("{READER}\n{WRITER}\n"));
-    soon("it is nobody's", &|| name(READER).is_err());
+    access.look_at_files();
+    assert!(name(READER).is_err(), "it is nobody's");
     assert_eq!(name(WRITER).unwrap(), "two", "what only one has goes on");
     write(dir.path(), "one", "another-token-0123456789");
-    soon("it is that of the one who has it", &|| name(READER).is_ok_and(|name| name == "two"));
+    access.look_at_files();
+    assert!(name(READER).is_ok_and(|name| name == "two"), "it is that of the one who has it");
 }
 
 #[test]

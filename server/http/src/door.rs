@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::RwLock;
-use pillion::{AsyncCache, AsyncTable, Result, Way};
+use pillion::{AsyncCache, AsyncTable, Error, ErrorCode, Result, Way};
 use pillion_access::Access;
 use tokio::sync::watch;
 
@@ -45,14 +45,24 @@ impl Door {
     /// A table by its name.
     ///
     /// # Errors
-    /// Those of [`Cache::table`](pillion::Cache::table).
+    /// Those of [`Cache::table`](pillion::Cache::table), which name no other table.
     pub(crate) async fn table(&self, name: &str) -> Result<AsyncTable> {
-        self.cache.table(name).await
+        self.cache.table(name).await.map_err(|error| without_others(name, error))
     }
 
     /// Whether reads are mere function calls.
     pub(crate) fn is_local(&self) -> bool {
         self.cache.blocking().way() != Way::Remote
+    }
+}
+
+/// An error of looking for a table, without the names of others: a token may not see all of them.
+pub(crate) fn without_others(name: &str, error: Error) -> Error {
+    match error.code() {
+        ErrorCode::TableNotFound => {
+            Error::new(ErrorCode::TableNotFound, format!("there is no table `{name}`"))
+        }
+        _ => error,
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) async fn serve(door: Arc<Door>, router: Router<()>, request: Request<
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    // Answers are of a moment, and are no pages.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_stranger(response.status()) {
         // Strangers hold no connections.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -94,9 +97,6 @@ async fn admit(
         Err(_) => kind.too_late(limit).into_response(),
     };
     say_version(door, &mut response);
-    // Answers are of a moment, and are no pages.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (head, body) = response.into_parts();
     Ok(Response::from_parts(head, holding(body, admitted)))
 }

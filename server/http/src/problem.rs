@@ -70,6 +70,21 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_ROW, detail)
     }
 
+    /// The same, told in other words.
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// An error of a refresh, for somebody who may not see where rows come from: errors of sources name hosts and users.
+    pub(crate) fn of_refresh(error: &Error) -> Self {
+        let problem = Self::of(error);
+        match error.code() {
+            ErrorCode::TableNotFound | ErrorCode::InvalidArgument | ErrorCode::Unsupported => problem,
+            _ => problem.detail("the refresh failed; tokens with `administer` see why"),
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -101,13 +116,14 @@ impl Problem {
     /// An error of the cache.
     pub(crate) fn of(error: &Error) -> Self {
         let (code, kind) = (error.code(), error.kind());
-        // Causes of mistakes help whoever made them. Those of damage name files and are for the log of the sidecar only.
-        let detail = match kind {
-            ErrorKind::Report | ErrorKind::Reopen => {
-                tracing::error!(error = format!("{error:#}"), "a request failed");
-                error.message().to_owned()
-            }
-            _ => format!("{error:#}"),
+        // What helps whoever made a mistake is told. Failures of the sidecar name its files, and are for its log only.
+        let is_mistake =
+            !matches!(kind, ErrorKind::Report | ErrorKind::Reopen) && code != ErrorCode::DiskFull;
+        let detail = if is_mistake {
+            format!("{error:#}")
+        } else {
+            tracing::error!(error = format!("{error:#}"), "a request failed");
+            format!("the sidecar failed ({code:?}), and its log says why")
         };
         let mut problem = Self::new(status(code), &format!("{code:?}"), detail);
         problem.code = Some(code);

@@ -24,11 +24,9 @@ use crate::socket::{self, Accepted, Bound, Connections, Entered, Listener, Strea
 
 /// Threads that speak with clients: few, so that the door takes no processor from others.
 const THREADS: usize = 2;
-/// Threads for work that blocks beside uploads: rows that are written one by one.
-const BLOCKING_THREADS: usize = 16;
-/// More uploads than this at a time wait for threads.
-const UPLOAD_THREADS_MAX: usize = 1024;
-/// How often files of certificates are looked at.
+/// Most threads for work that blocks.
+const BLOCKING_THREADS_MAX: usize = 1024;
+/// How often files of tokens and certificates are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// After an accept that failed, such as for want of descriptors, the next one waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,7 +80,7 @@ impl HttpServer {
         let address = bound.address();
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
-            .max_blocking_threads(options.uploads_max.min(UPLOAD_THREADS_MAX) + BLOCKING_THREADS)
+            .max_blocking_threads(blocking_threads(&options))
             .thread_name("pillion-http")
             .enable_all()
             .build()
@@ -143,7 +141,7 @@ impl HttpServer {
         self.closing.send_replace(true);
     }
 
-    /// Closes it: waits for requests under way, for at most as long as `patience`, and ends those that are left.
+    /// Closes it: waits for requests under way, for at most as long as `patience`. What is left then ends with the process.
     pub fn stop(mut self, patience: Duration) {
         self.begin_to_stop();
         let Some(thread) = self.thread.take() else { return };
@@ -169,11 +167,18 @@ impl Drop for HttpServer {
     }
 }
 
+/// Threads for work that blocks, which start as they are needed: one for each request, upload and stream that may be under way,
+/// so that none waits for another, and one for the files of tokens and certificates.
+fn blocking_threads(options: &HttpOptions) -> usize {
+    let under_way = [options.requests_max, options.uploads_max, options.streams_max, 1];
+    under_way.into_iter().fold(0, usize::saturating_add).clamp(1, BLOCKING_THREADS_MAX)
+}
+
 /// Serves until the door closes and the last connection has ended.
 fn run(runtime: &Runtime, door: &Arc<Door>, listener: Listener, tls: Option<&Arc<Tls>>) {
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        let looking = tls.cloned().map(|tls| tokio::spawn(look_at_certificates(tls)));
+        let looking = tokio::spawn(look_at_files(door.access.clone(), tls.cloned()));
         let router = routes::router(door.clone());
         loop {
             let accepted = tokio::select! {
@@ -197,9 +202,7 @@ fn run(runtime: &Runtime, door: &Arc<Door>, listener: Listener, tls: Option<&Arc
         }
         // Those who come now are refused by the system.
         drop(listener);
-        if let Some(looking) = looking {
-            looking.abort();
-        }
+        looking.abort();
         while connections.join_next().await.is_some() {}
     });
 }
@@ -227,10 +230,20 @@ async fn admit(door: &Door, accepted: Accepted, is_encrypted: bool) -> Option<(B
     None
 }
 
-async fn look_at_certificates(tls: Arc<Tls>) {
+/// Looks at the files of tokens and certificates, on a thread that a file system may hold up.
+async fn look_at_files(access: Arc<Access>, tls: Option<Arc<Tls>>) {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
-        tls.look();
+        let (access, tls) = (access.clone(), tls.clone());
+        let look = move || {
+            access.look_at_files();
+            if let Some(tls) = tls {
+                tls.look();
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(look).await {
+            tracing::error!(%error, "the files of tokens and certificates could not be looked at");
+        }
     }
 }
 

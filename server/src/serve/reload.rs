@@ -153,7 +153,8 @@ impl Running {
         let held: BTreeSet<String> = held.into_iter().map(|table| table.name).collect();
         let is_wanted = |table: &&TableConfig| {
             let is_changed = now.tables.iter().all(|known| !is_alike(known, table));
-            !held.contains(&table.name) || is_changed && table.reload == Reload::Start
+            // One that is not there yet and has not changed is being loaded.
+            is_changed && (!held.contains(&table.name) || table.reload == Reload::Start)
         };
         let wanted: Vec<TableConfig> = of_files().filter(is_wanted).cloned().collect();
         if wanted.is_empty() {

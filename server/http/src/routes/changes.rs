@@ -100,6 +100,7 @@ impl Following {
     /// The next part of the body; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            self.check();
             if let Some(changes) = self.pending.take() {
                 self.tell_version();
                 match told(&changes).await {
@@ -148,7 +149,13 @@ impl Following {
             }
             Err(error) => self.fail(&Problem::of(&error)),
         }
-        // What its token permits may have changed since the stream began.
+    }
+
+    /// Ends the stream if its token may not read the table any more: what it permits may have changed since the stream began.
+    fn check(&mut self) {
+        if self.is_over {
+            return;
+        }
         let may = self.door.access.demand_again(DOOR, &self.identity, Right::Read, Some(&self.table));
         if let Err(denied) = may {
             self.events.clear();

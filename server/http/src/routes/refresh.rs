@@ -8,7 +8,7 @@ use axum::response::Response;
 use pillion_access::{Identity, Right};
 
 use super::rows::written;
-use crate::door::{DOOR, Door};
+use crate::door::{DOOR, Door, without_others};
 use crate::problem::Problem;
 use crate::request::{path, query};
 
@@ -20,6 +20,10 @@ pub(super) async fn refresh(
     let name = path::table(request.uri())?;
     identity.demand(DOOR, Right::Refresh, Some(&name))?;
     query::arguments(request.uri(), &[])?;
-    let version = door.cache.refresh(&name).await?;
+    let refreshed = door.cache.refresh(&name).await.map_err(|error| without_others(&name, error));
+    let version = refreshed.map_err(|error| match identity.may(Right::Administer, None) {
+        true => Problem::of(&error),
+        false => Problem::of_refresh(&error),
+    })?;
     written(&door, version)
 }

@@ -23,7 +23,7 @@ use crate::answer::encoder;
 use crate::answer::format::Format;
 use crate::answer::said::Said;
 use crate::answer::stream;
-use crate::door::{DOOR, Door};
+use crate::door::{DOOR, Door, without_others};
 use crate::guard::Admitted;
 use crate::problem::Problem;
 use crate::request::{body, key, path, query};
@@ -40,12 +40,13 @@ pub(super) async fn get(
     let parts = path::key(request.uri())?;
     // What the answer says of itself is of the same version as the row, also where there is none. In this process all of it
     // is function calls, which need no other thread.
+    let no_table = |error| without_others(&name, error);
     let (row, info) = if door.is_local() {
-        let table = door.cache.blocking().snapshot()?.table(&name)?;
+        let table = door.cache.blocking().snapshot()?.table(&name).map_err(no_table)?;
         let key = key::values(table.info(), &parts)?;
         (table.get(key)?, table.info().clone())
     } else {
-        let table = door.cache.snapshot().await?.table(&name).await?;
+        let table = door.cache.snapshot().await?.table(&name).await.map_err(no_table)?;
         let key = key::values(table.info(), &parts)?;
         (table.get(key).await?, table.info().clone())
     };

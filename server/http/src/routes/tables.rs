@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use pillion::{RefreshState, RefreshStatus, TableInfo};
+use pillion::{FollowPhase, RefreshState, RefreshStatus, TableInfo};
 use pillion_access::{Identity, Right};
 use serde_json::{Value, json};
 
@@ -97,10 +97,19 @@ pub(super) fn refreshing(status: &RefreshStatus, identity: &Identity) -> Value {
         RefreshState::Waiting(_) => ("waiting", None),
         RefreshState::Due => ("due", None),
         RefreshState::Running { rows, .. } => ("running", Some(*rows)),
-        _ => ("paused", None),
+        RefreshState::Paused => ("paused", None),
+        _ => ("unknown", None),
     };
+    let following = status.following.as_ref().map(|following| match following.phase {
+        FollowPhase::Copying => "copying",
+        FollowPhase::Following => "following",
+        FollowPhase::Waiting => "waiting",
+        FollowPhase::Stale(_) => "stale",
+        _ => "unknown",
+    });
     let mut description = json!({
         "state": state,
+        "following": following,
         "rows_so_far": rows,
         "succeeded": status.succeeded,
         "failures": status.failures,

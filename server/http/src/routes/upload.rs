@@ -16,7 +16,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use pillion::{Error, ErrorCode, FileFormat, FileOptions, Input, Table, Version};
+use pillion::{Error, ErrorCode, ErrorKind, FileFormat, FileOptions, Input, Table, Version};
 use pillion_access::{Identity, Right};
 use tokio::sync::mpsc::{self, Receiver};
 
@@ -115,7 +115,10 @@ fn write(table: &Table, mode: Mode, input: Input) -> pillion::Result<Version> {
 
 /// Writes rows. What is wrong with them is told without the name of the file that they lay in.
 pub(super) fn load(write: impl FnOnce() -> pillion::Result<Version>) -> Result<Version, Problem> {
-    write().map_err(|error| Problem::of_rows(&unnamed(&error)))
+    write().map_err(|error| match error.kind() {
+        ErrorKind::Request | ErrorKind::Source => Problem::of_rows(&unnamed(&error)),
+        _ => Problem::of(&error),
+    })
 }
 
 /// The same error with [`NAME`] in the place of the path of a file that is open here.
@@ -260,5 +263,6 @@ fn cannot_keep(error: &std::io::Error) -> Problem {
     // Its text may name a folder of the server.
     tracing::error!(%error, "the body of an upload cannot be kept");
     let why = error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
-    Problem::of(&Error::new(code, format!("the body cannot be kept until it is loaded: {why}")))
+    let detail = format!("the body cannot be kept until it is loaded: {why}");
+    Problem::of(&Error::new(code, "a body cannot be kept")).detail(detail)
 }

@@ -1,13 +1,9 @@
 //! The socket that clients connect to.
 
-use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
-use std::path::{Path, PathBuf};
 
-use pillion_ipc::PeerCredentials;
+use pillion_ipc::{BindError, PeerCredentials};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -23,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 #[derive(Debug)]
 pub(crate) enum Bound {
     Tcp(std::net::TcpListener),
-    Unix(StdUnixListener, PathBuf),
+    Unix(pillion_ipc::Listener),
 }
 
 /// A connection, and whose it is.
@@ -42,18 +38,11 @@ impl Bound {
     pub(crate) fn check(listen: &Listen) -> io::Result<()> {
         match listen {
             Listen::Tcp(address) => std::net::TcpListener::bind(address).map(drop),
-            Listen::Unix(path) if !path.try_exists()? || is_left_behind(path) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                match folder.map(Path::is_dir) {
-                    Some(false) => Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there")),
-                    _ => Ok(()),
-                }
-            }
-            Listen::Unix(_) => Err(io::ErrorKind::AddrInUse.into()),
+            Listen::Unix(path) => pillion_ipc::Listener::check(path).map_err(failed),
         }
     }
 
-    /// Binds it. A Unix socket that a process left behind is replaced.
+    /// Binds it. The folder of a Unix socket is made if there is none, and a socket that a process left behind is replaced.
     ///
     /// # Errors
     /// Those of the system: an address that is in use, above all.
@@ -65,16 +54,7 @@ impl Bound {
                 Ok(Self::Tcp(listener))
             }
             Listen::Unix(path) => {
-                let listener = match StdUnixListener::bind(path) {
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
-                        fs::remove_file(path)?;
-                        StdUnixListener::bind(path)?
-                    }
-                    bound => bound?,
-                };
-                fs::set_permissions(path, Permissions::from_mode(socket_mode))?;
-                listener.set_nonblocking(true)?;
-                Ok(Self::Unix(listener, path.clone()))
+                pillion_ipc::Listener::bind(path, socket_mode).map(Self::Unix).map_err(failed)
             }
         }
     }
@@ -83,7 +63,7 @@ impl Bound {
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
+            Self::Unix(_) => None,
         }
     }
 
@@ -94,23 +74,29 @@ impl Bound {
     pub(crate) fn listen(self) -> io::Result<Listener> {
         Ok(match self {
             Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(listener, path) => Listener::Unix(UnixListener::from_std(listener)?, path),
+            Self::Unix(bound) => {
+                Listener::Unix(UnixListener::from_std(bound.try_clone_nonblocking()?)?, bound)
+            }
         })
     }
 }
 
-/// Whether a path is a socket on which nobody listens.
-fn is_left_behind(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = StdUnixStream::connect(path).err().map(|error| error.kind());
-    is_socket && refused == Some(io::ErrorKind::ConnectionRefused)
+fn failed(error: BindError) -> io::Error {
+    match error {
+        BindError::InUse(_) => io::Error::new(io::ErrorKind::AddrInUse, error),
+        BindError::Io(_, error) => error,
+        other => io::Error::other(other),
+    }
 }
 
 /// A socket that accepts connections. A Unix socket is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the socket when it is dropped")] pillion_ipc::Listener,
+    ),
 }
 
 impl Listener {
@@ -132,15 +118,6 @@ impl Listener {
                 let peer = user.as_ref().map_or(Peer::Unknown, |user| Peer::User(user.uid));
                 Ok(Accepted { stream: Box::new(UnixStream::from_std(stream)?), peer, user })
             }
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // If it is gone already, there is nothing to remove.
-            let _ = fs::remove_file(path);
         }
     }
 }

@@ -360,12 +360,15 @@ fn a_unix_socket_is_a_door_too() {
     use std::os::unix::net::UnixStream;
 
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("http.sock");
+    let path = dir.path().join("run/http.sock");
     for _ in 0..2 {
-        // The second time over the socket that a process left behind.
+        // The second time over the socket that a process left behind; the first time there is no folder for it.
         drop(std::os::unix::net::UnixListener::bind(&path));
         let options = HttpOptions::new(pillion_http::Listen::Unix(path.clone())).socket_mode(0o600);
-        let served = Served::with(options, &[], Some(everything()));
+        pillion_http::HttpServer::check(&options).unwrap();
+        let served = Served::with(options.clone(), &[], Some(everything()));
+        let taken = pillion_http::HttpServer::check(&options).unwrap_err();
+        assert!(taken.to_string().contains("another process listens on"), "{taken}");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let mut stream = UnixStream::connect(&path).unwrap();
         stream

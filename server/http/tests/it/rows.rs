@@ -29,7 +29,7 @@ fn one_row_is_found_by_its_key() {
 fn no_such_row_and_no_such_table_are_told_apart() {
     let served = Served::open();
     served.get("/v1/tables/items/99").problem(404, "RowNotFound", "no row with the key `99`");
-    let none = served.get("/v1/tables/itms/99").problem(404, "TableNotFound", "did you mean `items`?");
+    let none = served.get("/v1/tables/itms/99").problem(404, "TableNotFound", "there is no table `itms`");
     assert_eq!(none["code"], 101);
     served.get("/v1/tables/items/x").problem(400, "InvalidKey", "`x` is not a value of the key column `id`");
     served.get("/v1/tables/items/1,2").problem(400, "InvalidKey", "has 1 parts");
@@ -107,7 +107,7 @@ fn tables_are_described() {
     assert_eq!(items["columns"][0], json!({ "name": "id", "type": "Int64", "nullable": false }));
     assert_eq!(items["version"], served.cache.version().unwrap().to_string());
     assert_eq!(items["damaged"], false);
-    served.get("/v1/tables/itms").problem(404, "TableNotFound", "did you mean `items`?");
+    served.get("/v1/tables/itms").problem(404, "TableNotFound", "there is no table `itms`");
     served.send("POST", "/v1/tables/items/refresh", &[], "").problem(400, "InvalidArgument", "source");
     let status = served.get("/v1/status").json();
     assert_eq!(status["tables"].as_array().unwrap().len(), 2);

@@ -43,8 +43,12 @@ fn numbers() -> RecordBatch {
 
 /// With the tables `some` and `partly`, each of which has the rows below 3 of the source.
 fn served() -> Served {
-    let tokens =
-        [("reader", Permissions { read: Tables::All, ..Permissions::default() }), ("admin", everything())];
+    let refreshes = Permissions { refresh: Tables::All, ..Permissions::default() };
+    let tokens = [
+        ("reader", Permissions { read: Tables::All, ..Permissions::default() }),
+        ("refresher", refreshes),
+        ("admin", everything()),
+    ];
     let served = Served::with(HttpOptions::new(listen()), &tokens, None);
     served.cache.add_source("numbers", Held(Some(numbers()))).unwrap();
     for (name, on_miss) in [("some", OnMiss::Error), ("partly", OnMiss::Local)] {
@@ -93,7 +97,11 @@ fn answers_of_working_sets_say_whether_they_are_complete() {
 fn where_rows_come_from_is_for_administrators() {
     let served = served();
     served.cache.replace_source("numbers", Held(None)).unwrap();
-    as_admin(&served, "POST", "/v1/tables/some/refresh", "").problem(502, "SourceUnavailable", "");
+    as_admin(&served, "POST", "/v1/tables/some/refresh", "").problem(502, "SourceUnavailable", "secret-host");
+    let bearer = format!("Bearer {}", token("refresher"));
+    let of_refresher = served.send("POST", "/v1/tables/some/refresh", &[("authorization", &bearer)], "");
+    of_refresher.problem(502, "SourceUnavailable", "the refresh failed");
+    assert!(!of_refresher.text().contains("secret-host"), "{}", of_refresher.text());
     let of_admin = as_admin(&served, "GET", "/v1/tables/some", "").json();
     assert_eq!(of_admin["refresh"]["source"], "numbers");
     assert!(of_admin["refresh"]["last_error"].as_str().unwrap().contains("secret-host"), "{of_admin}");
