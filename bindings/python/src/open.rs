@@ -14,7 +14,7 @@ use crate::waiting::{detached, interruptible};
 /// Opens a cache directory and becomes its owner, or creates it.
 ///
 /// Options, all by name: ``durability`` (``"interval"``, ``"always"``, ``"never"``, or a number of seconds), ``load_memory``,
-/// ``query_memory``, ``query_threads``, ``spill_dir``, ``history``, ``disk_limit``, ``compaction_throughput`` and
+/// ``query_memory``, ``query_threads``, ``result_cache``, ``spill_dir``, ``history``, ``disk_limit``, ``compaction_throughput`` and
 /// ``refreshes_at_once``; memory and disk in bytes.
 #[pyfunction]
 #[pyo3(signature = (dir, **options))]
@@ -104,6 +104,7 @@ fn cache_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<CacheOptions> {
             "load_memory" => options.load_memory(count(&name, &value)?),
             "query_memory" => options.query_memory(count(&name, &value)?),
             "query_threads" => options.query_threads(count(&name, &value)?),
+            "result_cache" => options.result_cache(count(&name, &value)?),
             "spill_dir" => options.spill_dir(value.extract::<PathBuf>()?),
             "history" => options.history(count(&name, &value)? as u64),
             "disk_limit" => options.disk_limit(count(&name, &value)? as u64),
@@ -122,11 +123,12 @@ fn cache_options(given: Option<&Bound<'_, PyDict>>) -> PyResult<CacheOptions> {
     Ok(options)
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "durability",
     "load_memory",
     "query_memory",
     "query_threads",
+    "result_cache",
     "spill_dir",
     "history",
     "disk_limit",

@@ -28,6 +28,7 @@ use super::last_rule::LastRule;
 use super::parse::parse;
 use super::point::{Effort, PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
+use super::results::{self, Keeper, Question, Reads, Results};
 use super::size::Size;
 use super::stack::Stack;
 use super::stop::Stop;
@@ -65,6 +66,8 @@ struct Inner {
     texts: Texts,
     /// Told when statements end.
     recording: Recording,
+    /// Answers that were given before.
+    results: Arc<Results>,
 }
 
 impl fmt::Debug for Engine {
@@ -100,7 +103,9 @@ impl Engine {
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));
-        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new(), recording }) })
+        let results = Arc::new(Results::new(options.result_cache, recording.clone())?);
+        let texts = Texts::new();
+        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts, recording, results }) })
     }
 
     /// # Errors
@@ -154,6 +159,10 @@ impl Engine {
         {
             return Ok(answer);
         }
+        let question = self.inner.results.question(text, parameters);
+        if let Some(answer) = self.inner.results.answer(state, question.as_ref(), readable) {
+            return Ok(answer);
+        }
         let session = self.session(state);
         let (statement, stack) = parse(&session, state, text)?;
         stack.run(|| {
@@ -165,7 +174,7 @@ impl Engine {
                 }
                 Ok(planned)
             });
-            self.start(planned?, stack)
+            self.start(self.kept_under(question, planned?), stack)
         })
     }
 
@@ -183,6 +192,10 @@ impl Engine {
         let template = Template::of(text);
         let answer = template.and_then(|template| {
             self.inner.texts.answer(state, &template, parameters, (readable, Effort::BRIEF))
+        });
+        let answer = answer.or_else(|| {
+            let question = self.inner.results.question(text, parameters);
+            self.inner.results.answer(state, question.as_ref(), readable)
         });
         Ok(known(observed, answer))
     }
@@ -250,7 +263,8 @@ impl Engine {
         stack.run(|| {
             let planned =
                 watch::planning(|| self.physical_of_prepared(state, prepared, (parameters, readable)))?;
-            self.start(planned, stack)
+            let question = self.inner.results.question(&prepared.text, parameters);
+            self.start(self.kept_under(question, planned), stack)
         })
     }
 
@@ -279,7 +293,10 @@ impl Engine {
         self.inner.threads.check_process()?;
         let point = prepared.point.load();
         let plan = point.as_ref().and_then(|point| point.plan.as_ref());
-        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], bounds)))
+        Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], bounds)).or_else(|| {
+            let question = self.inner.results.question(&prepared.text, parameters);
+            self.inner.results.answer(state, question.as_ref(), bounds.0)
+        }))
     }
 
     fn physical_of_prepared(
@@ -321,10 +338,11 @@ impl Engine {
         size: Size,
         (parameters, readable): (&[Value], &Readable),
     ) -> Result<Planned> {
-        let (plan, oldest) = contain(|| {
+        let (plan, oldest, reads) = contain(|| {
             let plan = bind(plan, parameters)?;
             let oldest = oldest(&plan, state, readable)?;
-            Ok::<_, Error>((plan, oldest))
+            let reads = self.inner.results.is_on().then(|| results::reads(&plan, state).map_err(planning));
+            Ok::<_, Error>((plan, oldest, reads.transpose()?.flatten()))
         })??;
         if !size.is_plain() {
             session = self::session(&self.inner.guarded, state);
@@ -359,11 +377,11 @@ impl Engine {
         let info = AnswerInfo { version: state.version, freshness: oldest, tier: Tier::Local, certificate };
         let stop = Stop::default();
         let physical = stop.in_joins(physical).map_err(planning)?;
-        Ok(Planned { physical, info, session, stop })
+        Ok(Planned { physical, info, session, stop, reads, keeper: None })
     }
 
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
-        let Planned { physical, info, session, stop } = planned;
+        let Planned { physical, info, session, stop, keeper, .. } = planned;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();
@@ -372,7 +390,14 @@ impl Engine {
         .map_err(planning)?;
         let schema = stream.schema();
         let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
-        Ok(Batches::new(schema, info, Box::new(source)))
+        let source = self.inner.results.keeping(keeper, (&schema, &info), source);
+        Ok(Batches::new(schema, info, source))
+    }
+
+    /// Has the answer of a query kept, if it can be.
+    fn kept_under(&self, question: Option<Question>, mut planned: Planned) -> Planned {
+        planned.keeper = self.inner.results.keeper(question, planned.reads.take());
+        planned
     }
 }
 
@@ -429,6 +454,9 @@ pub(super) struct Planned {
     info: AnswerInfo,
     session: SessionState,
     stop: Stop,
+    /// The tables that alone decide the answer, if answers are kept and this one can be.
+    reads: Option<Reads>,
+    keeper: Option<Keeper>,
 }
 
 fn session(base: &SessionState, state: &Arc<State>) -> SessionState {

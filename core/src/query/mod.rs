@@ -25,6 +25,7 @@ mod parse;
 mod point;
 mod provider;
 mod pruning;
+mod results;
 mod scan;
 mod size;
 mod sorted;

@@ -43,6 +43,11 @@ impl QuerySource {
         let (stream, abort) = futures::stream::abortable(stream);
         Self { stream: Some(stream), abort, threads, stack, stop }
     }
+
+    /// Says whether the query was given up.
+    pub(super) fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
+    }
 }
 
 impl Drop for QuerySource {

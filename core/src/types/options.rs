@@ -55,6 +55,7 @@ pub struct CacheOptions {
     pub(crate) load_memory: usize,
     pub(crate) query_memory: usize,
     pub(crate) query_threads: usize,
+    pub(crate) result_cache: usize,
     pub(crate) spill_dir: Option<PathBuf>,
     pub(crate) history: u64,
     pub(crate) disk_limit: u64,
@@ -71,6 +72,7 @@ impl CacheOptions {
             load_memory: 256 << 20,
             query_memory: 1 << 30,
             query_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            result_cache: 0,
             spill_dir: None,
             history: 0,
             disk_limit: u64::MAX,
@@ -110,6 +112,17 @@ impl CacheOptions {
     #[must_use]
     pub fn query_threads(mut self, threads: usize) -> Self {
         self.query_threads = threads;
+        self
+    }
+
+    /// Bytes of answers that are kept; 0 unless told otherwise, and then none are. The same statement with the same parameters is
+    /// then answered without planning and without work until a commit changes one of the tables that it reads: an answer is
+    /// never older than the rows. Answers that are asked for often stay longest. An answer that is longer than a sixteenth of this is
+    /// not kept, nor is one that depends on the time or on chance (`now()`, `random()`), on what is known of tables
+    /// (`information_schema`, `EXPLAIN`), or on a working set. Kept answers are copies in memory beside `query_memory`.
+    #[must_use]
+    pub fn result_cache(mut self, bytes: usize) -> Self {
+        self.result_cache = bytes;
         self
     }
 

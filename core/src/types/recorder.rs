@@ -68,6 +68,14 @@ pub enum Event<'a> {
         /// Keys without a row.
         misses: u64,
     },
+    /// Statements were asked for that may have been answered before; only told if answers are kept
+    /// ([`CacheOptions::result_cache`](crate::CacheOptions::result_cache)).
+    KeptAnswers {
+        /// Those whose answers were kept, and still right.
+        hits: u64,
+        /// Those that were computed.
+        misses: u64,
+    },
     /// A statement ended: its last batch was read, its commit was made, it failed, or nobody wants more of it. The span of
     /// [`tracing`] in which it began is entered meanwhile.
     Statement {

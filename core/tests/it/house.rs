@@ -49,6 +49,7 @@ const DEPENDENCIES: &[&str] = &[
     "parquet",
     "pillion-ipc",
     "pollster",
+    "quick_cache",
     "rmp-serde",
     "rustix",
     "serde",

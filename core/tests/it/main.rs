@@ -42,6 +42,8 @@ mod history;
 mod hostile;
 mod house;
 mod invalidated;
+#[cfg(feature = "sql")]
+mod kept_answers;
 #[cfg(all(feature = "sidecar", feature = "sql", target_os = "linux"))]
 mod killed;
 #[cfg(all(feature = "parquet", feature = "csv"))]

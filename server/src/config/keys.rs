@@ -65,6 +65,7 @@ pub(super) const TOP: &[Key] = &[
     key("refreshes_at_once", "4", Kind::Count),
     key("query_memory", "\"1 GiB\"", Kind::Size),
     key("query_threads", "all processors", Kind::Count),
+    key("result_cache", "none", Kind::Size),
     key("spill_dir", "the system's temporary folder", Kind::Text),
     key("connections_max", "1024", Kind::Count),
     key("connections_per_user", "three quarters of all", Kind::Count),

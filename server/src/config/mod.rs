@@ -60,6 +60,8 @@ pub struct Config {
     pub query_memory: Option<usize>,
     /// Threads of queries.
     pub query_threads: Option<usize>,
+    /// Memory of the answers that are kept.
+    pub result_cache: Option<usize>,
     /// Where queries that outgrow their memory write.
     pub spill_dir: Option<PathBuf>,
     /// Connections at a time.
@@ -232,6 +234,9 @@ impl Config {
         }
         if let Some(threads) = self.query_threads {
             options = options.query_threads(threads);
+        }
+        if let Some(bytes) = self.result_cache {
+            options = options.result_cache(bytes);
         }
         if let Some(dir) = &self.spill_dir {
             options = options.spill_dir(dir);

@@ -67,6 +67,7 @@ impl Config {
             refreshes_at_once: file.count("refreshes_at_once"),
             query_memory: file.size("query_memory"),
             query_threads: file.count("query_threads"),
+            result_cache: file.size("result_cache"),
             spill_dir: file.text("spill_dir").map(path),
             connections_max: file.count("connections_max"),
             connections_per_user: file.count("connections_per_user"),

@@ -102,6 +102,12 @@ fn calls(out: &mut Out<'_>, metrics: &Metrics) -> fmt::Result {
         "Keys that were looked up, by whether their row was there.",
         lookups,
     )?;
+    let [hits, misses] = &metrics.kept_answers;
+    out.counters(
+        "pillion_result_cache_statements",
+        "Statements that the result cache was asked for, by whether their answer was there.",
+        [([("result", "hit")], get(hits)), ([("result", "miss")], get(misses))],
+    )?;
     let help = "Time from the call of a statement until its last row was read.";
     let family = out.family("pillion_statement_duration_seconds", help, MetricType::Histogram)?;
     metrics.statements.encode(family)?;

@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     errors: Vec<(ErrorCode, AtomicU64)>,
     hits: AtomicU64,
     misses: AtomicU64,
+    /// Statements whose answers were kept, and those that were computed.
+    kept_answers: [AtomicU64; 2],
     statements: Histogram,
     statement_rows: AtomicU64,
     slow_statements: AtomicU64,
@@ -78,6 +80,7 @@ impl Metrics {
             errors: ErrorCode::ALL.iter().map(|code| (*code, AtomicU64::new(0))).collect(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
+            kept_answers: Default::default(),
             statements: Histogram::new(OF_CALLS),
             statement_rows: AtomicU64::new(0),
             slow_statements: AtomicU64::new(0),
@@ -174,6 +177,11 @@ impl Recorder for Metrics {
             Event::Lookups { hits, misses } => {
                 self.hits.fetch_add(hits, Ordering::Relaxed);
                 self.misses.fetch_add(misses, Ordering::Relaxed);
+            }
+            Event::KeptAnswers { hits, misses } => {
+                let [kept, computed] = &self.kept_answers;
+                kept.fetch_add(hits, Ordering::Relaxed);
+                computed.fetch_add(misses, Ordering::Relaxed);
             }
             Event::Statement { text, duration, rows, error } => self.statement(text, duration, rows, error),
             Event::Refresh { table, source, duration, rows, bytes, error } => {

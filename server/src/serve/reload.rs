@@ -228,6 +228,7 @@ fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<&'static st
         history => "history",
         query_memory => "query_memory",
         query_threads => "query_threads",
+        result_cache => "result_cache",
         spill_dir => "spill_dir",
         handshake_timeout => "handshake_timeout",
         upload_timeout => "upload_timeout",

@@ -107,7 +107,7 @@ fn defaults_written_out_change_nothing() {
 fn settings_reach_the_cache_and_the_socket() {
     let config = parse(
         "dir = \"cache\"\nsocket = \"sock\"\ndurability_interval = \"250 ms\"\nload_memory = 1_048_576\n\
-         query_memory = \"2GiB\"\nquery_threads = 3\nspill_dir = \"/spill\"\nconnections_max = 7\n\
+         query_memory = \"2GiB\"\nquery_threads = 3\nresult_cache = \"9 MiB\"\nspill_dir = \"/spill\"\nconnections_max = 7\n\
          connections_per_user = 5\nshared_memory_per_user = \"77 MiB\"\n\
          handshake_timeout = \"1 min\"\nstop_timeout = \"2 h\"\n[access]\nsocket_mode = 0o600\n\
          allow_uids = [1, 2]\nallow_gids = [3]\nattach = false\n",
@@ -118,6 +118,7 @@ fn settings_reach_the_cache_and_the_socket() {
         "load_memory: 1048576",
         "query_memory: 2147483648",
         "query_threads: 3",
+        "result_cache: 9437184",
         "\"/spill\"",
     ] {
         assert!(cache.contains(part), "{part}: {cache}");

@@ -34,6 +34,7 @@ def open(
     load_memory: int = ...,
     query_memory: int = ...,
     query_threads: int = ...,
+    result_cache: int = ...,
     spill_dir: _Path = ...,
     history: int = ...,
     disk_limit: int = ...,
