@@ -245,7 +245,7 @@ fn rows_that_are_too_old_are_refused_although_their_answer_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (source, counts) = (Scripted::new(&ROWS), Arc::new(Counts::default()));
     let cache = CacheOptions::new().result_cache(1 << 20).recorder(counts.clone()).open(dir.path()).unwrap();
-    cache.add_source("shop", source.clone()).unwrap();
+    cache.add_source("shop", source).unwrap();
     cache.define_table("orders", keyed(by_call()).max_staleness(Duration::from_millis(400))).unwrap();
     let text = "SELECT count(*) FROM orders WHERE id > 0";
     while counts.take() != (1, 0) {
