@@ -54,6 +54,3 @@ impl PhysicalOptimizerRule for IndexJoins {
         true
     }
 }
-
-#[cfg(test)]
-mod tests;
