@@ -135,7 +135,9 @@ fn joins_on_keys_are_answered_as_by_plain_datafusion() {
         let dir = tempfile::tempdir().unwrap();
         let cache = CacheOptions::new().query_threads(1 + number % 3).open(dir.path()).unwrap();
         let b = table_of(large(&cache, types, &[]));
-        for len in SMALL {
+        // Of the other types, few rows only.
+        let sizes = if matches!(number, 0 | 7) { &SMALL[..] } else { &SMALL[2..3] };
+        for &len in sizes {
             let s = table_of(small(types, len));
             if cache.table("s").is_ok() {
                 cache.drop_table("s").unwrap();
@@ -152,7 +154,7 @@ fn joins_on_keys_are_answered_as_by_plain_datafusion() {
         cache.close().unwrap();
     }
     assert!(failures.is_empty(), "{} failures: {}", failures.len(), failures.join("\n\n"));
-    assert_eq!(counts.equal, 8 * 5 * 24, "{counts:?}");
+    assert_eq!(counts.equal, (2 * 5 + 6) * 24, "{counts:?}");
 }
 
 #[test]
@@ -222,9 +224,12 @@ fn rows_that_are_looked_up_come_in_the_order_of_the_table() {
 #[test]
 fn a_join_without_memory_for_the_other_side_is_planned_as_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = CacheOptions::new().query_threads(1).query_memory(1 << 10).open(dir.path()).unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
     large(&cache, &[DataType::Utf8], &[]);
     cache.define_table("s", TableDefinition::new(small(&[DataType::Utf8], 90))).unwrap();
+    cache.close().unwrap();
+    drop(cache);
+    let cache = CacheOptions::new().query_threads(1).query_memory(1 << 10).open(dir.path()).unwrap();
     let text = "SELECT s.v, b.v FROM s JOIN b ON s.k0 = b.k0";
     // DataFusion's own join has no memory either, and says so.
     let error = cache.sql(text, &[]).and_then(|rows| rows.collect_all()).unwrap_err();

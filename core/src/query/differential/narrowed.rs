@@ -33,13 +33,14 @@ fn rows(ids: std::ops::Range<i64>) -> RecordBatch {
     .unwrap()
 }
 
-/// A table without a key in several segments and the log.
-fn open(threads: usize) -> (tempfile::TempDir, Cache, Rows) {
+/// A table in several segments and the log.
+fn open(threads: usize, key: &[&str]) -> (tempfile::TempDir, Cache, Rows) {
     let dir = tempfile::tempdir().unwrap();
     let cache = CacheOptions::new().query_threads(threads).open(dir.path()).unwrap();
     let first = rows(0..SEGMENT_ROWS);
     let mut model = Rows { schema: first.schema(), rows: first.clone() };
-    let table = cache.define_table("t", TableDefinition::new(first)).unwrap();
+    let table =
+        cache.define_table("t", TableDefinition::new(first).primary_key(key.iter().copied())).unwrap();
     for number in 1..=SEGMENTS {
         let more = rows(number * SEGMENT_ROWS..(number + 1) * SEGMENT_ROWS);
         model.append(&more);
@@ -51,24 +52,23 @@ fn open(threads: usize) -> (tempfile::TempDir, Cache, Rows) {
     (dir, cache, model)
 }
 
-/// What plans show after they ran of what scans left out: the sums of batches and of rows.
-fn left_out(cache: &Cache, text: &str) -> (usize, usize) {
+/// Whether plans show after they ran that scans left out batches, and rows.
+fn left_out(cache: &Cache, text: &str) -> (bool, bool) {
     let shown = cache.sql(&format!("EXPLAIN ANALYZE {text}"), &[]).unwrap().concat().unwrap();
     let plan = arrow::util::pretty::pretty_format_batches(&[shown]).unwrap().to_string();
-    let sum = |name: &str| {
+    // Counts come with units: 2.00 K.
+    let is_some = |name: &str| {
         let name = format!("{name}=");
-        let counts = plan.match_indices(&name).map(|(at, found)| {
-            let rest = &plan[at + found.len()..];
-            rest[..rest.find([',', ']', ' ']).unwrap()].parse::<usize>().unwrap_or_else(|_| panic!("{plan}"))
-        });
-        counts.sum::<usize>()
+        plan.match_indices(&name).any(|(at, found)| {
+            !plan[at + found.len()..].starts_with("0,") && !plan[at + found.len()..].starts_with("0]")
+        })
     };
-    (sum("batches_left_out"), sum("rows_left_out"))
+    (is_some("batches_left_out"), is_some("rows_left_out"))
 }
 
 #[test]
 fn first_rows_leave_out_the_batches_that_come_later() {
-    let (_dir, cache, model) = open(1);
+    let (_dir, cache, model) = open(1, &[]);
     let oracle = Oracle::new(&[("t", &model)]);
     let cases: [(&str, &[(&str, &'static str)], bool); 7] = [
         ("id, name", &[("id", "")], true),
@@ -87,14 +87,14 @@ fn first_rows_leave_out_the_batches_that_come_later() {
         let statement = Statement { text, order };
         compare(&cache, &oracle, &statement, &mut Counts::default()).unwrap();
         let (batches, _) = left_out(&cache, &statement.whole());
-        assert!(batches > 0 || !leaves_out, "{}", statement.whole());
+        assert!(batches || !leaves_out, "{}", statement.whole());
     }
     cache.close().unwrap();
 }
 
 #[test]
 fn a_join_leaves_out_the_batches_and_rows_without_its_keys() {
-    let (_dir, cache, model) = open(1);
+    let (_dir, cache, model) = open(1, &[]);
     let few = |ids: &[i64]| {
         let ids: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
         let name: ArrayRef = Arc::new(Float64Array::from(vec![0.0; ids.len()]));
@@ -121,7 +121,7 @@ fn a_join_leaves_out_the_batches_and_rows_without_its_keys() {
         let statement = Statement { text: text.to_owned(), order: None };
         compare(&cache, &oracle, &statement, &mut Counts::default()).unwrap();
         let (batches, rows) = left_out(&cache, text);
-        assert!((batches > 0 && rows > 0) || !leaves_out, "{text}: {batches} batches, {rows} rows");
+        assert!((batches && rows) || !leaves_out, "{text}: batches {batches}, rows {rows}");
     }
     // What a run found out is not there for the next one.
     let prepared = cache.prepare("SELECT t.id FROM s JOIN t ON s.k = t.id WHERE s.k = $1").unwrap();
@@ -135,7 +135,7 @@ fn a_join_leaves_out_the_batches_and_rows_without_its_keys() {
 /// `count`, `min` and `max` of whole parts are known, and rows are read only where something else is asked.
 #[test]
 fn bounds_answer_without_a_scan_where_they_are_exact() {
-    let (_dir, cache, _) = open(1);
+    let (_dir, cache, _) = open(1, &["id"]);
     let reads = |text: &str| {
         let plan = cache.sql(&format!("EXPLAIN {text}"), &[]).unwrap().concat().unwrap();
         arrow::util::pretty::pretty_format_batches(&[plan]).unwrap().to_string().contains("PillionScan")

@@ -48,12 +48,12 @@ enum Wanted {
 
 impl LookedUpExec {
     /// The rows with `keys`, each of which is given once. `found` counts them.
-    pub(super) fn new(scan: &ScanExec, keys: Vec<KeyBytes>, found: Count) -> Result<Self> {
+    pub(super) fn new(scan: &ScanExec, keys: &[KeyBytes], found: Count) -> Result<Self> {
         let (table, sequence) = (scan.table().clone(), scan.sequence());
         let partitions = scan.properties().output_partitioning().partition_count().max(1);
         let wanted = if scan.properties().output_ordering().is_some() {
             // A scan has an order only if all rows are in segments that follow each other in it.
-            let places = places(&table, sequence, &keys)?;
+            let places = places(&table, sequence, keys)?;
             let mut wanted = vec![Wanted::Places(places.into())];
             wanted.resize_with(partitions, || Wanted::Places(Arc::default()));
             wanted
