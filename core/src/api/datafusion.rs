@@ -40,7 +40,7 @@ impl Cache {
     pub fn datafusion_catalog(&self) -> Result<CacheCatalog> {
         let backend = self.backend.clone();
         let (engine, _) = local::shown(backend.pin()?.as_ref())?;
-        Ok(CacheCatalog::new(engine, Arc::new(move || Ok(local::shown(backend.pin()?.as_ref())?.1))))
+        Ok(CacheCatalog::live(engine, Arc::new(move || Ok(local::shown(backend.pin()?.as_ref())?.1))))
     }
 }
 
@@ -53,6 +53,6 @@ impl Snapshot {
     pub fn datafusion_catalog(&self) -> Result<CacheCatalog> {
         let reader = self.reader.clone();
         let (engine, _) = local::shown(reader.as_ref())?;
-        Ok(CacheCatalog::new(engine, Arc::new(move || Ok(local::shown(reader.as_ref())?.1))))
+        Ok(CacheCatalog::held(engine, Arc::new(move || Ok(local::shown(reader.as_ref())?.1))))
     }
 }

@@ -40,8 +40,24 @@ pub struct CacheCatalog {
 }
 
 impl CacheCatalog {
-    pub(crate) fn new(engine: Engine, newest: Arc<PinState>) -> Self {
-        Self { origin: Origin { engine, newest } }
+    /// The newest version at each query.
+    pub(crate) fn live(engine: Engine, newest: Arc<PinState>) -> Self {
+        Self { origin: Origin { engine, newest, is_held: false, tells_bounds: true } }
+    }
+
+    /// One version, which `held` gives each time.
+    pub(crate) fn held(engine: Engine, held: Arc<PinState>) -> Self {
+        Self { origin: Origin { engine, newest: held, is_held: true, tells_bounds: true } }
+    }
+
+    /// The same catalog, whose tables tell DataFusion their numbers of rows, and not the bounds and numbers of nulls of their columns. Batches
+    /// are left out as ever, but `min` and `max` read rows.
+    ///
+    /// For statements that DataFusion fails to plan: it computes with bounds, and such a computation may overflow although that of no row
+    /// does.
+    #[must_use]
+    pub fn without_bounds(self) -> Self {
+        Self { origin: Origin { tells_bounds: false, ..self.origin } }
     }
 
     /// The newest version, or the held one.
@@ -100,7 +116,7 @@ impl PlansOn for Origin {
         if let Some(table) = state.tables.get(&table.id) {
             readable(state, table).map_err(external)?;
         }
-        let mut execution = ExecutionState::new(state.clone(), true);
+        let mut execution = ExecutionState::new(state.clone(), self.tells_bounds);
         execution.pin = Some(pin);
         Ok(Arc::new(execution))
     }

@@ -51,12 +51,19 @@ impl fmt::Debug for PinnedPlan {
 pub(super) struct Origin {
     pub(super) engine: Engine,
     pub(super) newest: Arc<PinState>,
+    /// Whether it is one version for ever, and not that of other catalogs of the cache.
+    pub(super) is_held: bool,
+    /// Whether scans report the bounds of their columns to the planner.
+    pub(super) tells_bounds: bool,
 }
 
 impl Origin {
     /// The version for what `session` plans: that of the other tables of the same plan, or the newest.
     pub(super) fn pin(&self, session: &dyn Session) -> Result<Arc<PinnedPlan>> {
         let start = &session.execution_props().alias_generator;
+        if self.is_held {
+            return Ok(Arc::new(PinnedPlan { pinned: (self.newest)()?, start: start.clone() }));
+        }
         let mut held = self.engine.pins().held.lock();
         held.retain(|pin| pin.strong_count() > 0);
         let same = held.iter().filter_map(Weak::upgrade).find(|pin| Arc::ptr_eq(&pin.start, start));
