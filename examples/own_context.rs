@@ -52,7 +52,7 @@ fn main() -> Result<()> {
         println!("{}", ask(&context, A_WEEK_BEFORE).await?);
         let plan = ask(&context, &format!("EXPLAIN ANALYZE {A_WEEK_BEFORE}")).await?;
         plan.lines().filter(|line| line.contains("PillionIndexJoin")).for_each(|line| println!("{line}"));
-        Result::Ok(())
+        Ok::<_, Box<dyn Error>>(())
     })?;
     cache.close()?;
     Ok(())

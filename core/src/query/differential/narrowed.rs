@@ -70,7 +70,8 @@ fn left_out(cache: &Cache, text: &str) -> (bool, bool) {
 fn first_rows_leave_out_the_batches_that_come_later() {
     let (_dir, cache, model) = open(1, &[]);
     let oracle = Oracle::new(&[("t", &model)]);
-    let cases: [(&str, &[(&str, &'static str)], bool); 7] = [
+    type Columns = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Columns, bool); 7] = [
         ("id, name", &[("id", "")], true),
         ("name, id", &[("name", "")], true),
         ("n, id", &[("n", ""), ("id", "")], true),
