@@ -38,7 +38,7 @@
 //! # Features
 //! `sql` (SQL through DataFusion), `parquet`, `csv` and `ndjson` (loading such files), `gzip` and `zstd` (compressed CSV and
 //! NDJSON), `arrow-compression` (compressed Arrow IPC) and `sidecar` (serving a cache to other processes, and being served) are on
-//! by default. Without them the crate stores and finds rows and needs none of their dependencies.
+//! by default; `datafusion` (the tables in contexts of DataFusion) is not. Without them the crate stores and finds rows and needs none of their dependencies.
 
 mod answer;
 mod api;
@@ -125,6 +125,14 @@ pub mod files {
         ArrowReader, FileAdapter, FileBatches, FileColumns, FilePlan, FileReading, PlannedFile,
         check_arrow_message, missing_codec,
     };
+}
+/// The tables in a `SessionContext` of the program itself, with the feature `datafusion`.
+///
+/// [`Cache::datafusion_catalog`] and [`Snapshot::datafusion_catalog`] make the catalog. The types are those of DataFusion 55: this module,
+/// unlike the rest of the crate, changes with DataFusion's version.
+#[cfg(feature = "datafusion")]
+pub mod datafusion {
+    pub use crate::query::{CacheCatalog, with_rules};
 }
 mod types;
 mod url;

@@ -24,7 +24,8 @@ use super::error::planning;
 use super::functions;
 use super::guard::guarded;
 use super::inverses;
-use super::last_rule::LastRule;
+use super::joins;
+use super::last_rule;
 use super::parse::parse;
 use super::point::{Effort, PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
@@ -48,7 +49,7 @@ use crate::types::value::Value;
 use crate::types::version::{Freshness, Tier};
 
 /// Says whether a query may read a table of a state.
-pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<()>;
+pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<()> + Send + Sync;
 
 /// The query engine of a cache; cloning shares it.
 #[derive(Clone)]
@@ -68,6 +69,9 @@ struct Inner {
     recording: Recording,
     /// Answers that were given before.
     results: Arc<Results>,
+    /// The versions that plans of other contexts hold.
+    #[cfg(feature = "datafusion")]
+    pins: super::foreign::Pins,
 }
 
 impl fmt::Debug for Engine {
@@ -93,19 +97,36 @@ impl Engine {
             runtime = runtime.with_temp_file_path(dir);
         }
         let runtime = runtime.build_arc().map_err(planning)?;
+        let mut physical_rules = inverses::physical_rules();
+        physical_rules.extend(joins::rules());
+        physical_rules.extend(last_rule::rules());
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime.clone())
             .with_default_features()
             .with_optimizer_rules(zeros::logical_rules())
-            .with_physical_optimizer_rules(inverses::physical_rules())
-            .with_physical_optimizer_rule(Arc::new(LastRule));
+            .with_physical_optimizer_rules(physical_rules);
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));
         let results = Arc::new(Results::new(options.result_cache, recording.clone())?);
-        let texts = Texts::new();
-        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts, recording, results }) })
+        let inner = Inner {
+            base,
+            guarded,
+            threads,
+            texts: Texts::new(),
+            recording,
+            results,
+            #[cfg(feature = "datafusion")]
+            pins: super::foreign::Pins::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The versions that plans of other contexts hold.
+    #[cfg(feature = "datafusion")]
+    pub(super) fn pins(&self) -> &super::foreign::Pins {
+        &self.inner.pins
     }
 
     /// # Errors

@@ -23,9 +23,15 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
-/// DataFusion's rules of physical plans, after [`NoInverses`]: the others believe what a filter says of its columns.
+/// DataFusion's rules of physical plans, and ours.
 pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = PhysicalOptimizer::new().rules;
+    with_rule(PhysicalOptimizer::new().rules)
+}
+
+/// Rules of physical plans, after [`NoInverses`]: the others believe what a filter says of its columns.
+pub(super) fn with_rule(
+    mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
+) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.insert(0, Arc::new(NoInverses));
     rules
 }

@@ -12,9 +12,14 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::{long_rows, zeros};
 
+/// The last rule, alone.
+pub(super) fn rules() -> [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 1] {
+    [Arc::new(LastRule)]
+}
+
 /// Runs after all of DataFusion's rules.
 #[derive(Debug)]
-pub(super) struct LastRule;
+struct LastRule;
 
 impl PhysicalOptimizerRule for LastRule {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {

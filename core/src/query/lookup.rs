@@ -1,10 +1,12 @@
 //! The leaf of physical plans that reads rows by their keys.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -34,6 +36,8 @@ pub(super) struct PointExec {
     keys: Vec<KeyBytes>,
     /// What shows that no row is missing of a table that holds only some.
     certified: Option<Arc<str>>,
+    /// See [`ExecutionState::pin`](super::provider::ExecutionState::pin).
+    _pin: Option<Arc<dyn Any + Send + Sync>>,
     /// The rows, looked up once. Each is a batch of its own, in mapped memory where possible.
     found: OnceLock<Vec<RecordBatch>>,
     properties: Arc<PlanProperties>,
@@ -50,13 +54,18 @@ impl PointExec {
         let schema = project(&table.shape.schema, &projection)?;
         let properties = properties(EquivalenceProperties::new(schema), 1);
         let metrics = ExecutionPlanMetricsSet::new();
-        let (certified, found) = (None, OnceLock::new());
-        Ok(Self { table, sequence, projection, keys, certified, found, properties, metrics })
+        let (certified, _pin, found) = (None, None, OnceLock::new());
+        Ok(Self { table, sequence, projection, keys, certified, _pin, found, properties, metrics })
     }
 
     /// The same lookup, with what is known of missing rows.
     pub(super) fn certified(self, certified: Option<Arc<str>>) -> Self {
         Self { certified, ..self }
+    }
+
+    /// The same lookup, which keeps something as long as it is there.
+    pub(super) fn holding(self, pin: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { _pin: pin, ..self }
     }
 
     /// Whether there is a row with each key.
@@ -94,25 +103,24 @@ impl PointExec {
         }
         Ok(self.found.get_or_init(|| rows))
     }
+}
 
-    /// The rows in as few batches as their bytes allow.
-    fn batches(&self) -> Result<Vec<RecordBatch>> {
-        let (schema, rows) = (self.schema(), self.rows()?);
-        if let [] | [_] = rows {
-            return Ok(rows.to_vec());
-        }
-        let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for (number, row) in rows.iter().enumerate() {
-            let len = batch_len(row);
-            if number > start && bytes + len > BATCH_BYTES_MAX {
-                batches.push(concat_batches(&schema, &rows[start..number])?);
-                (start, bytes) = (number, 0);
-            }
-            bytes += len;
-        }
-        batches.push(concat_batches(&schema, &rows[start..])?);
-        Ok(batches)
+/// Rows, each a batch of its own, in as few batches as their bytes allow.
+pub(super) fn joined(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+    if let [] | [_] = rows {
+        return Ok(rows.to_vec());
     }
+    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (number, row) in rows.iter().enumerate() {
+        let len = batch_len(row);
+        if number > start && bytes + len > BATCH_BYTES_MAX {
+            batches.push(concat_batches(schema, &rows[start..number])?);
+            (start, bytes) = (number, 0);
+        }
+        bytes += len;
+    }
+    batches.push(concat_batches(schema, &rows[start..])?);
+    Ok(batches)
 }
 
 impl DisplayAs for PointExec {
@@ -160,7 +168,7 @@ impl ExecutionPlan for PointExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let batches = self.batches()?;
+        let batches = joined(&self.schema(), self.rows()?)?;
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
         MetricBuilder::new(&self.metrics).output_rows(partition).add(rows);
         let batches = stream::iter(batches.into_iter().map(Ok));

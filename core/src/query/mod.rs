@@ -10,9 +10,12 @@ mod differential;
 mod engine;
 mod error;
 mod filters;
+#[cfg(feature = "datafusion")]
+mod foreign;
 mod functions;
 mod guard;
 mod inverses;
+mod joins;
 mod key_filter;
 mod last_rule;
 mod limits;
@@ -21,6 +24,7 @@ mod lookup;
 mod memory;
 mod modify;
 mod monotone;
+mod narrowing;
 mod parse;
 mod point;
 mod provider;
@@ -40,5 +44,9 @@ mod zeros;
 
 pub(crate) use condition::Condition;
 pub(crate) use engine::{Engine, PreparedPlan};
+#[cfg(feature = "datafusion")]
+pub(crate) use foreign::Pinned;
+#[cfg(feature = "datafusion")]
+pub use foreign::{CacheCatalog, with_rules};
 pub(crate) use memory::HeldMemory;
 pub(crate) use modify::{Modification, ModifyingStatement};

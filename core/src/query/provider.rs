@@ -1,5 +1,7 @@
 //! A table, as DataFusion plans over it.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -34,11 +36,13 @@ pub(super) struct ExecutionState {
     pub(super) tells_bounds: bool,
     /// What the scans of working sets say of the answer.
     pub(super) certificates: Mutex<Vec<TableCertificate>>,
+    /// Kept by scans as long as they are there, so that others of the same plan find the same state.
+    pub(super) pin: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl ExecutionState {
     pub(super) fn new(state: Arc<State>, tells_bounds: bool) -> Self {
-        Self { state, tells_bounds, certificates: Mutex::default() }
+        Self { state, tells_bounds, certificates: Mutex::default(), pin: None }
     }
 
     fn certify(&self, certificate: TableCertificate) -> Arc<str> {
@@ -51,11 +55,22 @@ impl ExecutionState {
     }
 }
 
+/// Says on which state a session plans, where the session itself does not know it.
+pub(super) trait PlansOn: fmt::Debug + Send + Sync {
+    /// The state of what the session plans.
+    ///
+    /// # Errors
+    /// Those of finding the state, and for a table that may not be read.
+    fn execution(&self, session: &dyn Session, table: &TableShape) -> Result<Arc<ExecutionState>>;
+}
+
 /// A table by its number. Its rows are looked up when a plan is executed, so that a plan can be kept.
 #[derive(Debug)]
 pub(super) struct CacheTable {
     shape: Arc<TableShape>,
     constraints: Constraints,
+    /// `None` in sessions of our own engine, which know the state.
+    plans_on: Option<Arc<dyn PlansOn>>,
 }
 
 impl CacheTable {
@@ -64,7 +79,14 @@ impl CacheTable {
         let is_unique = !shape.primary_key.is_empty()
             && shape.primary_key.iter().all(|&column| is_ordered(shape.schema.field(column).data_type()));
         let key = is_unique.then(|| Constraint::PrimaryKey(shape.primary_key.clone()));
-        Self { shape, constraints: Constraints::new_unverified(key.into_iter().collect()) }
+        let constraints = Constraints::new_unverified(key.into_iter().collect());
+        Self { shape, constraints, plans_on: None }
+    }
+
+    /// The same table, for sessions that do not know the state on which they plan.
+    #[cfg(feature = "datafusion")]
+    pub(super) fn planned_on(self, plans_on: Arc<dyn PlansOn>) -> Self {
+        Self { plans_on: Some(plans_on), ..self }
     }
 
     /// Number of the table.
@@ -100,9 +122,13 @@ impl CacheTable {
     }
 
     fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
-        let execution = session.config().get_extension::<ExecutionState>();
-        let execution =
-            execution.ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?;
+        let execution = match &self.plans_on {
+            Some(plans_on) => plans_on.execution(session, &self.shape)?,
+            None => session
+                .config()
+                .get_extension::<ExecutionState>()
+                .ok_or_else(|| DataFusionError::Internal("no state to execute on".to_owned()))?,
+        };
         let table = execution.state.tables.get(&self.shape.id).cloned();
         let table =
             table.ok_or_else(|| DataFusionError::Plan(format!("table `{}` was dropped", self.shape.name)))?;
@@ -163,7 +189,7 @@ impl TableProvider for CacheTable {
                 }
                 Some(held) => Some(self.ask(&execution, held, filters)?),
             };
-            return Ok(Arc::new(point.certified(certified)));
+            return Ok(Arc::new(point.certified(certified).holding(execution.pin.clone())));
         }
         let certified = held.map(|held| self.ask(&execution, &held, filters)).transpose()?;
         let pruning = Pruning::new(session, &self.shape.schema, filters);
@@ -196,7 +222,7 @@ impl TableProvider for CacheTable {
         }
         let partitions = session.config().target_partitions();
         let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
-        let scan = scan.certified(certified);
+        let scan = scan.certified(certified).holding(execution.pin.clone());
         Ok(Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() }))
     }
 }

@@ -31,13 +31,16 @@ impl Pruning {
     /// The batches of a segment that may hold rows.
     pub(super) fn batches(&self, segment: &Segment) -> Vec<usize> {
         let all = 0..segment.batch_count();
-        let keep = self.predicate.as_ref().and_then(|predicate| {
-            let statistics = SegmentStatistics { segment, zones: segment.zones().ok()? };
-            predicate.prune(&statistics).ok()
-        });
+        let keep = self.predicate.as_ref().and_then(|predicate| kept(predicate, segment));
         let Some(keep) = keep else { return all.collect() };
         all.filter(|&batch| keep.get(batch).is_none_or(|&keep| keep)).collect()
     }
+}
+
+/// For each batch of a segment, whether it may hold rows that satisfy a predicate; `None` if its bounds cannot tell.
+pub(super) fn kept(predicate: &PruningPredicate, segment: &Segment) -> Option<Vec<bool>> {
+    let statistics = SegmentStatistics { segment, zones: segment.zones().ok()? };
+    predicate.prune(&statistics).ok()
 }
 
 fn predicate(session: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Option<Arc<PruningPredicate>> {

@@ -1,11 +1,13 @@
 //! The leaf of physical plans that reads batches of segments.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -14,6 +16,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -21,6 +26,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream;
 
 use super::error::external;
+use super::narrowing::Narrowing;
 use super::sorted::is_ordered;
 use crate::storage::{ORDER, Part, TableState};
 use crate::types::version::Version;
@@ -43,6 +49,10 @@ pub(super) struct ScanExec {
     tells_bounds: bool,
     /// What shows that no row is missing of a table that holds only some.
     certified: Option<Arc<str>>,
+    /// See [`ExecutionState::pin`](super::provider::ExecutionState::pin).
+    pin: Option<Arc<dyn Any + Send + Sync>>,
+    /// What is found out about the wanted rows while the query runs.
+    narrowing: Narrowing,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -76,7 +86,7 @@ impl ScanExec {
         let properties = properties(equivalence, partitions.len());
         let metrics = ExecutionPlanMetricsSet::new();
         let tells_bounds = true;
-        let certified = None;
+        let (certified, pin, narrowing) = (None, None, Narrowing::default());
         Ok(Self {
             version,
             table,
@@ -85,6 +95,8 @@ impl ScanExec {
             total_batches,
             tells_bounds,
             certified,
+            pin,
+            narrowing,
             properties,
             metrics,
         })
@@ -100,6 +112,47 @@ impl ScanExec {
         Self { certified, ..self }
     }
 
+    /// The same scan, which keeps something as long as it is there.
+    pub(super) fn holding(self, pin: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self { pin, ..self }
+    }
+
+    /// The same scan, narrowed otherwise.
+    fn narrowed(&self, narrowing: Narrowing) -> Self {
+        Self {
+            version: self.version,
+            table: self.table.clone(),
+            projection: self.projection.clone(),
+            partitions: self.partitions.clone(),
+            certified: self.certified.clone(),
+            pin: self.pin.clone(),
+            narrowing,
+            properties: self.properties.clone(),
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..*self
+        }
+    }
+
+    /// The table that it reads.
+    pub(super) fn table(&self) -> &Arc<TableState> {
+        &self.table
+    }
+
+    /// The commit up to which it sees changes.
+    pub(super) fn sequence(&self) -> u64 {
+        self.version.sequence
+    }
+
+    /// The columns of the table that it reads.
+    pub(super) fn projection(&self) -> &[usize] {
+        &self.projection
+    }
+
+    /// Rows that it reads at most, deleted ones included.
+    pub(super) fn rows(&self) -> usize {
+        self.batches(None).map(|batch| batch.rows.len()).sum()
+    }
+
     fn batches(&self, partition: Option<usize>) -> impl Iterator<Item = &PartRef> {
         let wanted = self
             .partitions
@@ -113,7 +166,7 @@ impl ScanExec {
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let read: usize = self.partitions.iter().map(Vec::len).sum();
-        let rows: usize = self.batches(None).map(|batch| batch.rows.len()).sum();
+        let rows = self.rows();
         write!(
             f,
             "PillionScan: table={}, tier=local, version={}, batches={read} of {}, rows={rows}, partitions={}",
@@ -122,6 +175,7 @@ impl DisplayAs for ScanExec {
             self.total_batches,
             self.partitions.len()
         )?;
+        write!(f, "{}", self.narrowing)?;
         match &self.certified {
             Some(certified) => write!(f, ", coverage=[{certified}]"),
             None => Ok(()),
@@ -142,11 +196,37 @@ impl ExecutionPlan for ScanExec {
         Vec::new()
     }
 
+    /// A join computes its condition only for scans that show it here.
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        self.narrowing.apply(visit)
+    }
+
+    /// Takes conditions that joins and sorts above find out while they run. Nothing is promised: a row that does not satisfy them may
+    /// still come.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let answer = vec![PushedDown::No; pushed.parent_filters.len()];
+        let answer = FilterPushdownPropagation::with_parent_pushdown_result(answer);
+        if phase != FilterPushdownPhase::Post {
+            return Ok(answer);
+        }
+        let filters = pushed.parent_filters.iter().map(|parent| &parent.filter);
+        Ok(match self.narrowing.with(filters, &self.schema()) {
+            Some(narrowing) => answer.with_updated_node(Arc::new(self.narrowed(narrowing)) as _),
+            None => answer,
+        })
+    }
+
+    /// Without conditions of an earlier execution.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.narrowed(Narrowing::default())))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -164,12 +244,19 @@ impl ExecutionPlan for ScanExec {
         let (projection, output) = (self.projection.clone(), schema.clone());
         let output_rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         let (table, sequence) = (self.table.clone(), self.version.sequence);
+        let mut zones = self.narrowing.zones(&self.schema(), &self.metrics, partition);
+        let mut narrowed = self.narrowing.rows(&self.metrics, partition);
         let pieces = batches
             .into_iter()
+            .filter(move |part| zones.may_hold(&part.part))
             .flat_map(move |part| table.pieces(&part.part, Some(part.rows), sequence, &projection, &schema));
         let slices = pieces.flat_map(move |batch| match batch {
             Ok(batch) => slices(&batch, batch_rows).into_iter().map(Ok).collect(),
             Err(error) => vec![Err(external(error))],
+        });
+        let slices = slices.filter_map(move |slice| match slice {
+            Ok(slice) => narrowed.of(slice).map(Ok),
+            Err(error) => Some(Err(error)),
         });
         let slices = slices.inspect(move |slice| count(&output_rows, slice));
         Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
@@ -182,7 +269,8 @@ impl ExecutionPlan for ScanExec {
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         let known = self.count(args.partition());
-        Ok(Arc::new(known.unwrap_or_else(|_| Statistics::new_unknown(&self.schema()))))
+        let known = known.unwrap_or_else(|_| Statistics::new_unknown(&self.schema()));
+        Ok(Arc::new(if self.narrowing.is_empty() { known } else { known.to_inexact() }))
     }
 }
 

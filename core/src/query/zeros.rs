@@ -28,10 +28,15 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
-/// DataFusion's rules for logical plans, and [`OneZero`] where literals are computed already and conditions are not
-/// compared yet.
+/// DataFusion's rules for logical plans, and ours.
 pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+    with_rule(Optimizer::new().rules)
+}
+
+/// Rules for logical plans, and [`OneZero`] where literals are computed already and conditions are not compared yet.
+pub(super) fn with_rule(
+    mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let simplify = rules.iter().position(|rule| rule.name() == SimplifyExpressions::new().name());
     rules.insert(simplify.map_or(0, |simplify| simplify + 1), Arc::new(OneZero));
     rules

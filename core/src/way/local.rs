@@ -224,6 +224,8 @@ pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result
     move |state, table| refuse_stale(state, table, moment)
 }
 
+#[cfg(feature = "datafusion")]
+use crate::query::Pinned;
 #[cfg(feature = "sql")]
 use crate::query::{Engine, PreparedPlan};
 
@@ -393,6 +395,22 @@ pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Res
     let state = Arc::new(held.source.only(is_chosen));
     let (engine, recording) = (held.engine.clone(), held.recording.clone());
     Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording }))
+}
+
+/// What a held version shows to other contexts of DataFusion, and the engine that knows which of their plans hold it.
+///
+/// # Errors
+/// [`ErrorCode::Unsupported`] if another process holds it.
+#[cfg(feature = "datafusion")]
+pub(crate) fn shown(reader: &dyn Reader) -> Result<(Engine, Pinned)> {
+    let held = (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>().ok_or_else(|| {
+        Error::new(
+            ErrorCode::Unsupported,
+            "a sidecar has the rows: attach to its directory, so that this process reads the files, or query it with `sql`",
+        )
+    })?;
+    let (state, readable) = (held.source.clone(), Box::new(readable(held.moment)));
+    Ok((held.engine.clone(), Pinned { state, readable }))
 }
 
 /// A key without a row in a table that holds only some rows of its source.

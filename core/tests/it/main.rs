@@ -27,6 +27,8 @@ mod csv_values;
 mod damaged_logs;
 #[cfg(target_os = "linux")]
 mod damaged_pages;
+#[cfg(all(feature = "datafusion", feature = "sidecar"))]
+mod datafusion_contexts;
 #[cfg(feature = "sql")]
 mod deep_queries;
 mod directories;

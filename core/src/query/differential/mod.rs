@@ -3,6 +3,10 @@
 //! What the cache adds is what could be wrong: bounds that leave out batches, statistics, an order and uniqueness that
 //! it claims, lookups by key, rows in the log and deleted rows. Values and casts are those at which such things break.
 
+#[cfg(feature = "datafusion")]
+mod foreign;
+mod key_joins;
+mod narrowed;
 mod oracle;
 mod point_statements;
 mod points;
@@ -118,22 +122,30 @@ fn fill(random: &mut Random, cache: &Cache, name: &str, rows: usize) -> Rows {
 }
 
 fn compare(cache: &Cache, oracle: &Oracle, statement: &Statement, counts: &mut Counts) -> Result<(), String> {
+    let answer = |text: &str| {
+        let batches = cache.sql(text, &[])?;
+        let schema = batches.schema().clone();
+        Ok(Answer::new(&schema, &batches.collect_all()?))
+    };
+    compare_with(&answer, oracle, statement, counts)
+}
+
+/// Compares what `answer` makes of a text with what plain DataFusion does.
+fn compare_with(
+    answer: &dyn Fn(&str) -> crate::Result<Answer>,
+    oracle: &Oracle,
+    statement: &Statement,
+    counts: &mut Counts,
+) -> Result<(), String> {
     // Arrow panics for some values, such as dates that overflow as timestamps, in a build that checks arithmetic.
     let expected = catch_unwind(AssertUnwindSafe(|| oracle.answer(statement)));
     let expected = expected.unwrap_or_else(|_| Err("plain DataFusion panicked".to_owned()));
-    let found = catch_unwind(AssertUnwindSafe(|| {
-        let batches = cache.sql(&statement.whole(), &[])?;
-        let schema = batches.schema().clone();
-        Ok(Answer::new(&schema, &batches.collect_all()?))
-    }));
+    let found = catch_unwind(AssertUnwindSafe(|| answer(&statement.whole())));
     let found = found.map_err(|_| "the cache panicked".to_owned())?;
     match (expected, found) {
         (Err(_), Err(_)) => counts.both_fail += 1,
         (Err(_), Ok(_)) => counts.only_oracle_fails += 1,
-        (Ok(_), Err(error)) => {
-            let error: crate::Error = error;
-            return Err(format!("fails: {error}"));
-        }
+        (Ok(_), Err(error)) => return Err(format!("fails: {error}")),
         (Ok(expected), Ok(found)) => {
             let (expected, found) = if statement.order.is_some() {
                 (expected, found)

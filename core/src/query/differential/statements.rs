@@ -61,7 +61,7 @@ pub(super) fn statement(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
     let plain = |text: String| Statement { text, order: None };
     let filter =
         if random.percent(80) { format!(" WHERE {}", condition(random, t, "", 2)) } else { String::new() };
-    match random.below(9) {
+    match random.below(10) {
         0 | 1 => plain(format!("SELECT count(*), count({}) FROM t{filter}", name(random, t))),
         2 => plain(format!("SELECT {}, {} FROM t{filter}", name(random, t), name(random, t))),
         3 => {
@@ -88,8 +88,43 @@ pub(super) fn statement(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
                 "SELECT id, {function} OVER (PARTITION BY {by} ORDER BY {order}) AS w FROM t{filter}"
             ))
         }
-        _ => join(random, t, u),
+        8 => join(random, t, u),
+        _ => key_join(random, t, u),
     }
+}
+
+/// A join of few rows with all of `t` on what may be its key.
+fn key_join(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
+    let kind = random.pick(&[
+        "JOIN",
+        "LEFT JOIN",
+        "RIGHT JOIN",
+        "LEFT SEMI JOIN",
+        "LEFT ANTI JOIN",
+        "RIGHT SEMI JOIN",
+        "RIGHT ANTI JOIN",
+    ]);
+    let (first, few) = (random.below(40), random.below(9));
+    let small = format!(
+        "(SELECT *, CAST(id * 3 AS BIGINT) AS k FROM u WHERE id BETWEEN {first} AND {})",
+        first + few
+    );
+    let filter = if random.percent(50) {
+        format!("(SELECT * FROM t WHERE {})", condition(random, t, "", 1))
+    } else {
+        "t".to_owned()
+    };
+    let more = match random.percent(30) {
+        true => format!(" AND s.id {} b.id", random.pick(&["<", "<>", ">="])),
+        false => String::new(),
+    };
+    let columns = match *kind {
+        "LEFT SEMI JOIN" | "LEFT ANTI JOIN" => format!("s.{}, s.id", name(random, u)),
+        "RIGHT SEMI JOIN" | "RIGHT ANTI JOIN" => format!("b.{}, b.id", name(random, t)),
+        _ => format!("s.{} AS x, b.{} AS y, s.k, b.id", name(random, u), name(random, t)),
+    };
+    let text = format!("SELECT {columns} FROM {small} s {kind} {filter} b ON s.k = b.id{more}");
+    Statement { text, order: None }
 }
 
 fn join(random: &mut Random, t: &Rows, u: &Rows) -> Statement {
