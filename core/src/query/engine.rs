@@ -181,7 +181,7 @@ impl Engine {
             return Ok(answer);
         }
         let question = self.inner.results.question(text, parameters);
-        if let Some(answer) = self.inner.results.answer(state, question.as_ref(), readable) {
+        if let Some(answer) = self.inner.results.answer(state, question.as_ref(), (readable, Effort::ANY)) {
             return Ok(answer);
         }
         let session = self.session(state);
@@ -216,7 +216,7 @@ impl Engine {
         });
         let answer = answer.or_else(|| {
             let question = self.inner.results.question(text, parameters);
-            self.inner.results.answer(state, question.as_ref(), readable)
+            self.inner.results.answer(state, question.as_ref(), (readable, Effort::BRIEF))
         });
         Ok(known(observed, answer))
     }
@@ -316,7 +316,7 @@ impl Engine {
         let plan = point.as_ref().and_then(|point| point.plan.as_ref());
         Ok(plan.and_then(|plan| plan.answer(state, parameters, &[], bounds)).or_else(|| {
             let question = self.inner.results.question(&prepared.text, parameters);
-            self.inner.results.answer(state, question.as_ref(), bounds.0)
+            self.inner.results.answer(state, question.as_ref(), bounds)
         }))
     }
 

@@ -65,6 +65,11 @@ impl Effort {
     /// As much as others can wait for.
     #[cfg(feature = "sidecar")]
     pub(in crate::query) const BRIEF: Self = Self { keys: 16, bytes: 256 << 10, counts: false };
+
+    /// The most bytes of an answer.
+    pub(in crate::query) fn bytes(self) -> usize {
+        self.bytes
+    }
 }
 
 /// The most rows that are wanted.

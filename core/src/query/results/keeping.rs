@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 #[cfg(feature = "sidecar")]
 use std::time::Instant;
@@ -36,7 +37,28 @@ struct Taken {
     schema: SchemaRef,
     info: AnswerInfo,
     batches: Vec<RecordBatch>,
+    room: Room,
+}
+
+/// The memory of a copy, among that of all copies that are not complete yet.
+struct Room {
+    results: Arc<Results>,
     bytes: usize,
+}
+
+impl Room {
+    /// Takes more; says whether there was as much.
+    fn grow(&mut self, more: usize) -> bool {
+        self.bytes += more;
+        let all = self.results.copying.fetch_add(more, Ordering::Relaxed) + more;
+        self.bytes <= self.results.longest && all <= self.results.copying_most
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.results.copying.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Keeping {
@@ -46,7 +68,9 @@ impl Keeping {
         (schema, info): (SchemaRef, AnswerInfo),
         source: QuerySource,
     ) -> Self {
-        let taken = Some(Taken { keeper, schema, info, batches: Vec::new(), bytes: 0 });
+        let can_copy = schema.fields().iter().all(|field| is_copied(field.data_type()));
+        let room = Room { results: results.clone(), bytes: 0 };
+        let taken = can_copy.then(|| Taken { keeper, schema, info, batches: Vec::new(), room });
         let copy = Copy { results, given_up: source.abort_handle(), taken };
         Self { source: Box::new(source), copy }
     }
@@ -57,11 +81,9 @@ impl Copy {
         match next {
             Some(Ok(batch)) => {
                 let Some(taken) = &mut self.taken else { return };
-                match copied(batch, self.results.longest.saturating_sub(taken.bytes)) {
-                    Some(copy) => {
-                        taken.bytes += bytes_of(&copy);
-                        taken.batches.push(copy);
-                    }
+                let most = self.results.longest.saturating_sub(taken.room.bytes);
+                match copied(batch, most).filter(|copy| taken.room.grow(bytes_of(copy))) {
+                    Some(copy) => taken.batches.push(copy),
                     None => self.taken = None,
                 }
             }
@@ -85,6 +107,28 @@ fn copied(batch: &RecordBatch, most: usize) -> Option<RecordBatch> {
     let columns: Vec<ArrayRef> = batch.columns().iter().map(copied_array).collect::<Option<_>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options).ok()
+}
+
+/// Whether a copy of an array of this type shares nothing with it.
+fn is_copied(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8View | DataType::BinaryView => true,
+        nested => is_whole(nested),
+    }
+}
+
+/// Whether an array of this type has all of its values itself.
+fn is_whole(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8View | DataType::BinaryView | DataType::Dictionary(..) | DataType::RunEndEncoded(..) => false,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => is_whole(field.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_whole(field.data_type())),
+        DataType::Union(..) | DataType::ListView(_) | DataType::LargeListView(_) => false,
+        _ => true,
+    }
 }
 
 fn copied_array(array: &ArrayRef) -> Option<ArrayRef> {

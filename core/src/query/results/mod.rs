@@ -5,6 +5,7 @@ mod question;
 mod repeatable;
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, RecordBatch};
@@ -16,6 +17,7 @@ use self::keeping::Keeping;
 pub(super) use self::question::Question;
 pub(super) use self::repeatable::reads;
 use super::engine::Readable;
+use super::point::Effort;
 use super::stream::QuerySource;
 use crate::answer::batches::{AnswerInfo, BatchSource, Batches, IteratorSource};
 use crate::answer::certificate::Certificate;
@@ -28,6 +30,8 @@ use crate::types::version::{Freshness, Tier};
 const SHARDS: usize = 4;
 /// An answer has at most this share of the memory of a part.
 const ANSWER_SHARE: usize = 4;
+/// Copies of answers that are not complete yet have at most this share of the memory, beside the kept ones.
+const COPYING_SHARE: usize = 8;
 /// Bytes that an answer takes beside its rows, about.
 const ANSWER_BYTES: usize = 512;
 /// Bytes of an answer that the number of answers is guessed by.
@@ -44,6 +48,9 @@ pub(super) struct Results {
     kept: Option<Kept>,
     /// Bytes of the longest answer that is kept.
     longest: usize,
+    /// Bytes of copies of answers that are not complete yet, and how many there may be.
+    copying: AtomicUsize,
+    copying_most: usize,
     recording: Recording,
 }
 
@@ -87,7 +94,7 @@ impl Results {
     /// Never, unless the settings of this module are wrong.
     pub(super) fn new(bytes: usize, recording: Recording) -> Result<Self> {
         if bytes == 0 {
-            return Ok(Self { kept: None, longest: 0, recording });
+            return Ok(Self { kept: None, longest: 0, copying: AtomicUsize::new(0), copying_most: 0, recording });
         }
         let options = OptionsBuilder::new()
             .estimated_items_capacity((bytes / USUAL_ANSWER_BYTES).max(SHARDS))
@@ -98,7 +105,8 @@ impl Results {
         let kept =
             Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let longest = usize::try_from(kept.shard_capacity()).unwrap_or(usize::MAX) / ANSWER_SHARE;
-        Ok(Self { kept: Some(kept), longest, recording })
+        let copying_most = bytes / COPYING_SHARE;
+        Ok(Self { kept: Some(kept), longest, copying: AtomicUsize::new(0), copying_most, recording })
     }
 
     /// Whether answers are kept.
@@ -111,14 +119,18 @@ impl Results {
         self.is_on().then(|| Question::new(text, parameters))
     }
 
-    /// The answer to a question at a state, if it was given before and no table has changed since.
+    /// The answer to a question at a state, if it was given before, no table has changed since, and it is no
+    /// more than is to be read now.
     pub(super) fn answer(
         &self,
         state: &State,
         question: Option<&Question>,
-        readable: &Readable,
+        (readable, effort): (&Readable, Effort),
     ) -> Option<Batches> {
         let answer = self.kept.as_ref()?.get(question?)?;
+        if answer.bytes > effort.bytes() {
+            return None;
+        }
         let is_same = answer.reads.iter().all(|(id, then)| {
             // Whether its rows may be read now is asked again: they may have become too old.
             let now = state.tables.get(id);
