@@ -76,7 +76,8 @@ pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::feed::{
-    ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
+    ChangeFeed, Changes, FeedCheck, FeedEvent, FeedSnapshot, Follow, Followed, KeyRange, RowChanges,
+    RowOperation, RowSum,
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::ranges::{ColumnRanges, ValueRange};
@@ -215,6 +216,23 @@ pub trait Source: Debug + Send + Sync + 'static {
         let _ = (follow, call);
         Err(no_changes())
     }
+
+    /// Makes one state of a followed relation comparable with held rows: their `columns`, of which `key` names a row. The source keeps nothing of it
+    /// that outlives the answer, or the connection to it. Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorCode::Unsupported) if the source does not compare rows, or has no order of the key that Pillion shares; and as
+    /// [`describe`](Self::describe).
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        let _ = (relation, columns, key, call);
+        Err(Error::new(ErrorCode::Unsupported, "this source does not compare its rows with held ones"))
+    }
 }
 
 fn no_changes() -> Error {
@@ -272,5 +290,15 @@ impl Source for Box<dyn Source> {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         (**self).forget(follow, call)
+    }
+
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        (**self).check(relation, columns, key, call)
     }
 }

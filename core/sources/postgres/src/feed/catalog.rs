@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::session::Session;
 
+/// The server takes no index for an identity that it checks only at the end of a transaction, not even that of a primary key.
 const TABLE: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
         c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, c.relreplident::pg_catalog.text, \
         EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid), \
@@ -19,7 +20,7 @@ const TABLE: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_cat
         ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index i \
             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
             AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) \
-            WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary \
+            WHERE i.indrelid = c.oid AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN i.indisprimary \
             WHEN 'i' THEN i.indisreplident ELSE false END ORDER BY a.attnum) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid = pg_catalog.to_regclass($1)";

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod changes;
+mod check;
 mod position;
 mod publish;
 mod pump;
@@ -16,6 +17,7 @@ use pillion::source::{Call, Changes, FeedSnapshot, Follow, Followed, Relation};
 use pillion::{Error, ErrorCode, Result};
 
 use self::changes::PostgresChanges;
+pub(crate) use self::check::check;
 use self::position::LogPosition;
 use self::snapshot::{Exported, PostgresSnapshot};
 use self::table::FollowedTable;
