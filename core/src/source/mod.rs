@@ -83,7 +83,7 @@ pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::ranges::{ColumnRanges, ValueRange};
 pub use self::relation::Relation;
 pub use self::secret::Secret;
-pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
+pub(crate) use self::table_source::{AppendBy, AuditPlan, Cadence, Overlap};
 pub use self::table_source::{OnSchemaChange, TableSource};
 pub use self::watch::{Changed, Watch};
 use crate::types::error::{Error, ErrorCode, Result};

@@ -11,10 +11,11 @@ use super::planted;
 use super::records::{FeedRecord, ListRecord, encode, feed_name, list_name};
 use super::shared::{Shared, stopping};
 use super::stream::{Ended, Streaming};
+use super::target::Target;
 use crate::refresh::backoff::wait_after;
 use crate::refresh::chance::Chance;
 use crate::refresh::record::{Record, position_name};
-use crate::source::Follow;
+use crate::source::{Follow, RowChanges};
 use crate::storage::Change;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
@@ -99,7 +100,10 @@ impl Follower {
     /// What is committed; everybody else gets to know it too.
     fn inspect(&self) -> Result<Inspected> {
         let inspected = Inspected::read(&self.cache, &self.shared)?;
+        let audits =
+            inspected.tables.iter().filter_map(|table| Some((table.name.clone(), table.audit.clone()?)));
         let mut state = self.shared.state.lock();
+        state.audits = audits.collect();
         state.in_step = inspected.in_step();
         state.name = inspected.feed.as_ref().map(|feed| feed.name.clone());
         state.reached = inspected.feed.as_ref().map(|feed| feed.position.clone());
@@ -144,8 +148,21 @@ impl Follower {
         due
     }
 
+    /// Tells whoever audits a table that rows of it come.
+    pub(super) fn touch(&self, table: &str, changes: &RowChanges, target: &Target) -> Result<()> {
+        if !self.shared.watches.wants(table) {
+            return Ok(());
+        }
+        // Rows without a key take the table out of step.
+        if let Some(keys) = target.keys(&target.conform(changes.rows())?)? {
+            self.shared.watches.touched(table, Some(&keys));
+        }
+        Ok(())
+    }
+
     /// The source has lost changes: no table is in step any more.
     pub(super) fn lost(&self, why: &str) -> Result<()> {
+        self.shared.watches.breaks(None, why);
         let source = &self.shared.source_name;
         tracing::warn!(source, "the source has lost changes, so its tables are copied anew: {why}");
         let inspected = self.inspect()?;

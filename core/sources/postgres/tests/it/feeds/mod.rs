@@ -1,6 +1,8 @@
 //! Changes of tables on real servers.
 
+mod audits;
 mod cache;
+mod checks;
 mod ends;
 mod following;
 mod keys;
