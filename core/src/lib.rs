@@ -167,7 +167,7 @@ pub use types::version::{Freshness, Tier, Version};
 pub use way::definition::TableDefinition;
 pub use way::executed::Executed;
 pub use way::refreshing::{
-    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, RefreshState,
+    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, KeptName, RefreshState,
     RefreshStatus,
 };
 pub use way::status::{OwnerSeen, Status, Way};

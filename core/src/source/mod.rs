@@ -76,7 +76,7 @@ pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::feed::{
-    ChangeFeed, Changes, FeedCheck, FeedEvent, FeedSnapshot, Follow, Followed, KeyRange, RowChanges,
+    ChangeFeed, Changes, FeedCheck, FeedEvent, FeedSnapshot, Follow, Followed, Kept, KeyRange, RowChanges,
     RowOperation, RowSum,
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
@@ -217,6 +217,16 @@ pub trait Source: Debug + Send + Sync + 'static {
         Err(no_changes())
     }
 
+    /// What the source keeps under names that Pillion has made, those of other caches too. Asked for only with [`Capabilities::changes`], and only to
+    /// be shown.
+    ///
+    /// # Errors
+    /// Those of reaching the source; [`Unsupported`](ErrorCode::Unsupported) if it cannot say.
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        let _ = call;
+        Err(Error::new(ErrorCode::Unsupported, "this source does not say what it keeps"))
+    }
+
     /// Makes one state of a followed relation comparable with held rows: their `columns`, of which `key` names a row. The source keeps nothing of it
     /// that outlives the answer, or the connection to it. Asked for only with [`Capabilities::changes`].
     ///
@@ -290,6 +300,10 @@ impl Source for Box<dyn Source> {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         (**self).forget(follow, call)
+    }
+
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        (**self).kept(call)
     }
 
     fn check(

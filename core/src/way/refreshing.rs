@@ -91,8 +91,26 @@ pub struct FollowStatus {
     pub last_commit: Option<SystemTime>,
     /// How much the source had beyond the position when it was last asked, about every 30 s, in its own units: bytes of log.
     pub lag: Option<u64>,
+    /// How old the newest moment is up to which everything is applied, if the source had more when it was last asked; zero if it had not.
+    pub lag_time: Option<Duration>,
+    /// What the source kept under names of Pillion when it was last asked, its own first: those of this cache, and those of others of the
+    /// same database, which may be left over from a cache that is gone.
+    pub names: Vec<KeptName>,
     /// What audits have found in the table; `None` if there was none yet.
     pub audit: Option<AuditStatus>,
+}
+
+/// What a source keeps for a cache until that has it on disk, such as the log of a replication slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptName {
+    /// The name at the source.
+    pub name: String,
+    /// How much it keeps, in bytes; `None` if it does not say so.
+    pub bytes: Option<u64>,
+    /// Who follows under it now, by the name that the source knows; `None` for nobody.
+    pub user: Option<String>,
+    /// Whether it is of this cache: the one that it follows by, or one that the source is to forget.
+    pub is_own: bool,
 }
 
 /// What is known of the [audits](crate::Table::audit) of a table, also those of earlier processes.

@@ -10,7 +10,7 @@ use super::value::WireValue;
 use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::value::Value;
 use crate::way::refreshing::{
-    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, RefreshState,
+    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, KeptName, RefreshState,
     RefreshStatus,
 };
 
@@ -53,6 +53,22 @@ pub(crate) struct FollowingMessage {
     pub(crate) lag: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) audit: Option<AuditedMessage>,
+    /// In milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<KeptMessage>,
+}
+
+/// What a source keeps under a name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeptMessage {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) bytes: Option<u64>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    pub(crate) is_own: bool,
 }
 
 /// What audits of a table have found.
@@ -165,13 +181,21 @@ impl From<FollowStatus> for FollowingMessage {
             FollowPhase::Waiting => PhaseMessage::Waiting {},
             FollowPhase::Stale(why) => PhaseMessage::Stale { why },
         };
-        let FollowStatus { name, position, last_commit, lag, audit, .. } = status;
+        let FollowStatus { name, position, last_commit, lag, lag_time, names, audit, .. } = status;
+        let (lag_time, last_commit) = (lag_time.map(milliseconds), last_commit.map(nanoseconds_of));
+        let names = names.into_iter().map(|KeptName { name, bytes, user, is_own }| KeptMessage {
+            name,
+            bytes,
+            user,
+            is_own,
+        });
+        let names = names.collect();
         let audit = audit.map(|AuditStatus { ended, rows, divergent_rows }| AuditedMessage {
             ended: nanoseconds_of(ended),
             rows,
             divergent_rows,
         });
-        Self { phase, name, position, last_commit: last_commit.map(nanoseconds_of), lag, audit }
+        Self { phase, name, position, last_commit, lag, audit, lag_time, names }
     }
 }
 
@@ -183,12 +207,19 @@ impl From<FollowingMessage> for FollowStatus {
             PhaseMessage::Waiting {} => FollowPhase::Waiting,
             PhaseMessage::Stale { why } => FollowPhase::Stale(why),
         };
-        let FollowingMessage { name, position, last_commit, lag, audit, .. } = message;
+        let FollowingMessage { name, position, last_commit, lag, audit, lag_time, names, .. } = message;
+        let names = names.into_iter().map(|KeptMessage { name, bytes, user, is_own }| KeptName {
+            name,
+            bytes,
+            user,
+            is_own,
+        });
+        let (lag_time, names) = (lag_time.map(Duration::from_millis), names.collect());
         let last_commit = freshness_at(last_commit).map(|moment| moment.as_of);
         let audit = audit.and_then(|AuditedMessage { ended, rows, divergent_rows }| {
             Some(AuditStatus { ended: freshness_at(Some(ended))?.as_of, rows, divergent_rows })
         });
-        Self { phase, name, position, last_commit, lag, audit }
+        Self { phase, name, position, last_commit, lag, lag_time, names, audit }
     }
 }
 

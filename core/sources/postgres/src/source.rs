@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pillion::source::{
     Call, Capabilities, Changes, Description, FeedCheck, FeedSnapshot, Fetch, Fetched, Follow, Followed,
-    Relation, Source,
+    Kept, Relation, Source,
 };
 use pillion::{Error, ErrorCode, Result};
 use pillion_connect::Runtime;
@@ -125,6 +125,10 @@ impl Source for Postgres {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         feed::forget(self, follow, call)
+    }
+
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        feed::kept(self, call)
     }
 
     fn check(

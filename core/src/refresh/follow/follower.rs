@@ -21,6 +21,7 @@ use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
 use crate::way::Backend;
 use crate::way::embedded::Embedded;
+use crate::way::refreshing::KeptName;
 
 /// How long the source may take to forget a name.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
@@ -228,10 +229,37 @@ impl Follower {
         Heartbeat::new(held.filter_map(|held| held.rules.max_staleness).min())
     }
 
+    /// Asks the source what it keeps under names of Pillion, for whoever looks at the cost.
+    pub(super) fn look_at_names(&self) -> Result<()> {
+        let call = self.shared.call(Some(super::heartbeat::TIMEOUT), false)?;
+        let kept = match self.shared.source.kept(&call) {
+            Ok(kept) => kept,
+            Err(error) => {
+                let source = &self.shared.source_name;
+                tracing::debug!(source, "the source does not say what it keeps: {error:#}");
+                return Ok(());
+            }
+        };
+        let inspected = Inspected::read(&self.cache, &self.shared)?;
+        let own = inspected.feed.as_ref().map(|feed| feed.name.clone());
+        let own: Vec<String> = own.into_iter().chain(inspected.list.to_forget).collect();
+        let names = kept.into_iter().map(|kept| KeptName {
+            is_own: own.contains(&kept.name),
+            name: kept.name,
+            bytes: kept.bytes,
+            user: kept.user,
+        });
+        let mut names: Vec<KeptName> = names.collect();
+        names.sort_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+        self.shared.state.lock().names = names;
+        Ok(())
+    }
+
     /// All changes that the source made before a moment are applied.
     pub(super) fn confirm(&self, moment: SystemTime) {
         let mut confirmed = self.confirmed.lock();
         *confirmed = (*confirmed).max(Some(moment));
+        self.shared.state.lock().confirmed = *confirmed;
     }
 
     /// As of when rows are that were changed by a transaction of a moment.
@@ -263,6 +291,7 @@ impl Follower {
             let record = self.cache.source_position(&position_name(&self.shared.source_name, &table.name))?;
             let record = record.as_deref().and_then(Record::decode);
             if let Some(record) = record.filter(|record| record.epoch == Some(feed.epoch)) {
+                self.shared.watches.breaks(Some(&table.name), "something else is asked for now");
                 self.set_record(&table.name, &Record::new(record.definition, None))?;
             }
         }

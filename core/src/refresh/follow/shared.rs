@@ -13,7 +13,7 @@ use crate::refresh::progress::Progress;
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::TableRules;
-use crate::way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshStatus};
+use crate::way::refreshing::{FollowPhase, FollowStatus, KeptName, RefreshState, RefreshStatus};
 
 /// How long no table is declared before the follower begins: a program declares several, one after another.
 const QUIET: Duration = Duration::from_millis(100);
@@ -50,6 +50,10 @@ pub(super) struct State {
     pub(super) is_streaming: bool,
     pub(super) last_commit: Option<SystemTime>,
     pub(super) lag: Option<u64>,
+    /// The newest moment whose changes are all applied.
+    pub(super) confirmed: Option<SystemTime>,
+    /// What the source keeps under names of Pillion.
+    pub(super) names: Vec<KeptName>,
     pub(super) is_stopping: bool,
     /// The thread is done with the cache.
     pub(super) has_ended: bool,
@@ -408,6 +412,11 @@ impl State {
                 position: self.reached.as_deref().and_then(|position| shared.source.position_text(position)),
                 last_commit: self.last_commit,
                 lag: self.lag,
+                lag_time: match (self.lag, self.confirmed) {
+                    (Some(0), _) => Some(Duration::ZERO),
+                    (_, confirmed) => confirmed.and_then(|at| SystemTime::now().duration_since(at).ok()),
+                },
+                names: self.names.clone(),
                 audit: self.audits.get(name).and_then(AuditRecord::status),
             }),
         })

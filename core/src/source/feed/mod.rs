@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 pub use self::check::{FeedCheck, KeyRange, RowSum};
 pub use self::event::FeedEvent;
-pub use self::follow::{Follow, Followed};
+pub use self::follow::{Follow, Followed, Kept};
 pub use self::rows::{RowChanges, RowOperation};
 use super::call::Call;
 use super::fetch::Fetched;

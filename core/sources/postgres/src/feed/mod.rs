@@ -3,6 +3,7 @@
 mod catalog;
 mod changes;
 mod check;
+mod kept;
 mod position;
 mod publish;
 mod pump;
@@ -18,6 +19,7 @@ use pillion::{Error, ErrorCode, Result};
 
 use self::changes::PostgresChanges;
 pub(crate) use self::check::check;
+pub(crate) use self::kept::kept;
 use self::position::LogPosition;
 use self::snapshot::{Exported, PostgresSnapshot};
 use self::table::FollowedTable;

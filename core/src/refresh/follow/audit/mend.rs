@@ -7,10 +7,12 @@ use arrow::compute::concat_batches;
 
 use super::Audit;
 use super::held::{EncodedKey, Held};
+use crate::refresh::follow::target::Target;
+use crate::refresh::record::{Record, position_name};
 use crate::storage::{Change, KeyColumn};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
-use crate::way::Reader;
+use crate::way::{Backend, Reader};
 
 /// Keys that the source is asked for at once.
 const KEYS_AT_ONCE: usize = if cfg!(test) { 40 } else { 2000 };
@@ -88,12 +90,7 @@ impl Audit<'_> {
         done
     }
 
-    fn write(
-        &self,
-        target: &crate::refresh::follow::target::Target,
-        rows: Vec<RecordBatch>,
-        gone: KeyColumn,
-    ) -> Result<()> {
+    fn write(&self, target: &Target, rows: Vec<RecordBatch>, gone: KeyColumn) -> Result<()> {
         let table = target.table;
         let mut changes = Vec::new();
         let batch = match rows.is_empty() {
@@ -113,6 +110,16 @@ impl Audit<'_> {
         if changes.is_empty() {
             return Ok(());
         }
+        // Only the source of a table writes to it, which is whoever writes its record; it stays as it is.
+        let name = position_name(&self.shared.source_name, &self.table);
+        let record = self.cache.source_position(&name)?;
+        let is_in_step =
+            record.as_deref().and_then(Record::decode).is_some_and(|record| record.epoch.is_some());
+        let Some(position) = record.filter(|_| is_in_step) else {
+            let message = format!("table `{}` does not follow its source any more", self.table);
+            return Err(Error::new(ErrorCode::Cancelled, message));
+        };
+        changes.push(Change::Position { source: name, position });
         // The other rows are no fresher for that.
         let freshness = self.cache.table_by_id(table)?.freshness;
         let as_of = freshness.map_or_else(SystemTime::now, |freshness| freshness.as_of);

@@ -145,7 +145,7 @@ fn rows_that_change_meanwhile_are_no_fault() {
         // A fault under load is found, and mended by hand or by the stream.
         let writers = self::writers(&server, &mut random, 150);
         cache.refresh("orders").unwrap();
-        plant(&cache, "orders", |transaction, table| transaction.truncate(table));
+        overwrite(&cache, "orders", "SELECT id, 'wrong', total, note, placed FROM orders");
         while cache.table("orders").unwrap().audit().unwrap().divergent_rows > 0 {
             faults += 1;
         }
@@ -170,7 +170,7 @@ fn keys_of_every_type_are_compared_in_one_order() {
         ("int8", "(n - 150)::int8 * 40000000000"),
         ("oid", "(4294967295 - n * 9000000::int8)::oid"),
         ("numeric(20,4)", "((n - 150) * 1234567.1234)::numeric(20,4)"),
-        ("text", "chr(33 + n * 211) || E'\\'' || n"),
+        ("text", "chr(33 + n * 150) || E'\\'' || n"),
         ("varchar(40)", "md5(n::text)"),
         ("char(9)", "'k' || n"),
         ("citext", "CASE WHEN n % 2 = 0 THEN 'Ab' ELSE 'aB' END || n"),
