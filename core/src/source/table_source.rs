@@ -259,7 +259,7 @@ impl TableSource {
     }
 
     /// What becomes of a table with [`changes`](Self::changes) when its columns become others at the source; it is copied anew unless told
-    /// otherwise.
+    /// otherwise. A column that is added, and null in all rows so far, appears without either.
     pub fn on_schema_change(mut self, what: OnSchemaChange) -> Self {
         self.on_schema_change = what;
         self

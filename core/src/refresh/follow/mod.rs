@@ -18,6 +18,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod widen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -47,6 +47,7 @@ pub(super) struct Streaming<'a> {
     is_unacknowledged: bool,
     /// A table is to be copied anew.
     has_fallen_out: bool,
+
     acknowledged: Instant,
     idled: Instant,
 }
@@ -157,6 +158,14 @@ impl<'a> Streaming<'a> {
             {
                 // It is behind the wanted position, and comes again from there.
                 return Ok(Some(Ended::Reached));
+            }
+            if let FeedEvent::Reshaped { relation, .. } = &event
+                && wanted.is_none()
+                && let Some(table) = self.inspected.tables.get(*relation)
+                && self.follower.widen(table)?
+            {
+                // What the open transaction has brought so far comes again, with the new columns.
+                return Ok(Some(Ended::Interrupted));
             }
             let is_urgent = matches!(&event, FeedEvent::Idle { is_urgent: true, .. });
             self.take(event)?;

@@ -83,20 +83,20 @@ impl Audit<'_> {
                 }
                 done += 1;
             }
-            self.write(&target, rows, gone)?;
+            self.write(&target, &rows, gone)?;
             Ok((done, again))
         });
         drop(left);
         done
     }
 
-    fn write(&self, target: &Target, rows: Vec<RecordBatch>, gone: KeyColumn) -> Result<()> {
+    fn write(&self, target: &Target, rows: &[RecordBatch], gone: KeyColumn) -> Result<()> {
         let table = target.table;
         let mut changes = Vec::new();
         let batch = match rows.is_empty() {
             true => None,
             false => Some(
-                concat_batches(&target.schema, &rows)
+                concat_batches(&target.schema, rows)
                     .map_err(|error| Error::internal("rows that are mended").with_source(error))?,
             ),
         };

@@ -12,6 +12,7 @@ mod refusals;
 mod replica;
 mod reshaped;
 mod transactions;
+mod widened;
 
 use std::process::Child;
 
