@@ -298,7 +298,7 @@ fn every_call_of_the_document_is_understood() {
     assert!(it.ok(33, map! {}).field("refreshes").array().is_empty());
     assert_eq!(it.call(32, map! { "name" => "t" }), Err(100));
     assert_eq!(it.call(36, map! { "name" => "t" }), Err(101), "it was dropped");
-    let position = map! { "table" => "t", "position" => Pack::Binary(b"0/1".to_vec()), "limit" => 10_u64 };
+    let position = map! { "table" => "t", "position" => Pack::Bin(b"0/1".to_vec()), "limit" => 10_u64 };
     assert_eq!(it.call(37, position), Err(100));
     assert_eq!(it.call(34, map! { "table" => "t", "action" => "Pause" }), Err(100));
 

@@ -105,7 +105,7 @@ fn a_sidecar_that_is_killed_while_it_follows_has_every_change_once() {
     let sidecar = Sidecar::ready(&dir, &config);
     let socket = attaching(&dir);
     // Clients that ask for everything, and those that read the files, wait for a position alike.
-    for at in [format!("{socket}?attach=never"), socket.clone()] {
+    for at in [format!("{socket}?attach=never"), socket] {
         server.psql(&transfers(3, 5));
         let client = Cache::from_url(&at).unwrap();
         let accounts = loop {
