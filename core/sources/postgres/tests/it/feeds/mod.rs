@@ -7,6 +7,7 @@ mod ends;
 mod following;
 mod keys;
 mod model;
+mod pgbench;
 mod planted;
 mod refusals;
 mod replica;
