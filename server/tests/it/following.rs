@@ -36,7 +36,7 @@ fn bank(more: &str) -> Option<(Server, String)> {
         )
     };
     let tables = format!("[sources.bank]\nurl = \"{at}\"\n{}{}", table("accounts"), table("moves"));
-    Some((server, config(&tables)))
+    Some((server, config(&format!("{}{tables}", crate::probes::HEALTH))))
 }
 
 /// Moves money so many times, each in a transaction.
@@ -182,6 +182,18 @@ fn the_command_audits_a_table_and_says_what_the_slot_costs() {
     assert_eq!((&names[1]["name"], &names[1]["is_own"]), (&"pillion_bank_deadbeef".into(), &false.into()));
     assert!(names[1]["user"].is_null() && names[1]["bytes"].as_u64().unwrap() > 0, "{names:?}");
     assert_eq!(following(&status())["audit"]["rows"], 40);
+    let metrics = crate::probes::get(&sidecar, "/metrics").body;
+    for series in [
+        "pillion_follow_kept_bytes{source=\"bank\",name=\"pillion_bank_deadbeef\",own=\"false\"} ",
+        "pillion_follow_phase{table=\"accounts\",phase=\"following\"} 1",
+        "pillion_follow_phase{table=\"moves\",phase=\"stale\"} 0",
+        "pillion_divergent_rows_total{table=\"accounts\"} 0",
+        "pillion_audit_age_seconds{table=\"accounts\"} ",
+        "pillion_follow_lag_bytes{source=\"bank\"} ",
+        "pillion_follow_lag_seconds{source=\"bank\"} ",
+    ] {
+        assert!(metrics.contains(series), "{series} is not in {metrics}");
+    }
     let shown = dir.answer(&["status", "--url", &socket]);
     assert!(shown.contains("pillion_bank_deadbeef") && shown.contains("nobody now"), "{shown}");
     sidecar.end();
