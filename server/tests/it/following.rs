@@ -163,7 +163,7 @@ fn the_command_audits_a_table_and_says_what_the_slot_costs() {
     let json: serde_json::Value =
         serde_json::from_str(&dir.answer(&["audit", "--url", &socket, "accounts", "--json"])).unwrap();
     assert_eq!((&json["rows"], &json["divergent_rows"]), (&40.into(), &0.into()), "{json}");
-    let unknown = dir.run(&["audit", "--url", &socket, "acounts"]);
+    let unknown = dir.run(&["audit", "--url", &socket, "account"]);
     assert!(unknown.code == 3 && unknown.errors.contains("accounts"), "{unknown:?}");
     // The slots, with what they cost and whose they are.
     let status = || -> serde_json::Value {

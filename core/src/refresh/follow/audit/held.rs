@@ -35,9 +35,9 @@ impl Span {
 
     /// The spans between some keys within this one.
     pub(super) fn parts(&self, bounds: &[EncodedKey]) -> Vec<Self> {
-        let froms = std::iter::once(self.from.clone()).chain(bounds.iter().cloned().map(Some));
-        let belows = bounds.iter().cloned().map(Some).chain([self.below.clone()]);
-        froms.zip(belows).map(|(from, below)| Self { from, below }).collect()
+        let begins = std::iter::once(self.from.clone()).chain(bounds.iter().cloned().map(Some));
+        let ends = bounds.iter().cloned().map(Some).chain([self.below.clone()]);
+        begins.zip(ends).map(|(from, below)| Self { from, below }).collect()
     }
 }
 
