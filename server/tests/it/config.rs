@@ -177,7 +177,7 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
-             statement, columns, condition, where, on_miss, leave_out, as_text, options, refresh, on_schema_change, append_by, overlap, interval, \
+             statement, columns, condition, where, on_miss, leave_out, as_text, options, refresh, on_schema_change, audit_every, audit_rows_per_second, append_by, overlap, interval, \
              on_change, cron, time_zone, \
              refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
              max_staleness",
