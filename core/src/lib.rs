@@ -174,7 +174,10 @@ pub use types::value::{AnyValue, Value, ValueRef};
 pub use types::version::{Freshness, Tier, Version};
 pub use way::definition::TableDefinition;
 pub use way::executed::Executed;
-pub use way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshStatus};
+pub use way::refreshing::{
+    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, KeptName, RefreshState,
+    RefreshStatus,
+};
 pub use way::status::{OwnerSeen, Status, Way};
 pub use way::table_info::TableInfo;
 

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::audit::AuditArgs;
 use crate::config::ConfigArgs;
 use crate::export::ExportArgs;
 use crate::load::LoadArgs;
@@ -99,6 +100,12 @@ pub enum Command {
     ///
     /// Waits until the rows are there. The old ones are read meanwhile, and stay if the refresh fails.
     Refresh(RefreshArgs),
+    /// Compare a table of a running sidecar with the source that it follows, and mend rows that differ
+    ///
+    /// Both sides add up digests of all rows at one position, so rows that change meanwhile differ in nothing. Rows that
+    /// differ are named, in the log too, and fetched again. The exit code is then 5.
+    #[command(verbatim_doc_comment)]
+    Audit(AuditArgs),
     /// Load the tables of a configuration once and end, as an init container
     ///
     /// Loads tables that are not there yet, and refreshes those that sources feed. Becomes the owner of the directory

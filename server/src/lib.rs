@@ -3,6 +3,7 @@
 //! This crate reads arguments, calls the crate `pillion` and writes answers; it holds no logic of the cache.
 //! Answers go to standard output, messages to standard error, and the [exit code](Exit) says what to do.
 
+mod audit;
 pub mod cli;
 pub mod config;
 mod connection;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use audit::{AuditArgs, audit};
 pub use config::Config;
 pub use connection::Connection;
 pub use exit::Exit;
@@ -64,6 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Serve(args) => serve(args),
         Command::Config(args) => config::config(args),
         Command::Refresh(args) => refresh(args),
+        Command::Audit(args) => audit(args),
         Command::Warm(args) => warm(args),
         Command::Sources(args) => sources(args),
         Command::Completions(args) => completions(args),

@@ -16,7 +16,7 @@ use crate::types::mode::WriteMode;
 use crate::types::recorder::{Operation, Recording};
 use crate::types::version::Version;
 use crate::way::change::ChangeRequest;
-use crate::way::refreshing::refreshing;
+use crate::way::refreshing::{AuditReport, refreshing};
 use crate::way::{Backend, Reader};
 
 /// A table of a cache, at whatever version is newest when a call is made.
@@ -222,9 +222,27 @@ impl Table {
     /// [`Timeout`](crate::ErrorCode::Timeout), which says what the table waits for;
     /// [`InvalidArgument`](crate::ErrorCode::InvalidArgument) for bytes that are not a position, and for a table that does not follow its
     /// source; [`Cancelled`](crate::ErrorCode::Cancelled) if the table is dropped meanwhile;
-    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache and no sidecar answers for it.
     pub fn wait_for(&self, position: impl AsRef<[u8]>, limit: Duration) -> Result<Version> {
         refreshing(&*self.backend)?.wait_for(&self.name, position.as_ref(), limit)
+    }
+
+    /// Compares all rows of a table that [follows](crate::source::TableSource::changes) its source with those of the source, and fetches those
+    /// that differ again. Returns when it is done: about as long as the source takes to read the table. Reads and the stream go on.
+    ///
+    /// Both sides add up digests of their rows at exactly the same position, so rows that changed a moment ago differ in nothing, and only the keys
+    /// of ranges that differ are looked at closer. The log and the answer name the rows; [`FollowStatus::audit`](crate::FollowStatus::audit) counts
+    /// them. A fault is one of this cache, of its disk, or of the source, which should not send other changes than it makes: report it.
+    ///
+    /// The source needs a free replication slot and keeps one state of the table until it has read a part of it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorCode::Unsupported) for a table that does not follow its source, or whose source compares nothing;
+    /// [`SourceUnavailable`](crate::ErrorCode::SourceUnavailable) if the source cannot be reached or the table does not follow it now;
+    /// [`Cancelled`](crate::ErrorCode::Cancelled) if the table is copied anew or dropped meanwhile, and the errors of a write. What was mended
+    /// stays so.
+    pub fn audit(&self) -> Result<AuditReport> {
+        refreshing(&*self.backend)?.audit(&self.name)
     }
 
     /// Keeps asking for [`changes`](Self::changes), and hands out what was committed after `since`. Rows that become

@@ -20,7 +20,7 @@ use crate::way::change::ChangeRequest;
 use crate::way::definition::TableDefinition;
 use crate::way::embedded::Embedded;
 use crate::way::executed::Executed;
-use crate::way::refreshing::{RefreshStatus, Refreshing};
+use crate::way::refreshing::{AuditReport, RefreshStatus, Refreshing};
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads};
@@ -304,6 +304,11 @@ impl Refreshing for Owner {
     fn wait_for(&self, table: &str, position: &[u8], limit: Duration) -> Result<Version> {
         self.embedded.refuse_if_forked()?;
         self.scheduler.followers.wait_for(table, position, limit)
+    }
+
+    fn audit(&self, table: &str) -> Result<AuditReport> {
+        self.embedded.refuse_if_forked()?;
+        self.scheduler.followers.audit(table)
     }
 
     fn refreshes(&self) -> Result<Vec<RefreshStatus>> {

@@ -9,8 +9,10 @@ use crate::source::Source;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
-use crate::way::refreshing::{RefreshStatus, Refreshing};
-use crate::wire::{Call, Empty, Name, RefreshesReply, Steer, SteerAction, SteerReply, VersionMessage};
+use crate::way::refreshing::{AuditReport, RefreshStatus, Refreshing};
+use crate::wire::{
+    AuditReply, Call, Empty, Name, RefreshesReply, Steer, SteerAction, SteerReply, VersionMessage, WaitFor,
+};
 
 impl Remote {
     fn steer(&self, table: &str, action: SteerAction) -> Result<bool> {
@@ -49,11 +51,19 @@ impl Refreshing for Remote {
         self.steer(table, if is_paused { SteerAction::Pause } else { SteerAction::Resume }).map(drop)
     }
 
-    fn wait_for(&self, _: &str, _: &[u8], _: Duration) -> Result<Version> {
-        Err(Error::new(
-            ErrorCode::Unsupported,
-            "only the process that owns the cache waits for positions of its sources: ask it there",
-        ))
+    fn wait_for(&self, table: &str, position: &[u8], limit: Duration) -> Result<Version> {
+        self.connection.check_open()?;
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let request = WaitFor { table: table.to_owned(), position: position.to_vec(), limit };
+        let reply: VersionMessage = self.connection.call(Call::WaitFor, &request, Repeat::Once)?;
+        Ok(self.connection.saw(reply.version))
+    }
+
+    fn audit(&self, table: &str) -> Result<AuditReport> {
+        self.connection.check_open()?;
+        let request = Name { snapshot: None, name: table.to_owned() };
+        let reply: AuditReply = self.connection.call(Call::Audit, &request, Repeat::Once)?;
+        Ok(reply.into())
     }
 
     fn refreshes(&self) -> Result<Vec<RefreshStatus>> {

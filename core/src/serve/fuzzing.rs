@@ -29,7 +29,7 @@ use crate::wire::message::{
 };
 use crate::wire::rows::{decode_schema, encode_batch, encode_schema};
 use crate::wire::value::WireValue;
-use crate::wire::{ChangeMessage, Commit, Modify, Source, Steer, SteerAction, decode, encode};
+use crate::wire::{ChangeMessage, Commit, Modify, Source, Steer, SteerAction, WaitFor, decode, encode};
 
 /// Most calls of one input.
 const CALLS_MAX: usize = 64;
@@ -366,6 +366,11 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
                 _ => SteerAction::Resume,
             };
             (Call::SteerRefreshes, encode(&Steer { table: input.name(), action }))
+        }
+        36 => (Call::Audit, encode(&Name { snapshot: None, name: input.name() })),
+        37 => {
+            let (table, position) = (input.name(), input.name().into_bytes());
+            (Call::WaitFor, encode(&WaitFor { table, position, limit: u64::from(input.next() % 4) }))
         }
         35 => (Call::Modify, encode(&Modify { text: input.name(), parameters: input.key() })),
         _ => (

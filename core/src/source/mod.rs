@@ -76,13 +76,14 @@ pub use self::call::{Call, OnCancel};
 pub use self::capabilities::Capabilities;
 pub use self::description::{Description, Part};
 pub use self::feed::{
-    ChangeFeed, Changes, FeedEvent, FeedSnapshot, Follow, Followed, RowChanges, RowOperation,
+    ChangeFeed, Changes, FeedCheck, FeedEvent, FeedSnapshot, Follow, Followed, Kept, KeyRange, RowChanges,
+    RowOperation, RowSum,
 };
 pub use self::fetch::{After, Fetch, Fetched, Keys};
 pub use self::ranges::{ColumnRanges, ValueRange};
 pub use self::relation::Relation;
 pub use self::secret::Secret;
-pub(crate) use self::table_source::{AppendBy, Cadence, Overlap};
+pub(crate) use self::table_source::{AppendBy, AuditPlan, Cadence, Overlap};
 pub use self::table_source::{OnSchemaChange, TableSource};
 pub use self::watch::{Changed, Watch};
 use crate::types::error::{Error, ErrorCode, Result};
@@ -215,6 +216,44 @@ pub trait Source: Debug + Send + Sync + 'static {
         let _ = (follow, call);
         Err(no_changes())
     }
+
+    /// The columns of a followed relation now, if they are those that are held and others behind which every row that came before a change of
+    /// columns is null: columns that were added, that allow nulls and never had a default. `None` if the relation is another one in any other way. Asked
+    /// for only with [`Capabilities::changes`], after a feed has [reported](FeedEvent::Reshaped) the relation.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
+        let _ = (relation, held, call);
+        Ok(None)
+    }
+
+    /// What the source keeps under names that Pillion has made, those of other caches too. Asked for only with [`Capabilities::changes`], and only to
+    /// be shown.
+    ///
+    /// # Errors
+    /// Those of reaching the source; [`Unsupported`](ErrorCode::Unsupported) if it cannot say.
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        let _ = call;
+        Err(Error::new(ErrorCode::Unsupported, "this source does not say what it keeps"))
+    }
+
+    /// Makes one state of a followed relation comparable with held rows: their `columns`, of which `key` names a row. The source keeps nothing of it
+    /// that outlives the answer, or the connection to it. Asked for only with [`Capabilities::changes`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorCode::Unsupported) if the source does not compare rows, or has no order of the key that Pillion shares; and as
+    /// [`describe`](Self::describe).
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        let _ = (relation, columns, key, call);
+        Err(Error::new(ErrorCode::Unsupported, "this source does not compare its rows with held ones"))
+    }
 }
 
 fn no_changes() -> Error {
@@ -272,5 +311,23 @@ impl Source for Box<dyn Source> {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         (**self).forget(follow, call)
+    }
+
+    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
+        (**self).widened(relation, held, call)
+    }
+
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        (**self).kept(call)
+    }
+
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        (**self).check(relation, columns, key, call)
     }
 }

@@ -13,8 +13,8 @@ use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
 use crate::coverage::{Region, held};
 use crate::storage::{
-    Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, State, Store, TableState, freshness,
-    key,
+    Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, SegmentHandle, State, Store,
+    TableState, freshness, key,
 };
 use crate::types::column::ColumnIndex;
 use crate::types::error::{Error, ErrorCode, Result};
@@ -453,6 +453,31 @@ pub(crate) fn scan(
     columns: Option<&[String]>,
     certificate: Certificate,
 ) -> Result<Batches> {
+    scan_some(state, id, columns, certificate, |_| true)
+}
+
+/// All rows of a table whose encoded keys are within bounds, and perhaps others, however old they are.
+pub(crate) fn scan_between(
+    state: &State,
+    id: u64,
+    columns: Option<&[String]>,
+    from: Option<&[u8]>,
+    below: Option<&[u8]>,
+) -> Result<Batches> {
+    scan_some(state, id, columns, Certificate::default(), |segment| {
+        let record = segment.record();
+        !from.is_some_and(|from| record.is_below(from))
+            && below.is_none_or(|below| record.min_key.as_slice() < below)
+    })
+}
+
+fn scan_some(
+    state: &State,
+    id: u64,
+    columns: Option<&[String]>,
+    certificate: Certificate,
+    is_wanted: impl Fn(&SegmentHandle) -> bool,
+) -> Result<Batches> {
     let table = table_of(state, id)?;
     let full = &table.shape.schema;
     let projection: Vec<usize> = match columns {
@@ -471,7 +496,9 @@ pub(crate) fn scan(
     let answer = schema.clone();
     let (table_state, sequence) = (table.clone(), state.version.sequence);
     // Opens each segment when the answer reaches it.
-    let segments = (0..table.segments.len()).flat_map({
+    let wanted: Vec<usize> =
+        (0..table.segments.len()).filter(|number| is_wanted(&table.segments[*number])).collect();
+    let segments = wanted.into_iter().flat_map({
         let table = table.clone();
         move |number| match TableState::segment_parts(&table.segments[number]) {
             Ok(parts) => parts.map(Ok).collect(),

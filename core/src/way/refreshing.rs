@@ -1,6 +1,6 @@
 //! Refreshes as users of a cache see them.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +8,7 @@ use super::Backend;
 use super::definition::TableDefinition;
 use crate::source::Source;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::value::Value;
 use crate::types::version::Version;
 
 /// A way in that refreshes tables from sources.
@@ -32,6 +33,9 @@ pub(crate) trait Refreshing: Debug + Send + Sync {
 
     /// Waits until a table has everything of its source up to a position.
     fn wait_for(&self, table: &str, position: &[u8], limit: Duration) -> Result<Version>;
+
+    /// Compares a table with its source, and mends rows that differ.
+    fn audit(&self, table: &str) -> Result<AuditReport>;
 
     /// How the refreshes of all tables stand, by name.
     fn refreshes(&self) -> Result<Vec<RefreshStatus>>;
@@ -87,6 +91,91 @@ pub struct FollowStatus {
     pub last_commit: Option<SystemTime>,
     /// How much the source had beyond the position when it was last asked, about every 30 s, in its own units: bytes of log.
     pub lag: Option<u64>,
+    /// How old the newest moment is up to which everything is applied, if the source had more when it was last asked; zero if it had not.
+    pub lag_time: Option<Duration>,
+    /// What the source kept under names of Pillion when it was last asked, its own first: those of this cache, and those of others of the
+    /// same database, which may be left over from a cache that is gone.
+    pub names: Vec<KeptName>,
+    /// What audits have found in the table; `None` if there was none yet.
+    pub audit: Option<AuditStatus>,
+}
+
+/// What a source keeps for a cache until that has it on disk, such as the log of a replication slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptName {
+    /// The name at the source.
+    pub name: String,
+    /// How much it keeps, in bytes; `None` if it does not say so.
+    pub bytes: Option<u64>,
+    /// Who follows under it now, by the name that the source knows; `None` for nobody.
+    pub user: Option<String>,
+    /// Whether it is of this cache: the one that it follows by, or one that the source is to forget.
+    pub is_own: bool,
+}
+
+/// What is known of the [audits](crate::Table::audit) of a table, also those of earlier processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditStatus {
+    /// When the last one ended that came to its end.
+    pub ended: SystemTime,
+    /// The rows of the source that it compared.
+    pub rows: u64,
+    /// Rows that differed, in all audits of the table.
+    pub divergent_rows: u64,
+}
+
+/// What an [audit](crate::Table::audit) found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct AuditReport {
+    /// The table.
+    pub table: String,
+    /// The rows of the source that were compared: all of them.
+    pub rows: u64,
+    /// How many rows differed, were missing, or were held and not at the source.
+    pub divergent_rows: u64,
+    /// How many of these are as the source has them now. The others change so often that they could not be mended; the stream may bring them whole.
+    pub mended_rows: u64,
+    /// The first 1,000 of the rows that differed, by their keys.
+    pub divergent: Vec<DivergentRow>,
+    /// When all rows were last known to be those of the source, by an earlier audit or by the copy of the table: what differs began to after
+    /// that.
+    pub sound_since: Option<SystemTime>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A row that differed from that of the source.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DivergentRow {
+    /// The values of its primary key.
+    pub key: Vec<Value>,
+    /// How it differed.
+    pub what: Divergence,
+}
+
+/// How a row differs from that of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Divergence {
+    /// Other values were held.
+    Changed,
+    /// It was not held.
+    Missing,
+    /// It was held, and the source had none with its key.
+    Extra,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+        })
+    }
 }
 
 /// What a table that follows its source does.

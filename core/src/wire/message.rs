@@ -121,6 +121,10 @@ calls! {
     SteerRefreshes = 34;
     /// [`Modify`] → [`ModifyReply`].
     Modify = 35;
+    /// [`Name`] → [`AuditReply`](super::AuditReply): a table is compared with its source.
+    Audit = 36;
+    /// [`WaitFor`](super::WaitFor) → [`VersionMessage`].
+    WaitFor = 37;
 }
 
 /// Nothing.

@@ -22,7 +22,7 @@ pub(crate) use self::message::{
     ModifyReply, Name, Next, NextReply, Pin, PositionReply, Prepare, PrepareReply, Return, RowsReply, Scan,
     Seen, Share, ShareReply, Source, Sql, StatusReply, Table, VersionMessage, Write, WriteKind,
 };
-pub(crate) use self::refreshes::{RefreshesReply, Steer, SteerAction, SteerReply};
+pub(crate) use self::refreshes::{AuditReply, RefreshesReply, Steer, SteerAction, SteerReply, WaitFor};
 pub(crate) use self::rows::{decode_batch, decode_schema, encode_batch, encode_schema};
 pub(crate) use self::value::WireValue;
 

@@ -6,8 +6,13 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::message::ErrorMessage;
+use super::value::WireValue;
 use crate::types::clock::{freshness_at, nanoseconds_of};
-use crate::way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshStatus};
+use crate::types::value::Value;
+use crate::way::refreshing::{
+    AuditReport, AuditStatus, Divergence, DivergentRow, FollowPhase, FollowStatus, KeptName, RefreshState,
+    RefreshStatus,
+};
 
 /// How the refreshes of all tables stand.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +51,117 @@ pub(crate) struct FollowingMessage {
     pub(crate) last_commit: Option<i64>,
     #[serde(default)]
     pub(crate) lag: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) audit: Option<AuditedMessage>,
+    /// In milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lag_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<KeptMessage>,
+}
+
+/// What a source keeps under a name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeptMessage {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) bytes: Option<u64>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    pub(crate) is_own: bool,
+}
+
+/// What audits of a table have found.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct AuditedMessage {
+    /// In nanoseconds since 1970.
+    pub(crate) ended: i64,
+    pub(crate) rows: u64,
+    pub(crate) divergent_rows: u64,
+}
+
+/// A position of the source of a table is waited for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WaitFor {
+    pub(crate) table: String,
+    #[serde(with = "serde_bytes")]
+    pub(crate) position: Vec<u8>,
+    /// For how long, in milliseconds.
+    pub(crate) limit: u64,
+}
+
+/// What an audit found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AuditReply {
+    pub(crate) table: String,
+    pub(crate) rows: u64,
+    pub(crate) divergent_rows: u64,
+    pub(crate) mended_rows: u64,
+    pub(crate) divergent: Vec<DivergentMessage>,
+    /// In nanoseconds since 1970.
+    #[serde(default)]
+    pub(crate) sound_since: Option<i64>,
+    /// In milliseconds.
+    pub(crate) elapsed: u64,
+}
+
+/// A row that differed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DivergentMessage {
+    pub(crate) key: Vec<WireValue>,
+    pub(crate) what: DivergenceMessage,
+}
+
+/// How it did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum DivergenceMessage {
+    Changed,
+    Missing,
+    Extra,
+}
+
+impl From<AuditReport> for AuditReply {
+    fn from(report: AuditReport) -> Self {
+        let divergent = report.divergent.into_iter().map(|row| DivergentMessage {
+            key: row.key.iter().map(|value| WireValue::from(value.borrow())).collect(),
+            what: match row.what {
+                Divergence::Changed => DivergenceMessage::Changed,
+                Divergence::Missing => DivergenceMessage::Missing,
+                Divergence::Extra => DivergenceMessage::Extra,
+            },
+        });
+        Self {
+            table: report.table,
+            rows: report.rows,
+            divergent_rows: report.divergent_rows,
+            mended_rows: report.mended_rows,
+            divergent: divergent.collect(),
+            sound_since: report.sound_since.map(nanoseconds_of),
+            elapsed: milliseconds(report.elapsed),
+        }
+    }
+}
+
+impl From<AuditReply> for AuditReport {
+    fn from(reply: AuditReply) -> Self {
+        let divergent = reply.divergent.into_iter().map(|row| DivergentRow {
+            key: row.key.into_iter().map(|value| value.into_value().unwrap_or(Value::Null)).collect(),
+            what: match row.what {
+                DivergenceMessage::Changed => Divergence::Changed,
+                DivergenceMessage::Missing => Divergence::Missing,
+                DivergenceMessage::Extra => Divergence::Extra,
+            },
+        });
+        Self {
+            table: reply.table,
+            rows: reply.rows,
+            divergent_rows: reply.divergent_rows,
+            mended_rows: reply.mended_rows,
+            divergent: divergent.collect(),
+            sound_since: freshness_at(reply.sound_since).map(|moment| moment.as_of),
+            elapsed: Duration::from_millis(reply.elapsed),
+        }
+    }
 }
 
 /// What such a table does.
@@ -65,8 +181,21 @@ impl From<FollowStatus> for FollowingMessage {
             FollowPhase::Waiting => PhaseMessage::Waiting {},
             FollowPhase::Stale(why) => PhaseMessage::Stale { why },
         };
-        let FollowStatus { name, position, last_commit, lag, .. } = status;
-        Self { phase, name, position, last_commit: last_commit.map(nanoseconds_of), lag }
+        let FollowStatus { name, position, last_commit, lag, lag_time, names, audit, .. } = status;
+        let (lag_time, last_commit) = (lag_time.map(milliseconds), last_commit.map(nanoseconds_of));
+        let names = names.into_iter().map(|KeptName { name, bytes, user, is_own }| KeptMessage {
+            name,
+            bytes,
+            user,
+            is_own,
+        });
+        let names = names.collect();
+        let audit = audit.map(|AuditStatus { ended, rows, divergent_rows }| AuditedMessage {
+            ended: nanoseconds_of(ended),
+            rows,
+            divergent_rows,
+        });
+        Self { phase, name, position, last_commit, lag, audit, lag_time, names }
     }
 }
 
@@ -78,9 +207,19 @@ impl From<FollowingMessage> for FollowStatus {
             PhaseMessage::Waiting {} => FollowPhase::Waiting,
             PhaseMessage::Stale { why } => FollowPhase::Stale(why),
         };
-        let FollowingMessage { name, position, last_commit, lag, .. } = message;
+        let FollowingMessage { name, position, last_commit, lag, audit, lag_time, names, .. } = message;
+        let names = names.into_iter().map(|KeptMessage { name, bytes, user, is_own }| KeptName {
+            name,
+            bytes,
+            user,
+            is_own,
+        });
+        let (lag_time, names) = (lag_time.map(Duration::from_millis), names.collect());
         let last_commit = freshness_at(last_commit).map(|moment| moment.as_of);
-        Self { phase, name, position, last_commit, lag }
+        let audit = audit.and_then(|AuditedMessage { ended, rows, divergent_rows }| {
+            Some(AuditStatus { ended: freshness_at(Some(ended))?.as_of, rows, divergent_rows })
+        });
+        Self { phase, name, position, last_commit, lag, lag_time, names, audit }
     }
 }
 

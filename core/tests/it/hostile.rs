@@ -209,7 +209,7 @@ fn calls_before_hello_and_strange_hellos_are_errors() {
         }
         assert_eq!(client.ok(1, hello(999)).field("protocol").uint(), 1);
         assert_eq!(client.ok(1, hello(1)).field("protocol").uint(), 1, "again");
-        for call in [0, 36, 4711, u16::MAX] {
+        for call in [0, 38, 4711, u16::MAX] {
             assert_eq!(client.call(call, map! {}), Err(113), "{call}");
         }
         client.ok(2, map! {});

@@ -297,6 +297,9 @@ fn every_call_of_the_document_is_understood() {
     // No source feeds a table of this cache.
     assert!(it.ok(33, map! {}).field("refreshes").array().is_empty());
     assert_eq!(it.call(32, map! { "name" => "t" }), Err(100));
+    assert_eq!(it.call(36, map! { "name" => "t" }), Err(101), "it was dropped");
+    let position = map! { "table" => "t", "position" => Pack::Bin(b"0/1".to_vec()), "limit" => 10_u64 };
+    assert_eq!(it.call(37, position), Err(100));
     assert_eq!(it.call(34, map! { "table" => "t", "action" => "Pause" }), Err(100));
 
     let documented: Vec<u16> = documented_calls().into_iter().map(|(number, _)| number).collect();

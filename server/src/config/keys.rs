@@ -171,6 +171,8 @@ pub(super) const TABLE: &[Key] = &[
     key("options", "{}", Kind::NamedTexts),
     key("refresh", "by time", Kind::Choice(&["changes"])),
     key("on_schema_change", "\"copy\"", Kind::Choice(&["copy", "stale"])),
+    key("audit_every", "never", Kind::Duration),
+    key("audit_rows_per_second", "10000", Kind::Count),
     key("append_by", "none", Kind::Text),
     key("overlap", "0", Kind::DurationOrNumber),
     key("interval", "\"60 s\"", Kind::Text),

@@ -143,9 +143,11 @@ impl SourceConfig {
 /// Keys that say something of files.
 const OF_FILES: [&str; 3] = ["files", "format", "reload"];
 /// Keys that say something of a source.
-const OF_SOURCES: [&str; 17] = [
+const OF_SOURCES: [&str; 19] = [
     "refresh",
     "on_schema_change",
+    "audit_every",
+    "audit_rows_per_second",
     "relation",
     "statement",
     "columns",
@@ -355,11 +357,16 @@ const OF_REFRESHES: [&str; 12] = [
     "retain_age",
 ];
 
+/// Keys that only such a table has.
+const OF_CHANGES: [&str; 3] = ["on_schema_change", "audit_every", "audit_rows_per_second"];
+/// Rows of a table that an audit that begins by itself compares in a second.
+const AUDIT_PACE: u32 = 10_000;
+
 /// Where a section says what matters for a table that follows every change.
 struct Said {
     of_refreshes: Vec<(&'static str, usize)>,
     refresh: Option<usize>,
-    on_schema_change: Option<usize>,
+    of_changes: Vec<(&'static str, usize)>,
     has_key: bool,
 }
 
@@ -370,7 +377,7 @@ impl Said {
         Self {
             of_refreshes: OF_REFRESHES.iter().filter_map(line).collect(),
             refresh: section.line_of("refresh"),
-            on_schema_change: section.line_of("on_schema_change"),
+            of_changes: OF_CHANGES.iter().filter_map(line).collect(),
             has_key: section.line_of("primary_key").is_some(),
         }
     }
@@ -381,9 +388,10 @@ fn following(section: &mut Section<'_>, said: &Said, from: TableSource) -> Optio
     let follows = section.choice("refresh", &[("changes", ())]).is_some();
     let choices = [("copy", OnSchemaChange::Copy), ("stale", OnSchemaChange::Stale)];
     let on_schema_change = section.choice("on_schema_change", &choices);
+    let (audit_every, audit_pace) = (section.duration("audit_every"), section.count("audit_rows_per_second"));
     if !follows {
-        if let (Some(line), None) = (said.on_schema_change, said.refresh) {
-            section.problem(line, "`on_schema_change` is for tables with `refresh = \"changes\"`");
+        for (key, line) in said.of_changes.iter().filter(|_| said.refresh.is_none()) {
+            section.problem(*line, format!("`{key}` is for tables with `refresh = \"changes\"`"));
         }
         return None;
     }
@@ -398,7 +406,14 @@ fn following(section: &mut Section<'_>, said: &Said, from: TableSource) -> Optio
             "a table with `refresh = \"changes\"` needs a `primary_key`, by which changed rows are found";
         section.problem(section.line(), message);
     }
-    Some(from.changes().on_schema_change(on_schema_change.unwrap_or_default()))
+    let from = from.changes().on_schema_change(on_schema_change.unwrap_or_default());
+    Some(match audit_every {
+        Some(every) => from.audit_every(
+            every,
+            audit_pace.map_or(AUDIT_PACE, |pace| u32::try_from(pace).unwrap_or(u32::MAX)),
+        ),
+        None => from,
+    })
 }
 
 /// When a table is refreshed: at an interval, when its source tells a change, or at moments of the calendar.

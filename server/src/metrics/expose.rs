@@ -1,11 +1,12 @@
 //! All metrics as text, in the format that Prometheus reads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use pillion::{Operation, RefreshState, RefreshStatus, TableInfo};
+use pillion::{FollowPhase, KeptName, Operation, RefreshState, RefreshStatus, TableInfo};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::metrics::MetricType;
@@ -223,7 +224,74 @@ fn refreshes(out: &mut Out<'_>, metrics: &Metrics, now: &[RefreshStatus]) -> fmt
         Some(([("table", it.table.as_str())], lag.as_secs_f64()))
     });
     let help = "Time since the last refresh of a table that succeeded asked its source.";
-    out.gauges("pillion_refresh_lag_seconds", help, lags)
+    out.gauges("pillion_refresh_lag_seconds", help, lags)?;
+    let now: Vec<&RefreshStatus> = now().collect();
+    follows(out, &now)
+}
+
+/// Tables that follow their sources.
+fn follows(out: &mut Out<'_>, now: &[&RefreshStatus]) -> fmt::Result {
+    let following = || now.iter().filter_map(|it| Some((it.table.as_str(), it.following.as_ref()?)));
+    let phases = following().flat_map(|(table, it)| {
+        let is = [
+            ("copying", it.phase == FollowPhase::Copying),
+            ("following", it.phase == FollowPhase::Following),
+            ("waiting", it.phase == FollowPhase::Waiting),
+            ("stale", matches!(it.phase, FollowPhase::Stale(_))),
+        ];
+        is.map(|(phase, is)| ([("table", table), ("phase", phase)], u64::from(is)))
+    });
+    out.gauges("pillion_follow_phase", "1 for what a table does that follows its source.", phases)?;
+    let copied = now.iter().filter_map(|it| match (&it.following, &it.state) {
+        (Some(_), RefreshState::Running { rows, .. }) => Some(([("table", it.table.as_str())], *rows)),
+        _ => None,
+    });
+    out.gauges("pillion_follow_copied_rows", "Rows that came of the copy that is under way.", copied)?;
+    let audits = || following().filter_map(|(table, it)| Some((table, it.audit?)));
+    let divergent = audits().map(|(table, it)| ([("table", table)], it.divergent_rows));
+    let help = "Rows that audits found to differ from those of the source.";
+    out.counters("pillion_divergent_rows", help, divergent)?;
+    let since = audits().map(|(table, it)| {
+        let since = SystemTime::now().duration_since(it.ended).unwrap_or_default();
+        ([("table", table)], since.as_secs_f64())
+    });
+    out.gauges("pillion_audit_age_seconds", "Time since the last audit of a table ended.", since)?;
+    // All tables of a source share the rest.
+    let mut sources = BTreeMap::new();
+    for it in now {
+        if let Some(following) = &it.following {
+            sources.insert(it.source.as_str(), following);
+        }
+    }
+    let of_source = || sources.iter().map(|(source, it)| ([("source", *source)], *it));
+    let lags = of_source().filter_map(|(label, it)| Some((label, it.lag?)));
+    let help = "What a source had in its log and had not sent when it was last asked, in bytes.";
+    out.gauges("pillion_follow_lag_bytes", help, lags)?;
+    let lags = of_source().filter_map(|(label, it)| Some((label, it.lag_time?.as_secs_f64())));
+    let help = "How old the newest moment is up to which everything of a source is applied; 0 without a lag.";
+    out.gauges("pillion_follow_lag_seconds", help, lags)?;
+    let commits = of_source().filter_map(|(label, it)| {
+        let since = it.last_commit?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some((label, since.as_secs_f64()))
+    });
+    let help = "When a source made the last transaction that is applied, in Unix time.";
+    out.gauges("pillion_follow_last_commit_seconds", help, commits)?;
+    let kept = sources.iter().flat_map(|(source, it)| {
+        let of_name = |name: &KeptName| {
+            let own = if name.is_own { "true" } else { "false" };
+            (name.name.clone(), own, name.bytes.unwrap_or_default())
+        };
+        it.names.iter().map(of_name).map(move |(name, own, bytes)| (*source, name, own, bytes))
+    });
+    let kept: Vec<_> = kept.collect();
+    let kept = kept.iter().map(|(source, name, own, bytes)| {
+        ([("source", *source), ("name", name.as_str()), ("own", *own)], *bytes)
+    });
+    out.gauges(
+        "pillion_follow_kept_bytes",
+        "Log that a source keeps under a name of Pillion, in bytes.",
+        kept,
+    )
 }
 
 fn disk(out: &mut Out<'_>, monitor: &Monitor, tables: &[TableInfo]) -> fmt::Result {

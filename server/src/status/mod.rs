@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::TimeUnit;
 use clap::{Args, ValueEnum};
-use pillion::{FollowPhase, FollowStatus, RefreshState, RefreshStatus, Status, TableInfo, Value, Way};
+use pillion::{
+    FollowPhase, FollowStatus, KeptName, RefreshState, RefreshStatus, Status, TableInfo, Value, Way,
+};
 use serde_json::{Value as Json, json};
 
 use crate::config::Config;
@@ -144,7 +146,40 @@ fn write_refreshes(refreshes: &[RefreshStatus], out: &mut impl Write) -> std::io
     rows.iter().for_each(|row| layout.fit(row));
     writeln!(out)?;
     layout.write_header(out)?;
-    rows.iter().try_for_each(|row| layout.write_row(out, row))
+    rows.iter().try_for_each(|row| layout.write_row(out, row))?;
+    write_names(refreshes, out)
+}
+
+/// What sources keep under names that this cache does not use, and what its own names cost them.
+fn write_names(refreshes: &[RefreshStatus], out: &mut impl Write) -> std::io::Result<()> {
+    let mut sources = std::collections::BTreeMap::new();
+    for refresh in refreshes {
+        if let Some(following) = &refresh.following {
+            sources.insert(&refresh.source, &following.names);
+        }
+    }
+    let names: Vec<[String; 4]> = sources
+        .iter()
+        .flat_map(|(source, names)| names.iter().map(move |name| (source, name)))
+        .map(|(source, name)| {
+            let used = match (&name.user, name.is_own) {
+                (Some(user), true) => format!("this cache, as {user}"),
+                (Some(user), false) => format!("another, as {user}"),
+                (None, true) => "this cache, not now".to_owned(),
+                (None, false) => "nobody now".to_owned(),
+            };
+            let bytes = name.bytes.map_or_else(|| "-".to_owned(), units::bytes);
+            [printable(source), printable(&name.name), bytes, printable(&used)]
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut layout = Layout::new(["source", "slot", "keeps", "used by"].map(|name| (name, name == "keeps")));
+    names.iter().for_each(|row| layout.fit(row));
+    writeln!(out)?;
+    layout.write_header(out)?;
+    names.iter().try_for_each(|row| layout.write_row(out, row))
 }
 
 /// What a table does, in a few words.
@@ -160,8 +195,10 @@ fn state(refresh: &RefreshStatus) -> String {
                 format!("tried again in {}", units::age(*next))
             }
             (FollowPhase::Waiting, _) => "waiting".to_owned(),
-            (FollowPhase::Copying, RefreshState::Running { rows, bytes, .. }) => {
-                format!("copying: {}, {}", units::rows(*rows), units::bytes(*bytes))
+            (FollowPhase::Copying, RefreshState::Running { rows, bytes, expected_rows, .. }) => {
+                let of =
+                    expected_rows.map(|rows| format!(" of about {}", units::count(rows))).unwrap_or_default();
+                format!("copying: {}{of}, {}", units::rows(*rows), units::bytes(*bytes))
             }
             _ => "unknown".to_owned(),
         };
@@ -190,6 +227,10 @@ fn refresh_row(refresh: &RefreshStatus) -> [String; 6] {
     ]
 }
 
+fn name_json(name: &KeptName) -> Json {
+    json!({ "name": name.name, "bytes": name.bytes, "user": name.user, "is_own": name.is_own })
+}
+
 fn following_json(following: &FollowStatus) -> Json {
     let (phase, why) = match &following.phase {
         FollowPhase::Copying => ("copying", None),
@@ -205,6 +246,13 @@ fn following_json(following: &FollowStatus) -> Json {
         "position": following.position,
         "last_commit": following.last_commit.and_then(moment),
         "lag": following.lag,
+        "lag_seconds": following.lag_time.map(|lag| lag.as_secs_f64()),
+        "names": following.names.iter().map(name_json).collect::<Json>(),
+        "audit": following.audit.map(|audit| json!({
+            "ended": moment(audit.ended),
+            "rows": audit.rows,
+            "divergent_rows": audit.divergent_rows,
+        })),
     })
 }
 
@@ -312,7 +360,7 @@ fn table_json(table: &TableInfo) -> Json {
 }
 
 /// The moment in RFC 3339, to the millisecond.
-fn moment(time: SystemTime) -> Option<String> {
+pub(crate) fn moment(time: SystemTime) -> Option<String> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let value = i64::try_from(since.as_millis()).ok()?;
     let text = Value::Timestamp { value, unit: TimeUnit::Millisecond }.to_string();

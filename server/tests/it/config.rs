@@ -178,7 +178,7 @@ fn unknown_keys_are_answered_with_the_nearest() {
             "4: `allow_uid` is not a key of [access]; did you mean `allow_uids`?",
             "7: `primary-key` is not a key of [tables.a]; did you mean `primary_key`?",
             "8: `colour` is not a key of [tables.a]; there are files, format, source, relation, \
-             statement, columns, condition, where, on_miss, leave_out, as_text, options, refresh, on_schema_change, append_by, overlap, interval, \
+             statement, columns, condition, where, on_miss, leave_out, as_text, options, refresh, on_schema_change, audit_every, audit_rows_per_second, append_by, overlap, interval, \
              on_change, cron, time_zone, \
              refresh_on_start, progress_timeout, primary_key, sort_by, reload, write_policy, retain_column, retain_age, \
              max_staleness",
@@ -448,10 +448,17 @@ fn sources_and_their_tables_are_read() {
 #[test]
 fn tables_that_follow_every_change_are_read() {
     let text = "dir = \"cache\"\nsocket = \"sock\"\n[sources.shop]\nurl = \"landing\"\npublication = \"for_pillion\"\n\
-        [tables.a]\nsource = \"shop\"\nrefresh = \"changes\"\nprimary_key = [\"id\"]\non_schema_change = \"stale\"";
+        [tables.a]\nsource = \"shop\"\nrefresh = \"changes\"\nprimary_key = [\"id\"]\non_schema_change = \"stale\"\n\
+        [tables.b]\nsource = \"shop\"\nrefresh = \"changes\"\nprimary_key = [\"id\"]\naudit_every = \"1 d\"\n\
+        [tables.c]\nsource = \"shop\"\nrefresh = \"changes\"\nprimary_key = [\"id\"]\naudit_every = \"90 min\"\naudit_rows_per_second = 500";
     let config = Config::parse(text, "pillion.toml", Path::new("/etc"), &|_| None).unwrap();
     let source = TableSource::new("shop", Relation::table("a")).changes().publication("for_pillion");
     assert_eq!(config.tables[0].source, Some(source.on_schema_change(OnSchemaChange::Stale)));
+    let source =
+        |name: &str| TableSource::new("shop", Relation::table(name)).changes().publication("for_pillion");
+    let (day, minutes) = (Duration::from_secs(86_400), Duration::from_secs(90 * 60));
+    assert_eq!(config.tables[1].source, Some(source("b").audit_every(day, 10_000)));
+    assert_eq!(config.tables[2].source, Some(source("c").audit_every(minutes, 500)));
 }
 
 #[test]
@@ -481,6 +488,7 @@ fn what_is_wrong_with_sources_is_named() {
             8,
             "did you mean \"Europe/Berlin\"?",
         ),
+        ("[tables.t]\nsource = \"shop\"\naudit_every = \"1 d\"", 7, "`audit_every` is for tables with"),
         ("[tables.t]\nsource = \"shop\"\nrefresh = \"changes\"", 5, "needs a `primary_key`"),
         ("[tables.t]\nsource = \"shop\"\nrefresh = \"change\"", 7, "did you mean \"changes\"?"),
         (

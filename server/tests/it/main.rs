@@ -10,6 +10,8 @@
 mod config;
 mod errors;
 mod export;
+#[cfg(feature = "postgres")]
+mod following;
 mod health;
 #[cfg(feature = "http")]
 mod http;

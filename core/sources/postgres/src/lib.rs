@@ -77,10 +77,15 @@
 //! - A table needs a primary key or another replica identity. Partitions are followed one by one, because the server does not say when a
 //!   partition is detached. Tables with children, and those that are not logged, cannot be followed.
 //! - Types are those of the table above. Generated columns, and columns that are read as text and are not texts, are left out. A
-//!   value that must not be there ends the feed with [`SourceInvalid`](pillion::ErrorCode::SourceInvalid).
+//!   value that must not be there takes its table out of the feed, which [reports](pillion::source::FeedEvent::Reshaped) it with the column;
+//!   the other tables are followed on.
 //! - A table whose columns change is [reported](pillion::source::FeedEvent::Reshaped) with the first change of a row after that. What `ALTER TABLE`
-//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, and tables that are taken out of a
-//!   publication and put back.
+//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, a column that is added with a default
+//!   that differs from row to row and is dropped at once, and tables that are taken out of a publication and put back.
+//!
+//! - [`Source::check`](pillion::source::Source::check) compares held rows with those of the server at one place in its log: both sides add up the
+//!   SHA-256 of one text for each row, which the server makes by SQL. It takes a temporary slot of the server, and its snapshot is held until the
+//!   comparison ends. Keys of floats have no order that both share, so their tables are not compared.
 //!
 //! # Connections
 //! [`PostgresOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Secret`] where the password is read from
@@ -90,6 +95,7 @@
 #[cfg(test)]
 extern crate self as pillion_postgres; // what the tests stand on names the crate so
 
+mod canonical;
 mod catalog;
 mod changes;
 mod decode;

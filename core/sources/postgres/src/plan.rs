@@ -123,6 +123,11 @@ impl Shape {
         self.columns.iter().map(|column| (&*column.name, &column.kind))
     }
 
+    /// What stands behind `FROM`.
+    pub(crate) fn from(&self) -> &str {
+        &self.from
+    }
+
     fn column(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let hint = suggestion(name, self.columns.iter().map(|column| column.name.as_str()));

@@ -60,7 +60,7 @@ pub(crate) fn keys_condition(columns: &[(&str, &Type)], keys: &[Vec<Value>]) -> 
 
 /// `None` if the column has no such positions: its type has no order that Pillion shares, or the value is of another
 /// kind.
-fn literal(kind: &Type, value: &Value) -> Option<Result<String>> {
+pub(crate) fn literal(kind: &Type, value: &Value) -> Option<Result<String>> {
     let text = match (kind.clone(), value) {
         // The type is one that shares an index with the column, where there is such a type.
         (Type::INT2 | Type::INT4 | Type::INT8 | Type::OID, Value::Int(number)) => format!("'{number}'::int8"),
@@ -138,7 +138,7 @@ fn date(day: i128) -> String {
     format!("{year:04}-{month:02}-{day:02}{era}")
 }
 
-fn text_literal(text: &str) -> Result<String> {
+pub(crate) fn text_literal(text: &str) -> Result<String> {
     if text.contains('\0') {
         return Err(Error::new(
             ErrorCode::InvalidArgument,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pillion::source::{
-    Call, Capabilities, Changes, Description, FeedSnapshot, Fetch, Fetched, Follow, Followed, Relation,
-    Source,
+    Call, Capabilities, Changes, Description, FeedCheck, FeedSnapshot, Fetch, Fetched, Follow, Followed,
+    Kept, Relation, Source,
 };
 use pillion::{Error, ErrorCode, Result};
 use pillion_connect::Runtime;
@@ -125,6 +125,24 @@ impl Source for Postgres {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         feed::forget(self, follow, call)
+    }
+
+    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
+        feed::widened(self, relation, held, call)
+    }
+
+    fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
+        feed::kept(self, call)
+    }
+
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        feed::check(self, relation, columns, key, call)
     }
 }
 

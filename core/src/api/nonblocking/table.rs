@@ -12,6 +12,7 @@ use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
 use crate::types::version::Version;
+use crate::way::refreshing::AuditReport;
 use crate::way::table_info::TableInfo;
 
 /// Reads that the handles of a table and of a table's snapshot have in common.
@@ -120,6 +121,15 @@ impl AsyncTable {
     pub async fn refresh(&self) -> Result<Version> {
         let table = self.table.clone();
         unblock(move || table.refresh()).await
+    }
+
+    /// As [`Table::audit`]. If the future is dropped, the audit goes on.
+    ///
+    /// # Errors
+    /// Those of [`Table::audit`].
+    pub async fn audit(&self) -> Result<AuditReport> {
+        let table = self.table.clone();
+        unblock(move || table.audit()).await
     }
 
     /// As [`Table::wait_for`].

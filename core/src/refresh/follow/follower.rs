@@ -11,15 +11,17 @@ use super::planted;
 use super::records::{FeedRecord, ListRecord, encode, feed_name, list_name};
 use super::shared::{Shared, stopping};
 use super::stream::{Ended, Streaming};
+use super::target::Target;
 use crate::refresh::backoff::wait_after;
 use crate::refresh::chance::Chance;
 use crate::refresh::record::{Record, position_name};
-use crate::source::Follow;
+use crate::source::{Follow, RowChanges};
 use crate::storage::Change;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::panics;
 use crate::way::Backend;
 use crate::way::embedded::Embedded;
+use crate::way::refreshing::KeptName;
 
 /// How long the source may take to forget a name.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,7 +101,10 @@ impl Follower {
     /// What is committed; everybody else gets to know it too.
     fn inspect(&self) -> Result<Inspected> {
         let inspected = Inspected::read(&self.cache, &self.shared)?;
+        let audits =
+            inspected.tables.iter().filter_map(|table| Some((table.name.clone(), table.audit.clone()?)));
         let mut state = self.shared.state.lock();
+        state.audits = audits.collect();
         state.in_step = inspected.in_step();
         state.name = inspected.feed.as_ref().map(|feed| feed.name.clone());
         state.reached = inspected.feed.as_ref().map(|feed| feed.position.clone());
@@ -144,8 +149,21 @@ impl Follower {
         due
     }
 
+    /// Tells whoever audits a table that rows of it come.
+    pub(super) fn touch(&self, table: &str, changes: &RowChanges, target: &Target) -> Result<()> {
+        if !self.shared.watches.wants(table) {
+            return Ok(());
+        }
+        // Rows without a key take the table out of step.
+        if let Some(keys) = target.keys(&target.conform(changes.rows())?)? {
+            self.shared.watches.touched(table, Some(&keys));
+        }
+        Ok(())
+    }
+
     /// The source has lost changes: no table is in step any more.
     pub(super) fn lost(&self, why: &str) -> Result<()> {
+        self.shared.watches.breaks(None, why);
         let source = &self.shared.source_name;
         tracing::warn!(source, "the source has lost changes, so its tables are copied anew: {why}");
         let inspected = self.inspect()?;
@@ -211,10 +229,37 @@ impl Follower {
         Heartbeat::new(held.filter_map(|held| held.rules.max_staleness).min())
     }
 
+    /// Asks the source what it keeps under names of Pillion, for whoever looks at the cost.
+    pub(super) fn look_at_names(&self) -> Result<()> {
+        let call = self.shared.call(Some(super::heartbeat::TIMEOUT), false)?;
+        let kept = match self.shared.source.kept(&call) {
+            Ok(kept) => kept,
+            Err(error) => {
+                let source = &self.shared.source_name;
+                tracing::debug!(source, "the source does not say what it keeps: {error:#}");
+                return Ok(());
+            }
+        };
+        let inspected = Inspected::read(&self.cache, &self.shared)?;
+        let own = inspected.feed.as_ref().map(|feed| feed.name.clone());
+        let own: Vec<String> = own.into_iter().chain(inspected.list.to_forget).collect();
+        let names = kept.into_iter().map(|kept| KeptName {
+            is_own: own.contains(&kept.name),
+            name: kept.name,
+            bytes: kept.bytes,
+            user: kept.user,
+        });
+        let mut names: Vec<KeptName> = names.collect();
+        names.sort_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+        self.shared.state.lock().names = names;
+        Ok(())
+    }
+
     /// All changes that the source made before a moment are applied.
     pub(super) fn confirm(&self, moment: SystemTime) {
         let mut confirmed = self.confirmed.lock();
         *confirmed = (*confirmed).max(Some(moment));
+        self.shared.state.lock().confirmed = *confirmed;
     }
 
     /// As of when rows are that were changed by a transaction of a moment.
@@ -246,6 +291,7 @@ impl Follower {
             let record = self.cache.source_position(&position_name(&self.shared.source_name, &table.name))?;
             let record = record.as_deref().and_then(Record::decode);
             if let Some(record) = record.filter(|record| record.epoch == Some(feed.epoch)) {
+                self.shared.watches.breaks(Some(&table.name), "something else is asked for now");
                 self.set_record(&table.name, &Record::new(record.definition, None))?;
             }
         }

@@ -10,13 +10,15 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// How often at most.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the source said, and when it is asked again.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
     next: Instant,
+    /// When it is asked what it keeps.
+    names_next: Instant,
     /// Everything up to here was there at a moment.
     expected: Option<(Vec<u8>, SystemTime)>,
 }
@@ -25,7 +27,8 @@ impl Heartbeat {
     /// `bound`: how old rows may be, if there is a limit.
     pub(super) fn new(bound: Option<Duration>) -> Self {
         let interval = bound.map_or(INTERVAL, |bound| (bound / 4).clamp(INTERVAL_MIN, INTERVAL));
-        Self { interval, next: Instant::now(), expected: None }
+        let now = Instant::now();
+        Self { interval, next: now, names_next: now, expected: None }
     }
 
     /// Asks if it is time to. Returns the newest moment whose changes are all applied at a position, once.
@@ -42,6 +45,10 @@ impl Heartbeat {
                 ),
             }
             self.next = Instant::now() + self.interval;
+            if self.names_next <= Instant::now() {
+                self.names_next = Instant::now() + INTERVAL;
+                follower.look_at_names()?;
+            }
         }
         let Some((expected, moment)) = &self.expected else { return Ok(None) };
         let behind = shared.source.behind(reached, expected)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::audit::{AuditRecord, audit_name};
 use super::records::{ColumnsRecord, FeedRecord, ListRecord, columns_name, decode, feed_name, list_name};
 use super::shared::{Shared, State};
 use super::target::Target;
@@ -29,6 +30,8 @@ pub(super) struct Listed {
     pub(super) columns: Option<ColumnsRecord>,
     /// If it is in step.
     pub(super) target: Option<Target>,
+    /// If it was audited or copied since that is noted.
+    pub(super) audit: Option<AuditRecord>,
 }
 
 impl Inspected {
@@ -46,7 +49,8 @@ impl Inspected {
                 (Some(feed), Some(columns)) => target(cache, shared, name, feed.epoch, columns)?,
                 _ => None,
             };
-            tables.push(Listed { name: name.clone(), columns, target });
+            let audit = decode(read(&audit_name(source, name))?.as_deref());
+            tables.push(Listed { name: name.clone(), columns, target, audit });
         }
         Ok(Self { feed, list, tables })
     }

@@ -3,6 +3,7 @@
 //! One thread follows all tables of a source. docs/design/0013-following-a-source.md says what it commits, and how it goes on after
 //! every failure.
 
+mod audit;
 mod commit;
 mod effect;
 mod follower;
@@ -16,6 +17,8 @@ mod switch;
 mod target;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod widen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +34,18 @@ use super::record::{Record, position_name};
 use super::wanted;
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::panics;
 use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::version::Version;
 use crate::way::embedded::Embedded;
-use crate::way::refreshing::RefreshStatus;
+use crate::way::refreshing::{AuditReport, RefreshStatus};
 use crate::way::table_info::TableInfo;
 use crate::way::{Backend, Reader};
 
 /// How long a stop waits for sources that were told to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether threads have ended that cannot say so.
+const END_PAUSE: Duration = Duration::from_millis(20);
 /// How long a source may take to say where it is.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -54,6 +60,8 @@ pub(super) struct Followers {
 struct Running {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
+    /// Audits tables by itself, if somebody wants that of one.
+    auditor: Option<JoinHandle<()>>,
 }
 
 impl Followers {
@@ -100,7 +108,55 @@ impl Followers {
             );
             return Err(Error::new(ErrorCode::InvalidArgument, message));
         }
+        if origin.audit.is_some() {
+            self.start_auditor(&origin.source)?;
+        }
         Ok(shared.declare(table, origin, rules))
+    }
+
+    /// Starts what audits tables of a source by itself, unless it runs.
+    fn start_auditor(&self, source_name: &str) -> Result<()> {
+        let mut running = self.running.lock();
+        let Some(running) = running.get_mut(source_name).filter(|running| running.auditor.is_none()) else {
+            return Ok(());
+        };
+        let (cache, shared) = (self.cache.clone(), running.shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("pillion-audit".to_owned())
+            .spawn(move || {
+                let panicked = || Error::internal("comparing with a source panicked");
+                let run = || {
+                    audit::run_idle(&cache, &shared);
+                    Ok(())
+                };
+                if let Err(error) = panics::catch(run, panicked) {
+                    tracing::error!(
+                        source = shared.source_name,
+                        "no more audits begin by themselves: {error:#}"
+                    );
+                }
+                // Whoever waits for the end may close the cache.
+                drop(cache);
+                shared.changed.notify_all();
+            })
+            .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
+        running.auditor = Some(thread);
+        Ok(())
+    }
+
+    /// Compares all rows of a table with those of its source, and mends those that differ.
+    pub(super) fn audit(&self, table: &str) -> Result<AuditReport> {
+        let Some(shared) = self.of(table) else {
+            self.cache.table(table)?;
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!(
+                    "table `{table}` does not follow its source (`refresh = \"changes\"`): what is refreshed now and then differs from a source that has \
+                     changed since, and the next refresh mends it"
+                ),
+            ));
+        };
+        audit::now(&self.cache, &shared, table)
     }
 
     fn start(&self, source_name: &str, source: &Arc<dyn Source>) -> Result<Arc<Shared>> {
@@ -121,7 +177,7 @@ impl Followers {
                 ended.changed.notify_all();
             })
             .map_err(|error| Error::new(ErrorCode::Io, "cannot start a thread").with_source(error))?;
-        running.insert(source_name.to_owned(), Running { shared: shared.clone(), thread });
+        running.insert(source_name.to_owned(), Running { shared: shared.clone(), thread, auditor: None });
         Ok(shared)
     }
 
@@ -185,7 +241,11 @@ impl Followers {
         let source = position.strip_suffix(&held.name).and_then(|source| source.strip_suffix('/'));
         let record = self.cache.source_position(position)?.as_deref().and_then(Record::decode);
         Ok(match (source, record) {
-            (Some(source), Some(_)) => vec![position_name(source, &held.name)],
+            (Some(source), Some(_)) => {
+                let audit = audit::audit_name(source, &held.name);
+                let is_kept = self.cache.source_position(&audit)?.is_some();
+                std::iter::once(position_name(source, &held.name)).chain(is_kept.then_some(audit)).collect()
+            }
             _ => Vec::new(),
         })
     }
@@ -293,8 +353,15 @@ impl Followers {
         let patience = Instant::now() + STOP_PATIENCE;
         for (source, follower) in running {
             let mut state = follower.shared.state.lock();
-            while !state.has_ended && !follower.thread.is_finished() {
-                if follower.shared.changed.wait_until(&mut state, patience).timed_out() {
+            let has_ended = |state: &shared::State| {
+                let is_over = |thread: &JoinHandle<()>| thread.is_finished();
+                (state.has_ended || follower.thread.is_finished())
+                    && follower.auditor.as_ref().is_none_or(is_over)
+            };
+            while !has_ended(&state) {
+                let look_at = patience.min(Instant::now() + END_PAUSE);
+                follower.shared.changed.wait_until(&mut state, look_at);
+                if patience <= Instant::now() {
                     tracing::error!(source, "the source does not heed the end of its calls; left alone");
                     break;
                 }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::audit::{AuditCalls, AuditRecord};
+use super::watch::Watches;
 use crate::refresh::backoff::wait_after;
 use crate::refresh::progress::Progress;
 use crate::source::{Call, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::rules::TableRules;
-use crate::way::refreshing::{FollowPhase, FollowStatus, RefreshState, RefreshStatus};
+use crate::way::refreshing::{FollowPhase, FollowStatus, KeptName, RefreshState, RefreshStatus};
 
 /// How long no table is declared before the follower begins: a program declares several, one after another.
 const QUIET: Duration = Duration::from_millis(100);
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     /// Tables that are fed in another way now, or by nobody. Held while the follower commits changes, and while the record of such a table is
     /// written: no commit puts it in step again.
     pub(super) left: Mutex<BTreeSet<String>>,
+    pub(super) watches: Watches,
+    pub(super) audit_calls: Mutex<AuditCalls>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +50,10 @@ pub(super) struct State {
     pub(super) is_streaming: bool,
     pub(super) last_commit: Option<SystemTime>,
     pub(super) lag: Option<u64>,
+    /// The newest moment whose changes are all applied.
+    pub(super) confirmed: Option<SystemTime>,
+    /// What the source keeps under names of Pillion.
+    pub(super) names: Vec<KeptName>,
     pub(super) is_stopping: bool,
     /// The thread is done with the cache.
     pub(super) has_ended: bool,
@@ -61,6 +69,8 @@ pub(super) struct State {
     attempts: u64,
     /// The table that is copied now.
     pub(super) copying: Option<String>,
+    /// What is known of audits, by table.
+    pub(super) audits: BTreeMap<String, AuditRecord>,
 }
 
 /// A table that is to follow the source.
@@ -84,6 +94,8 @@ pub(super) struct Declared {
     last_copy: Option<SystemTime>,
     /// When it was copied, and how often in a row soon after the copy before.
     copied: Option<(Instant, u32)>,
+    /// When an audit failed that began by itself.
+    pub(super) audit_tried: Option<SystemTime>,
 }
 
 impl Declared {
@@ -109,6 +121,7 @@ impl Declared {
             copies: 0,
             last_copy: None,
             copied: None,
+            audit_tried: None,
         }
     }
 }
@@ -121,7 +134,15 @@ pub(super) fn stopping() -> Error {
 impl Shared {
     pub(super) fn new(source_name: &str, source: Arc<dyn Source>) -> Self {
         let source_name = source_name.to_owned();
-        Self { source_name, source, state: Mutex::default(), changed: Condvar::new(), left: Mutex::default() }
+        Self {
+            source_name,
+            source,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            left: Mutex::default(),
+            watches: Watches::default(),
+            audit_calls: Mutex::default(),
+        }
     }
 
     /// Declares a table. Returns whether it was not declared before.
@@ -141,6 +162,7 @@ impl Shared {
 
     /// A table is not declared any more, if it was.
     pub(super) fn withdraw(&self, table: &str) {
+        self.watches.breaks(Some(table), "it is not fed by its source any more");
         let copy = self.wish(|state| {
             state.tables.remove(table);
             state.in_step.remove(table);
@@ -187,6 +209,9 @@ impl Shared {
         if let Some((call, _)) = call {
             call.cancel();
         }
+        self.watches.stop();
+        let audits = self.audit_calls.lock().end();
+        audits.iter().for_each(Call::cancel);
         self.changed.notify_all();
     }
 
@@ -316,6 +341,11 @@ impl State {
         self.attempts
     }
 
+    /// Why the source is not followed, if it failed.
+    pub(super) fn failure(&self) -> Option<Arc<Error>> {
+        self.last_error.clone()
+    }
+
     /// What has failed for a table since an attempt, if anything has.
     pub(super) fn failure_since(&self, table: &str, attempt: u64) -> Option<Arc<Error>> {
         let of_table = self.tables.get(table).filter(|table| table.failed_attempt > attempt);
@@ -382,6 +412,12 @@ impl State {
                 position: self.reached.as_deref().and_then(|position| shared.source.position_text(position)),
                 last_commit: self.last_commit,
                 lag: self.lag,
+                lag_time: match (self.lag, self.confirmed) {
+                    (Some(0), _) => Some(Duration::ZERO),
+                    (_, confirmed) => confirmed.and_then(|at| SystemTime::now().duration_since(at).ok()),
+                },
+                names: self.names.clone(),
+                audit: self.audits.get(name).and_then(AuditRecord::status),
             }),
         })
     }

@@ -47,6 +47,7 @@ pub(super) struct Streaming<'a> {
     is_unacknowledged: bool,
     /// A table is to be copied anew.
     has_fallen_out: bool,
+
     acknowledged: Instant,
     idled: Instant,
 }
@@ -78,6 +79,12 @@ impl<'a> Streaming<'a> {
         until: Option<Instant>,
         wanted: Option<&[u8]>,
     ) -> Result<Ended> {
+        let ended = self.follow(wishes, until, wanted);
+        self.follower.shared.watches.streams(None);
+        ended
+    }
+
+    fn follow(&mut self, wishes: u64, until: Option<Instant>, wanted: Option<&[u8]>) -> Result<Ended> {
         let Some((follow, columns)) = self.inspected.follow() else {
             return Ok(Ended::Lost("the records of the feed cannot be read".to_owned()));
         };
@@ -94,6 +101,7 @@ impl<'a> Streaming<'a> {
             return Ok(Ended::Reached);
         }
         let mut heartbeat = self.follower.heartbeat(&self.inspected);
+        shared.watches.streams(Some(&self.record.position));
         shared.state.lock().is_streaming = wanted.is_none();
         loop {
             let call = shared.call(Some(PATIENCE), wanted.is_none())?;
@@ -151,6 +159,14 @@ impl<'a> Streaming<'a> {
                 // It is behind the wanted position, and comes again from there.
                 return Ok(Some(Ended::Reached));
             }
+            if let FeedEvent::Reshaped { relation, .. } = &event
+                && wanted.is_none()
+                && let Some(table) = self.inspected.tables.get(*relation)
+                && self.follower.widen(table)?
+            {
+                // What the open transaction has brought so far comes again, with the new columns.
+                return Ok(Some(Ended::Interrupted));
+            }
             let is_urgent = matches!(&event, FeedEvent::Idle { is_urgent: true, .. });
             self.take(event)?;
             if !self.is_open && self.has_reached(wanted)? {
@@ -182,13 +198,14 @@ impl<'a> Streaming<'a> {
     fn take(&mut self, event: FeedEvent) -> Result<()> {
         match event {
             FeedEvent::Rows(changes) => {
-                self.is_open = true;
+                self.open();
                 let relation = changes.relation();
                 let Some(target) =
                     self.inspected.tables.get(relation).and_then(|table| table.target.as_ref())
                 else {
                     return Ok(());
                 };
+                self.follower.touch(relation_name(&self.inspected, relation), &changes, target)?;
                 let effect = self.effects.entry(relation).or_default();
                 match effect.add(&changes, target, &self.follower.cache) {
                     Ok(()) => Ok(()),
@@ -197,8 +214,9 @@ impl<'a> Streaming<'a> {
                 }
             }
             FeedEvent::Truncated(relations) => {
-                self.is_open = true;
+                self.open();
                 for relation in relations {
+                    self.follower.shared.watches.touched(relation_name(&self.inspected, relation), None);
                     if self.inspected.tables.get(relation).is_some_and(|table| table.target.is_some()) {
                         self.effects.entry(relation).or_default().truncate();
                     }
@@ -208,11 +226,20 @@ impl<'a> Streaming<'a> {
             FeedEvent::Committed { position, at } => self.commit(position, at),
             FeedEvent::Idle { position, .. } => {
                 self.follower.shared.reached();
+                self.follower.shared.watches.idle(&position);
                 self.follower.shared.applied(&position, None);
                 self.idle = Some(position);
                 Ok(())
             }
             FeedEvent::Reshaped { relation, why } => self.fall_out(relation, &why, true),
+        }
+    }
+
+    /// Changes come.
+    fn open(&mut self) {
+        if !self.is_open {
+            self.is_open = true;
+            self.follower.shared.watches.opened();
         }
     }
 
@@ -231,6 +258,7 @@ impl<'a> Streaming<'a> {
         commit(&self.follower.cache, &self.follower.shared.source_name, changed.collect(), &record, as_of)?;
         drop(left);
         self.committed(record);
+        self.follower.shared.watches.committed(&self.record.position, || self.follower.cache.state());
         self.follower.shared.reached();
         self.follower.shared.applied(&self.record.position, Some(at));
         Ok(())
@@ -286,6 +314,7 @@ impl<'a> Streaming<'a> {
         let Some(table) = self.inspected.tables.get_mut(relation) else { return Ok(()) };
         let Some(target) = table.target.take() else { return Ok(()) };
         let name = table.name.clone();
+        self.follower.shared.watches.breaks(Some(&name), why);
         let (source, reason) = (&self.follower.shared.source_name, why);
         tracing::warn!(table = name, source, reason, "the table does not follow its source any more");
         let record = if is_reshaped {
@@ -340,6 +369,10 @@ impl<'a> Streaming<'a> {
     pub(super) fn into_inspected(self) -> (Inspected, FeedRecord) {
         (self.inspected, self.record)
     }
+}
+
+fn relation_name(inspected: &Inspected, relation: usize) -> &str {
+    inspected.tables.get(relation).map_or("", |table| &table.name)
 }
 
 impl std::fmt::Debug for Streaming<'_> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::audit::{AuditRecord, audit_name};
 use super::follower::Follower;
 use super::inspect::{Inspected, number, publication};
-use super::records::{ColumnsRecord, ListRecord, columns_name, encode, feed_name, list_name};
+use super::records::{ColumnsRecord, ListRecord, columns_name, decode, encode, feed_name, list_name};
 use super::stream::{Ended, Streaming, is_unusable};
 use super::target::check_key;
 use crate::input::Input;
@@ -16,6 +17,7 @@ use crate::refresh::progress::Progress;
 use crate::refresh::record::{Record, position_name};
 use crate::source::{Call, FeedSnapshot, Follow, Followed, Relation};
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::way::Backend;
 
 /// How long the source may take to make a snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -218,6 +220,7 @@ impl Follower {
             self.shared.state.lock().copying = None;
             match copied {
                 Ok(as_of) => {
+                    self.note_sound(&table.name, as_of)?;
                     self.shared.state.lock().copied(&table.name, as_of);
                     tracing::info!(
                         table = table.name,
@@ -241,6 +244,16 @@ impl Follower {
             }
             self.shared.changed.notify_all();
         }
+        Ok(())
+    }
+
+    /// The rows of a table were those of the source at a moment: what an audit finds began later.
+    fn note_sound(&self, table: &str, moment: SystemTime) -> Result<()> {
+        let name = audit_name(&self.shared.source_name, table);
+        let record: AuditRecord = decode(self.cache.source_position(&name)?.as_deref()).unwrap_or_default();
+        let record = record.sound_at(moment);
+        self.write(vec![(name, encode(&record)?)])?;
+        self.shared.state.lock().audits.insert(table.to_owned(), record);
         Ok(())
     }
 
@@ -273,6 +286,7 @@ impl Follower {
         let watched = Watched::start(&call, &progress, origin.progress_timeout, source)?;
         let rows = progress.ask(|| snapshot.fetch(place, &call))?;
         let as_of = rows.moment().map_or(asked, |moment| moment.min(asked));
+        self.shared.watches.breaks(Some(&table.name), "it is copied anew");
         let rows = Incoming::new(rows, origin.columns.as_deref(), &call, &progress)?;
         let input = Input::fallible(rows.schema().clone(), rows);
         let position = (position_name(source, &table.name), Record::in_step(definition, epoch).encode()?);

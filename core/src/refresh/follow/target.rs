@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::records::ColumnsRecord;
+use crate::answer::row::Row;
 use crate::input::{Input, OpenInput};
 use crate::storage::KeyColumn;
+use crate::storage::key::decode::decode_keys;
 use crate::types::error::{Error, ErrorCode, Result};
+use crate::types::value::Value;
+use crate::types::version::Version;
 use crate::way::embedded::Embedded;
 use crate::way::table_info::TableInfo;
 
@@ -97,6 +101,28 @@ impl Target {
             return Ok(None);
         }
         KeyColumn::of(rows, &self.key).map(Some)
+    }
+
+    /// The names of the columns of the key.
+    pub(super) fn key_names(&self) -> Vec<String> {
+        self.key.iter().map(|column| self.schema.field(*column).name().clone()).collect()
+    }
+
+    /// The values of encoded keys.
+    pub(super) fn key_values(&self, keys: &[Box<[u8]>]) -> Result<Vec<Vec<Value>>> {
+        let fields: Vec<Field> = self.key.iter().map(|column| self.schema.field(*column).clone()).collect();
+        let types: Vec<&DataType> = fields.iter().map(Field::data_type).collect();
+        let mut column = KeyColumn::default();
+        keys.iter().for_each(|key| column.push(key));
+        let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
+        let arrays = decode_keys(&column, &types)?;
+        let rows = RecordBatch::try_new_with_options(Schema::new(fields.clone()).into(), arrays, &options);
+        let rows = Arc::new(rows.map_err(|error| Error::internal("columns of keys").with_source(error))?);
+        let values = |row: usize| {
+            let row = Row::of_batch(rows.clone(), row, Version::default(), None);
+            (0..fields.len()).map(|column| row.value(column)).collect::<Result<Vec<_>>>()
+        };
+        (0..keys.len()).map(values).collect()
     }
 
     /// Rows as the table declares them.

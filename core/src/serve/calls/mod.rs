@@ -93,6 +93,8 @@ fn entry(call: Call, body_len: usize) -> (Lane, Handler) {
         C::Refreshes => (Lane::Quick, Session::answer_refreshes),
         C::Modify => (Lane::Slow, Session::answer_modify),
         C::SteerRefreshes => (Lane::Quick, Session::answer_steer_refreshes),
+        C::Audit => (Lane::Slow, Session::answer_audit),
+        C::WaitFor => (Lane::Slow, Session::answer_wait_for),
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn operation_of(frame: &Frame) -> Operation {
         Some(C::Changes) => Operation::Changes,
         Some(C::Commit | C::DropTable | C::Modify) => Operation::Write,
         Some(C::Begin | C::Write | C::Finish | C::Abandon) => Operation::Upload,
-        Some(C::Refresh | C::Refreshes | C::SteerRefreshes) => Operation::Refresh,
+        Some(C::Refresh | C::Refreshes | C::SteerRefreshes | C::Audit | C::WaitFor) => Operation::Refresh,
         Some(C::Compact | C::Sync) => Operation::Upkeep,
         Some(C::Version | C::Tables | C::TableByName | C::TableById | C::Status | C::SourcePosition) => {
             Operation::Catalog

@@ -1,17 +1,32 @@
 //! Calls about refreshes of tables from sources.
 
+use std::time::Duration;
+
 use super::Request;
 use crate::serve::session::Session;
 use crate::types::error::Result;
 use crate::way::refreshing::refreshing;
 use crate::wire::{
-    Empty, Name, RefreshesReply, Steer, SteerAction, SteerReply, VersionMessage, decode, encode,
+    AuditReply, Empty, Name, RefreshesReply, Steer, SteerAction, SteerReply, VersionMessage, WaitFor, decode,
+    encode,
 };
 
 impl Session {
     pub(super) fn answer_refresh(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Name { name, .. } = decode(request.body)?;
         let version = refreshing(&*self.backend)?.refresh(&name)?.into();
+        encode(&VersionMessage { version })
+    }
+
+    pub(super) fn answer_audit(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let Name { name, .. } = decode(request.body)?;
+        encode(&AuditReply::from(refreshing(&*self.backend)?.audit(&name)?))
+    }
+
+    pub(super) fn answer_wait_for(&self, request: Request<'_>) -> Result<Vec<u8>> {
+        let WaitFor { table, position, limit } = decode(request.body)?;
+        let limit = Duration::from_millis(limit);
+        let version = refreshing(&*self.backend)?.wait_for(&table, &position, limit)?.into();
         encode(&VersionMessage { version })
     }
 

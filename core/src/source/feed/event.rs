@@ -28,7 +28,8 @@ pub enum FeedEvent {
         is_urgent: bool,
     },
     /// The columns of a relation are not those any more that were followed, or its identity, which was
-    /// [unique](super::Followed::unique_identity), is another one. Its changes come no more in this feed; those of the others do. Fetch it anew.
+    /// [unique](super::Followed::unique_identity), is another one, or a row of it has a value that cannot be held. Its changes come no more in
+    /// this feed; those of the others do. Fetch it anew.
     Reshaped {
         /// Which one.
         relation: usize,

@@ -53,6 +53,17 @@ impl Follow {
     }
 }
 
+/// What a source keeps under a name under which somebody follows, or followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The name.
+    pub name: String,
+    /// How much is kept, in bytes, if that is known.
+    pub bytes: Option<u64>,
+    /// Who follows under it now.
+    pub user: Option<String>,
+}
+
 /// Columns of a followed relation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Followed {

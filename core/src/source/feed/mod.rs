@@ -1,13 +1,15 @@
 //! Changes as a source makes them: one state of some relations, and every transaction after it.
 
+mod check;
 mod event;
 mod follow;
 mod rows;
 
 use std::fmt::Debug;
 
+pub use self::check::{FeedCheck, KeyRange, RowSum};
 pub use self::event::FeedEvent;
-pub use self::follow::{Follow, Followed};
+pub use self::follow::{Follow, Followed, Kept};
 pub use self::rows::{RowChanges, RowOperation};
 use super::call::Call;
 use super::fetch::Fetched;

@@ -85,6 +85,11 @@ impl Embedded {
         local::scan(&self.store().state(), table, columns, Certificate::default())
     }
 
+    /// What is held now.
+    pub(crate) fn state(&self) -> Arc<storage::State> {
+        self.store().state().clone()
+    }
+
     /// The rows with some encoded keys, all of one version, even if they are too old for readers.
     pub(crate) fn rows_held(&self, table: u64, keys: &KeyColumn) -> Result<Vec<Option<Row>>> {
         let state = self.store().state();

@@ -15,8 +15,8 @@ pub(crate) use super::list::List;
 use super::numeric::unscaled;
 
 /// Days and microseconds from 1970 to 2000, from where the server counts.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * DAY_MICROSECONDS;
+pub(crate) const EPOCH_DAYS: i32 = 10_957;
+pub(crate) const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * DAY_MICROSECONDS;
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
 const INFINITE: &str = "holds an infinity, which Arrow has no value for; leave such rows out by a condition, or read the column as text";
 

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::session::Session;
 
+/// The server takes no index for an identity that it checks only at the end of a transaction, not even that of a primary key.
 const TABLE: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
         c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, c.relreplident::pg_catalog.text, \
         EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid), \
@@ -19,10 +20,22 @@ const TABLE: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_cat
         ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index i \
             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
             AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) \
-            WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary \
+            WHERE i.indrelid = c.oid AND i.indimmediate AND CASE c.relreplident WHEN 'd' THEN i.indisprimary \
             WHEN 'i' THEN i.indisreplident ELSE false END ORDER BY a.attnum) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// Counts columns without a default, now or when they were added. The server computes no value of them for rows that are there.
+const PLAIN: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attname = ANY ($2) \
+    AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.atthasdef AND NOT a.atthasmissing AND a.attidentity = '' AND a.attgenerated = ''";
+
+/// How many of some columns are null in all rows that were there before them.
+pub(super) async fn plain_columns(session: &Session, table: u32, names: &[String]) -> Result<usize> {
+    let row =
+        session.client()?.query_typed_one(PLAIN, &[(&table, Type::OID), (&names, Type::TEXT_ARRAY)]).await;
+    let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| session.failure(error))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
 
 /// A table as the server describes it.
 #[derive(Clone, Debug)]

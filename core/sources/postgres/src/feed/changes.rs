@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Comparison;
 use super::position::LogPosition;
 use super::pump::{PORTIONS, Portion, pump};
-use super::row_changes::{Refusal, RowCollector};
+use super::row_changes::RowCollector;
 use crate::changes::{AnnouncedTable, Commit, Decoder, Lsn, Message, Tuple};
 use crate::replication::{ChangeStream, Received};
 
@@ -221,9 +221,8 @@ impl PostgresChanges {
         self.collected = Some(table);
         match collector.add(operation, row) {
             Ok(()) => Ok(()),
-            Err(Refusal::Invalid(error)) => Err(error),
-            Err(Refusal::Reshaped(why)) => {
-                // Nothing that was collected is wanted any more: the table is fetched anew.
+            Err(why) => {
+                // Nothing that was collected is wanted any more: the table is fetched anew. The others go on.
                 let relation = collector.relation();
                 self.collected = None;
                 self.reshape(relation, table, why);

@@ -2,6 +2,8 @@
 
 mod catalog;
 mod changes;
+mod check;
+mod kept;
 mod position;
 mod publish;
 mod pump;
@@ -16,6 +18,8 @@ use pillion::source::{Call, Changes, FeedSnapshot, Follow, Followed, Relation};
 use pillion::{Error, ErrorCode, Result};
 
 use self::changes::PostgresChanges;
+pub(crate) use self::check::check;
+pub(crate) use self::kept::kept;
 use self::position::LogPosition;
 use self::snapshot::{Exported, PostgresSnapshot};
 use self::table::FollowedTable;
@@ -157,6 +161,22 @@ pub(crate) fn forget(source: &Postgres, follow: &Follow, call: &Call) -> Result<
             return Ok(());
         }
         publish::remove(of_work.options(), of_work.runtime(), &names.publication).await
+    })
+}
+
+/// See [`Source::widened`](pillion::source::Source::widened).
+pub(crate) fn widened(
+    source: &Postgres,
+    relation: &Relation,
+    held: &Followed,
+    call: &Call,
+) -> Result<Option<Followed>> {
+    let (of_work, relation, held) = (source.clone(), relation.clone(), held.clone());
+    source.runtime().run(call, async move {
+        let session = Session::open(of_work.options().clone(), of_work.runtime().clone()).await?;
+        let widened = table::widened(&session, &relation, &held).await;
+        session.done();
+        widened
     })
 }
 

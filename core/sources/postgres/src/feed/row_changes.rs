@@ -15,13 +15,8 @@ use crate::decode::cells::Cells;
 const BATCH_ROWS: usize = 8192;
 const BATCH_LEN: usize = 4 << 20;
 
-/// Why a row is not taken.
-pub(super) enum Refusal {
-    /// The column has become another one.
-    Reshaped(String),
-    /// A value cannot be held.
-    Invalid(Error),
-}
+/// Why a row is not taken: a column has become another one, or a value cannot be held.
+pub(super) type Refusal = String;
 
 /// Collects changes of the rows of a table.
 pub(super) struct RowCollector {
@@ -58,7 +53,7 @@ impl RowCollector {
             let field = self.table.schema().field(index);
             match sent.get(*place).unwrap_or(&Cell::Null) {
                 Cell::Null if is_whole && !field.is_nullable() => {
-                    return Err(Refusal::Reshaped(format!("column `{}` allows nulls now", field.name())));
+                    return Err(format!("column `{}` allows nulls now", field.name()));
                 }
                 Cell::Null => cells.append_null(),
                 Cell::Unchanged if operation == RowOperation::Update => {
@@ -111,7 +106,6 @@ impl RowCollector {
 
 impl FollowedTable {
     fn invalid(&self, column: &str, fault: &str) -> Refusal {
-        let message = format!("column `{column}` of table {} {fault}", self.qualified());
-        Refusal::Invalid(Error::new(ErrorCode::SourceInvalid, message))
+        format!("column `{column}` of table {} {fault}", self.qualified())
     }
 }

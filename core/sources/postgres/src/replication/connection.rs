@@ -81,6 +81,11 @@ impl Connection {
         self.version
     }
 
+    /// The number of the process at the server.
+    pub(crate) fn process(&self) -> i32 {
+        self.process
+    }
+
     /// The answer to a command or a query.
     pub(super) async fn query(&mut self, text: &str) -> Result<Rows> {
         let answer = self.messages.query(text).await;

@@ -84,8 +84,32 @@ impl Connection {
         limit: Duration,
         options: &Arc<PostgresOptions>,
     ) -> Result<CreatedSlot> {
+        self.make_slot(name, "", limit, options).await
+    }
+
+    /// As [`create_slot`](Self::create_slot), but the slot ends with the connection.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn create_temporary_slot(
+        &mut self,
+        name: &SlotName,
+        limit: Duration,
+        options: &Arc<PostgresOptions>,
+    ) -> Result<CreatedSlot> {
+        self.make_slot(name, "TEMPORARY ", limit, options).await
+    }
+
+    async fn make_slot(
+        &mut self,
+        name: &SlotName,
+        kind: &str,
+        limit: Duration,
+        options: &Arc<PostgresOptions>,
+    ) -> Result<CreatedSlot> {
         let (stop, process, place) = (self.stop_on_drop(), self.process, self.place().clone());
-        let command = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT", name.as_str());
+        let command =
+            format!("CREATE_REPLICATION_SLOT {} {kind}LOGICAL pgoutput EXPORT_SNAPSHOT", name.as_str());
         let created = {
             let mut creating = pin!(self.messages.query(&command));
             match tokio::time::timeout(limit, &mut creating).await {

@@ -14,7 +14,7 @@ use crate::support::server::Server;
 const RANDOM_ROWS: usize = 20_000;
 
 /// A column: its type, a value in SQL, the type of Arrow, and how Arrow shows the value.
-const COLUMNS: &[(&str, &str, &str, &str)] = &[
+pub(crate) const COLUMNS: &[(&str, &str, &str, &str)] = &[
     ("bool", "true", "Boolean", "true"),
     ("int2", "-32768", "Int16", "-32768"),
     ("int4", "2147483647", "Int32", "2147483647"),
@@ -90,7 +90,7 @@ const COLUMNS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-const KINDS: &str = "CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('happy', 'so so'); \
+pub(crate) const KINDS: &str = "CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('happy', 'so so'); \
     CREATE DOMAIN positive AS int4 CHECK (VALUE > 0); CREATE DOMAIN price AS numeric(8,2); ";
 
 #[test]

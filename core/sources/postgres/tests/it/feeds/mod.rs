@@ -1,15 +1,19 @@
 //! Changes of tables on real servers.
 
+mod audits;
 mod cache;
+mod checks;
 mod ends;
 mod following;
 mod keys;
 mod model;
+mod pgbench;
 mod planted;
 mod refusals;
 mod replica;
 mod reshaped;
 mod transactions;
+mod widened;
 
 use std::process::Child;
 

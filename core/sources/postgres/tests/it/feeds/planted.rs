@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use pillion::source::{Capabilities, Description, FeedEvent, Fetch, Fetched, RowChanges, RowOperation};
+use pillion::source::{
+    Capabilities, Description, FeedCheck, FeedEvent, Fetch, Fetched, RowChanges, RowOperation,
+};
 
 use super::*;
 
@@ -123,5 +125,19 @@ impl Source for Planted {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         self.source.forget(follow, call)
+    }
+
+    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
+        self.source.widened(relation, held, call)
+    }
+
+    fn check(
+        &self,
+        relation: &Relation,
+        columns: &[String],
+        key: &[String],
+        call: &Call,
+    ) -> Result<Box<dyn FeedCheck>> {
+        self.source.check(relation, columns, key, call)
     }
 }
