@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
 use super::contain::contain;
+use super::delegated;
 use super::error::planning;
 use super::functions;
 use super::guard::guarded;
@@ -39,6 +40,7 @@ use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
 use crate::answer::certificate::Certificate;
 use crate::answer::observed::Observed;
+use crate::coverage::UpstreamSlot;
 use crate::storage::{State, TableState, freshness};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
@@ -65,6 +67,8 @@ struct Inner {
     texts: Texts,
     /// Told when statements end.
     recording: Recording,
+    /// Where rows come from that are not held.
+    upstream: UpstreamSlot,
 }
 
 impl fmt::Debug for Engine {
@@ -74,7 +78,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(options: CacheOptions) -> Result<Self> {
+    pub(crate) fn new(options: CacheOptions, upstream: UpstreamSlot) -> Result<Self> {
         let recording = options.recording;
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
@@ -100,7 +104,8 @@ impl Engine {
         let base = functions::with_bounds(base, &runtime.memory_pool).build();
         let guarded = guarded(base.clone());
         let threads = Arc::new(Threads::new(options.query_threads));
-        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts: Texts::new(), recording }) })
+        let texts = Texts::new();
+        Ok(Self { inner: Arc::new(Inner { base, guarded, threads, texts, recording, upstream }) })
     }
 
     /// # Errors
@@ -310,7 +315,7 @@ impl Engine {
     }
 
     pub(super) fn session(&self, state: &Arc<State>) -> SessionState {
-        session(&self.inner.base, state)
+        session(&self.inner.base, state, &self.inner.upstream)
     }
 
     pub(super) fn physical(
@@ -327,7 +332,7 @@ impl Engine {
             Ok::<_, Error>((plan, oldest))
         })??;
         if !size.is_plain() {
-            session = self::session(&self.inner.guarded, state);
+            session = self::session(&self.inner.guarded, state, &self.inner.upstream);
         }
         if let Some(rows) = size.batch_rows(parameters, session.config().batch_size()) {
             *session.config_mut() = session.config().clone().with_batch_size(rows);
@@ -346,7 +351,7 @@ impl Engine {
             // an error counts only if planning without bounds fails too.
             Err(error) if watch::is_over() || error.code() == ErrorCode::NotCovered => return Err(error),
             Err(_) => {
-                tell_no_bounds(&mut session, state);
+                tell_no_bounds(&mut session, state, &self.inner.upstream);
                 plan_with(&session)?
             }
         };
@@ -363,7 +368,8 @@ impl Engine {
     }
 
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
-        let Planned { physical, info, session, stop } = planned;
+        let Planned { physical, mut info, session, stop } = planned;
+        delegated::begin(&physical, &mut info)?;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();
@@ -401,8 +407,8 @@ fn known(observed: Option<Box<Observed>>, answer: Option<Batches>) -> Option<Bat
 }
 
 /// From now on scans do not report the bounds of their columns to the planner.
-fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
-    let execution = ExecutionState::new(state.clone(), false);
+fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>, upstream: &UpstreamSlot) {
+    let execution = ExecutionState::new(state.clone(), false, upstream.clone());
     session.config_mut().set_extension(Arc::new(execution));
 }
 
@@ -431,9 +437,9 @@ pub(super) struct Planned {
     stop: Stop,
 }
 
-fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
+fn session(base: &SessionState, state: &Arc<State>, upstream: &UpstreamSlot) -> SessionState {
     let mut session = base.clone();
-    let execution = ExecutionState::new(state.clone(), true);
+    let execution = ExecutionState::new(state.clone(), true, upstream.clone());
     session.config_mut().set_extension(Arc::new(execution));
     session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
     session.mark_start_execution();

@@ -11,15 +11,17 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use super::delegated::DelegatedExec;
 use super::error::external;
 use super::filters::Converter;
-use super::key_filter::find_keys;
+use super::key_filter::{find_keys, values_of_columns};
 use super::lookup::PointExec;
 use super::pruning::Pruning;
 use super::scan::{PartRef, ScanExec};
 use super::sorted::{SortedBounds, is_ordered};
 use crate::answer::certificate::TableCertificate;
-use crate::coverage::{Held, Predicate, Region, domain_of, held};
+use crate::coverage::{Held, Predicate, Region, UpstreamSlot, Wanted, domain_of, held};
+use crate::source::Keys;
 use crate::storage::{Part, State, TableShape, TableState};
 
 /// The most characters of a condition that are shown.
@@ -34,11 +36,21 @@ pub(super) struct ExecutionState {
     pub(super) tells_bounds: bool,
     /// What the scans of working sets say of the answer.
     pub(super) certificates: Mutex<Vec<TableCertificate>>,
+    /// Where rows come from that are not held.
+    pub(super) upstream: UpstreamSlot,
+}
+
+/// Who answers a scan of a working set.
+enum Asked {
+    /// The held rows; this says why, or that some may be missing.
+    Here(Arc<str>),
+    /// The source.
+    Elsewhere(DelegatedExec),
 }
 
 impl ExecutionState {
-    pub(super) fn new(state: Arc<State>, tells_bounds: bool) -> Self {
-        Self { state, tells_bounds, certificates: Mutex::default() }
+    pub(super) fn new(state: Arc<State>, tells_bounds: bool, upstream: UpstreamSlot) -> Self {
+        Self { state, tells_bounds, certificates: Mutex::default(), upstream }
     }
 
     fn certify(&self, certificate: TableCertificate) -> Arc<str> {
@@ -82,21 +94,59 @@ impl CacheTable {
     ///
     /// # Errors
     /// [`ErrorCode::NotCovered`](crate::ErrorCode::NotCovered) if rows may be missing and the table does not answer then.
-    fn ask(&self, execution: &ExecutionState, held: &Held<'_>, filters: &[Expr]) -> Result<Arc<str>> {
+    fn ask(
+        &self,
+        execution: &ExecutionState,
+        held: &Held<'_>,
+        filters: &[Expr],
+        projection: &[usize],
+    ) -> Result<Asked> {
         let converter = Converter::new(&self.shape.schema);
         let filter = Predicate::And(filters.iter().map(|filter| converter.predicate(filter)).collect());
         let asked = Region::around(&filter, &|column| domain_of(&self.shape, column));
         let is_covered = held.covers(&asked);
-        let wanted = match filters {
-            [] => "the query asks for all rows".to_owned(),
-            _ => format!("the query asks for rows where {}", shortened(&filter)),
+        let rows = match filters {
+            [] => "all rows".to_owned(),
+            _ => format!("rows where {}", shortened(&filter)),
         };
+        let wanted = format!("the query asks for {rows}");
+        if !is_covered && held.delegates() {
+            let upstream = execution.upstream.get().ok_or_else(|| external(held.out_of_reach(&rows)))?;
+            let certificate = held.delegated(wanted, None);
+            let wanted = Wanted {
+                table: self.shape.clone(),
+                columns: projection.to_vec(),
+                keys: self.keys(filters),
+                condition: Some(filter),
+                described: rows,
+            };
+            return Ok(Asked::Elsewhere(DelegatedExec::new(wanted, upstream.clone(), certificate)?));
+        }
         if !is_covered && !held.answers_partially() {
             return Err(external(
                 held.not_covered(format_args!("{wanted}: add that condition to it, or ask the source")),
             ));
         }
-        Ok(execution.certify(held.certificate(is_covered, wanted)))
+        Ok(Asked::Here(execution.certify(held.certificate(is_covered, wanted))))
+    }
+
+    /// Values of the primary key, or of one other column, without which no row satisfies some filters.
+    fn keys(&self, filters: &[Expr]) -> Option<Keys> {
+        let names = |columns: &[usize]| -> Vec<String> {
+            columns.iter().map(|&column| self.shape.schema.field(column).name().clone()).collect()
+        };
+        let key = &self.shape.primary_key;
+        let of_key = (!key.is_empty())
+            .then(|| values_of_columns(&self.shape, key, filters))
+            .flatten()
+            .map(|values| Keys { columns: names(key), values });
+        of_key.or_else(|| {
+            let mut columns = 0..self.shape.schema.fields().len();
+            columns.find_map(|column| {
+                let values = values_of_columns(&self.shape, &[column], filters)?;
+                Some(Keys { columns: names(&[column]), values })
+            })
+        })
     }
 
     fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
@@ -153,6 +203,7 @@ impl TableProvider for CacheTable {
         let projection = projection.cloned().unwrap_or(all);
         let held = held(&execution.state, &table);
         if let Some(keys) = find_keys(&self.shape, filters) {
+            let point_columns = projection.clone();
             let point = PointExec::new(table.clone(), version.sequence, projection, keys)?;
             let certified = match &held {
                 None => None,
@@ -161,11 +212,19 @@ impl TableProvider for CacheTable {
                     let reason = "a row with each key is held".to_owned();
                     Some(execution.certify(held.certificate(true, reason)))
                 }
-                Some(held) => Some(self.ask(&execution, held, filters)?),
+                Some(held) => match self.ask(&execution, held, filters, &point_columns)? {
+                    Asked::Here(certified) => Some(certified),
+                    Asked::Elsewhere(delegated) => return Ok(Arc::new(delegated)),
+                },
             };
             return Ok(Arc::new(point.certified(certified)));
         }
-        let certified = held.map(|held| self.ask(&execution, &held, filters)).transpose()?;
+        let certified =
+            match held.map(|held| self.ask(&execution, &held, filters, &projection)).transpose()? {
+                None => None,
+                Some(Asked::Here(certified)) => Some(certified),
+                Some(Asked::Elsewhere(delegated)) => return Ok(Arc::new(delegated)),
+            };
         let pruning = Pruning::new(session, &self.shape.schema, filters);
         let bounds = SortedBounds::new(&self.shape, filters);
         let mut batches = Vec::new();

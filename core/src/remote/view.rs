@@ -103,12 +103,12 @@ impl View {
         wire::encode_get_row(&mut body, self.snapshot(), table, key)?;
         let answer = self.send(Call::GetRow, &body)?;
         let wrong = || Error::internal("the answer of the sidecar is not a row of its table");
-        let FoundRow { version, freshness, cells } = FoundRow::decode(&answer).ok_or_else(wrong)?;
+        let FoundRow { version, freshness, cells, tier } = FoundRow::decode(&answer).ok_or_else(wrong)?;
         self.connection.saw(version);
         cells
             .map(|start| {
                 let row = SentRow::decode(columns.clone(), answer, start).ok_or_else(wrong)?;
-                Ok(Row::of_cells(row, version, freshness))
+                Ok(Row::of_cells(row, version, freshness, tier))
             })
             .transpose()
     }
@@ -147,8 +147,12 @@ impl View {
         let mut next = 0;
         rows.extend(reply.found.iter().map(|&is_found| {
             let batch = batch.as_ref().filter(|_| is_found)?;
+            let fetched = reply.fetched.get(next).copied().flatten();
             next += 1;
-            Some(Row::of_batch(batch.clone(), next - 1, version, freshness))
+            Some(match fetched {
+                None => Row::of_batch(batch.clone(), next - 1, version, freshness),
+                Some(as_of) => Row::fetched(batch.clone(), next - 1, version, freshness_at(Some(as_of))),
+            })
         }));
         Ok(answered)
     }

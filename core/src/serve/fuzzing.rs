@@ -370,7 +370,12 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         35 => (Call::Modify, encode(&Modify { text: input.name(), parameters: input.key() })),
         _ => (
             Call::Hello,
-            encode(&Hello { protocol: u32::from(input.next()), client: input.name(), seen: None }),
+            encode(&Hello {
+                protocol: u32::from(input.next()),
+                client: input.name(),
+                seen: None,
+                tiers: false,
+            }),
         ),
     };
     (call as u16, body.unwrap_or_default())

@@ -14,6 +14,7 @@ use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
+use crate::types::version::Tier;
 use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
@@ -135,6 +136,9 @@ pub(crate) struct Hello {
     /// The last version that the client saw on an earlier connection.
     #[serde(default)]
     pub(crate) seen: Option<WireVersion>,
+    /// The client understands that a row of `GetRow` may be one that the source sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tiers: bool,
 }
 
 /// Who answers, the version of the protocol that both will speak, and the cache directory if clients may read it.
@@ -275,6 +279,9 @@ pub(crate) struct RowsReply {
     pub(crate) found: Vec<bool>,
     pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
+    /// Of each found row that the source sent when it was fetched, and nil of the others; empty if the cache has all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fetched: Vec<Option<i64>>,
     /// One batch as an Arrow IPC stream.
     #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
@@ -350,10 +357,41 @@ pub(crate) struct CursorReply {
     pub(crate) schema: Vec<u8>,
     pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
+    /// Who answered; missing if the cache did.
+    #[serde(default, skip_serializing_if = "TierMessage::is_local")]
+    pub(crate) tier: TierMessage,
     /// Of which tables that hold only some rows the answer is, and whether it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificate: Vec<CertificateMessage>,
     pub(crate) first: NextReply,
+}
+
+/// See [`Tier`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TierMessage(Option<String>);
+
+impl TierMessage {
+    fn is_local(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<Tier> for TierMessage {
+    fn from(tier: Tier) -> Self {
+        Self((tier != Tier::Local).then(|| tier.to_string()))
+    }
+}
+
+impl From<&TierMessage> for Tier {
+    fn from(message: &TierMessage) -> Self {
+        match message.0.as_deref() {
+            None | Some("local") => Self::Local,
+            Some("delegated") => Self::Delegated,
+            // What a later version adds is not the cache alone either.
+            Some(_) => Self::Mixed,
+        }
+    }
 }
 
 /// See [`TableCertificate`].
@@ -367,6 +405,8 @@ pub(crate) struct CertificateMessage {
     /// In nanoseconds since 1970.
     #[serde(default)]
     as_of: Option<i64>,
+    #[serde(default, skip_serializing_if = "TierMessage::is_local")]
+    tier: TierMessage,
 }
 
 impl From<&TableCertificate> for CertificateMessage {
@@ -377,6 +417,7 @@ impl From<&TableCertificate> for CertificateMessage {
             coverage: certificate.coverage.clone(),
             reason: certificate.reason.clone(),
             as_of: certificate.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
+            tier: certificate.tier.into(),
         }
     }
 }
@@ -385,6 +426,7 @@ impl From<&CertificateMessage> for TableCertificate {
     fn from(message: &CertificateMessage) -> Self {
         Self {
             table: message.table.clone(),
+            tier: (&message.tier).into(),
             is_complete: message.complete,
             coverage: message.coverage.clone(),
             reason: message.reason.clone(),
@@ -544,6 +586,9 @@ pub(crate) struct RulesMessage {
 struct WorkingSetMessage {
     condition: String,
     on_miss: OnMissMessage,
+    /// The source answers what is not held; `on_miss` says what clients see that do not know the field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    delegates: bool,
 }
 
 /// See [`OnMiss`].
@@ -584,11 +629,12 @@ impl From<TableRules> for RulesMessage {
         });
         let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
         let working_set = working_set.map(|WorkingSet { condition, on_miss }| {
-            let on_miss = match on_miss {
-                OnMiss::Error => OnMissMessage::Error,
-                OnMiss::Local => OnMissMessage::Local,
+            let (on_miss, delegates) = match on_miss {
+                OnMiss::Error => (OnMissMessage::Error, false),
+                OnMiss::Local => (OnMissMessage::Local, false),
+                OnMiss::Delegate => (OnMissMessage::Error, true),
             };
-            WorkingSetMessage { condition, on_miss }
+            WorkingSetMessage { condition, on_miss, delegates }
         });
         Self { primary_key, sort_by, write_policy, retention, max_staleness, working_set }
     }
@@ -605,8 +651,9 @@ impl From<RulesMessage> for TableRules {
         };
         let retention = retention.map(|it| Retention::new(it.column, Duration::from_nanos(it.age)));
         let max_staleness = max_staleness.map(Duration::from_nanos);
-        let working_set = working_set.map(|WorkingSetMessage { condition, on_miss }| {
+        let working_set = working_set.map(|WorkingSetMessage { condition, on_miss, delegates }| {
             WorkingSet::new(condition).on_miss(match on_miss {
+                _ if delegates => OnMiss::Delegate,
                 OnMissMessage::Error => OnMiss::Error,
                 OnMissMessage::Local => OnMiss::Local,
             })

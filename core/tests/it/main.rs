@@ -29,6 +29,8 @@ mod damaged_logs;
 mod damaged_pages;
 #[cfg(feature = "sql")]
 mod deep_queries;
+#[cfg(feature = "sql")]
+mod delegation;
 mod directories;
 mod disk_limit;
 #[cfg(target_os = "linux")]

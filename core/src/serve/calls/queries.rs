@@ -41,7 +41,8 @@ impl Session {
         let Request { task, body, .. } = request;
         let Scan { snapshot, table, columns } = decode(body)?;
         let (reader, pin) = self.reader_of_cursor(snapshot)?;
-        self.begin_cursor(task, reader.scan(table, columns.as_deref())?, pin)
+        let batches = self.cancellable(task).run(|| reader.scan(table, columns.as_deref()))?;
+        self.begin_cursor(task, batches, pin)
     }
 
     pub(super) fn answer_changes(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -171,12 +172,13 @@ impl Session {
         let mut cursor = Cursor::new(batches, pin);
         let first = cursor.first(self.sharing.get())?;
         self.give(task, first.lease);
-        let (schema, version, as_of, certificate) = {
+        let (schema, version, as_of, tier, certificate) = {
             let batches = cursor.batches();
             (
                 self.encoded_schema(batches.schema())?,
                 batches.version(),
                 batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
+                batches.tier().into(),
                 batches.certificate().tables().iter().map(CertificateMessage::from).collect(),
             )
         };
@@ -188,6 +190,6 @@ impl Session {
             }
         };
         let (version, first) = (version.into(), first.reply);
-        encode(&CursorReply { id, schema, version, as_of, certificate, first })
+        encode(&CursorReply { id, schema, version, as_of, tier, certificate, first })
     }
 }

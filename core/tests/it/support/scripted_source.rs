@@ -1,6 +1,6 @@
 //! A source in memory that does what a test says: it answers, fails, hangs, or sends something else than it announced.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +66,8 @@ pub(crate) struct Scripted {
     pub(crate) descriptions: Arc<AtomicU32>,
     /// Rows that the last fetch sends.
     pub(crate) sent: Arc<AtomicU32>,
+    /// Hanging fetches fail once this is set.
+    pub(crate) is_released: Arc<AtomicBool>,
     /// Fetches under way, and the most of them at a time.
     pub(crate) at_once: Arc<(AtomicU32, AtomicU32)>,
 }
@@ -89,6 +91,7 @@ impl Scripted {
             fetches: Arc::default(),
             descriptions: Arc::default(),
             sent: Arc::default(),
+            is_released: Arc::default(),
             at_once: Arc::default(),
         }
     }
@@ -156,6 +159,24 @@ impl Scripted {
 
     pub(crate) fn set_lag(&self, lag: Duration) {
         *self.lag.lock() = Some(lag);
+    }
+
+    /// Ends the fetches that hang with an error, and those that will.
+    pub(crate) fn end_hanging(&self) {
+        self.is_released.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for the end of a call, or until the test ends the waiting.
+    fn hang(&self, call: &Call) -> Error {
+        loop {
+            if let Err(error) = call.check() {
+                return error;
+            }
+            if self.is_released.load(Ordering::SeqCst) {
+                return Error::new(ErrorCode::SourceInvalid, "the test ended the waiting");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn fetches(&self) -> u32 {
@@ -326,7 +347,7 @@ impl Source for Scripted {
                 (2, Mood::BreaksOff) => {
                     Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
                 }
-                (2, Mood::Hangs) => Some(Err(until_end(&call))),
+                (2, Mood::Hangs) => Some(Err(source.hang(&call))),
                 (2, _) => Some(Ok(source.batch(&rows[half..]))),
                 _ => None,
             }
