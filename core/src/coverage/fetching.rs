@@ -195,15 +195,16 @@ impl BatchSource for Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.is_dropped = true;
-        state.ready.clear();
-        let has_ended = state.ended.is_some();
-        drop(state);
-        self.shared.changed.notify_all();
+        // Before whoever sends finds out that nobody reads: the source sees that its call has ended.
+        let has_ended = self.shared.state.lock().ended.is_some();
         if !has_ended {
             self.call.cancel();
         }
+        let mut state = self.shared.state.lock();
+        state.is_dropped = true;
+        state.ready.clear();
+        drop(state);
+        self.shared.changed.notify_all();
     }
 }
 

@@ -43,7 +43,7 @@ const STATEMENTS: &[(&str, Tier)] = &[
     ("SELECT id FROM t WHERE id = 1", Tier::Local),
     ("SELECT * FROM t ORDER BY id", Tier::Delegated),
     ("SELECT count(*) FROM t", Tier::Delegated),
-    ("SELECT count(*), min(id), max(name), sum(id) FROM t", Tier::Delegated),
+    ("SELECT count(*), min(id) AS a, max(name) AS b, sum(id) AS c FROM t", Tier::Delegated),
     ("SELECT id, name FROM t WHERE id = 3", Tier::Delegated),
     ("SELECT id FROM t WHERE id = 7", Tier::Delegated),
     ("SELECT name FROM t WHERE id IN (1, 3, 9) ORDER BY id", Tier::Delegated),
@@ -67,7 +67,7 @@ const STATEMENTS: &[(&str, Tier)] = &[
         "SELECT id FROM (SELECT * FROM t ORDER BY id DESC LIMIT 2) AS last WHERE name = 'four'",
         Tier::Delegated,
     ),
-    ("SELECT id, (SELECT count(*) FROM t o WHERE o.id <= a.id) FROM whole a ORDER BY 1", Tier::Mixed),
+    ("SELECT id, (SELECT count(*) FROM t o WHERE o.id = a.id) AS c FROM whole a ORDER BY 1", Tier::Mixed),
     ("SELECT (SELECT max(id) FROM t) AS most", Tier::Delegated),
     (
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT id FROM r JOIN t ON t.id = n + 1) SELECT n FROM r",

@@ -389,7 +389,7 @@ class Cache:
         publication: str | None = None,
         on_schema_change: Literal["copy", "stale"] = "copy",
         rows_where: str | None = None,
-        on_miss: Literal["error", "local"] = "error",
+        on_miss: Literal["error", "local", "delegate"] = "error",
         append_by: tuple[str, int | datetime.timedelta] | None = None,
         options: Mapping[str, Any] | None = None,
         primary_key: str | Sequence[str] | None = None,
