@@ -119,14 +119,6 @@ impl Held<'_> {
         Error::new(ErrorCode::NotCovered, format!("{}, and {why}", self.described()))
     }
 
-    /// The error of a read that the source would have to answer, where nobody reaches it. `wanted` are the rows.
-    pub(crate) fn out_of_reach(&self, wanted: &str) -> Error {
-        self.not_covered(format_args!(
-            "the read needs {wanted}: its source has to be asked (`on_miss = delegate`), which only the process that owns the cache \
-             does; connect to its socket"
-        ))
-    }
-
     /// What is held, as words.
     fn described(&self) -> String {
         let (name, condition) = (&self.table.shape.name, &self.set.condition);
@@ -155,10 +147,35 @@ impl Held<'_> {
             freshness: freshness(self.table),
         }
     }
+}
 
-    /// What a read of this table says of it whose rows the source gave, as of a moment that may not be known yet; `reason` says why.
-    pub(crate) fn delegated(&self, reason: String, as_of: Option<SystemTime>) -> TableCertificate {
-        let freshness = as_of.map(|as_of| Freshness { as_of });
-        TableCertificate { tier: Tier::Delegated, freshness, ..self.certificate(true, reason) }
+/// What a read says of a table whose rows the source gave, as of a moment that may not be known yet; `reason` says why.
+pub(crate) fn delegated(
+    table: &TableState,
+    held: Option<&Held<'_>>,
+    reason: String,
+    as_of: Option<SystemTime>,
+) -> TableCertificate {
+    TableCertificate {
+        table: table.shape.name.clone(),
+        tier: Tier::Delegated,
+        is_complete: true,
+        coverage: held.and_then(Held::coverage).map(str::to_owned),
+        reason,
+        freshness: as_of.map(|as_of| Freshness { as_of }),
+    }
+}
+
+/// The error of a read that the source would have to answer, where nobody reaches it. `wanted` are the rows.
+pub(crate) fn out_of_reach(table: &TableState, held: Option<&Held<'_>>, wanted: &str) -> Error {
+    let why = format!(
+        "the read needs {wanted}: its source has to be asked, which only the process that owns the cache does; connect to its socket"
+    );
+    match held {
+        Some(held) => held.not_covered(why),
+        None => Error::new(
+            ErrorCode::NotCovered,
+            format!("table `{}` is to be read from its source, and {why}", table.shape.name),
+        ),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use domain::Domain;
 pub(crate) use fetching::{Feeder, Fetching, is_given_up};
 #[cfg(feature = "sql")]
 pub(crate) use held::domain_of;
-pub(crate) use held::{Held, held};
+pub(crate) use held::{Held, delegated, held, out_of_reach};
 #[cfg(feature = "sql")]
 pub(crate) use predicate::Predicate;
 pub(crate) use record::CoverageRecord;

@@ -48,8 +48,8 @@ use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::{Freshness, Tier};
 
-/// Says whether a query may read a table of a state.
-pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<()>;
+/// Says whether a query may read a table of a state, and who answers: `false` if its source does.
+pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<bool>;
 
 /// The query engine of a cache; cloning shares it.
 #[derive(Clone)]
@@ -326,14 +326,15 @@ impl Engine {
         size: Size,
         (parameters, readable): (&[Value], &Readable),
     ) -> Result<Planned> {
-        let (plan, oldest) = contain(|| {
+        let (plan, oldest, elsewhere) = contain(|| {
             let plan = bind(plan, parameters)?;
-            let oldest = oldest(&plan, state, readable)?;
-            Ok::<_, Error>((plan, oldest))
+            let (oldest, elsewhere) = oldest(&plan, state, readable)?;
+            Ok::<_, Error>((plan, oldest, elsewhere))
         })??;
         if !size.is_plain() {
             session = self::session(&self.inner.guarded, state, &self.inner.upstream);
         }
+        ask_elsewhere(&session, &elsewhere);
         if let Some(rows) = size.batch_rows(parameters, session.config().batch_size()) {
             *session.config_mut() = session.config().clone().with_batch_size(rows);
         }
@@ -352,6 +353,7 @@ impl Engine {
             Err(error) if watch::is_over() || error.code() == ErrorCode::NotCovered => return Err(error),
             Err(_) => {
                 tell_no_bounds(&mut session, state, &self.inner.upstream);
+                ask_elsewhere(&session, &elsewhere);
                 plan_with(&session)?
             }
         };
@@ -403,6 +405,14 @@ fn known(observed: Option<Box<Observed>>, answer: Option<Batches>) -> Option<Bat
             None
         }
         (None, answer) => answer,
+    }
+}
+
+/// From now on scans of these tables read their sources.
+fn ask_elsewhere(session: &SessionState, tables: &[u64]) {
+    if let Some(execution) = session.config().get_extension::<ExecutionState>().filter(|_| !tables.is_empty())
+    {
+        *execution.elsewhere.lock() = tables.to_vec();
     }
 }
 
@@ -580,10 +590,16 @@ fn scans(plan: &LogicalPlan) -> Result<Vec<Option<u64>>> {
     Ok(scans)
 }
 
-/// The freshness of the oldest table that a plan reads, if each of them can be read.
-fn oldest(plan: &LogicalPlan, state: &State, readable: &Readable) -> Result<Option<Freshness>> {
+/// The freshness of the oldest table that a plan reads, if each of them can be read, and the tables whose sources are to be asked.
+fn oldest(plan: &LogicalPlan, state: &State, readable: &Readable) -> Result<(Option<Freshness>, Vec<u64>)> {
     let scans = scans(plan)?;
-    let tables = || scans.iter().flatten().filter_map(|table| state.tables.get(table));
-    tables().try_for_each(|table| readable(state, table))?;
-    Ok(tables().filter_map(|table| freshness(table)).reduce(Freshness::older))
+    let (mut oldest, mut elsewhere): (Option<Freshness>, _) = (None, Vec::new());
+    for table in scans.iter().flatten().filter_map(|table| state.tables.get(table)) {
+        if !readable(state, table)? {
+            elsewhere.push(table.shape.id);
+        } else if let Some(freshness) = freshness(table) {
+            oldest = Some(oldest.map_or(freshness, |oldest| oldest.older(freshness)));
+        }
+    }
+    Ok((oldest, elsewhere))
 }

@@ -155,8 +155,8 @@ fn find(state: &MutexGuard<'_, State>, wanted: &Arc<Wanted>) -> Result<Admitted>
         return Err(Error::new(
             ErrorCode::NotCovered,
             format!(
-                "table `{}` does not hold {}, and this process knows no source of it: add the source and let the table follow it \
-                 (`add_source`, `follow_table`), or ask the process that does",
+                "table `{}` needs {} of its source, and this process refreshes it from none: add the source and let the table be refreshed \
+                 from it (`add_source`, `follow_table`), or ask the process that does; a table that follows its source is not read from it",
                 table.name, wanted.described
             ),
         ));
@@ -167,10 +167,7 @@ fn find(state: &MutexGuard<'_, State>, wanted: &Arc<Wanted>) -> Result<Admitted>
 
 /// An error of a source as that of a read, which says what is missing.
 fn of_table(error: Error, wanted: &Wanted) -> Error {
-    error.context(format_args!(
-        "table `{}` does not hold {}, and its source did not send them",
-        wanted.table.name, wanted.described
-    ))
+    error.context(format_args!("table `{}` needs {} of its source", wanted.table.name, wanted.described))
 }
 
 /// One fetch, counted among those of its source until it is dropped.

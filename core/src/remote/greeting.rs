@@ -130,5 +130,5 @@ fn greet_over(
         _ => None,
     };
     drop(pending);
-    Ok((client, SharedPages::new(arena, files), reply))
+    Ok((client, SharedPages::new(arena, files, reply.bounds), reply))
 }

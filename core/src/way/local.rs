@@ -7,7 +7,7 @@ use arc_swap::Guard;
 use arrow::datatypes::SchemaRef;
 
 use super::misses;
-use super::staleness::{Moment, refuse_stale};
+use super::staleness::{Moment, answers_here};
 use super::table_info::TableInfo;
 use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
 use crate::answer::certificate::Certificate;
@@ -168,12 +168,13 @@ impl<S: Newest> Reader for Local<S> {
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
         let state = self.source.newest()?;
         let of = table_of(&state, table)?;
-        refuse_stale(&state, of, self.moment)?;
-        match certified_whole(&state, of)? {
+        let is_here = answers_here(&state, of, self.moment)?;
+        let whole = if is_here { certified_whole(&state, of)? } else { Whole::Elsewhere(held(&state, of)) };
+        match whole {
             Whole::Here(certificate) => scan(&state, table, columns, certificate),
             Whole::Elsewhere(held) => {
                 let columns = projection(&of.shape.schema, columns)?;
-                misses::scan(&self.upstream, &state, of, &held, columns)
+                misses::scan(&self.upstream, &state, of, held.as_ref(), columns)
             }
         }
     }
@@ -236,9 +237,9 @@ impl<S: Newest> LocalStatement<S> {
     }
 }
 
-/// Refuses tables whose rows are too old.
-pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<()> {
-    move |state, table| refuse_stale(state, table, moment)
+/// Refuses tables whose rows are too old, and finds those whose sources are to be asked.
+pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<bool> {
+    move |state, table| answers_here(state, table, moment)
 }
 
 #[cfg(feature = "sql")]
@@ -260,7 +261,7 @@ mod without_sql {
     #[derive(Debug)]
     pub(super) enum PreparedPlan {}
 
-    type Readable = dyn Fn(&State, &TableState) -> Result<()>;
+    type Readable = dyn Fn(&State, &TableState) -> Result<bool>;
 
     impl Engine {
         #[expect(clippy::unnecessary_wraps, reason = "as the query engine")]
@@ -347,13 +348,16 @@ fn get(
     key: &dyn Key,
 ) -> Result<Option<Row>> {
     let table = table_of(state, id)?;
-    refuse_stale(state, table, moment)?;
+    let is_here = answers_here(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
     }
     let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
-    look_up(state, table, &key, key::hash(&key), |held| misses::row(upstream, state, table, held, &key))
+    if !is_here {
+        return misses::row(upstream, state, table, held(state, table).as_ref(), &key);
+    }
+    look_up(state, table, &key, key::hash(&key), |held| misses::row(upstream, state, table, Some(held), &key))
 }
 
 fn get_many(
@@ -363,7 +367,7 @@ fn get_many(
     keys: &mut dyn Iterator<Item = &dyn Key>,
 ) -> Result<Vec<Option<Row>>> {
     let table = table_of(state, id)?;
-    refuse_stale(state, table, moment)?;
+    let is_here = answers_here(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
@@ -384,15 +388,21 @@ fn get_many(
         table.prefetch(&some, Prefetch::Values);
         for (key, hash) in &some {
             let number = rows.len();
+            if !is_here {
+                missing.push((number, key.clone()));
+                rows.push(None);
+                continue;
+            }
             rows.push(look_up(state, table, key, *hash, |_| {
                 missing.push((number, key.clone()));
                 Ok(None)
             })?);
         }
     }
-    if let Some(held) = held(state, table).filter(|_| !missing.is_empty()) {
+    if !missing.is_empty() {
+        let held = held(state, table);
         let keys: Vec<KeyBytes> = missing.iter().map(|(_, key)| key.clone()).collect();
-        let found = misses::rows(upstream, state, table, &held, &keys)?;
+        let found = misses::rows(upstream, state, table, held.as_ref(), &keys)?;
         for (number, key) in missing {
             if let Some(row) = rows.get_mut(number) {
                 *row = found.get(&key).cloned();
@@ -464,7 +474,7 @@ enum Whole<'a> {
     /// The table, as far as this says.
     Here(Certificate),
     /// Its source, which is to be asked.
-    Elsewhere(Held<'a>),
+    Elsewhere(Option<Held<'a>>),
 }
 
 /// What is said of an answer of all rows of a table.
@@ -477,7 +487,7 @@ fn certified_whole<'a>(state: &State, table: &'a TableState) -> Result<Whole<'a>
     let reason = match is_complete {
         true => "it holds all rows of its source".to_owned(),
         false if held.answers_partially() => "a scan needs all rows, and it holds only some".to_owned(),
-        false if held.delegates() => return Ok(Whole::Elsewhere(held)),
+        false if held.delegates() => return Ok(Whole::Elsewhere(Some(held))),
         false => {
             return Err(held.not_covered(
                 "a scan needs all rows: query it with that condition, or let it answer with what it has (`on_miss`)",

@@ -10,7 +10,7 @@ use crate::answer::batches::{AnswerInfo, Batches};
 use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
 use crate::blocking::brief;
-use crate::coverage::{Fetching, Held, UpstreamSlot, Wanted};
+use crate::coverage::{Fetching, Held, UpstreamSlot, Wanted, delegated, out_of_reach};
 use crate::source::Keys;
 use crate::storage::key::KeyBytes;
 use crate::storage::key::decode::decode_keys;
@@ -28,7 +28,7 @@ pub(super) fn row(
     upstream: &UpstreamSlot,
     state: &State,
     table: &TableState,
-    held: &Held<'_>,
+    held: Option<&Held<'_>>,
     key: &[u8],
 ) -> Result<Option<Row>> {
     let mut rows = rows(upstream, state, table, held, &[KeyBytes::from_slice(key)])?;
@@ -40,7 +40,7 @@ pub(super) fn rows(
     upstream: &UpstreamSlot,
     state: &State,
     table: &TableState,
-    held: &Held<'_>,
+    held: Option<&Held<'_>>,
     keys: &[KeyBytes],
 ) -> Result<HashMap<KeyBytes, Row>> {
     let mut missing: HashSet<&[u8]> = keys.iter().map(|key| &key[..]).collect();
@@ -49,7 +49,7 @@ pub(super) fn rows(
     let keys = named(table, missing.iter().copied())?;
     let described = described(&keys);
     let (mut fetching, as_of) =
-        begin(upstream, held, Wanted { keys: Some(keys), ..wanted(table, columns, described) })?;
+        begin(upstream, (table, held), Wanted { keys: Some(keys), ..wanted(table, columns, described) })?;
     let freshness = Some(Freshness { as_of });
     let mut found = HashMap::with_capacity(missing.len());
     // A source that cannot choose sends all rows; the rest of them is of no use.
@@ -72,18 +72,21 @@ pub(super) fn scan(
     upstream: &UpstreamSlot,
     state: &State,
     table: &TableState,
-    held: &Held<'_>,
+    held: Option<&Held<'_>>,
     columns: Vec<usize>,
 ) -> Result<Batches> {
     let projected = table.shape.schema.project(&columns);
     let schema = projected.map_err(|error| Error::internal("cannot project a schema").with_source(error))?;
-    let (fetching, as_of) = begin(upstream, held, wanted(table, columns, "all rows".to_owned()))?;
-    let reason = "a scan needs all rows, and it holds only some".to_owned();
+    let (fetching, as_of) = begin(upstream, (table, held), wanted(table, columns, "all rows".to_owned()))?;
+    let reason = match held {
+        Some(_) => "a scan needs all rows, and it holds only some",
+        None => "the read asks the source",
+    };
     let info = AnswerInfo {
         version: state.version,
         freshness: Some(Freshness { as_of }),
         tier: Tier::Delegated,
-        certificate: Certificate::new(vec![held.delegated(reason, Some(as_of))]),
+        certificate: Certificate::new(vec![delegated(table, held, reason.to_owned(), Some(as_of))]),
     };
     Ok(Batches::new(Arc::new(schema), info, Box::new(fetching)))
 }
@@ -100,8 +103,12 @@ fn wanted(table: &TableState, columns: Vec<usize>, described: String) -> Wanted 
 }
 
 /// Begins a fetch, and waits until rows begin to come.
-fn begin(upstream: &UpstreamSlot, held: &Held<'_>, wanted: Wanted) -> Result<(Fetching, SystemTime)> {
-    let upstream = upstream.get().ok_or_else(|| held.out_of_reach(&wanted.described))?;
+fn begin(
+    upstream: &UpstreamSlot,
+    (table, held): (&TableState, Option<&Held<'_>>),
+    wanted: Wanted,
+) -> Result<(Fetching, SystemTime)> {
+    let upstream = upstream.get().ok_or_else(|| out_of_reach(table, held, &wanted.described))?;
     if !brief::may_wait() {
         return Err(Error::internal("a read that waits for a source must have a thread of its own"));
     }

@@ -10,6 +10,7 @@ use super::Backend;
 use crate::answer::row::Row;
 use crate::coverage::{Feeder, Fetching, Upstream, Wanted};
 use crate::source::Keys;
+use crate::types::bounds::ReadBounds;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
 use crate::types::value::Value;
@@ -37,10 +38,13 @@ impl Upstream for ThroughSidecar {
         let fetches = wanted.iter().map(|wanted| {
             let (sidecar, wanted) = (self.sidecar.clone(), wanted.clone());
             let silent = format!(
-                "table `{}` does not hold {}, and the sidecar has sent nothing for {SILENCE:?}",
+                "table `{}` needs {} of its source, and the sidecar has sent nothing for {SILENCE:?}",
                 wanted.table.name, wanted.described
             );
-            Fetching::start(SILENCE, silent, move |feeder| fetch(sidecar.as_ref(), &wanted, feeder))
+            // The sidecar asks its sources within the same bounds; what it cannot get is an error, and never a part of the answer.
+            let bounds = ReadBounds { partial: false, ..ReadBounds::current().unwrap_or_default() };
+            let work = move |feeder: &Feeder| bounds.run(|| fetch(sidecar.as_ref(), &wanted, feeder));
+            Fetching::start(SILENCE, silent, work)
         });
         fetches.collect()
     }

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 use super::rows;
 use super::value::{WireValue, WireVersion};
 use crate::answer::certificate::TableCertificate;
+use crate::types::bounds::ReadBounds;
 use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
@@ -155,6 +156,9 @@ pub(crate) struct HelloReply {
     /// What the sidecar knows of the version that the client saw; `None` if the client named none.
     #[serde(default)]
     pub(crate) seen: Option<Seen>,
+    /// The sidecar heeds the bounds of single reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) bounds: bool,
 }
 
 /// What a sidecar knows of a version that its client saw.
@@ -230,6 +234,9 @@ pub(crate) struct Get {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
     pub(crate) key: Key,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// Several lookups at one version.
@@ -243,6 +250,9 @@ pub(crate) struct GetMany {
     /// Whether the answer may stop after some of the keys, if their rows are long.
     #[serde(default)]
     pub(crate) partial: bool,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// An empty key is one byte in the message and takes twenty times as much memory, so keys beyond the limit are not
@@ -296,6 +306,9 @@ pub(crate) struct Scan {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
     pub(crate) columns: Option<Vec<String>>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// What commits changed in a table after a version.
@@ -311,6 +324,9 @@ pub(crate) struct Sql {
     pub(crate) snapshot: Option<u64>,
     pub(crate) text: String,
     pub(crate) parameters: Vec<WireValue>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// A statement that changes tables.
@@ -341,12 +357,44 @@ pub(crate) struct PrepareReply {
     pub(crate) parameters: u64,
 }
 
+/// See [`ReadBounds`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct BoundsMessage {
+    #[serde(default)]
+    authoritative: bool,
+    /// Nanoseconds.
+    #[serde(default)]
+    max_staleness: Option<u64>,
+    #[serde(default)]
+    partial: bool,
+}
+
+impl From<ReadBounds> for BoundsMessage {
+    fn from(bounds: ReadBounds) -> Self {
+        let ReadBounds { authoritative, max_staleness, partial } = bounds;
+        let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
+        Self { authoritative, max_staleness, partial }
+    }
+}
+
+impl BoundsMessage {
+    /// Reads within these bounds; without any if there is no message.
+    pub(crate) fn run<T>(bounds: Option<Self>, read: impl FnOnce() -> T) -> T {
+        let Some(Self { authoritative, max_staleness, partial }) = bounds else { return read() };
+        let max_staleness = max_staleness.map(Duration::from_nanos);
+        ReadBounds { authoritative, max_staleness, partial }.run(read)
+    }
+}
+
 /// A planned query to be run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Execute {
     pub(crate) snapshot: Option<u64>,
     pub(crate) id: u64,
     pub(crate) parameters: Vec<WireValue>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// An answer that the client fetches portion by portion; the first portion comes with this.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use pillion::{Batches, Cache, ErrorCode, OnMiss, Table, TableDefinition, Tier, Value};
+use pillion::{Batches, Cache, ErrorCode, OnMiss, ReadBounds, Table, TableDefinition, Tier, Value};
 
 use crate::support::refused;
 use crate::support::scripted_source::{Mood, ROWS, Scripted, UNKNOWN_KEY, by_call, keyed, open, wait_until};
@@ -70,8 +70,8 @@ const STATEMENTS: &[(&str, Tier)] = &[
     ("SELECT id, (SELECT count(*) FROM t o WHERE o.id = a.id) AS c FROM whole a ORDER BY 1", Tier::Mixed),
     ("SELECT (SELECT max(id) FROM t) AS most", Tier::Delegated),
     (
-        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT id FROM r JOIN t ON t.id = n + 1) SELECT n FROM r",
-        Tier::Delegated,
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT o.id FROM r JOIN t AS o ON o.id = n + 1) SELECT n FROM r",
+        Tier::Mixed,
     ),
 ];
 
@@ -348,6 +348,133 @@ fn the_number_of_rows_comes_without_columns_and_types_are_those_of_the_table() {
     assert_eq!(rows.concat().unwrap(), answer(&cache, "SELECT name FROM whole ORDER BY name"));
 }
 
+fn name_of(table: &Table, bounds: ReadBounds, id: i64) -> (String, Tier) {
+    let row = table.get_within(bounds, id).unwrap().unwrap();
+    (row.get::<&str>("name").unwrap().to_owned(), row.tier())
+}
+
+/// Reads of a cache in which `name` of row 1 has become `eins` at the source, and of none here.
+fn read_within_bounds(cache: &Cache) {
+    let (orders, whole) = (cache.table("orders").unwrap(), cache.table("whole").unwrap());
+    let (here, there) = (Tier::Local, Tier::Delegated);
+    let (plain, exact) = (ReadBounds::new(), ReadBounds::new().authoritative());
+    for table in [&orders, &whole] {
+        assert_eq!(name_of(table, plain, 1), ("one".to_owned(), here));
+        assert_eq!(name_of(table, exact, 1), ("eins".to_owned(), there));
+        assert_eq!(name_of(table, plain, 1), ("one".to_owned(), here));
+        let rows = table.get_many_within(exact, &[1, 9]).unwrap();
+        assert_eq!(rows[0].as_ref().unwrap().get::<&str>("name").unwrap(), "eins");
+        assert!(rows[1].is_none());
+        let scanned = table.scan_within(exact).unwrap();
+        assert_eq!(scanned.tier(), there);
+        assert!(format!("{:?}", scanned.concat().unwrap()).contains("eins"));
+        let by_id = format!("SELECT name FROM {} WHERE id = $1", table.name());
+        let by_id = cache.prepare(&by_id).unwrap();
+        for _ in 0..2 {
+            for (bounds, tier, name) in [(plain, here, "one"), (exact, there, "eins")] {
+                let answer = by_id.execute_within(bounds, &[Value::from(1)]).unwrap();
+                assert_eq!(answer.tier(), tier);
+                assert!(format!("{:?}", answer.concat().unwrap()).contains(name));
+            }
+        }
+    }
+    let count = "SELECT count(*) FROM whole a JOIN own o ON a.id = o.id WHERE a.name = 'eins'";
+    let counted = |bounds| {
+        let answer = cache.sql_within(bounds, count, &[]).unwrap();
+        (answer.tier(), format!("{:?}", answer.concat().unwrap().column(0)))
+    };
+    let (tier, shown) = counted(exact);
+    assert!(tier == Tier::Mixed && shown.contains('1'), "a table without a source is read here: {shown}");
+    let (tier, shown) = counted(plain);
+    assert!(tier == here && shown.contains('0'), "{shown}");
+    // The rows are two hours old.
+    let hours = |hours| ReadBounds::new().max_staleness(Duration::from_secs(3600 * hours));
+    assert_eq!(name_of(&orders, hours(1), 1), ("eins".to_owned(), there));
+    assert_eq!(name_of(&orders, hours(9), 1), ("one".to_owned(), here));
+    assert_eq!(name_of(&whole, hours(9), 1), ("one".to_owned(), here));
+    refused(whole.get_within(hours(1), 1), ErrorCode::Stale, &["`whole`"]);
+    refused(cache.sql_within(hours(1), "SELECT id FROM whole", &[]), ErrorCode::Stale, &["`whole`"]);
+    let fresh = cache.sql_within(hours(1), "SELECT name FROM orders WHERE name = 'four'", &[]).unwrap();
+    assert_eq!(fresh.tier(), there);
+}
+
+/// A cache for [`read_within_bounds`].
+fn of_old_rows(dir: &tempfile::TempDir, source: &Scripted) -> Cache {
+    source.set_lag(Duration::from_secs(7200));
+    let (cache, _) = filled(dir, source);
+    crate::support::define(&cache, "own", 1..3).unwrap();
+    let mut rows = ROWS;
+    rows[0].2 = "eins";
+    source.set_rows(&rows);
+    source.set_lag(Duration::ZERO);
+    cache
+}
+
+#[test]
+fn bounds_of_one_read_hold_for_it_alone() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_keys());
+    let cache = of_old_rows(&dir, &source);
+    read_within_bounds(&cache);
+    let exact = ReadBounds::new().authoritative();
+    source.set(Mood::Fails(ErrorCode::SourceRefused));
+    let whole = cache.table("whole").unwrap();
+    refused(whole.get_within(exact, 1), ErrorCode::SourceRefused, &["`whole`", "as the test said"]);
+    assert!(whole.get(1).unwrap().is_some());
+    let reader = Cache::open_read_only(dir.path()).unwrap();
+    let sql = "SELECT id FROM whole";
+    refused(reader.sql_within(exact, sql, &[]), ErrorCode::NotCovered, &["`whole`", "socket"]);
+    // A rule of the table is one for the source too.
+    let other = by_call().rows_where(SOME).on_miss(OnMiss::Delegate);
+    source.set(Mood::Answers);
+    source.set_lag(Duration::from_secs(7200));
+    let bounded =
+        cache.define_table("bounded", keyed(other).max_staleness(Duration::from_secs(3600))).unwrap();
+    source.set_lag(Duration::ZERO);
+    assert_eq!(bounded.get(1).unwrap().unwrap().tier(), Tier::Delegated);
+    assert_eq!(ask(&cache, "SELECT id FROM bounded WHERE id = 1").tier(), Tier::Delegated);
+}
+
+#[test]
+fn a_read_may_be_answered_in_part_and_says_so() {
+    let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_keys());
+    let (cache, table) = filled(&dir, &source);
+    cache.define_table("refusing", keyed(by_call().rows_where(SOME))).unwrap();
+    let partly = ReadBounds::new().or_partial();
+    let asked = |sql: &str| {
+        let answer = cache.sql_within(partly, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let certificate = answer.certificate().clone();
+        let reasons: Vec<String> = certificate.tables().iter().map(|table| table.reason.clone()).collect();
+        (answer.tier(), certificate.is_complete(), answer.concat().unwrap().num_rows(), reasons.concat())
+    };
+    // A source that answers makes the answer whole.
+    assert_eq!(asked("SELECT id FROM orders").0, Tier::Delegated);
+    assert!(matches!(asked("SELECT id FROM orders"), (_, true, 4, _)));
+    assert!(matches!(asked("SELECT id FROM refusing"), (Tier::Local, false, 3, _)));
+    source.set(Mood::Fails(ErrorCode::SourceUnavailable));
+    for _ in 0..5 {
+        let (tier, is_complete, rows, reason) = asked("SELECT id FROM orders");
+        assert_eq!((tier, is_complete, rows), (Tier::Local, false, 3));
+        assert!(
+            reason.contains("all rows")
+                && (reason.contains("as the test said") || reason.contains("out of reach")),
+            "{reason}"
+        );
+        let (tier, is_complete, rows, _) = asked("SELECT id FROM orders WHERE id IN (1, 3)");
+        assert_eq!((tier, is_complete, rows), (Tier::Local, false, 1));
+        assert!(matches!(asked("SELECT id FROM orders WHERE name = 'four'"), (Tier::Local, true, 1, _)));
+        let (_, is_complete, rows, _) = asked(
+            "SELECT a.id FROM whole a LEFT JOIN orders o ON a.id = o.id AND o.id > 2 WHERE o.id IS NULL",
+        );
+        assert_eq!((is_complete, rows), (false, 3));
+    }
+    refused(cache.sql("SELECT id FROM orders", &[]), ErrorCode::SourceUnavailable, &["`orders`"]);
+    refused(table.get_within(partly, 3), ErrorCode::SourceUnavailable, &["`orders`"]);
+    let reader = Cache::open_read_only(dir.path()).unwrap();
+    let answer = reader.sql_within(partly, "SELECT id FROM orders", &[]).unwrap();
+    assert!(!answer.certificate().is_complete());
+    assert_eq!(answer.concat().unwrap().num_rows(), 3);
+}
+
 #[cfg(feature = "sidecar")]
 mod served {
     use pillion::{Attach, ConnectOptions, ServerOptions};
@@ -398,6 +525,24 @@ mod served {
             source.set(Mood::Answers);
         }
         drop(server);
+    }
+
+    #[test]
+    fn bounds_go_along_to_whoever_asks_the_source() {
+        let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS).with_keys());
+        let cache = of_old_rows(&dir, &source);
+        let socket = dir.path().join("sock");
+        let _server = cache.serve(ServerOptions::new(&socket)).unwrap();
+        for attach in [Attach::Never, Attach::Require] {
+            let client = ConnectOptions::new().attach(attach).connect(&socket).unwrap();
+            read_within_bounds(&client);
+            source.set(Mood::Fails(ErrorCode::SourceRefused));
+            let sql = "SELECT id FROM orders";
+            let partly = client.sql_within(ReadBounds::new().or_partial(), sql, &[]).unwrap();
+            assert!(!partly.certificate().is_complete(), "{attach:?}");
+            assert_eq!(partly.concat().unwrap().num_rows(), 3);
+            source.set(Mood::Answers);
+        }
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Session {
             identity: identity.map(|(device, inode)| DirIdentity { device, inode }),
             version: Some(self.backend.version()?.into()),
             seen: hello.seen.map(|version| self.seen(version.into())).transpose()?,
+            bounds: true,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::types::version::Tier;
 use crate::wire::encoding::values;
 use crate::wire::layout::Description;
 use crate::wire::message::{KEYS_LEN_MAX, KEYS_MAX};
-use crate::wire::{Get, GetMany, RowsReply, decode, encode, rows};
+use crate::wire::{BoundsMessage, Get, GetMany, RowsReply, decode, encode, rows};
 
 /// Most bytes of the rows in one answer to many keys; a single row may have more.
 const ROWS_LEN_MAX: usize = 16 << 20;
@@ -22,8 +22,8 @@ const ROWS_LEN_MAX: usize = 16 << 20;
 impl Session {
     pub(super) fn answer_get(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
-        let Get { snapshot, table, key } = decode(body)?;
-        self.rows_of_keys(task, GetMany { snapshot, table, keys: vec![key], partial: false })
+        let Get { snapshot, table, key, bounds } = decode(body)?;
+        self.rows_of_keys(task, GetMany { snapshot, table, keys: vec![key], partial: false, bounds })
     }
 
     pub(super) fn answer_get_many(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -46,15 +46,17 @@ impl Session {
     }
 
     fn rows_of_keys(&self, task: u64, request: GetMany) -> Result<Vec<u8>> {
-        let GetMany { snapshot, table, keys, partial } = request;
+        let GetMany { snapshot, table, keys, partial, bounds } = request;
         if keys.len() > KEYS_MAX {
             let message = format!("more than {KEYS_MAX} keys in one call");
             return Err(Error::new(ErrorCode::TooLarge, message));
         }
         let reader = self.reader(snapshot)?;
         let keys: Vec<Vec<Value>> = keys.into_iter().map(values).collect::<Result<_>>()?;
-        let get_many =
-            || reader.get_many(table, &mut keys.iter().map(|key| key as &dyn crate::types::key::Key));
+        let get_many = || {
+            let mut keys = keys.iter().map(|key| key as &dyn crate::types::key::Key);
+            BoundsMessage::run(bounds, || reader.get_many(table, &mut keys))
+        };
         let mut found = if brief::is_brief() { get_many()? } else { self.cancellable(task).run(get_many)? };
         let within = Row::count_within(&found.iter().flatten().collect::<Vec<_>>(), ROWS_LEN_MAX)?;
         let mut with_rows = found.iter().enumerate().filter(|(_, row)| row.is_some());

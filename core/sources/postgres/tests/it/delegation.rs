@@ -10,7 +10,7 @@ use crate::support::rows::{lines, names_and_types};
 use crate::support::server::Server;
 
 /// Queries of a run; `PILLION_DELEGATED_STATEMENTS` asks for more.
-const STATEMENTS: u64 = 2_000;
+const STATEMENTS: u64 = 1_000;
 /// Queries between two changes of the rows.
 const STATEMENTS_PER_ROUND: u64 = 200;
 
@@ -236,11 +236,11 @@ fn only_rows_that_may_be_wanted_leave_the_server() {
         let text = lines(&explained).concat();
         let at = text.find("PillionDelegated").unwrap_or_else(|| panic!("{text}"));
         let (_, rest) = text[at..].split_once("output_rows=").unwrap_or_else(|| panic!("{text}"));
-        rest.split([',', ']', ' ']).next().unwrap().to_owned()
+        rest.split([',', ']']).next().unwrap().to_owned()
     };
     assert_eq!(leaf("SELECT name FROM t WHERE id = 77"), "1");
     assert_eq!(leaf("SELECT name FROM t WHERE name IN ('name 5', 'name 99999', 'none')"), "2");
-    assert_eq!(leaf("SELECT count(*) FROM t WHERE id BETWEEN 5 AND 1004"), "1000");
+    assert_eq!(leaf("SELECT count(*) FROM t WHERE id BETWEEN 5 AND 1004"), "1.00 K");
     let by_id = cache.prepare("SELECT name FROM t WHERE id = $1").unwrap();
     for id in [3, 500, 3, 70_000] {
         assert_eq!(by_id.execute(&[Value::from(id)]).unwrap().concat().unwrap().num_rows(), 1);
