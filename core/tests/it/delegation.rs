@@ -388,7 +388,7 @@ fn read_within_bounds(cache: &Cache) {
     let (tier, shown) = counted(plain);
     assert!(tier == here && shown.contains('0'), "{shown}");
     // The rows are two hours old.
-    let hours = |hours| ReadBounds::new().max_staleness(Duration::from_secs(3600 * hours));
+    let hours = |hours: u64| ReadBounds::new().max_staleness(Duration::from_secs(3600 * hours));
     assert_eq!(name_of(&orders, hours(1), 1), ("eins".to_owned(), there));
     assert_eq!(name_of(&orders, hours(9), 1), ("one".to_owned(), here));
     assert_eq!(name_of(&whole, hours(9), 1), ("one".to_owned(), here));
