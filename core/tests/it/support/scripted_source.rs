@@ -326,11 +326,14 @@ impl Source for Scripted {
         let mut rows = self.rows.lock().clone();
         rows.retain(|row| first.is_none_or(|first| row.1 >= first));
         if let Some(wanted) = fetch.wanted_keys() {
-            assert_eq!(wanted.columns, ["id"]);
             if wanted.values.iter().any(|key| *key == [Value::Int(UNKNOWN_KEY)]) {
                 return Err(Error::new(ErrorCode::InvalidArgument, "there are no such keys"));
             }
-            rows.retain(|row| wanted.values.contains(&vec![Value::Int(row.0)]));
+            rows.retain(|row| match wanted.columns.as_slice() {
+                [id] if id == "id" => wanted.values.contains(&vec![Value::Int(row.0)]),
+                [name] if name == "name" => wanted.values.contains(&vec![Value::from(row.2)]),
+                other => panic!("keys of columns like {other:?}"),
+            });
             self.keys.lock().push(wanted.values.clone());
         }
         let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
