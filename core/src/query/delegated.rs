@@ -95,7 +95,7 @@ impl DelegatedExec {
 
     /// Another fetch, for a part of a plan that is executed several times.
     fn fetch(&self) -> crate::types::error::Result<Fetching> {
-        let fetching = self.upstream()?.fetch(&[self.wanted.clone()])?.pop();
+        let fetching = self.upstream()?.fetch(std::slice::from_ref(&self.wanted))?.pop();
         fetching.ok_or_else(|| Error::internal("a fetch without rows"))
     }
 }

@@ -331,7 +331,7 @@ fn without_a_source_the_error_says_who_has_it() {
     refused(table.get(3), ErrorCode::NotCovered, &["`orders`", "add_source"]);
     refused(cache.sql("SELECT id FROM orders", &[]), ErrorCode::NotCovered, &["add_source"]);
     assert!(table.get(4).unwrap().is_some());
-    cache.add_source("shop", source.clone()).unwrap();
+    cache.add_source("shop", source).unwrap();
     cache.follow_table("orders", delegating()).unwrap();
     assert!(table.get(3).unwrap().is_some());
     cache.close().unwrap();
@@ -579,7 +579,7 @@ mod served {
     fn async_code_does_not_wait_for_a_source() {
         let (dir, source) = (tempfile::tempdir().unwrap(), Scripted::new(&ROWS));
         let (cache, _) = filled(&dir, &source);
-        let table = cache.clone().into_async();
+        let table = cache.into_async();
         let table = futures::executor::block_on(table.table("orders")).unwrap();
         source.set(Mood::Hangs);
         let mut waits = Box::pin(table.get(9));
