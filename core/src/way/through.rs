@@ -13,7 +13,6 @@ use crate::source::Keys;
 use crate::types::bounds::ReadBounds;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
-use crate::types::value::Value;
 use crate::types::version::Tier;
 
 /// How long the sidecar may send nothing. It gives sources up itself, and earlier.
@@ -156,8 +155,8 @@ fn conformed(batch: &RecordBatch, wanted: &Wanted) -> Result<RecordBatch> {
 mod words {
     use arrow::datatypes::{DataType, Schema};
 
-    use super::Value;
     use crate::coverage::{Comparison, Predicate};
+    use crate::types::value::Value;
 
     pub(super) fn quoted(name: &str) -> String {
         format!("\"{}\"", name.replace('"', "\"\""))

@@ -162,6 +162,7 @@ impl Scripted {
     }
 
     /// Ends the fetches that hang with an error, and those that will.
+    #[cfg(all(feature = "sidecar", feature = "sql"))]
     pub(crate) fn end_hanging(&self) {
         self.is_released.store(true, Ordering::SeqCst);
     }
