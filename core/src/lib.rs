@@ -161,6 +161,7 @@ pub use serve::{Server, ServerMonitor, ServerOptions, ServerStats};
 pub use types::column::ColumnIndex;
 pub use types::error::{Error, ErrorCode, ErrorKind, Result};
 // The command suggests names as the cache does. Not for others: it may change in any version.
+pub use types::bounds::ReadBounds;
 #[doc(hidden)]
 pub use types::error::nearest;
 pub use types::key::{Key, KeyParts};

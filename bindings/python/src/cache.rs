@@ -216,8 +216,8 @@ impl Cache {
     /// ``"stale"``.
     ///
     /// With ``rows_where`` the table is a working set: it holds only the rows that satisfy a condition in SQL, and a read that may
-    /// need others raises :class:`NotCoveredError`; with ``on_miss="local"`` the held rows answer it, and
-    /// ``answer.certificate`` says so.
+    /// need others raises :class:`NotCoveredError`. With ``on_miss="delegate"`` the source answers it; with ``on_miss="local"`` the held
+    /// rows do. ``answer.certificate`` says so.
     ///
     /// What is fetched is a ``table`` or a ``statement`` of the source, all of it or some ``columns`` and the rows of a
     /// ``condition`` in its words. With ``append_by=(column, overlap)`` a refresh fetches only new rows.

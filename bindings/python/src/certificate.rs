@@ -37,6 +37,8 @@ impl From<&pillion::Certificate> for Certificate {
 pub(crate) struct TableCertificate {
     /// The table.
     table: String,
+    /// Who gave its rows: ``"local"``, or ``"delegated"`` if its source did.
+    tier: String,
     /// Whether it holds all rows that the answer needed of it.
     is_complete: bool,
     /// What it holds, as a condition; ``None`` if that is not known now.
@@ -62,6 +64,7 @@ impl From<&pillion::TableCertificate> for TableCertificate {
     fn from(table: &pillion::TableCertificate) -> Self {
         Self {
             table: table.table.clone(),
+            tier: table.tier.to_string(),
             is_complete: table.is_complete,
             coverage: table.coverage.clone(),
             reason: table.reason.clone(),

@@ -214,8 +214,9 @@ fn on_miss(text: &str) -> PyResult<OnMiss> {
     match text {
         "error" => Ok(OnMiss::Error),
         "local" => Ok(OnMiss::Local),
+        "delegate" => Ok(OnMiss::Delegate),
         other => {
-            let message = format!("`on_miss` is `error` or `local`, not `{other}`");
+            let message = format!("`on_miss` is `error`, `local` or `delegate`, not `{other}`");
             Err(refuse(ErrorCode::InvalidArgument, message))
         }
     }

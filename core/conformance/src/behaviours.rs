@@ -280,6 +280,10 @@ macro_rules! __behaviours {
             staleness {
                 queries_of_old_rows_are_refused
             }
+            delegation {
+                queries_are_those_of_a_full_copy
+                rows_are_those_of_a_full_copy
+            }
             column_queries {
                 null boolean
                 int8 int16 int32 int64

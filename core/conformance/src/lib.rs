@@ -38,6 +38,7 @@ pub mod composite_keys;
 pub mod concurrency;
 pub mod conditions;
 pub mod definitions;
+pub mod delegation;
 pub mod deletes;
 pub mod errors;
 pub mod extremes;

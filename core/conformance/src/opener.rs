@@ -18,6 +18,16 @@ pub trait Opened {
     /// The handle under test.
     fn reader(&self) -> &Cache;
 
+    /// The handle that owns the directory, and can be told of sources.
+    fn owner(&self) -> &Cache {
+        self.writer()
+    }
+
+    /// Whether the handle under test reaches the sources of the owner.
+    fn asks_sources(&self) -> bool {
+        true
+    }
+
     /// Returns when the handle under test sees everything up to `version`. A way in that does not follow the writer by
     /// itself replaces its handle by a newer one.
     fn catch_up(&mut self, version: Version);

@@ -28,6 +28,16 @@ impl<'a> Session<'a> {
         self.opened.writer().clone()
     }
 
+    /// The handle that owns the directory, and can be told of sources.
+    pub fn owner(&self) -> Cache {
+        self.opened.owner().clone()
+    }
+
+    /// Whether the handle under test reaches the sources of the owner.
+    pub fn asks_sources(&self) -> bool {
+        self.opened.asks_sources()
+    }
+
     /// The handle under test as it is, whatever it has seen so far.
     pub fn held(&self) -> Cache {
         self.opened.reader().clone()

@@ -24,7 +24,7 @@ use crate::types::cell::{bytes_at, mismatch, text_at, value_at};
 use crate::types::column::ColumnIndex;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::{Value, ValueRef};
-use crate::types::version::{Freshness, Version};
+use crate::types::version::{Freshness, Tier, Version};
 
 /// One row of a table at one version.
 ///
@@ -45,9 +45,11 @@ enum RowPlace {
     Segment { segment: Arc<SegmentHandle>, batch: u32, index: u32 },
     /// In the log, or in an answer that was sent here.
     Batch { rows: Arc<RecordBatch>, index: usize },
+    /// Fetched from the source of the table for this read.
+    Fetched { rows: Arc<RecordBatch>, index: usize },
     /// Sent here as cells.
     #[cfg(feature = "sidecar")]
-    Sent(Arc<SentRow>),
+    Sent { row: Arc<SentRow>, tier: Tier },
 }
 
 impl Row {
@@ -75,18 +77,28 @@ impl Row {
         Self { place: RowPlace::Batch { rows, index }, version, freshness }
     }
 
+    /// A row that the source of the table sent for this read.
+    pub(crate) fn fetched(
+        rows: Arc<RecordBatch>,
+        index: usize,
+        version: Version,
+        freshness: Option<Freshness>,
+    ) -> Self {
+        Self { place: RowPlace::Fetched { rows, index }, version, freshness }
+    }
+
     #[cfg(feature = "sidecar")]
-    pub(crate) fn of_cells(row: SentRow, version: Version, freshness: Option<Freshness>) -> Self {
-        Self { place: RowPlace::Sent(Arc::new(row)), version, freshness }
+    pub(crate) fn of_cells(row: SentRow, version: Version, freshness: Option<Freshness>, tier: Tier) -> Self {
+        Self { place: RowPlace::Sent { row: Arc::new(row), tier }, version, freshness }
     }
 
     /// The columns of the row's table.
     pub fn schema(&self) -> &SchemaRef {
         match &self.place {
             RowPlace::Segment { segment, .. } => segment.schema(),
-            RowPlace::Batch { rows, .. } => rows.schema_ref(),
+            RowPlace::Batch { rows, .. } | RowPlace::Fetched { rows, .. } => rows.schema_ref(),
             #[cfg(feature = "sidecar")]
-            RowPlace::Sent(row) => row.schema(),
+            RowPlace::Sent { row, .. } => row.schema(),
         }
     }
 
@@ -101,7 +113,7 @@ impl Row {
     pub fn get<'a, T: FromCell<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         let column = column.index_in(self.schema())?;
         #[cfg(feature = "sidecar")]
-        if let RowPlace::Sent(row) = &self.place
+        if let RowPlace::Sent { row, .. } = &self.place
             && let Some((data_type, bytes)) = row.value(column)
             && let Some(value) = T::from_bytes(data_type, bytes)
         {
@@ -212,7 +224,17 @@ impl Row {
         self.version
     }
 
-    /// How fresh the row's table was; `None` if nothing was ever loaded into it.
+    /// Who gave it: the cache, or the source of the table. A row is the whole answer to its key either way.
+    pub fn tier(&self) -> Tier {
+        match self.place {
+            RowPlace::Fetched { .. } => Tier::Delegated,
+            #[cfg(feature = "sidecar")]
+            RowPlace::Sent { tier, .. } => tier,
+            _ => Tier::Local,
+        }
+    }
+
+    /// How fresh the row's table was; `None` if nothing was ever loaded into it. Of a row that the source gave, when it was fetched.
     pub fn freshness(&self) -> Option<Freshness> {
         self.freshness
     }
@@ -224,9 +246,11 @@ impl Row {
                 let index = *index as usize;
                 Ok((segment.open()?.cell(*batch as usize, column, index)?, index))
             }
-            RowPlace::Batch { rows, index } => Ok((rows.column(column).as_ref(), *index)),
+            RowPlace::Batch { rows, index } | RowPlace::Fetched { rows, index } => {
+                Ok((rows.column(column).as_ref(), *index))
+            }
             #[cfg(feature = "sidecar")]
-            RowPlace::Sent(row) => Ok((row.array(column)?.as_ref(), 0)),
+            RowPlace::Sent { row, .. } => Ok((row.array(column)?.as_ref(), 0)),
         }
     }
 

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::transaction::Transaction;
 use crate::answer::batches::Batches;
 use crate::source::Source;
+use crate::types::bounds::ReadBounds;
 use crate::types::error::Result;
 use crate::types::options::CacheOptions;
 use crate::types::recorder::{Event, Operation, Recording};
@@ -271,6 +272,14 @@ impl Cache {
     /// [`Unsupported`](crate::ErrorCode::Unsupported). Errors of the run come with the batches.
     pub fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
         self.recording.handled(Operation::Sql, || self.backend.sql(text, parameters))
+    }
+
+    /// As [`sql`](Self::sql), within bounds of this query alone.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql); [`Stale`](crate::ErrorCode::Stale), and those of sources.
+    pub fn sql_within(&self, bounds: ReadBounds, text: &str, parameters: &[Value]) -> Result<Batches> {
+        bounds.run(|| self.sql(text, parameters))
     }
 
     /// Runs a statement that changes tables, in one commit. Readers see all of it or none.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::snapshot::Snapshot;
 use crate::answer::batches::Batches;
+use crate::types::bounds::ReadBounds;
 use crate::types::error::Result;
 use crate::types::recorder::{Operation, Recording};
 use crate::types::value::Value;
@@ -38,6 +39,14 @@ impl Prepared {
     /// planned. Errors of the run come with the batches.
     pub fn execute(&self, parameters: &[Value]) -> Result<Batches> {
         self.recording.handled(Operation::Execute, || self.statement.execute(None, parameters))
+    }
+
+    /// As [`execute`](Self::execute), within bounds of this run alone.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute); [`Stale`](crate::ErrorCode::Stale), and those of sources.
+    pub fn execute_within(&self, bounds: ReadBounds, parameters: &[Value]) -> Result<Batches> {
+        bounds.run(|| self.execute(parameters))
     }
 
     /// Runs it at the version that a snapshot of the same cache holds.

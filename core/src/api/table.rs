@@ -10,6 +10,7 @@ use super::subscription::Subscription;
 use crate::answer::batches::Batches;
 use crate::answer::row::Row;
 use crate::input::Input;
+use crate::types::bounds::ReadBounds;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
 use crate::types::mode::WriteMode;
@@ -61,13 +62,39 @@ impl Table {
     ///
     /// # Errors
     /// [`NoPrimaryKey`](crate::ErrorCode::NoPrimaryKey), [`InvalidKey`](crate::ErrorCode::InvalidKey);
-    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io) with file and offset.
+    /// [`Corrupt`](crate::ErrorCode::Corrupt) or [`Io`](crate::ErrorCode::Io) with file and offset. Of a working set
+    /// [`NotCovered`](crate::ErrorCode::NotCovered); if it [delegates](crate::OnMiss::Delegate), a key that is not held blocks until the
+    /// source has answered, and fails as it does.
     #[inline]
     pub fn get(&self, key: impl Key) -> Result<Option<Row>> {
         if self.recording.is_on() {
             return self.recording.looked_up_one(|| self.backend.get(self.id, &key));
         }
         self.backend.get(self.id, &key)
+    }
+
+    /// As [`get`](Self::get), within bounds of this read alone.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); [`Stale`](crate::ErrorCode::Stale), and those of sources.
+    pub fn get_within(&self, bounds: ReadBounds, key: impl Key) -> Result<Option<Row>> {
+        bounds.run(|| self.get(key))
+    }
+
+    /// As [`get_many`](Self::get_many), within bounds of this read alone.
+    ///
+    /// # Errors
+    /// As [`get_within`](Self::get_within).
+    pub fn get_many_within<K: Key>(&self, bounds: ReadBounds, keys: &[K]) -> Result<Vec<Option<Row>>> {
+        bounds.run(|| self.get_many(keys))
+    }
+
+    /// As [`scan`](Self::scan), within bounds of this read alone.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); [`Stale`](crate::ErrorCode::Stale), and those of sources.
+    pub fn scan_within(&self, bounds: ReadBounds) -> Result<Batches> {
+        bounds.run(|| self.scan())
     }
 
     /// The rows with some primary keys, all of one version, in the order of the keys.

@@ -46,6 +46,11 @@ impl CallScope {
         work()
     }
 
+    /// Whether the calls that this thread makes now were given up.
+    pub(crate) fn is_current_cancelled() -> bool {
+        CURRENT.with_borrow(|current| current.as_ref().is_some_and(|scope| scope.state.lock().cancelled))
+    }
+
     /// The scope of the calls that this thread makes now.
     #[cfg(feature = "sidecar")]
     pub(crate) fn current() -> Option<Self> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
@@ -14,6 +15,7 @@ use crate::storage::key::decode::decode_keys;
 use crate::storage::{KeyColumn, State, TableShape, TableState, freshness};
 use crate::types::error::{Error, ErrorCode};
 use crate::types::rules::{OnMiss, WorkingSet, WritePolicy};
+use crate::types::version::{Freshness, Tier};
 
 /// What readers need of the record of a refresh.
 #[derive(Deserialize)]
@@ -102,6 +104,11 @@ impl Held<'_> {
         self.set.on_miss == OnMiss::Local
     }
 
+    /// Whether reads that may need other rows are answered by the source.
+    pub(crate) fn delegates(&self) -> bool {
+        self.set.on_miss == OnMiss::Delegate
+    }
+
     /// What is held, for people: the condition with the values that its moving parts had.
     pub(crate) fn coverage(&self) -> Option<&str> {
         self.known().map(|known| known.record.constant.as_str())
@@ -133,10 +140,42 @@ impl Held<'_> {
     pub(crate) fn certificate(&self, is_complete: bool, reason: String) -> TableCertificate {
         TableCertificate {
             table: self.table.shape.name.clone(),
+            tier: Tier::Local,
             is_complete,
             coverage: self.coverage().map(str::to_owned),
             reason,
             freshness: freshness(self.table),
         }
+    }
+}
+
+/// What a read says of a table whose rows the source gave, as of a moment that may not be known yet; `reason` says why.
+pub(crate) fn delegated(
+    table: &TableState,
+    held: Option<&Held<'_>>,
+    reason: String,
+    as_of: Option<SystemTime>,
+) -> TableCertificate {
+    TableCertificate {
+        table: table.shape.name.clone(),
+        tier: Tier::Delegated,
+        is_complete: true,
+        coverage: held.and_then(Held::coverage).map(str::to_owned),
+        reason,
+        freshness: as_of.map(|as_of| Freshness { as_of }),
+    }
+}
+
+/// The error of a read that the source would have to answer, where nobody reaches it. `wanted` are the rows.
+pub(crate) fn out_of_reach(table: &TableState, held: Option<&Held<'_>>, wanted: &str) -> Error {
+    let why = format!(
+        "the read needs {wanted}: its source has to be asked, which only the process that owns the cache does; connect to its socket"
+    );
+    match held {
+        Some(held) => held.not_covered(why),
+        None => Error::new(
+            ErrorCode::NotCovered,
+            format!("table `{}` is to be read from its source, and {why}", table.shape.name),
+        ),
     }
 }

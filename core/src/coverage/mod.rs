@@ -15,12 +15,14 @@
 //! So each row that a filter could want is held. None of the steps needs the source, or DataFusion, to agree with how a
 //! condition is read here; a disagreement costs an answer that could have been given and never gives a wrong one.
 //!
-//! Here is nothing of DataFusion and of storage: `query/` converts expressions, and `refresh/` keeps rows.
+//! Here is nothing of DataFusion and of storage: `query/` converts expressions, and `refresh/` keeps rows. What is not covered may be
+//! fetched from the source: [`Upstream`] is who does that, in a layer above.
 
 #[cfg(any(feature = "sql", test))]
 mod compare;
 mod decode;
 mod domain;
+mod fetching;
 mod held;
 #[cfg(any(feature = "sql", test))]
 mod normal;
@@ -37,16 +39,19 @@ mod rows;
 mod set;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 #[cfg(feature = "sql")]
 pub(crate) use compare::Comparison;
 #[cfg(any(feature = "sql", test))]
 pub(crate) use domain::Domain;
-pub(crate) use held::held;
+pub(crate) use fetching::{Feeder, Fetching, is_given_up};
 #[cfg(feature = "sql")]
-pub(crate) use held::{Held, domain_of};
+pub(crate) use held::domain_of;
+pub(crate) use held::{Held, delegated, held, out_of_reach};
 #[cfg(feature = "sql")]
 pub(crate) use predicate::Predicate;
 pub(crate) use record::CoverageRecord;
 pub(crate) use region::Region;
 pub(crate) use rows::RowFilter;
+pub(crate) use upstream::{Upstream, UpstreamSlot, Wanted};

@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 
 use super::catalog::{CATALOG, SCHEMA, StateCatalog};
 use super::contain::contain;
+use super::delegated;
 use super::error::planning;
 use super::functions;
 use super::guard::guarded;
@@ -41,6 +42,7 @@ use super::zeros;
 use crate::answer::batches::{AnswerInfo, Batches};
 use crate::answer::certificate::Certificate;
 use crate::answer::observed::Observed;
+use crate::coverage::UpstreamSlot;
 use crate::storage::{State, TableState, freshness};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
@@ -48,8 +50,8 @@ use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::{Freshness, Tier};
 
-/// Says whether a query may read a table of a state.
-pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<()> + Send + Sync;
+/// Says whether a query may read a table of a state, and who answers: `false` if its source does.
+pub(crate) type Readable = dyn Fn(&State, &TableState) -> Result<bool> + Send + Sync;
 
 /// The query engine of a cache; cloning shares it.
 #[derive(Clone)]
@@ -72,6 +74,8 @@ struct Inner {
     /// The versions that plans of other contexts hold.
     #[cfg(feature = "datafusion")]
     pins: super::foreign::Pins,
+    /// Where rows come from that are not held.
+    upstream: UpstreamSlot,
 }
 
 impl fmt::Debug for Engine {
@@ -81,7 +85,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(options: CacheOptions) -> Result<Self> {
+    pub(crate) fn new(options: CacheOptions, upstream: UpstreamSlot) -> Result<Self> {
         let recording = options.recording;
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
@@ -117,6 +121,7 @@ impl Engine {
             texts: Texts::new(),
             recording,
             results,
+            upstream,
             #[cfg(feature = "datafusion")]
             pins: super::foreign::Pins::default(),
         };
@@ -348,7 +353,7 @@ impl Engine {
     }
 
     pub(super) fn session(&self, state: &Arc<State>) -> SessionState {
-        session(&self.inner.base, state)
+        session(&self.inner.base, state, &self.inner.upstream)
     }
 
     pub(super) fn physical(
@@ -359,15 +364,16 @@ impl Engine {
         size: Size,
         (parameters, readable): (&[Value], &Readable),
     ) -> Result<Planned> {
-        let (plan, oldest, reads) = contain(|| {
+        let (plan, oldest, elsewhere, reads) = contain(|| {
             let plan = bind(plan, parameters)?;
-            let oldest = oldest(&plan, state, readable)?;
+            let (oldest, elsewhere) = oldest(&plan, state, readable)?;
             let reads = self.inner.results.is_on().then(|| results::reads(&plan, state).map_err(planning));
-            Ok::<_, Error>((plan, oldest, reads.transpose()?.flatten()))
+            Ok::<_, Error>((plan, oldest, elsewhere, reads.transpose()?.flatten()))
         })??;
         if !size.is_plain() {
-            session = self::session(&self.inner.guarded, state);
+            session = self::session(&self.inner.guarded, state, &self.inner.upstream);
         }
+        ask_elsewhere(&session, &elsewhere);
         if let Some(rows) = size.batch_rows(parameters, session.config().batch_size()) {
             *session.config_mut() = session.config().clone().with_batch_size(rows);
         }
@@ -385,7 +391,8 @@ impl Engine {
             // an error counts only if planning without bounds fails too.
             Err(error) if watch::is_over() || error.code() == ErrorCode::NotCovered => return Err(error),
             Err(_) => {
-                tell_no_bounds(&mut session, state);
+                tell_no_bounds(&mut session, state, &self.inner.upstream);
+                ask_elsewhere(&session, &elsewhere);
                 plan_with(&session)?
             }
         };
@@ -402,7 +409,8 @@ impl Engine {
     }
 
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
-        let Planned { physical, info, session, stop, keeper, .. } = planned;
+        let Planned { physical, mut info, session, stop, keeper, .. } = planned;
+        delegated::begin(&physical, &mut info)?;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();
@@ -446,9 +454,17 @@ fn known(observed: Option<Box<Observed>>, answer: Option<Batches>) -> Option<Bat
     }
 }
 
+/// From now on scans of these tables read their sources.
+fn ask_elsewhere(session: &SessionState, tables: &[u64]) {
+    if let Some(execution) = session.config().get_extension::<ExecutionState>().filter(|_| !tables.is_empty())
+    {
+        *execution.elsewhere.lock() = tables.to_vec();
+    }
+}
+
 /// From now on scans do not report the bounds of their columns to the planner.
-fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>) {
-    let execution = ExecutionState::new(state.clone(), false);
+fn tell_no_bounds(session: &mut SessionState, state: &Arc<State>, upstream: &UpstreamSlot) {
+    let execution = ExecutionState::new(state.clone(), false, upstream.clone());
     session.config_mut().set_extension(Arc::new(execution));
 }
 
@@ -480,9 +496,9 @@ pub(super) struct Planned {
     keeper: Option<Keeper>,
 }
 
-fn session(base: &SessionState, state: &Arc<State>) -> SessionState {
+fn session(base: &SessionState, state: &Arc<State>, upstream: &UpstreamSlot) -> SessionState {
     let mut session = base.clone();
-    let execution = ExecutionState::new(state.clone(), true);
+    let execution = ExecutionState::new(state.clone(), true, upstream.clone());
     session.config_mut().set_extension(Arc::new(execution));
     session.register_catalog_list(Arc::new(StateCatalog::new(state.clone())));
     session.mark_start_execution();
@@ -623,10 +639,16 @@ fn scans(plan: &LogicalPlan) -> Result<Vec<Option<u64>>> {
     Ok(scans)
 }
 
-/// The freshness of the oldest table that a plan reads, if each of them can be read.
-fn oldest(plan: &LogicalPlan, state: &State, readable: &Readable) -> Result<Option<Freshness>> {
+/// The freshness of the oldest table that a plan reads, if each of them can be read, and the tables whose sources are to be asked.
+fn oldest(plan: &LogicalPlan, state: &State, readable: &Readable) -> Result<(Option<Freshness>, Vec<u64>)> {
     let scans = scans(plan)?;
-    let tables = || scans.iter().flatten().filter_map(|table| state.tables.get(table));
-    tables().try_for_each(|table| readable(state, table))?;
-    Ok(tables().filter_map(|table| freshness(table)).reduce(Freshness::older))
+    let (mut oldest, mut elsewhere): (Option<Freshness>, _) = (None, Vec::new());
+    for table in scans.iter().flatten().filter_map(|table| state.tables.get(table)) {
+        if !readable(state, table)? {
+            elsewhere.push(table.shape.id);
+        } else if let Some(freshness) = freshness(table) {
+            oldest = Some(oldest.map_or(freshness, |oldest| oldest.older(freshness)));
+        }
+    }
+    Ok((oldest, elsewhere))
 }

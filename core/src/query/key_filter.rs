@@ -6,6 +6,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use crate::storage::TableShape;
 use crate::storage::key::{self, KeyBytes};
+use crate::types::cell::value_at;
+use crate::types::value::Value;
 
 /// A filter with more keys than this is left to a scan.
 pub(super) const KEYS_MAX: usize = 1000;
@@ -16,8 +18,38 @@ pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyB
     if shape.primary_key.is_empty() {
         return None;
     }
+    encode(&alternatives(shape, &shape.primary_key, filters)?)
+}
+
+/// Values that some columns together must have in rows that satisfy all `filters`, if these name them as
+/// [`find_keys`] needs it.
+pub(super) fn values_of_columns(
+    shape: &TableShape,
+    columns: &[usize],
+    filters: &[Expr],
+) -> Option<Vec<Vec<Value>>> {
+    let mut rows = vec![Vec::new()];
+    for values in alternatives(shape, columns, filters)? {
+        let mut longer = Vec::with_capacity(rows.len() * values.len());
+        // A null equals nothing.
+        for value in values.iter().filter(|value| !value.is_null()) {
+            let array = value.to_array().ok()?;
+            let value = value_at(array.as_ref(), 0).ok()?.into_owned();
+            longer.extend(rows.iter().map(|row| row.iter().cloned().chain([value.clone()]).collect()));
+        }
+        rows = longer;
+    }
+    Some(rows)
+}
+
+/// The values that filters allow for each of some columns, not more than [`KEYS_MAX`] combinations of them.
+fn alternatives<'a>(
+    shape: &TableShape,
+    columns: &[usize],
+    filters: &'a [Expr],
+) -> Option<Vec<Vec<&'a ScalarValue>>> {
     let mut alternatives: Vec<Vec<&ScalarValue>> = Vec::new();
-    for &column in &shape.primary_key {
+    for &column in columns {
         let field = shape.schema.field(column);
         // SQL decides when floats are equal, whereas a key is compared by its bits.
         if field.data_type().is_floating() {
@@ -35,7 +67,7 @@ pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyB
     if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {
         return None;
     }
-    encode(&alternatives)
+    Some(alternatives)
 }
 
 /// Every combination of values, one for each key column, encoded.

@@ -4,6 +4,7 @@ mod account;
 mod catalog;
 mod condition;
 mod contain;
+mod delegated;
 mod depth;
 #[cfg(test)]
 mod differential;

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use super::delegated::{DelegatedExec, keys_of};
 use super::error::external;
 use super::filters::Converter;
 use super::key_filter::find_keys;
@@ -21,8 +22,11 @@ use super::pruning::Pruning;
 use super::scan::{PartRef, ScanExec};
 use super::sorted::{SortedBounds, is_ordered};
 use crate::answer::certificate::TableCertificate;
-use crate::coverage::{Held, Predicate, Region, domain_of, held};
-use crate::storage::{Part, State, TableShape, TableState};
+use crate::coverage::{
+    Held, Predicate, Region, UpstreamSlot, Wanted, delegated, domain_of, held, out_of_reach,
+};
+use crate::storage::{Part, State, TableShape, TableState, freshness};
+use crate::types::bounds::ReadBounds;
 
 /// The most characters of a condition that are shown.
 const CONDITION_SHOWN: usize = 300;
@@ -36,13 +40,32 @@ pub(super) struct ExecutionState {
     pub(super) tells_bounds: bool,
     /// What the scans of working sets say of the answer.
     pub(super) certificates: Mutex<Vec<TableCertificate>>,
+    /// Where rows come from that are not held.
+    pub(super) upstream: UpstreamSlot,
+    /// Tables that are read from their sources, whatever is held.
+    pub(super) elsewhere: Mutex<Vec<u64>>,
     /// Kept by scans as long as they are there, so that others of the same plan find the same state.
     pub(super) pin: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// Who answers a scan.
+enum Asked {
+    /// The held rows; for a working set this says why, or that some may be missing.
+    Here(Option<Arc<str>>),
+    /// The source.
+    Elsewhere(DelegatedExec),
+    /// The source, or the held rows if it fails.
+    ElsewhereIfPossible(DelegatedExec),
+}
+
 impl ExecutionState {
-    pub(super) fn new(state: Arc<State>, tells_bounds: bool) -> Self {
-        Self { state, tells_bounds, certificates: Mutex::default(), pin: None }
+    pub(super) fn new(state: Arc<State>, tells_bounds: bool, upstream: UpstreamSlot) -> Self {
+        let (certificates, elsewhere) = (Mutex::default(), Mutex::default());
+        Self { state, tells_bounds, certificates, upstream, elsewhere, pin: None }
+    }
+
+    fn asks_source(&self, table: &TableState) -> bool {
+        self.elsewhere.lock().contains(&table.shape.id)
     }
 
     fn certify(&self, certificate: TableCertificate) -> Arc<str> {
@@ -99,26 +122,53 @@ impl CacheTable {
         &self.shape
     }
 
-    /// Whether the rows that satisfy some filters are held. DataFusion wants no other rows of this scan: it hands down only conditions
+    /// Who has the rows that satisfy some filters. DataFusion wants no other rows of this scan: it hands down only conditions
     /// without which no row counts, whatever joins, groups or limits stand above.
     ///
     /// # Errors
     /// [`ErrorCode::NotCovered`](crate::ErrorCode::NotCovered) if rows may be missing and the table does not answer then.
-    fn ask(&self, execution: &ExecutionState, held: &Held<'_>, filters: &[Expr]) -> Result<Arc<str>> {
+    fn ask(
+        &self,
+        execution: &ExecutionState,
+        (table, held): (&TableState, Option<&Held<'_>>),
+        filters: &[Expr],
+        projection: &[usize],
+    ) -> Result<Asked> {
+        let is_asked = execution.asks_source(table);
+        if held.is_none() && !is_asked {
+            return Ok(Asked::Here(None));
+        }
         let converter = Converter::new(&self.shape.schema);
         let filter = Predicate::And(filters.iter().map(|filter| converter.predicate(filter)).collect());
         let asked = Region::around(&filter, &|column| domain_of(&self.shape, column));
-        let is_covered = held.covers(&asked);
-        let wanted = match filters {
-            [] => "the query asks for all rows".to_owned(),
-            _ => format!("the query asks for rows where {}", shortened(&filter)),
+        let is_covered = held.is_none_or(|held| held.covers(&asked));
+        let rows = match filters {
+            [] => "all rows".to_owned(),
+            _ => format!("rows where {}", shortened(&filter)),
         };
-        if !is_covered && !held.answers_partially() {
+        let reason = format!("the query asks for {rows}");
+        let may_be_partial = ReadBounds::current().is_some_and(|bounds| bounds.partial);
+        if is_asked || (!is_covered && held.is_some_and(Held::delegates)) {
+            let reason = if is_asked { format!("{reason}, and for those of the source") } else { reason };
+            let (keys, columns) = (keys_of(&self.shape, filters), projection.to_vec());
+            let wanted =
+                Wanted { table: self.shape.clone(), columns, keys, condition: Some(filter), described: rows };
+            let upstream = execution.upstream.get().cloned();
+            let upstream = upstream.ok_or_else(|| out_of_reach(table, held, &wanted.described));
+            let leaf = DelegatedExec::new(wanted, upstream, delegated(table, held, reason, None))?;
+            return Ok(if may_be_partial {
+                Asked::ElsewhereIfPossible(leaf)
+            } else {
+                Asked::Elsewhere(leaf)
+            });
+        }
+        let Some(held) = held else { return Ok(Asked::Here(None)) };
+        if !is_covered && !held.answers_partially() && !may_be_partial {
             return Err(external(
-                held.not_covered(format_args!("{wanted}: add that condition to it, or ask the source")),
+                held.not_covered(format_args!("{reason}: add that condition to it, or ask the source")),
             ));
         }
-        Ok(execution.certify(held.certificate(is_covered, wanted)))
+        Ok(Asked::Here(Some(execution.certify(held.certificate(is_covered, reason)))))
     }
 
     fn table(&self, session: &dyn Session) -> Result<(Arc<ExecutionState>, Arc<TableState>)> {
@@ -178,20 +228,31 @@ impl TableProvider for CacheTable {
         let all: Vec<usize> = (0..self.shape.schema.fields().len()).collect();
         let projection = projection.cloned().unwrap_or(all);
         let held = held(&execution.state, &table);
-        if let Some(keys) = find_keys(&self.shape, filters) {
-            let point = PointExec::new(table.clone(), version.sequence, projection, keys)?;
+        if let Some(keys) = find_keys(&self.shape, filters).filter(|_| !execution.asks_source(&table)) {
+            let point = PointExec::new(table.clone(), version.sequence, projection.clone(), keys)?;
             let certified = match &held {
-                None => None,
+                None => Asked::Here(None),
                 // A key names one row, and a row that is held is the one.
                 Some(held) if point.finds_all()? => {
                     let reason = "a row with each key is held".to_owned();
-                    Some(execution.certify(held.certificate(true, reason)))
+                    Asked::Here(Some(execution.certify(held.certificate(true, reason))))
                 }
-                Some(held) => Some(self.ask(&execution, held, filters)?),
+                Some(held) => self.ask(&execution, (&table, Some(held)), filters, &projection)?,
             };
-            return Ok(Arc::new(point.certified(certified).holding(execution.pin.clone())));
+            match certified {
+                Asked::Here(certified) => {
+                    return Ok(Arc::new(point.certified(certified).holding(execution.pin.clone())));
+                }
+                Asked::Elsewhere(delegated) => return Ok(Arc::new(delegated)),
+                Asked::ElsewhereIfPossible(_) => {}
+            }
         }
-        let certified = held.map(|held| self.ask(&execution, &held, filters)).transpose()?;
+        let (certified, delegated) =
+            match self.ask(&execution, (&table, held.as_ref()), filters, &projection)? {
+                Asked::Here(certified) => (certified, None),
+                Asked::Elsewhere(delegated) => return Ok(Arc::new(delegated)),
+                Asked::ElsewhereIfPossible(delegated) => (None, Some(delegated)),
+            };
         let pruning = Pruning::new(session, &self.shape.schema, filters);
         let bounds = SortedBounds::new(&self.shape, filters);
         let mut batches = Vec::new();
@@ -221,8 +282,13 @@ impl TableProvider for CacheTable {
             });
         }
         let partitions = session.config().target_partitions();
+        let fresh = freshness(&table);
         let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
         let scan = scan.certified(certified).holding(execution.pin.clone());
-        Ok(Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() }))
+        let scan = Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() });
+        Ok(match delegated {
+            None => scan,
+            Some(delegated) => Arc::new(delegated.or(scan, fresh)),
+        })
     }
 }

@@ -415,7 +415,7 @@ fn count(rows: &Count, batch: &Result<RecordBatch>) {
 }
 
 /// Slices of a batch that are small enough for the processor's cache; nothing is copied.
-fn slices(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
+pub(super) fn slices(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
     let starts = (0..batch.num_rows()).step_by(rows.max(1));
     starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()
 }

@@ -10,6 +10,7 @@ mod chance;
 mod changed;
 mod check;
 mod covering;
+mod delegate;
 mod due;
 mod expired;
 mod fetched;

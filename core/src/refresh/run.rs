@@ -57,6 +57,18 @@ pub(super) struct Held {
     pub(super) record: Option<Record>,
 }
 
+/// As of when rows of a table and its source are. A source whose clock is ahead does not make them younger than the fetch that asked for
+/// them.
+pub(super) fn moment_of(rows: &Fetched, began: SystemTime, (table, source): (&str, &str)) -> SystemTime {
+    let Some(moment) = rows.moment() else { return began };
+    if let Ok(ahead) = moment.duration_since(SystemTime::now())
+        && ahead > CLOCK_TOLERANCE
+    {
+        tracing::warn!(table, source, ?ahead, "the clock of the source is ahead of the one here");
+    }
+    moment.min(began)
+}
+
 impl Work {
     /// Refreshes the table.
     ///
@@ -307,16 +319,9 @@ impl Work {
         self.add_position(position, as_of)
     }
 
-    /// As of when rows are. A source whose clock is ahead does not make them younger than the refresh that asked for them.
+    /// As of when rows are.
     fn as_of(&self, rows: &Fetched, began: SystemTime) -> SystemTime {
-        let Some(moment) = rows.moment() else { return began };
-        if let Ok(ahead) = moment.duration_since(SystemTime::now())
-            && ahead > CLOCK_TOLERANCE
-        {
-            let (table, source) = (&self.table, &self.origin.source);
-            tracing::warn!(table, source, ?ahead, "the clock of the source is ahead of the one here");
-        }
-        moment.min(began)
+        moment_of(rows, began, (&self.table, &self.origin.source))
     }
 
     /// Takes the record away if rows were invalidated while others were added or kept: it must not say that the table is whole.

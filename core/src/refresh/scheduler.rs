@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::chance::Chance;
 use super::check::{check_capabilities, check_following};
+use super::delegate::Delegation;
 use super::due::{Due, Now};
 use super::follow::Followers;
 use super::gate::Gate;
@@ -41,17 +42,18 @@ pub(super) struct Scheduler {
     pub(super) followers: Followers,
 }
 
+/// What the threads of refreshes share, and the reads that fetch what is not held.
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
     /// Something is due, has ended, or is to end.
-    changed: Condvar,
+    pub(super) changed: Condvar,
     clock: Arc<dyn Clock>,
     recording: Recording,
 }
 
 impl Shared {
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now { steady: Instant::now(), wall: self.clock.now() }
     }
 }
@@ -66,6 +68,7 @@ impl Scheduler {
             recording: cache.recording().clone(),
         });
         let followers = Followers::new(cache.clone());
+        cache.fetch_from(Arc::new(Delegation::new(shared.clone())));
         Self { cache, shared, thread: Mutex::new(None), followers }
     }
 
@@ -471,7 +474,7 @@ impl StdError for SharedCause {
     }
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(ErrorCode::Closed, "the cache was closed")
 }
 

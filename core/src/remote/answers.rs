@@ -13,7 +13,6 @@ use crate::blocking::threads;
 use crate::remote::connection::{Connection, Link, Repeat};
 use crate::types::clock::freshness_at;
 use crate::types::error::Result;
-use crate::types::version::Tier;
 use crate::wire::{self, Call, CursorReply, Next, NextReply};
 
 /// The answer whose first rows came with `reply` on a connection.
@@ -21,7 +20,8 @@ pub(super) fn begin_answer(connection: Arc<Connection>, link: Link, reply: &Curs
     let version = connection.saw(reply.version);
     let schema = link.shared().answer_schema(&reply.schema)?;
     let certificate = Certificate::new(reply.certificate.iter().map(TableCertificate::from).collect());
-    let info = AnswerInfo { version, freshness: freshness_at(reply.as_of), tier: Tier::Local, certificate };
+    let info =
+        AnswerInfo { version, freshness: freshness_at(reply.as_of), tier: (&reply.tier).into(), certificate };
     let mut source = RemoteSource {
         connection,
         link,

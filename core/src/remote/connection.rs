@@ -16,9 +16,10 @@ use super::greeting::greet;
 use super::semaphore::{Permit, Semaphore};
 use super::shared_pages::SharedPages;
 use crate::blocking::scope::CallScope;
+use crate::types::bounds::ReadBounds;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::Version;
-use crate::wire::{Call, HelloReply, Return, Seen, decode, encode};
+use crate::wire::{BoundsMessage, Call, HelloReply, Return, Seen, decode, encode};
 
 /// Shortest time to wait for a sidecar.
 pub(super) const PATIENCE_MIN: Duration = Duration::from_millis(100);
@@ -93,6 +94,19 @@ impl Link {
 }
 
 impl Connection {
+    /// The bounds of what this thread reads now, as they are sent.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] if the sidecar is of a version that would ignore them.
+    pub(super) fn bounds(&self) -> Result<Option<BoundsMessage>> {
+        let Some(bounds) = ReadBounds::current() else { return Ok(None) };
+        if !self.link().shared().heeds_bounds() {
+            let message = "the sidecar is of a version without bounds for single reads: read without them, or upgrade it";
+            return Err(Error::new(ErrorCode::Unsupported, message));
+        }
+        Ok(Some(bounds.into()))
+    }
+
     /// Connects, and learns where the sidecar's directory is.
     pub(super) fn open(place: Address, deadline: Duration) -> Result<(Self, HelloReply)> {
         let (client, shared, reply) = greet(&place, None, after(deadline), deadline)?;

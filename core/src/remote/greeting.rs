@@ -102,6 +102,7 @@ fn greet_over(
         protocol: version::NEWEST,
         client: format!("pillion {}", env!("CARGO_PKG_VERSION")),
         seen: seen.map(Into::into),
+        tiers: true,
     };
     let mut reply: HelloReply = decode(&call(Call::Hello, &encode(&hello)?)?.0)?;
     if reply.protocol < version::FIRST || reply.protocol > version::NEWEST {
@@ -129,5 +130,5 @@ fn greet_over(
         _ => None,
     };
     drop(pending);
-    Ok((client, SharedPages::new(arena, files), reply))
+    Ok((client, SharedPages::new(arena, files, reply.bounds), reply))
 }

@@ -32,6 +32,8 @@ const SCHEMA_KEPT_LEN: usize = 64 << 10;
 /// Memory and files of a sidecar that this process can read.
 #[derive(Debug, Default)]
 pub(super) struct SharedPages {
+    /// Whether the sidecar heeds the bounds of single reads.
+    heeds_bounds: bool,
     arena: Option<ArenaView>,
     files: Option<FilesView>,
     /// Columns of the tables that this process asked for: answers to lookups do not repeat them. Read without a lock,
@@ -57,8 +59,13 @@ struct Columns {
 }
 
 impl SharedPages {
-    pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>) -> Self {
-        Self { arena, files, ..Self::default() }
+    pub(super) fn new(arena: Option<ArenaView>, files: Option<FilesView>, heeds_bounds: bool) -> Self {
+        Self { heeds_bounds, arena, files, ..Self::default() }
+    }
+
+    /// Whether the sidecar heeds the bounds of single reads.
+    pub(super) fn heeds_bounds(&self) -> bool {
+        self.heeds_bounds
     }
 
     /// Whether there are files.

@@ -62,7 +62,7 @@ impl Statement for RemoteStatement {
                 _ => return Err(Error::new(ErrorCode::InvalidArgument, "the snapshot is of another cache")),
             },
         };
-        let parameters = wire_values(parameters);
+        let (parameters, bounds) = (wire_values(parameters), self.connection.bounds()?);
         let mut held = self.held.lock().clone();
         let mut attempts = 0;
         loop {
@@ -71,6 +71,7 @@ impl Statement for RemoteStatement {
                 snapshot: view.and_then(View::snapshot),
                 id: held.id,
                 parameters: parameters.clone(),
+                bounds,
             };
             let reply = self.connection.call_held(&held.link, Call::Execute, &request, Repeat::Once);
             match reply {

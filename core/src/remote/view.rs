@@ -11,6 +11,7 @@ use super::connection::{Connection, Link, Repeat};
 use crate::answer::batches::Batches;
 use crate::answer::cells::{CellColumns, SentRow};
 use crate::answer::row::Row;
+use crate::types::bounds::ReadBounds;
 use crate::types::clock::freshness_at;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
@@ -103,12 +104,12 @@ impl View {
         wire::encode_get_row(&mut body, self.snapshot(), table, key)?;
         let answer = self.send(Call::GetRow, &body)?;
         let wrong = || Error::internal("the answer of the sidecar is not a row of its table");
-        let FoundRow { version, freshness, cells } = FoundRow::decode(&answer).ok_or_else(wrong)?;
+        let FoundRow { version, freshness, cells, tier } = FoundRow::decode(&answer).ok_or_else(wrong)?;
         self.connection.saw(version);
         cells
             .map(|start| {
                 let row = SentRow::decode(columns.clone(), answer, start).ok_or_else(wrong)?;
-                Ok(Row::of_cells(row, version, freshness))
+                Ok(Row::of_cells(row, version, freshness, tier))
             })
             .transpose()
     }
@@ -117,13 +118,13 @@ impl View {
     fn get_some(&self, table: u64, keys: &mut Vec<wire::Key>, rows: &mut Vec<Option<Row>>) -> Result<usize> {
         // Before the request: once there is an answer, it must be read, as reading it gives back what it leases.
         let schema = self.schema(table)?;
-        let snapshot = self.snapshot();
+        let (snapshot, bounds) = (self.snapshot(), self.connection.bounds()?);
         let wanted = keys.len();
         let (reply, link): (RowsReply, Link) = if wanted == 1 {
             let key = keys.first().cloned().unwrap_or_default();
-            self.ask(Call::Get, &Get { snapshot, table, key })?
+            self.ask(Call::Get, &Get { snapshot, table, key, bounds })?
         } else {
-            let request = GetMany { snapshot, table, keys: std::mem::take(keys), partial: true };
+            let request = GetMany { snapshot, table, keys: std::mem::take(keys), partial: true, bounds };
             let answer = self.ask(Call::GetMany, &request);
             *keys = request.keys;
             answer?
@@ -147,8 +148,12 @@ impl View {
         let mut next = 0;
         rows.extend(reply.found.iter().map(|&is_found| {
             let batch = batch.as_ref().filter(|_| is_found)?;
+            let fetched = reply.fetched.get(next).copied().flatten();
             next += 1;
-            Some(Row::of_batch(batch.clone(), next - 1, version, freshness))
+            Some(match fetched {
+                None => Row::of_batch(batch.clone(), next - 1, version, freshness),
+                Some(as_of) => Row::fetched(batch.clone(), next - 1, version, freshness_at(Some(as_of))),
+            })
         }));
         Ok(answered)
     }
@@ -207,7 +212,10 @@ impl Reader for View {
     }
 
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        if let Some(columns) = self.cells(table)? {
+        // A lookup in bytes says nothing of bounds.
+        if ReadBounds::current().is_none()
+            && let Some(columns) = self.cells(table)?
+        {
             return self.get_row(table, &columns, key);
         }
         let mut rows = Vec::with_capacity(1);
@@ -238,14 +246,15 @@ impl Reader for View {
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
-        let request = Scan { snapshot: self.snapshot(), table, columns: columns.map(<[String]>::to_vec) };
+        let (snapshot, bounds) = (self.snapshot(), self.connection.bounds()?);
+        let request = Scan { snapshot, table, columns: columns.map(<[String]>::to_vec), bounds };
         let (reply, link) = self.ask(Call::Scan, &request)?;
         begin_answer(self.connection.clone(), link, &reply)
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
-        let request =
-            Sql { snapshot: self.snapshot(), text: text.to_owned(), parameters: wire_values(parameters) };
+        let (snapshot, bounds) = (self.snapshot(), self.connection.bounds()?);
+        let request = Sql { snapshot, text: text.to_owned(), parameters: wire_values(parameters), bounds };
         let (reply, link) = self.ask(Call::Sql, &request)?;
         begin_answer(self.connection.clone(), link, &reply)
     }

@@ -16,6 +16,7 @@ use super::calls::{self, lane_of};
 use super::planted::{self, PanicPlace};
 use super::session::{Answer, Session};
 use super::state::ServerState;
+use crate::blocking::brief;
 use crate::types::error::{Error, ErrorCode};
 use crate::types::panics;
 use crate::types::recorder::{DOOR_SOCKET, Event, code};
@@ -31,6 +32,8 @@ const KEPT_LEN: usize = 1 << 20;
 
 /// Kinds of calls that do not wait for each other: uploads make progress whatever else is asked.
 const LANES: usize = 2;
+/// The lane of calls that take long.
+const SLOW: usize = 0;
 
 /// Answers the calls of one connection of a user until it ends.
 ///
@@ -138,17 +141,20 @@ impl Connection {
                 self.receive(&mut reader, &mut frame)?;
                 planted::panic_at(&self.shared, PanicPlace::Request);
                 if Session::is_lookup(&frame) {
-                    self.look_up(&frame, &mut found)?;
-                    if frame.body.capacity() > KEPT_LEN {
-                        frame = Frame::default();
+                    let is_answered = self.look_up(&frame, &mut found)?;
+                    if is_answered {
+                        if frame.body.capacity() > KEPT_LEN {
+                            frame = Frame::default();
+                        }
+                        continue;
                     }
-                    continue;
                 }
                 let (number, began) = (self.session.begin(&frame), self.shared.recording.begin());
                 let task = Task { number, frame: std::mem::take(&mut frame), began };
-                let Some(lane) = place_of(&task.frame) else {
-                    self.reply(&task)?;
-                    continue;
+                let lane = match place_of(&task.frame) {
+                    Some(lane) => lane,
+                    None if self.reply_briefly(&task)? => continue,
+                    None => SLOW,
                 };
                 if let Some(answer) = self.answer_known(&task) {
                     self.send(&task.frame, answer)?;
@@ -269,8 +275,8 @@ impl Connection {
         reader.receive_into(frame, deadline).map_err(io::Error::other)
     }
 
-    /// Answers a lookup into a buffer that is reused for every lookup.
-    fn look_up(&self, frame: &Frame, found: &mut Vec<u8>) -> io::Result<()> {
+    /// Answers a lookup into a buffer that is reused for every lookup. Returns whether it did: not if it would have to wait for a source.
+    fn look_up(&self, frame: &Frame, found: &mut Vec<u8>) -> io::Result<bool> {
         // One long answer must not keep its memory for ever.
         if found.capacity() > KEPT_LEN {
             *found = Vec::new();
@@ -281,13 +287,14 @@ impl Connection {
             planted::panic_in_answer(&self.shared, frame.call);
             self.session.get_row(&frame.body, found)
         };
-        let answered = panics::catch(get_row, panicked);
+        let Some(answered) = brief::briefly(|| panics::catch(get_row, panicked)) else { return Ok(false) };
         self.tell(began, frame, found.len(), code(&answered));
-        match answered {
+        let sent = match answered {
             Ok(()) if found.len() <= FRAME_BODY_MAX => self.writer.lock().send(frame.head(), found),
             Ok(()) => self.send(frame, Answer { body: std::mem::take(found), ..Answer::default() }),
             Err(error) => self.send(frame, Answer::error(&error)),
-        }
+        };
+        sent.map(|()| true)
     }
 
     /// The answer to a query that takes no longer than a lookup, if the call is one.
@@ -300,13 +307,22 @@ impl Connection {
     }
 
     fn reply(&self, task: &Task) -> io::Result<()> {
+        self.reply_with(task, || Some(self.session.answer(task.number, &task.frame))).map(drop)
+    }
+
+    /// Answers a call unless it would have to wait for a source. Returns whether it did.
+    fn reply_briefly(&self, task: &Task) -> io::Result<bool> {
+        self.reply_with(task, || self.session.answer_briefly(task.number, &task.frame))
+    }
+
+    fn reply_with(&self, task: &Task, answer: impl FnOnce() -> Option<Answer>) -> io::Result<bool> {
         let answer = || {
             planted::panic_in_answer(&self.shared, task.frame.call);
-            Ok(self.session.answer(task.number, &task.frame))
+            Ok(answer())
         };
         let answer = || {
             let answered = panics::catch(answer, panicked);
-            answered.unwrap_or_else(|error| self.session.refuse(task.number, &error))
+            answered.unwrap_or_else(|error| Some(self.session.refuse(task.number, &error)))
         };
         // What is logged meanwhile says for which request, at every level of the log.
         let answer = match task.began {
@@ -316,8 +332,9 @@ impl Connection {
                 tracing::error_span!("request", connection, request).in_scope(answer)
             }
         };
+        let Some(answer) = answer else { return Ok(false) };
         self.tell(task.began, &task.frame, answer.body.len(), answer.error);
-        self.send(&task.frame, answer)
+        self.send(&task.frame, answer).map(|()| true)
     }
 
     /// Tells that a call was answered or refused, if its begin was noted.
@@ -375,7 +392,7 @@ fn panicked() -> Error {
 fn place_of(frame: &Frame) -> Option<usize> {
     match lane_of(frame) {
         calls::Lane::Quick => None,
-        calls::Lane::Slow => Some(0),
+        calls::Lane::Slow => Some(SLOW),
         calls::Lane::Upload => Some(1),
     }
 }

@@ -281,21 +281,25 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         2 => (Call::Tables, encode(&Pin { snapshot })),
         3 => (Call::TableByName, encode(&Name { snapshot, name: input.name() })),
         4 => (Call::TableById, encode(&Table { snapshot, table })),
-        5 => (Call::Get, encode(&Get { snapshot, table, key: input.key() })),
+        5 => (Call::Get, encode(&Get { snapshot, table, key: input.key(), bounds: None })),
         6 => {
             let keys: Vec<_> = (0..input.next()).map(|_| input.key()).collect();
             let partial = keys.len() % 2 == 1;
-            (Call::GetMany, encode(&GetMany { snapshot, table, keys, partial }))
+            (Call::GetMany, encode(&GetMany { snapshot, table, keys, partial, bounds: None }))
         }
         7 => (Call::Snapshot, encode(&Empty {})),
         8 => (Call::Release, encode(&Pin { snapshot })),
         9 => {
             let columns = Some(input.names()).filter(|names| names.len() > 1);
-            (Call::Scan, encode(&Scan { snapshot, table, columns }))
+            (Call::Scan, encode(&Scan { snapshot, table, columns, bounds: None }))
         }
-        10 => (Call::Sql, encode(&Sql { snapshot, text: input.name(), parameters: input.key() })),
+        10 => {
+            (Call::Sql, encode(&Sql { snapshot, text: input.name(), parameters: input.key(), bounds: None }))
+        }
         11 => (Call::Prepare, encode(&Prepare { text: input.name() })),
-        12 => (Call::Execute, encode(&Execute { snapshot, id: table, parameters: input.key() })),
+        12 => {
+            (Call::Execute, encode(&Execute { snapshot, id: table, parameters: input.key(), bounds: None }))
+        }
         13 => (Call::Forget, encode(&Next { id: table })),
         14 => (Call::Next, encode(&Next { id: table })),
         15 => (Call::Close, encode(&Next { id: table })),
@@ -375,7 +379,12 @@ fn message(kind: u8, input: &mut Input<'_>) -> (u16, Vec<u8>) {
         35 => (Call::Modify, encode(&Modify { text: input.name(), parameters: input.key() })),
         _ => (
             Call::Hello,
-            encode(&Hello { protocol: u32::from(input.next()), client: input.name(), seen: None }),
+            encode(&Hello {
+                protocol: u32::from(input.next()),
+                client: input.name(),
+                seen: None,
+                tiers: false,
+            }),
         ),
     };
     (call as u16, body.unwrap_or_default())

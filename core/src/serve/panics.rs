@@ -40,7 +40,7 @@ fn call(client: &Client, call: Call, body: &[u8]) -> Frame {
 }
 
 fn greet(client: &Client) {
-    let hello = Hello { protocol: version::NEWEST, client: "test".to_owned(), seen: None };
+    let hello = Hello { protocol: version::NEWEST, client: "test".to_owned(), seen: None, tiers: false };
     assert_eq!(call(client, Call::Hello, &encode(&hello).unwrap()).flags, Flags::default());
 }
 

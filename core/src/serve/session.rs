@@ -12,6 +12,7 @@ use super::calls::{self, Request};
 use super::held::{Gift, Held};
 use super::sharing::{ArenaPool, Sharing};
 use super::upload::UploadLimits;
+use crate::blocking::brief;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::recorder::Event;
 use crate::way::{Backend, Reader};
@@ -29,7 +30,8 @@ pub(super) struct Session {
     pub(super) arenas: Arc<ArenaPool>,
     pub(super) uploads: Arc<UploadLimits>,
     pub(super) uid: u32,
-    pub(super) greeted: OnceLock<()>,
+    /// Set by the first call: whether the client understands rows of sources.
+    pub(super) greeted: OnceLock<bool>,
     pub(super) sharing: OnceLock<Sharing>,
     pub(super) held: Mutex<Held>,
     pub(super) last_schema: Mutex<Option<SentSchema>>,
@@ -94,12 +96,24 @@ impl Session {
     pub(super) fn answer(&self, task: u64, frame: &Frame) -> Answer {
         let descriptor = OnceCell::new();
         let outcome = self.dispatch(task, frame, &descriptor);
+        self.answered(task, outcome, descriptor)
+    }
+
+    fn answered(&self, task: u64, outcome: Result<Vec<u8>>, descriptor: OnceCell<OwnedFd>) -> Answer {
         let released = self.held.lock().end(task, outcome.is_err());
         self.give_back(&released.leases);
         match outcome {
             Ok(body) => Answer { body, descriptor: descriptor.into_inner(), ..Answer::default() },
             Err(error) => Answer::error(&error),
         }
+    }
+
+    /// Answers a begun request unless that would take waiting for a source; otherwise `None`, and somebody who may wait has to
+    /// [answer](Self::answer) it.
+    pub(super) fn answer_briefly(&self, task: u64, frame: &Frame) -> Option<Answer> {
+        let descriptor = OnceCell::new();
+        let outcome = brief::briefly(|| self.dispatch(task, frame, &descriptor))?;
+        Some(self.answered(task, outcome, descriptor))
     }
 
     /// Answers a begun request for a query that is known to take no longer than a lookup; otherwise `None`, and somebody
@@ -176,16 +190,17 @@ impl Session {
         self.check_greeted()?;
         let request = GetRow::decode(body)?;
         let pinned = request.snapshot.map(|id| self.snapshot(id)).transpose()?;
+        let tells_tiers = self.greeted.get().copied().unwrap_or_default();
         let found = match &pinned {
             Some(pinned) => {
                 let row = pinned.get(request.table, &request)?;
-                encode_found(out, row.as_ref(), || pinned.version())?;
+                encode_found(out, row.as_ref(), tells_tiers, || pinned.version())?;
                 row.is_some()
             }
             None => {
                 let reader = &self.backend;
                 let row = reader.get(request.table, &request)?;
-                encode_found(out, row.as_ref(), || reader.version())?;
+                encode_found(out, row.as_ref(), tells_tiers, || reader.version())?;
                 row.is_some()
             }
         };

@@ -1,5 +1,6 @@
 //! The words of all layers: errors, versions, values, keys, rules and settings.
 
+pub(crate) mod bounds;
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod column;

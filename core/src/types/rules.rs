@@ -65,6 +65,9 @@ pub enum OnMiss {
     /// The held rows answer it. The answer's [certificate](crate::Batches::certificate) says that it is partial, and a key that is not
     /// held has no row.
     Local,
+    /// The source of the table answers it: rows that are not held are fetched when they are asked for, and not kept. While the source is
+    /// out of reach, the read fails with the source's error. The [tier](crate::Batches::tier) of an answer says where its rows are from.
+    Delegate,
 }
 
 impl fmt::Display for OnMiss {
@@ -72,6 +75,7 @@ impl fmt::Display for OnMiss {
         f.write_str(match self {
             Self::Error => "error",
             Self::Local => "local",
+            Self::Delegate => "delegate",
         })
     }
 }

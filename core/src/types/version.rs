@@ -33,15 +33,34 @@ impl fmt::Display for Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tier {
-    /// The cache itself.
+    /// The cache itself, at one version.
     Local,
+    /// The source of the tables: the rows are as of [one moment](crate::Batches::freshness), and not of a version of the cache.
+    Delegated,
+    /// Several: rows of the cache with rows of sources, or rows that were fetched from sources one after the other. They are as of
+    /// different moments; the [certificate](crate::Batches::certificate) names that of each table.
+    Mixed,
+}
+
+impl Tier {
+    /// That of an answer of rows of the cache, and of what so many fetches brought.
+    #[cfg(feature = "sql")]
+    pub(crate) fn of(has_local: bool, fetches: usize) -> Self {
+        match (has_local, fetches) {
+            (_, 0) => Self::Local,
+            (false, 1) => Self::Delegated,
+            _ => Self::Mixed,
+        }
+    }
 }
 
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local => f.write_str("local"),
-        }
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Delegated => "delegated",
+            Self::Mixed => "mixed",
+        })
     }
 }
 

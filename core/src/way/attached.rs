@@ -12,6 +12,8 @@ use super::local::{self, Local};
 use super::refreshing::Refreshing;
 use super::status::{OwnerSeen, Status, Way};
 use super::table_info::TableInfo;
+#[cfg(feature = "sidecar")]
+use super::through::ThroughSidecar;
 use crate::answer::batches::Batches;
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
@@ -52,9 +54,10 @@ impl Attached {
         })
     }
 
-    /// The same, with a sidecar that makes the writes.
+    /// The same, with a sidecar that makes the writes, and is asked for rows that are not held.
     #[cfg(feature = "sidecar")]
     pub(crate) fn with_writer(mut self, sidecar: Arc<dyn Backend>) -> Self {
+        self.local.upstream().fill(Arc::new(ThroughSidecar::new(sidecar.clone())));
         self.writer = Some(sidecar);
         self
     }

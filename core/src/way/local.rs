@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use arrow::datatypes::SchemaRef;
 
-use super::staleness::{Moment, refuse_stale};
+use super::misses;
+use super::staleness::{Moment, answers_here};
 use super::table_info::TableInfo;
 use crate::answer::batches::{AnswerInfo, Batches, IteratorSource};
 use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
-use crate::coverage::{Region, held};
+use crate::coverage::{Held, Region, UpstreamSlot, held};
+use crate::storage::key::KeyBytes;
 use crate::storage::{
     Files, Follower, Found, History, PREFETCHED_KEYS, Pieces, Prefetch, SegmentHandle, State, Store,
     TableState, freshness, key,
@@ -59,17 +61,26 @@ pub(crate) struct Local<S> {
     engine: Engine,
     moment: Moment,
     recording: Recording,
+    /// Where rows come from that are not held.
+    upstream: UpstreamSlot,
 }
 
 impl<S: Newest> Local<S> {
     pub(crate) fn new(source: S, options: CacheOptions) -> Result<Self> {
         let recording = options.recording.clone();
-        Ok(Self { source, engine: Engine::new(options)?, moment: Moment::Now, recording })
+        let upstream = UpstreamSlot::default();
+        let engine = Engine::new(options, upstream.clone())?;
+        Ok(Self { source, engine, moment: Moment::Now, recording, upstream })
     }
 
     /// Who is told what is read.
     pub(crate) fn recording(&self) -> &Recording {
         &self.recording
+    }
+
+    /// Where rows come from that are not held.
+    pub(crate) fn upstream(&self) -> &UpstreamSlot {
+        &self.upstream
     }
 
     /// Where the newest state comes from.
@@ -93,7 +104,8 @@ impl<S: Newest> Local<S> {
     pub(crate) fn pin(&self) -> Result<Arc<dyn Reader>> {
         let state = Arc::clone(&*self.source.newest()?);
         let (engine, recording) = (self.engine.clone(), self.recording.clone());
-        Ok(Arc::new(Local { source: state, engine, moment: self.moment.hold(), recording }))
+        let (moment, upstream) = (self.moment.hold(), self.upstream.clone());
+        Ok(Arc::new(Local { source: state, engine, moment, recording, upstream }))
     }
 
     /// What commits changed in a table after a version.
@@ -146,19 +158,25 @@ impl<S: Newest> Reader for Local<S> {
 
     #[inline]
     fn get(&self, table: u64, key: &dyn Key) -> Result<Option<Row>> {
-        get(&*self.source.newest()?, self.moment, table, key)
+        get((&*self.source.newest()?, &self.upstream), self.moment, table, key)
     }
 
     fn get_many(&self, table: u64, keys: &mut dyn Iterator<Item = &dyn Key>) -> Result<Vec<Option<Row>>> {
-        get_many(&*self.source.newest()?, self.moment, table, keys)
+        get_many((&*self.source.newest()?, &self.upstream), self.moment, table, keys)
     }
 
     fn scan(&self, table: u64, columns: Option<&[String]>) -> Result<Batches> {
         let state = self.source.newest()?;
         let of = table_of(&state, table)?;
-        refuse_stale(&state, of, self.moment)?;
-        let certificate = certified_whole(&state, of)?;
-        scan(&state, table, columns, certificate)
+        let is_here = answers_here(&state, of, self.moment)?;
+        let whole = if is_here { certified_whole(&state, of)? } else { Whole::Elsewhere(held(&state, of)) };
+        match whole {
+            Whole::Here(certificate) => scan(&state, table, columns, certificate),
+            Whole::Elsewhere(held) => {
+                let columns = projection(&of.shape.schema, columns)?;
+                misses::scan(&self.upstream, &state, of, held.as_ref(), columns)
+            }
+        }
     }
 
     fn sql(&self, text: &str, parameters: &[Value]) -> Result<Batches> {
@@ -219,9 +237,9 @@ impl<S: Newest> LocalStatement<S> {
     }
 }
 
-/// Refuses tables whose rows are too old.
-pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<()> {
-    move |state, table| refuse_stale(state, table, moment)
+/// Refuses tables whose rows are too old, and finds those whose sources are to be asked.
+pub(crate) fn readable(moment: Moment) -> impl Fn(&State, &TableState) -> Result<bool> {
+    move |state, table| answers_here(state, table, moment)
 }
 
 #[cfg(feature = "datafusion")]
@@ -245,11 +263,11 @@ mod without_sql {
     #[derive(Debug)]
     pub(super) enum PreparedPlan {}
 
-    type Readable = dyn Fn(&State, &TableState) -> Result<()>;
+    type Readable = dyn Fn(&State, &TableState) -> Result<bool>;
 
     impl Engine {
         #[expect(clippy::unnecessary_wraps, reason = "as the query engine")]
-        pub(super) fn new(_: CacheOptions) -> Result<Self> {
+        pub(super) fn new(_: CacheOptions, _: UpstreamSlot) -> Result<Self> {
             Ok(Self)
         }
 
@@ -325,30 +343,39 @@ pub(crate) fn table_of(state: &State, id: u64) -> Result<&Arc<TableState>> {
 }
 
 #[inline]
-fn get(state: &State, moment: Moment, id: u64, key: &dyn Key) -> Result<Option<Row>> {
+fn get(
+    (state, upstream): (&State, &UpstreamSlot),
+    moment: Moment,
+    id: u64,
+    key: &dyn Key,
+) -> Result<Option<Row>> {
     let table = table_of(state, id)?;
-    refuse_stale(state, table, moment)?;
+    let is_here = answers_here(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
     }
     let key = key::encode_key(&shape.schema, &shape.primary_key, key)?;
-    look_up(state, table, &key, key::hash(&key))
+    if !is_here {
+        return misses::row(upstream, state, table, held(state, table).as_ref(), &key);
+    }
+    look_up(state, table, &key, key::hash(&key), |held| misses::row(upstream, state, table, Some(held), &key))
 }
 
 fn get_many(
-    state: &State,
+    (state, upstream): (&State, &UpstreamSlot),
     moment: Moment,
     id: u64,
     keys: &mut dyn Iterator<Item = &dyn Key>,
 ) -> Result<Vec<Option<Row>>> {
     let table = table_of(state, id)?;
-    refuse_stale(state, table, moment)?;
+    let is_here = answers_here(state, table, moment)?;
     let shape = &table.shape;
     if shape.primary_key.is_empty() {
         return Err(shape.no_primary_key());
     }
     let mut rows = Vec::with_capacity(keys.size_hint().0);
+    let mut missing: Vec<(usize, KeyBytes)> = Vec::new();
     let mut some = Vec::with_capacity(PREFETCHED_KEYS);
     loop {
         some.clear();
@@ -358,25 +385,51 @@ fn get_many(
             some.push((key, hash));
         }
         if some.is_empty() {
-            return Ok(rows);
+            break;
         }
         table.prefetch(&some, Prefetch::Values);
         for (key, hash) in &some {
-            rows.push(look_up(state, table, key, *hash)?);
+            let number = rows.len();
+            if !is_here {
+                missing.push((number, key.clone()));
+                rows.push(None);
+                continue;
+            }
+            rows.push(look_up(state, table, key, *hash, |_| {
+                missing.push((number, key.clone()));
+                Ok(None)
+            })?);
         }
     }
+    if !missing.is_empty() {
+        let held = held(state, table);
+        let keys: Vec<KeyBytes> = missing.iter().map(|(_, key)| key.clone()).collect();
+        let found = misses::rows(upstream, state, table, held.as_ref(), &keys)?;
+        for (number, key) in missing {
+            if let Some(row) = rows.get_mut(number) {
+                *row = found.get(&key).cloned();
+            }
+        }
+    }
+    Ok(rows)
 }
 
-/// The row with an encoded key, however old it is.
+/// The row with an encoded key, however old it is; `elsewhere` asks the source of a table that delegates what it does not hold.
 #[inline]
-pub(crate) fn look_up(state: &State, table: &TableState, key: &[u8], hash: u64) -> Result<Option<Row>> {
+pub(crate) fn look_up(
+    state: &State,
+    table: &TableState,
+    key: &[u8],
+    hash: u64,
+    elsewhere: impl FnOnce(&Held<'_>) -> Result<Option<Row>>,
+) -> Result<Option<Row>> {
     let (version, freshness) = (state.version, freshness(table));
     Ok(match table.find_hashed(key, hash, version.sequence)? {
         Some(Found::Segment(segment, row)) => Some(Row::new(segment.clone(), row, version, freshness)?),
         Some(Found::Tail(batch, row)) => {
             Some(Row::of_batch(batch.rows.clone(), row as usize, version, freshness))
         }
-        None if table.shape.rules.working_set.is_some() => return absent(state, table, key),
+        None if table.shape.rules.working_set.is_some() => return absent(state, table, key, elsewhere),
         None => None,
     })
 }
@@ -394,7 +447,8 @@ pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Res
     })?;
     let state = Arc::new(held.source.only(is_chosen));
     let (engine, recording) = (held.engine.clone(), held.recording.clone());
-    Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording }))
+    let upstream = held.upstream.clone();
+    Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording, upstream }))
 }
 
 /// What a held version shows to other contexts of DataFusion, and the engine that knows which of their plans hold it.
@@ -418,8 +472,14 @@ pub(crate) fn shown(reader: &dyn Reader) -> Result<(Engine, Pinned)> {
 /// # Errors
 /// [`ErrorCode::NotCovered`] if the source may have a row with it.
 #[cold]
-fn absent(state: &State, table: &TableState, key: &[u8]) -> Result<Option<Row>> {
+fn absent(
+    state: &State,
+    table: &TableState,
+    key: &[u8],
+    elsewhere: impl FnOnce(&Held<'_>) -> Result<Option<Row>>,
+) -> Result<Option<Row>> {
     match held(state, table) {
+        Some(held) if held.delegates() && !held.covers_key(key) => elsewhere(&held),
         Some(held) if !held.covers_key(key) && !held.answers_partially() => Err(held.not_covered(
             "the source may have another row with this key: ask it, or query the columns of the condition too",
         )),
@@ -427,23 +487,32 @@ fn absent(state: &State, table: &TableState, key: &[u8]) -> Result<Option<Row>> 
     }
 }
 
+/// Who has all rows of a table.
+enum Whole<'a> {
+    /// The table, as far as this says.
+    Here(Certificate),
+    /// Its source, which is to be asked.
+    Elsewhere(Option<Held<'a>>),
+}
+
 /// What is said of an answer of all rows of a table.
 ///
 /// # Errors
 /// [`ErrorCode::NotCovered`] if it holds only some rows of its source.
-fn certified_whole(state: &State, table: &TableState) -> Result<Certificate> {
-    let Some(held) = held(state, table) else { return Ok(Certificate::default()) };
+fn certified_whole<'a>(state: &State, table: &'a TableState) -> Result<Whole<'a>> {
+    let Some(held) = held(state, table) else { return Ok(Whole::Here(Certificate::default())) };
     let is_complete = held.covers(&Region::everything());
     let reason = match is_complete {
         true => "it holds all rows of its source".to_owned(),
         false if held.answers_partially() => "a scan needs all rows, and it holds only some".to_owned(),
+        false if held.delegates() => return Ok(Whole::Elsewhere(Some(held))),
         false => {
             return Err(held.not_covered(
                 "a scan needs all rows: query it with that condition, or let it answer with what it has (`on_miss`)",
             ));
         }
     };
-    Ok(Certificate::new(vec![held.certificate(is_complete, reason)]))
+    Ok(Whole::Here(Certificate::new(vec![held.certificate(is_complete, reason)])))
 }
 
 /// All rows of a table, however old they are, and whatever its source has beside them.
@@ -480,10 +549,7 @@ fn scan_some(
 ) -> Result<Batches> {
     let table = table_of(state, id)?;
     let full = &table.shape.schema;
-    let projection: Vec<usize> = match columns {
-        Some(columns) => columns.iter().map(|name| name.index_in(full)).collect::<Result<_>>()?,
-        None => (0..full.fields().len()).collect(),
-    };
+    let projection = projection(full, columns)?;
     let schema: SchemaRef = match columns {
         Some(_) => {
             let projected = full.project(&projection);
@@ -512,6 +578,14 @@ fn scan_some(
     let info =
         AnswerInfo { version: state.version, freshness: freshness(table), tier: Tier::Local, certificate };
     Ok(Batches::new(answer, info, Box::new(IteratorSource(batches))))
+}
+
+/// The places of some columns, or of all.
+fn projection(schema: &SchemaRef, columns: Option<&[String]>) -> Result<Vec<usize>> {
+    match columns {
+        Some(columns) => columns.iter().map(|name| name.index_in(schema)).collect(),
+        None => Ok((0..schema.fields().len()).collect()),
+    }
 }
 
 /// The information on every table, in the order of their names.

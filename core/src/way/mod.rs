@@ -6,10 +6,13 @@ pub(crate) mod definition;
 pub(crate) mod embedded;
 pub(crate) mod executed;
 pub(crate) mod local;
+mod misses;
 pub(crate) mod refreshing;
 pub(crate) mod staleness;
 pub(crate) mod status;
 pub(crate) mod table_info;
+#[cfg(feature = "sidecar")]
+mod through;
 
 use std::any::Any;
 use std::fmt::Debug;

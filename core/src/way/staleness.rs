@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::storage::{State, TableState};
+use crate::types::bounds::ReadBounds;
 use crate::types::clock::coarse_now;
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::types::rules::WritePolicy;
+use crate::types::rules::{OnMiss, WritePolicy};
 
 /// By which moment a reader finds out how old rows are.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +30,39 @@ impl Moment {
     }
 }
 
+/// Whether the held rows of a table answer a read, as far as their age and the bounds of the read decide: `false` if its source is to be
+/// asked. Costs two branches for reads without bounds of tables that allow any age.
+///
 /// # Errors
-/// [`ErrorCode::Stale`] if the rows of a table are older than it allows. Costs a branch for tables that allow any age.
+/// [`ErrorCode::Stale`] if the rows are too old, and the table does not delegate.
 #[inline]
-pub(crate) fn refuse_stale(state: &State, table: &TableState, moment: Moment) -> Result<()> {
-    match table.shape.rules.max_staleness {
-        None => Ok(()),
-        Some(bound) => refuse_older(state, table, moment, bound),
+pub(crate) fn answers_here(state: &State, table: &TableState, moment: Moment) -> Result<bool> {
+    match (table.shape.rules.max_staleness, ReadBounds::current()) {
+        (None, None) => Ok(true),
+        (of_table, bounds) => answers_within(state, table, moment, (of_table, bounds.unwrap_or_default())),
     }
 }
 
 #[inline(never)]
+fn answers_within(
+    state: &State,
+    table: &TableState,
+    moment: Moment,
+    (of_table, bounds): (Option<Duration>, ReadBounds),
+) -> Result<bool> {
+    let rules = &table.shape.rules;
+    if bounds.authoritative && matches!(rules.write_policy, WritePolicy::Source(_)) {
+        return Ok(false);
+    }
+    let Some(bound) = [of_table, bounds.max_staleness].into_iter().flatten().min() else { return Ok(true) };
+    let delegates = rules.working_set.as_ref().is_some_and(|set| set.on_miss == OnMiss::Delegate);
+    match refuse_older(state, table, moment, bound) {
+        Ok(()) => Ok(true),
+        Err(_) if delegates => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn refuse_older(state: &State, table: &TableState, moment: Moment, bound: Duration) -> Result<()> {
     let now = match moment {
         Moment::Now => coarse_now(),

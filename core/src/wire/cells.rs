@@ -10,7 +10,7 @@ use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::{Key, KeyParts};
 use crate::types::value::ValueRef;
-use crate::types::version::{Freshness, Version};
+use crate::types::version::{Freshness, Tier, Version};
 
 /// Kinds of values; the numbers never change.
 mod kind {
@@ -171,13 +171,14 @@ fn wrong() -> Error {
     Error::new(ErrorCode::InvalidArgument, "the body is not the message of its call")
 }
 
-/// Appends the answer to a lookup; calls `version` if no row was found.
+/// Appends the answer to a lookup; calls `version` if no row was found. With `tells_tiers` it says of a row that the source sent it.
 ///
 /// # Errors
 /// [`ErrorCode::Unsupported`] for a row with columns that have no cells; those of reading the row, and of `version`.
 pub(crate) fn encode_found(
     out: &mut Vec<u8>,
     row: Option<&Row>,
+    tells_tiers: bool,
     version: impl FnOnce() -> Result<Version>,
 ) -> Result<()> {
     let (version, as_of) = match row {
@@ -189,7 +190,17 @@ pub(crate) fn encode_found(
     out.extend_from_slice(&version.incarnation.to_le_bytes());
     out.extend_from_slice(&version.sequence.to_le_bytes());
     out.extend_from_slice(&as_of.to_le_bytes());
-    out.push(row.is_some().into());
+    out.push(match row.map(Row::tier) {
+        None => 0,
+        Some(Tier::Local) => 1,
+        Some(_) => {
+            if tells_tiers {
+                2
+            } else {
+                1
+            }
+        }
+    });
     row.map_or(Ok(()), |row| row.push_cells(out))
 }
 
@@ -200,6 +211,8 @@ pub(crate) struct FoundRow {
     pub(crate) freshness: Option<Freshness>,
     /// Where the cells begin, if there is a row.
     pub(crate) cells: Option<usize>,
+    /// Who gave the row.
+    pub(crate) tier: Tier,
 }
 
 impl FoundRow {
@@ -209,13 +222,14 @@ impl FoundRow {
         let incarnation = u64::from_le_bytes(take(&mut rest)?);
         let sequence = u64::from_le_bytes(take(&mut rest)?);
         let as_of = i64::from_le_bytes(take(&mut rest)?);
-        let cells = match take(&mut rest)? {
-            [0] => None,
-            [1] => Some(ANSWER_HEAD_LEN),
+        let (cells, tier) = match take(&mut rest)? {
+            [0] => (None, Tier::Local),
+            [1] => (Some(ANSWER_HEAD_LEN), Tier::Local),
+            [2] => (Some(ANSWER_HEAD_LEN), Tier::Delegated),
             _ => return None,
         };
         let freshness = freshness_at((as_of != NEVER).then_some(as_of));
-        Some(Self { version: Version { incarnation, sequence }, freshness, cells })
+        Some(Self { version: Version { incarnation, sequence }, freshness, cells, tier })
     }
 }
 

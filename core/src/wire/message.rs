@@ -10,10 +10,12 @@ use serde_bytes::ByteBuf;
 use super::rows;
 use super::value::{WireValue, WireVersion};
 use crate::answer::certificate::TableCertificate;
+use crate::types::bounds::ReadBounds;
 use crate::types::clock::{freshness_at, nanoseconds_of};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::rules::{OnMiss, Retention, TableRules, WorkingSet, WritePolicy};
+use crate::types::version::Tier;
 use crate::way::table_info::TableInfo;
 
 /// Keys that one call may ask for.
@@ -139,6 +141,9 @@ pub(crate) struct Hello {
     /// The last version that the client saw on an earlier connection.
     #[serde(default)]
     pub(crate) seen: Option<WireVersion>,
+    /// The client understands that a row of `GetRow` may be one that the source sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tiers: bool,
 }
 
 /// Who answers, the version of the protocol that both will speak, and the cache directory if clients may read it.
@@ -155,6 +160,9 @@ pub(crate) struct HelloReply {
     /// What the sidecar knows of the version that the client saw; `None` if the client named none.
     #[serde(default)]
     pub(crate) seen: Option<Seen>,
+    /// The sidecar heeds the bounds of single reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) bounds: bool,
 }
 
 /// What a sidecar knows of a version that its client saw.
@@ -230,6 +238,9 @@ pub(crate) struct Get {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
     pub(crate) key: Key,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// Several lookups at one version.
@@ -243,6 +254,9 @@ pub(crate) struct GetMany {
     /// Whether the answer may stop after some of the keys, if their rows are long.
     #[serde(default)]
     pub(crate) partial: bool,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// An empty key is one byte in the message and takes twenty times as much memory, so keys beyond the limit are not
@@ -279,6 +293,9 @@ pub(crate) struct RowsReply {
     pub(crate) found: Vec<bool>,
     pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
+    /// Of each found row that the source sent when it was fetched, and nil of the others; empty if the cache has all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fetched: Vec<Option<i64>>,
     /// One batch as an Arrow IPC stream.
     #[serde(with = "serde_bytes", default)]
     pub(crate) rows: Vec<u8>,
@@ -293,6 +310,9 @@ pub(crate) struct Scan {
     pub(crate) snapshot: Option<u64>,
     pub(crate) table: u64,
     pub(crate) columns: Option<Vec<String>>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// What commits changed in a table after a version.
@@ -308,6 +328,9 @@ pub(crate) struct Sql {
     pub(crate) snapshot: Option<u64>,
     pub(crate) text: String,
     pub(crate) parameters: Vec<WireValue>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// A statement that changes tables.
@@ -338,12 +361,44 @@ pub(crate) struct PrepareReply {
     pub(crate) parameters: u64,
 }
 
+/// See [`ReadBounds`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct BoundsMessage {
+    #[serde(default)]
+    authoritative: bool,
+    /// Nanoseconds.
+    #[serde(default)]
+    max_staleness: Option<u64>,
+    #[serde(default)]
+    partial: bool,
+}
+
+impl From<ReadBounds> for BoundsMessage {
+    fn from(bounds: ReadBounds) -> Self {
+        let ReadBounds { authoritative, max_staleness, partial } = bounds;
+        let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
+        Self { authoritative, max_staleness, partial }
+    }
+}
+
+impl BoundsMessage {
+    /// Reads within these bounds; without any if there is no message.
+    pub(crate) fn run<T>(bounds: Option<Self>, read: impl FnOnce() -> T) -> T {
+        let Some(Self { authoritative, max_staleness, partial }) = bounds else { return read() };
+        let max_staleness = max_staleness.map(Duration::from_nanos);
+        ReadBounds { authoritative, max_staleness, partial }.run(read)
+    }
+}
+
 /// A planned query to be run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Execute {
     pub(crate) snapshot: Option<u64>,
     pub(crate) id: u64,
     pub(crate) parameters: Vec<WireValue>,
+    /// What this read demands beyond what its tables allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bounds: Option<BoundsMessage>,
 }
 
 /// An answer that the client fetches portion by portion; the first portion comes with this.
@@ -354,10 +409,41 @@ pub(crate) struct CursorReply {
     pub(crate) schema: Vec<u8>,
     pub(crate) version: WireVersion,
     pub(crate) as_of: Option<i64>,
+    /// Who answered; missing if the cache did.
+    #[serde(default, skip_serializing_if = "TierMessage::is_local")]
+    pub(crate) tier: TierMessage,
     /// Of which tables that hold only some rows the answer is, and whether it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificate: Vec<CertificateMessage>,
     pub(crate) first: NextReply,
+}
+
+/// See [`Tier`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct TierMessage(Option<String>);
+
+impl TierMessage {
+    fn is_local(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<Tier> for TierMessage {
+    fn from(tier: Tier) -> Self {
+        Self((tier != Tier::Local).then(|| tier.to_string()))
+    }
+}
+
+impl From<&TierMessage> for Tier {
+    fn from(message: &TierMessage) -> Self {
+        match message.0.as_deref() {
+            None | Some("local") => Self::Local,
+            Some("delegated") => Self::Delegated,
+            // What a later version adds is not the cache alone either.
+            Some(_) => Self::Mixed,
+        }
+    }
 }
 
 /// See [`TableCertificate`].
@@ -371,6 +457,8 @@ pub(crate) struct CertificateMessage {
     /// In nanoseconds since 1970.
     #[serde(default)]
     as_of: Option<i64>,
+    #[serde(default, skip_serializing_if = "TierMessage::is_local")]
+    tier: TierMessage,
 }
 
 impl From<&TableCertificate> for CertificateMessage {
@@ -381,6 +469,7 @@ impl From<&TableCertificate> for CertificateMessage {
             coverage: certificate.coverage.clone(),
             reason: certificate.reason.clone(),
             as_of: certificate.freshness.map(|freshness| nanoseconds_of(freshness.as_of)),
+            tier: certificate.tier.into(),
         }
     }
 }
@@ -389,6 +478,7 @@ impl From<&CertificateMessage> for TableCertificate {
     fn from(message: &CertificateMessage) -> Self {
         Self {
             table: message.table.clone(),
+            tier: (&message.tier).into(),
             is_complete: message.complete,
             coverage: message.coverage.clone(),
             reason: message.reason.clone(),
@@ -548,6 +638,9 @@ pub(crate) struct RulesMessage {
 struct WorkingSetMessage {
     condition: String,
     on_miss: OnMissMessage,
+    /// The source answers what is not held; `on_miss` says what clients see that do not know the field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    delegates: bool,
 }
 
 /// See [`OnMiss`].
@@ -588,11 +681,12 @@ impl From<TableRules> for RulesMessage {
         });
         let max_staleness = max_staleness.map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX));
         let working_set = working_set.map(|WorkingSet { condition, on_miss }| {
-            let on_miss = match on_miss {
-                OnMiss::Error => OnMissMessage::Error,
-                OnMiss::Local => OnMissMessage::Local,
+            let (on_miss, delegates) = match on_miss {
+                OnMiss::Error => (OnMissMessage::Error, false),
+                OnMiss::Local => (OnMissMessage::Local, false),
+                OnMiss::Delegate => (OnMissMessage::Error, true),
             };
-            WorkingSetMessage { condition, on_miss }
+            WorkingSetMessage { condition, on_miss, delegates }
         });
         Self { primary_key, sort_by, write_policy, retention, max_staleness, working_set }
     }
@@ -609,8 +703,9 @@ impl From<RulesMessage> for TableRules {
         };
         let retention = retention.map(|it| Retention::new(it.column, Duration::from_nanos(it.age)));
         let max_staleness = max_staleness.map(Duration::from_nanos);
-        let working_set = working_set.map(|WorkingSetMessage { condition, on_miss }| {
+        let working_set = working_set.map(|WorkingSetMessage { condition, on_miss, delegates }| {
             WorkingSet::new(condition).on_miss(match on_miss {
+                _ if delegates => OnMiss::Delegate,
                 OnMissMessage::Error => OnMiss::Error,
                 OnMissMessage::Local => OnMiss::Local,
             })

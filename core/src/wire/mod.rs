@@ -17,10 +17,11 @@ pub(crate) use self::cells::{FoundRow, encode_get_row};
 pub(crate) use self::encoding::{decode, encode};
 pub(crate) use self::layout::{Memory, rebuild};
 pub(crate) use self::message::{
-    Begin, COMMIT_LEN_MAX, Call, Cancel, ChangeMessage, Changes, Commit, CursorReply, DirIdentity, Empty,
-    ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage, KEYS_LEN_MAX, Key, Modify,
-    ModifyReply, Name, Next, NextReply, Pin, PositionReply, Prepare, PrepareReply, Return, RowsReply, Scan,
-    Seen, Share, ShareReply, Source, Sql, StatusReply, Table, VersionMessage, Write, WriteKind,
+    Begin, BoundsMessage, COMMIT_LEN_MAX, Call, Cancel, ChangeMessage, Changes, Commit, CursorReply,
+    DirIdentity, Empty, ErrorMessage, Execute, Get, GetMany, Hello, HelloReply, InfoMessage, KEYS_LEN_MAX,
+    Key, Modify, ModifyReply, Name, Next, NextReply, Pin, PositionReply, Prepare, PrepareReply, Return,
+    RowsReply, Scan, Seen, Share, ShareReply, Source, Sql, StatusReply, Table, VersionMessage, Write,
+    WriteKind,
 };
 pub(crate) use self::refreshes::{AuditReply, RefreshesReply, Steer, SteerAction, SteerReply, WaitFor};
 pub(crate) use self::rows::{decode_batch, decode_schema, encode_batch, encode_schema};

@@ -95,6 +95,11 @@ impl Opened for ReaderOpened {
         self.reader.as_ref().unwrap()
     }
 
+    /// It was opened without a sidecar.
+    fn asks_sources(&self) -> bool {
+        false
+    }
+
     fn catch_up(&mut self, version: Version) {
         // A reader follows the owner at every call, so there is nothing to wait for.
         assert_eq!(

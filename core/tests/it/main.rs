@@ -31,6 +31,8 @@ mod damaged_pages;
 mod datafusion_contexts;
 #[cfg(feature = "sql")]
 mod deep_queries;
+#[cfg(feature = "sql")]
+mod delegation;
 mod directories;
 mod disk_limit;
 #[cfg(target_os = "linux")]

@@ -165,7 +165,7 @@ pub(super) const TABLE: &[Key] = &[
     key("columns", "all", Kind::Texts),
     key("condition", "all rows", Kind::Text),
     key("where", "all rows", Kind::Text),
-    key("on_miss", "\"error\"", Kind::Choice(&["error", "local"])),
+    key("on_miss", "\"error\"", Kind::Choice(&["error", "local", "delegate"])),
     key("leave_out", "[]", Kind::Texts),
     key("as_text", "[]", Kind::Texts),
     key("options", "{}", Kind::NamedTexts),

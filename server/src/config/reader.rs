@@ -325,8 +325,10 @@ fn working_set(section: &mut Section<'_>, from: TableSource) -> TableSource {
     let on_miss = section.text("on_miss").map(|on_miss| on_miss.value);
     let on_miss = match (on_miss.as_deref(), on_miss_line) {
         (Some("local"), _) => OnMiss::Local,
+        (Some("delegate"), _) => OnMiss::Delegate,
         (Some(other), Some(line)) if other != "error" => {
-            section.problem(line, format!("`on_miss` is \"error\" or \"local\", not `{other}`"));
+            section
+                .problem(line, format!("`on_miss` is \"error\", \"local\" or \"delegate\", not `{other}`"));
             OnMiss::Error
         }
         _ => OnMiss::Error,

@@ -92,6 +92,8 @@ class TableCertificate:
     @property
     def table(self) -> str: ...
     @property
+    def tier(self) -> str: ...
+    @property
     def is_complete(self) -> bool: ...
     @property
     def coverage(self) -> str | None: ...
@@ -390,7 +392,7 @@ class Cache:
         publication: str | None = None,
         on_schema_change: Literal["copy", "stale"] = "copy",
         rows_where: str | None = None,
-        on_miss: Literal["error", "local"] = "error",
+        on_miss: Literal["error", "local", "delegate"] = "error",
         append_by: tuple[str, int | datetime.timedelta] | None = None,
         options: Mapping[str, Any] | None = None,
         primary_key: str | Sequence[str] | None = None,

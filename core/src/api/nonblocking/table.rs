@@ -8,6 +8,7 @@ use super::unblock;
 use crate::answer::batches::{BatchStream, Batches};
 use crate::answer::row::Row;
 use crate::api::table::{Table, TableSnapshot};
+use crate::blocking::brief;
 use crate::input::Input;
 use crate::types::error::Result;
 use crate::types::key::{Key, owned};
@@ -24,8 +25,10 @@ macro_rules! reads {
             /// # Errors
             #[doc = concat!("Those of [`", stringify!($blocking), "::get`].")]
             pub async fn get(&self, key: impl Key) -> Result<Option<Row>> {
-                if self.is_local {
-                    return self.table.get(key);
+                if self.is_local
+                    && let Some(found) = brief::briefly(|| self.table.get(&key))
+                {
+                    return found;
                 }
                 let (table, key) = (self.table.clone(), owned(&key)?);
                 unblock(move || table.get(key)).await
@@ -36,8 +39,10 @@ macro_rules! reads {
             /// # Errors
             #[doc = concat!("Those of [`", stringify!($blocking), "::get_many`].")]
             pub async fn get_many<K: Key>(&self, keys: &[K]) -> Result<Vec<Option<Row>>> {
-                if self.is_local {
-                    return self.table.get_many(keys);
+                if self.is_local
+                    && let Some(found) = brief::briefly(|| self.table.get_many(keys))
+                {
+                    return found;
                 }
                 let keys = keys.iter().map(owned).collect::<Result<Vec<_>>>()?;
                 let table = self.table.clone();

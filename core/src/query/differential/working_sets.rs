@@ -1,8 +1,11 @@
-//! Generated statements over a working set, answered by it as by a full copy of the same rows, or not at all.
+//! Generated statements over a working set, answered by it as by a full copy of the same rows, or not at all; with its source's help always.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::time::SystemTime;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
 use super::oracle::Answer;
@@ -10,22 +13,69 @@ use super::rows::{ID, Rows};
 use super::setting;
 use super::statements::{condition, name};
 use crate::query::Condition;
-use crate::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source, TableSource};
+use crate::source::{
+    Call, Capabilities, ColumnRanges, Description, Fetch, Fetched, Keys, Relation, Source, TableSource,
+};
 use crate::test_random::Random;
+use crate::types::cell::value_at;
 use crate::types::error::{Error, ErrorCode, Result};
-use crate::{Cache, TableDefinition};
+use crate::{Cache, OnMiss, TableDefinition, Tier, Value};
 
 /// Statements of a run; `PILLION_COVERED_STATEMENTS` asks for more.
 const STATEMENTS: u64 = 2_000;
 const STATEMENTS_PER_ROUND: u64 = 50;
 
-/// Rows in memory.
+/// Rows in memory. With abilities they are sent by key, and without those that are outside of ranges.
 #[derive(Debug)]
-struct Held(RecordBatch);
+struct Held {
+    rows: RecordBatch,
+    is_able: bool,
+}
+
+impl Held {
+    fn value(&self, column: &str, row: usize) -> Value {
+        let array = self.rows.column_by_name(column).unwrap();
+        value_at(array.as_ref(), row).unwrap().into_owned()
+    }
+
+    /// Whether a row may be wanted.
+    fn sends(&self, fetch: &Fetch, row: usize) -> bool {
+        let has_key = |keys: &Keys| {
+            let own: Vec<Value> = keys.columns.iter().map(|column| self.value(column, row)).collect();
+            keys.values.contains(&own)
+        };
+        let is_within = |of: &ColumnRanges| {
+            let own = self.value(&of.column, row);
+            let above = |low: &Value| order(low, &own).is_none_or(|it| it != Ordering::Greater);
+            let below = |high: &Value| order(&own, high).is_none_or(|it| it != Ordering::Greater);
+            own != Value::Null
+                && of.ranges.iter().any(|range| {
+                    range.low.as_ref().is_none_or(above) && range.high.as_ref().is_none_or(below)
+                })
+        };
+        fetch.wanted_keys().is_none_or(has_key) && fetch.wanted_ranges().iter().all(is_within)
+    }
+}
+
+/// How values of one column compare, if they are of kinds of which ranges are told.
+fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    let number = |value: &Value| match value {
+        Value::Int(number) => Some(i128::from(*number)),
+        Value::UInt(number) => Some(i128::from(*number)),
+        Value::Decimal { unscaled, .. } => Some(*unscaled),
+        Value::Date(days) => Some(i128::from(*days)),
+        Value::Timestamp { value, .. } => Some(i128::from(*value)),
+        _ => None,
+    };
+    match (a, b) {
+        (Value::Str(a), Value::Str(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+        (a, b) => Some(number(a)?.cmp(&number(b)?)),
+    }
+}
 
 impl Source for Held {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities { keys: self.is_able, ranges: self.is_able, ..Capabilities::default() }
     }
 
     fn relations(&self, _: &Call) -> Result<Vec<String>> {
@@ -33,11 +83,14 @@ impl Source for Held {
     }
 
     fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
-        Ok(Description::new(self.0.schema()))
+        Ok(Description::new(self.rows.schema()))
     }
 
-    fn fetch(&self, _: &Fetch, _: &Call) -> Result<Fetched> {
-        Ok(Fetched::new(self.0.schema(), [Ok(self.0.clone())]))
+    fn fetch(&self, fetch: &Fetch, _: &Call) -> Result<Fetched> {
+        let is_sent = (0..self.rows.num_rows()).map(|row| !self.is_able || self.sends(fetch, row));
+        let is_sent = BooleanArray::from(is_sent.collect::<Vec<_>>());
+        let rows = filter_record_batch(&self.rows, &is_sent).unwrap();
+        Ok(Fetched::new(rows.schema(), [Ok(rows)]))
     }
 }
 
@@ -47,6 +100,8 @@ struct Counts {
     /// Answered although the working set lacks rows that the whole table has.
     of_fewer_rows: u64,
     not_covered: u64,
+    /// Answered by the source, at least in part.
+    delegated: u64,
     /// The full copy refuses the statement, or fails at a value.
     failed: u64,
     /// Only the working set fails, at a value.
@@ -64,6 +119,7 @@ fn a_working_set_answers_as_a_full_copy_or_not_at_all() {
     crate::test_report::add(format_args!("statements over working sets: {counts:?}; seed {seed}"));
     assert!(counts.of_fewer_rows > statements / 10, "too few statements mean something: {counts:?}");
     assert!(counts.failed_here < statements / 20, "too few statements mean something: {counts:?}");
+    assert!(counts.delegated > statements / 10, "too few statements mean something: {counts:?}");
     assert!(counts.not_covered > statements / 10, "too few statements mean something: {counts:?}");
 }
 
@@ -77,29 +133,35 @@ fn run(seed: u64, counts: &mut Counts) {
         rows.append(&batch);
     }
     let coverage = coverage(&mut random, &rows);
-    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let is_able = random.percent(70);
     let is_keyed = random.percent(60);
-    let open = |dir: &tempfile::TempDir, condition: Option<&str>| {
+    let open = |dir: &tempfile::TempDir, condition: Option<&str>, on_miss: OnMiss| {
         let cache = Cache::open(dir.path()).unwrap();
-        cache.add_source("rows", Held(rows.rows.clone())).unwrap();
+        cache.add_source("rows", Held { rows: rows.rows.clone(), is_able }).unwrap();
         let from = || TableSource::new("rows", Relation::table("t")).on_call();
         let keyed = |definition: TableDefinition| match is_keyed {
             true => definition.primary_key([ID]),
             false => definition,
         };
-        let of_t = condition.map_or_else(from, |condition| from().rows_where(condition));
+        let of_t = condition.map_or_else(from, |condition| from().rows_where(condition).on_miss(on_miss));
         cache.define_table("t", keyed(TableDefinition::from_source(of_t))).unwrap();
         cache.define_table("u", keyed(TableDefinition::from_source(from()))).unwrap();
         cache
     };
-    let (full, some) = (open(&dir, None), open(&other, Some(&coverage)));
+    let [dir, other, third] = &dirs;
+    let full = open(dir, None, OnMiss::Error);
+    let some = open(other, Some(&coverage), OnMiss::Error);
+    let delegating = open(third, Some(&coverage), OnMiss::Delegate);
     let held = some.table("t").unwrap().info().unwrap().rows;
     for _ in 0..STATEMENTS_PER_ROUND {
         let statement = statement(&mut random, &rows, &coverage);
         compare((&full, &some), (&statement, &coverage), held < 180, seed, counts);
+        compare((&full, &delegating), (&statement, &coverage), held < 180, seed, counts);
     }
-    full.close().unwrap();
-    some.close().unwrap();
+    for cache in [full, some, delegating] {
+        cache.close().unwrap();
+    }
 }
 
 /// A condition that can be the one of a working set.
@@ -175,8 +237,10 @@ fn compare(
     seed: u64,
     counts: &mut Counts,
 ) {
+    let tier = Cell::new(Tier::Local);
     let answer = |cache: &Cache| {
         let batches = cache.sql(statement, &[])?;
+        tier.set(batches.tier());
         assert!(batches.certificate().is_complete());
         let schema = batches.schema().clone();
         Ok::<_, Error>(Answer::new(&schema, &batches.collect_all()?).sorted())
@@ -187,7 +251,11 @@ fn compare(
             .unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "panicked")))
     };
     match (caught(full), caught(some)) {
-        (Ok(_), Err(error)) if error.code() == ErrorCode::NotCovered => counts.not_covered += 1,
+        (Ok(_), Err(error)) if error.code() == ErrorCode::NotCovered => {
+            let rules = some.table("t").unwrap().info().unwrap().rules;
+            assert_eq!(rules.working_set.unwrap().on_miss, OnMiss::Error, "seed {seed}, {statement}");
+            counts.not_covered += 1;
+        }
         // Whether a value that cannot be cast is looked at depends on the other rows of its batch: DataFusion evaluates the second part of
         // an AND for a whole batch, or not at all.
         (Err(_), _) => counts.failed += 1,
@@ -195,6 +263,7 @@ fn compare(
         (Ok(expected), Ok(found)) => {
             assert_eq!(found, expected, "seed {seed}, {statement}\nover {coverage}");
             counts.equal += 1;
+            counts.delegated += u64::from(tier.get() != Tier::Local);
             counts.of_fewer_rows += u64::from(is_smaller);
         }
         (Ok(_), Err(error)) => panic!("seed {seed}, {statement}\nover {coverage}: {error:?}"),

@@ -8,6 +8,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, Session, TableProvide
 use datafusion::error::{DataFusionError, Result};
 
 use super::pins::{Origin, PinState, Pinned, PinnedPlan};
+use crate::coverage::UpstreamSlot;
 use crate::query::catalog::SCHEMA;
 use crate::query::engine::Engine;
 use crate::query::error::external;
@@ -116,7 +117,8 @@ impl PlansOn for Origin {
         if let Some(table) = state.tables.get(&table.id) {
             readable(state, table).map_err(external)?;
         }
-        let mut execution = ExecutionState::new(state.clone(), self.tells_bounds);
+        // Nobody reads the certificates of such plans, so that no source answers for them.
+        let mut execution = ExecutionState::new(state.clone(), self.tells_bounds, UpstreamSlot::default());
         execution.pin = Some(pin);
         Ok(Arc::new(execution))
     }

@@ -102,7 +102,9 @@ impl PointPlan {
         if parameters.len() != self.parameters || Canceller::is_current_cancelled() {
             return None;
         }
-        readable(state, table).ok()?;
+        if !readable(state, table).ok()? {
+            return None;
+        }
         let given = Given { parameters, literals };
         // What panics here is left to the ordinary path too.
         let batch = contain(|| self.rows(table, state.version.sequence, given, effort)).ok()??;

@@ -120,7 +120,10 @@ fn is_copied(data_type: &DataType) -> bool {
 /// Whether an array of this type has all of its values itself.
 fn is_whole(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Utf8View | DataType::BinaryView | DataType::Dictionary(..) | DataType::RunEndEncoded(..) => false,
+        DataType::Utf8View
+        | DataType::BinaryView
+        | DataType::Dictionary(..)
+        | DataType::RunEndEncoded(..) => false,
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::FixedSizeList(field, _)

@@ -94,7 +94,13 @@ impl Results {
     /// Never, unless the settings of this module are wrong.
     pub(super) fn new(bytes: usize, recording: Recording) -> Result<Self> {
         if bytes == 0 {
-            return Ok(Self { kept: None, longest: 0, copying: AtomicUsize::new(0), copying_most: 0, recording });
+            return Ok(Self {
+                kept: None,
+                longest: 0,
+                copying: AtomicUsize::new(0),
+                copying_most: 0,
+                recording,
+            });
         }
         let options = OptionsBuilder::new()
             .estimated_items_capacity((bytes / USUAL_ANSWER_BYTES).max(SHARDS))
@@ -135,7 +141,7 @@ impl Results {
             // Whether its rows may be read now is asked again: they may have become too old.
             let now = state.tables.get(id);
             now.is_some_and(|now| {
-                std::ptr::eq(Arc::as_ptr(now), then.as_ptr()) && readable(state, now).is_ok()
+                std::ptr::eq(Arc::as_ptr(now), then.as_ptr()) && readable(state, now).is_ok_and(|here| here)
             })
         });
         if !is_same {

@@ -18,6 +18,8 @@ use crate::types::rules::TableRules;
 use crate::types::version::Version;
 use crate::way::refreshing::{RefreshState, RefreshStatus};
 
+/// The most fetches of a source at a time that reads asked for.
+const FETCHES_AT_ONCE: usize = 8;
 /// How often running refreshes are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the time of day is looked at, which may be set by hand.
@@ -42,6 +44,8 @@ pub(super) struct Known {
     breaker: Breaker,
     budget: Budget,
     running: usize,
+    /// Fetches of rows that reads asked for.
+    fetching: usize,
     /// Whether the refresh that ended last took long.
     is_slow: bool,
 }
@@ -109,8 +113,14 @@ impl State {
     }
 
     pub(super) fn add_source(&mut self, name: &str, source: Arc<dyn Source>) {
-        let known =
-            Known { source, breaker: Breaker::default(), budget: Budget::new(), running: 0, is_slow: false };
+        let known = Known {
+            source,
+            breaker: Breaker::default(),
+            budget: Budget::new(),
+            running: 0,
+            fetching: 0,
+            is_slow: false,
+        };
         self.sources.insert(name.to_owned(), known);
     }
 
@@ -131,6 +141,44 @@ impl State {
             ended.extend(table.watch.take());
         }
         ended
+    }
+
+    /// Lets fetches of a source begin that reads asked for. `false` if so many are under way that they have to wait.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceUnavailable`] while a source that was out of reach is left alone.
+    pub(super) fn begin_fetches(&mut self, source: &str, count: usize, now: Now) -> Result<bool> {
+        let Some(known) = self.sources.get_mut(source) else { return Ok(false) };
+        if !known.breaker.admits(now.steady, known.running + known.fetching) {
+            let opens = known.breaker.opens_at().map(|at| at.saturating_duration_since(now.steady));
+            let wait = Duration::from_secs(opens.unwrap_or_default().as_secs() + 1);
+            return Err(Error::new(
+                ErrorCode::SourceUnavailable,
+                format!(
+                    "the source `{source}` was out of reach several times in a row, and is asked again within {wait:?}"
+                ),
+            ));
+        }
+        let may_begin = known.fetching == 0 || known.fetching + count <= FETCHES_AT_ONCE;
+        if may_begin {
+            known.fetching += count;
+        }
+        Ok(may_begin)
+    }
+
+    /// A fetch of a source does not begin.
+    pub(super) fn withdraw_fetch(&mut self, source: &str) {
+        if let Some(known) = self.sources.get_mut(source) {
+            known.fetching = known.fetching.saturating_sub(1);
+        }
+    }
+
+    /// A fetch of a source has ended that a read asked for.
+    pub(super) fn fetch_ended(&mut self, source: &str, result: &Result<()>, now: Now) {
+        let share = self.chance.share();
+        let Some(known) = self.sources.get_mut(source) else { return };
+        known.fetching = known.fetching.saturating_sub(1);
+        known.note(result.as_ref().err(), now, share);
     }
 
     /// From now on so many tables are refreshed at a time.
@@ -295,12 +343,7 @@ impl State {
         let Some(known) = known else { return };
         known.running -= 1;
         known.is_slow = now.steady.saturating_duration_since(origin.began.steady) >= SLOW;
-        match &result {
-            Err(error) if is_out_of_reach(error) => known.breaker.out_of_reach(now.steady, share),
-            // Other errors say nothing of the source.
-            Err(error) if error.kind() != ErrorKind::Source => {}
-            _ => known.breaker.reached(),
-        }
+        known.note(result.as_ref().err(), now, share);
         let Some(followed) = followed else { return };
         // Whoever cancels a refresh wants none: the next one is that of the schedule.
         let is_cancelled = result.as_ref().is_err_and(|error| error.code() == ErrorCode::Cancelled);
@@ -314,6 +357,18 @@ impl State {
                 known.budget.pay()
             })
         };
+    }
+}
+
+impl Known {
+    /// Notes what the end of a call says of whether the source can be reached.
+    fn note(&mut self, error: Option<&Error>, now: Now, share: f64) {
+        match error {
+            Some(error) if is_out_of_reach(error) => self.breaker.out_of_reach(now.steady, share),
+            // Other errors say nothing of the source.
+            Some(error) if error.kind() != ErrorKind::Source => {}
+            _ => self.breaker.reached(),
+        }
     }
 }
 

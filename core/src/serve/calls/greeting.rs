@@ -44,7 +44,7 @@ impl Session {
                 format!("{} speaks protocol {}, which does not exist", hello.client, hello.protocol);
             return Err(Error::new(ErrorCode::Unsupported, message));
         }
-        let _ = self.greeted.set(());
+        let _ = self.greeted.set(hello.tiers);
         let identity = if self.attach { self.backend.identity() } else { None };
         let dir = match identity {
             Some(_) => self.backend.status()?.dir.display().to_string(),
@@ -57,6 +57,7 @@ impl Session {
             identity: identity.map(|(device, inode)| DirIdentity { device, inode }),
             version: Some(self.backend.version()?.into()),
             seen: hello.seen.map(|version| self.seen(version.into())).transpose()?,
+            bounds: true,
         })
     }
 

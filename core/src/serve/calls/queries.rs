@@ -16,7 +16,8 @@ use crate::way::Reader;
 use crate::wire::encoding::values;
 use crate::wire::message::CertificateMessage;
 use crate::wire::{
-    Changes, CursorReply, Empty, Execute, Next, Pin, Prepare, PrepareReply, Scan, Sql, decode, encode, rows,
+    BoundsMessage, Changes, CursorReply, Empty, Execute, Next, Pin, Prepare, PrepareReply, Scan, Sql, decode,
+    encode, rows,
 };
 
 /// Longest columns of an answer that are kept, in bytes.
@@ -39,9 +40,12 @@ impl Session {
 
     pub(super) fn answer_scan(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
-        let Scan { snapshot, table, columns } = decode(body)?;
+        let Scan { snapshot, table, columns, bounds } = decode(body)?;
         let (reader, pin) = self.reader_of_cursor(snapshot)?;
-        self.begin_cursor(task, reader.scan(table, columns.as_deref())?, pin)
+        let batches = self
+            .cancellable(task)
+            .run(|| BoundsMessage::run(bounds, || reader.scan(table, columns.as_deref())))?;
+        self.begin_cursor(task, batches, pin)
     }
 
     pub(super) fn answer_changes(&self, request: Request<'_>) -> Result<Vec<u8>> {
@@ -53,10 +57,11 @@ impl Session {
 
     pub(super) fn answer_sql(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
-        let Sql { snapshot, text, parameters } = decode(body)?;
+        let Sql { snapshot, text, parameters, bounds } = decode(body)?;
         let (reader, pin) = self.reader_of_cursor(snapshot)?;
         let parameters = values(parameters)?;
-        let batches = self.cancellable(task).run(|| reader.sql(&text, &parameters))?;
+        let batches =
+            self.cancellable(task).run(|| BoundsMessage::run(bounds, || reader.sql(&text, &parameters)))?;
         self.begin_cursor(task, batches, pin)
     }
 
@@ -72,29 +77,32 @@ impl Session {
 
     pub(super) fn answer_execute(&self, request: Request<'_>) -> Result<Vec<u8>> {
         let Request { task, body, .. } = request;
-        let Execute { snapshot, id, parameters } = decode(body)?;
+        let Execute { snapshot, id, parameters, bounds } = decode(body)?;
         let statement = find(&self.held.lock().statements, id, "statement")?;
         let (_, pin) = self.reader_of_cursor(snapshot)?;
         let parameters = values(parameters)?;
         let planning = self.cancellable(task);
-        let batches = planning.run(|| statement.statement.execute(pin.as_deref(), &parameters))?;
+        let execute = || statement.statement.execute(pin.as_deref(), &parameters);
+        let batches = planning.run(|| BoundsMessage::run(bounds, execute))?;
         self.begin_cursor(task, batches, pin)
     }
 
     /// The answer to [`Call::Sql`](crate::wire::Call) for a query that needs no planning.
     pub(in crate::serve) fn known_sql(&self, task: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Sql { snapshot, text, parameters } = decode(body)?;
+        let Sql { snapshot, text, parameters, bounds } = decode(body)?;
         let (reader, pin) = self.reader_of_cursor(snapshot)?;
-        let known = reader.sql_known(&text, &values(parameters)?)?;
+        let parameters = values(parameters)?;
+        let known = BoundsMessage::run(bounds, || reader.sql_known(&text, &parameters))?;
         known.map(|batches| self.begin_cursor(task, batches, pin)).transpose()
     }
 
     /// The answer to [`Call::Execute`](crate::wire::Call) for a query that needs no planning.
     pub(in crate::serve) fn known_execute(&self, task: u64, body: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Execute { snapshot, id, parameters } = decode(body)?;
+        let Execute { snapshot, id, parameters, bounds } = decode(body)?;
         let held = find(&self.held.lock().statements, id, "statement")?;
         let (_, pin) = self.reader_of_cursor(snapshot)?;
-        let known = held.statement.execute_known(pin.as_deref(), &values(parameters)?)?;
+        let parameters = values(parameters)?;
+        let known = BoundsMessage::run(bounds, || held.statement.execute_known(pin.as_deref(), &parameters))?;
         known.map(|batches| self.begin_cursor(task, batches, pin)).transpose()
     }
 
@@ -171,12 +179,13 @@ impl Session {
         let mut cursor = Cursor::new(batches, pin);
         let first = cursor.first(self.sharing.get())?;
         self.give(task, first.lease);
-        let (schema, version, as_of, certificate) = {
+        let (schema, version, as_of, tier, certificate) = {
             let batches = cursor.batches();
             (
                 self.encoded_schema(batches.schema())?,
                 batches.version(),
                 batches.freshness().map(|freshness| nanoseconds_of(freshness.as_of)),
+                batches.tier().into(),
                 batches.certificate().tables().iter().map(CertificateMessage::from).collect(),
             )
         };
@@ -188,6 +197,6 @@ impl Session {
             }
         };
         let (version, first) = (version.into(), first.reply);
-        encode(&CursorReply { id, schema, version, as_of, certificate, first })
+        encode(&CursorReply { id, schema, version, as_of, tier, certificate, first })
     }
 }

@@ -135,11 +135,12 @@ impl TableRecord {
             (WritePolicy::AppendOnly, _) => WritePolicyRecord::AppendOnly,
             (WritePolicy::Source(name), None) => WritePolicyRecord::Source(name),
             (WritePolicy::Source(source), Some(WorkingSet { condition, on_miss })) => {
-                let on_miss = match on_miss {
-                    OnMiss::Error => OnMissRecord::Error,
-                    OnMiss::Local => OnMissRecord::Local,
+                let (on_miss, delegates) = match on_miss {
+                    OnMiss::Error => (OnMissRecord::Error, false),
+                    OnMiss::Local => (OnMissRecord::Local, false),
+                    OnMiss::Delegate => (OnMissRecord::Error, true),
                 };
-                WritePolicyRecord::WorkingSet { source, condition, on_miss }
+                WritePolicyRecord::WorkingSet { source, condition, on_miss, delegates }
             }
         };
         let retention = retention.map(|Retention { column, age }| {
@@ -160,8 +161,9 @@ impl TableRecord {
             }
         };
         let working_set = match &self.write_policy {
-            WritePolicyRecord::WorkingSet { condition, on_miss, .. } => {
+            WritePolicyRecord::WorkingSet { condition, on_miss, delegates, .. } => {
                 Some(WorkingSet::new(condition).on_miss(match on_miss {
+                    _ if *delegates => OnMiss::Delegate,
                     OnMissRecord::Error => OnMiss::Error,
                     OnMissRecord::Local => OnMiss::Local,
                 }))
@@ -193,6 +195,9 @@ enum WritePolicyRecord {
         source: String,
         condition: String,
         on_miss: OnMissRecord,
+        /// The source answers what is not held. A version that does not know the field refuses such reads, as `on_miss` says.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        delegates: bool,
     },
 }
 

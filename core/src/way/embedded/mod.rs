@@ -14,6 +14,7 @@ use self::background::Background;
 use crate::answer::batches::Batches;
 use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
+use crate::coverage::{Held, Upstream};
 use crate::input::{Input, OpenInput};
 #[cfg(feature = "sidecar")]
 use crate::storage::Maps;
@@ -62,6 +63,11 @@ impl Embedded {
         self.local.source()
     }
 
+    /// From now on `upstream` fetches what reads need and tables do not hold.
+    pub(crate) fn fetch_from(&self, upstream: Arc<dyn Upstream>) {
+        self.local.upstream().fill(upstream);
+    }
+
     /// The clock that shows the time of day.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.store().files().clock.clone()
@@ -94,7 +100,8 @@ impl Embedded {
     pub(crate) fn rows_held(&self, table: u64, keys: &KeyColumn) -> Result<Vec<Option<Row>>> {
         let state = self.store().state();
         let table = local::table_of(&state, table)?;
-        keys.iter().map(|(key, hash)| local::look_up(&state, table, key, hash)).collect()
+        let elsewhere = |held: &Held<'_>| Err(held.not_covered("only held rows are read here"));
+        keys.iter().map(|(key, hash)| local::look_up(&state, table, key, hash, elsewhere)).collect()
     }
 
     /// Whether a crash of the machine could lose a commit.

@@ -1,6 +1,6 @@
 //! A source in memory that does what a test says: it answers, fails, hangs, or sends something else than it announced.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +66,8 @@ pub(crate) struct Scripted {
     pub(crate) descriptions: Arc<AtomicU32>,
     /// Rows that the last fetch sends.
     pub(crate) sent: Arc<AtomicU32>,
+    /// Hanging fetches fail once this is set.
+    pub(crate) is_released: Arc<AtomicBool>,
     /// Fetches under way, and the most of them at a time.
     pub(crate) at_once: Arc<(AtomicU32, AtomicU32)>,
 }
@@ -89,6 +91,7 @@ impl Scripted {
             fetches: Arc::default(),
             descriptions: Arc::default(),
             sent: Arc::default(),
+            is_released: Arc::default(),
             at_once: Arc::default(),
         }
     }
@@ -156,6 +159,25 @@ impl Scripted {
 
     pub(crate) fn set_lag(&self, lag: Duration) {
         *self.lag.lock() = Some(lag);
+    }
+
+    /// Ends the fetches that hang with an error, and those that will.
+    #[cfg(all(feature = "sidecar", feature = "sql"))]
+    pub(crate) fn end_hanging(&self) {
+        self.is_released.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for the end of a call, or until the test ends the waiting.
+    fn hang(&self, call: &Call) -> Error {
+        loop {
+            if let Err(error) = call.check() {
+                return error;
+            }
+            if self.is_released.load(Ordering::SeqCst) {
+                return Error::new(ErrorCode::SourceInvalid, "the test ended the waiting");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn fetches(&self) -> u32 {
@@ -305,11 +327,14 @@ impl Source for Scripted {
         let mut rows = self.rows.lock().clone();
         rows.retain(|row| first.is_none_or(|first| row.1 >= first));
         if let Some(wanted) = fetch.wanted_keys() {
-            assert_eq!(wanted.columns, ["id"]);
             if wanted.values.iter().any(|key| *key == [Value::Int(UNKNOWN_KEY)]) {
                 return Err(Error::new(ErrorCode::InvalidArgument, "there are no such keys"));
             }
-            rows.retain(|row| wanted.values.contains(&vec![Value::Int(row.0)]));
+            rows.retain(|row| match wanted.columns.as_slice() {
+                [id] if id == "id" => wanted.values.contains(&vec![Value::Int(row.0)]),
+                [name] if name == "name" => wanted.values.contains(&vec![Value::from(row.2)]),
+                other => panic!("keys of columns like {other:?}"),
+            });
             self.keys.lock().push(wanted.values.clone());
         }
         let (mood, call, source) = (*self.mood.lock(), call.clone(), self.clone());
@@ -326,7 +351,7 @@ impl Source for Scripted {
                 (2, Mood::BreaksOff) => {
                     Some(Err(Error::new(ErrorCode::SourceUnavailable, "the connection was cut")))
                 }
-                (2, Mood::Hangs) => Some(Err(until_end(&call))),
+                (2, Mood::Hangs) => Some(Err(source.hang(&call))),
                 (2, _) => Some(Ok(source.batch(&rows[half..]))),
                 _ => None,
             }

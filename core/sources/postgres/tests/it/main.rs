@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests say what they expect by failing")]
 
 mod connections;
+mod delegation;
 mod encryption;
 mod ends;
 mod feeds;

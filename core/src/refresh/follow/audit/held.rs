@@ -131,7 +131,10 @@ impl Held<'_> {
     pub(super) fn digests_of(&self, keys: &KeyColumn, check: &dyn FeedCheck) -> Result<Vec<Option<i64>>> {
         let table = local::table_of(&self.state, self.target.table)?;
         let digest = |(key, hash): (&[u8], u64)| {
-            let Some(row) = local::look_up(&self.state, table, key, hash)? else { return Ok(None) };
+            // A table that follows holds all rows, so that none is looked for elsewhere.
+            let Some(row) = local::look_up(&self.state, table, key, hash, |_| Ok(None))? else {
+                return Ok(None);
+            };
             Ok(check.digests(&row.to_batch()?)?.first().copied())
         };
         keys.iter().map(digest).collect()
