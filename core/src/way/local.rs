@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::staleness::{Moment, refuse_stale};
 use super::table_info::TableInfo;
@@ -182,6 +182,10 @@ impl<S: Newest> Statement for LocalStatement<S> {
         self.plan.parameters()
     }
 
+    fn planned(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
+        self.plan.columns()
+    }
+
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
         let Local { source, engine, moment, .. } = self.local.as_ref();
         match at {
@@ -300,6 +304,10 @@ mod without_sql {
 
     impl PreparedPlan {
         pub(super) fn parameters(&self) -> usize {
+            match *self {}
+        }
+
+        pub(super) fn columns(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
             match *self {}
         }
     }
