@@ -5,6 +5,7 @@
 
 mod admission;
 mod connections;
+mod frames;
 mod listener;
 mod options;
 mod parts;
@@ -14,6 +15,7 @@ mod tls;
 
 pub use admission::{Admission, Full, Place};
 pub use connections::{Busy, Connections, Entered, InProgress, Peer};
+pub use frames::check_rows;
 pub use listener::Stream;
 pub use options::{Listen, SocketOptions, TlsFiles, Users, most_of};
 pub use parts::{compact, rows_at_once};

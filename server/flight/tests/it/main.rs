@@ -1,0 +1,1 @@
+//! The door as its clients see it.
