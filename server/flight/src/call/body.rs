@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -105,7 +105,7 @@ fn code_of(metadata: &HeaderMap) -> Option<ErrorCode> {
     ErrorCode::from_number(metadata.get(CODE)?.to_str().ok()?.parse().ok()?)
 }
 
-/// A body whose bytes are counted as they come.
+/// A body whose bytes are counted as they come, and that never looks whole if it is not.
 struct Counted {
     body: Incoming,
     bytes: Arc<AtomicU64>,
@@ -113,17 +113,23 @@ struct Counted {
 
 impl HttpBody for Counted {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.bytes.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), Ordering::Relaxed);
-        }
-        polled
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.bytes.fetch_add(len, Ordering::Relaxed);
+                Some(Ok(frame))
+            }
+            Some(Err(_)) => Some(Err(broken_off())),
+            // A call that its client cancels ends as one that it has sent to its end.
+            None if !self.body.is_end_stream() => Some(Err(broken_off())),
+            None => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -133,6 +139,11 @@ impl HttpBody for Counted {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn broken_off() -> Status {
+    let message = "the client broke its call off";
+    status::with_code(Code::Cancelled, ErrorCode::Cancelled, message)
 }
 
 /// The body of an answer. When it is dropped, the call is over.

@@ -145,17 +145,23 @@ pub(crate) async fn ingest(
             load(&door.options.upload_dir, &schema, parts, |rows| ingest.write(door.cache.blocking(), rows))
         }
     });
-    let mut next = first;
-    loop {
-        let is_end = next.is_none();
+    let mut next = Ok(first);
+    let broken_off = loop {
+        let part = match next {
+            Ok(next) => next.map_or(Part::End, Part::Batch),
+            Err(status) => break Some(status),
+        };
+        let is_end = matches!(part, Part::End);
         // The other end is gone if it has failed: its error is the answer.
-        if sender.send(next.map_or(Part::End, Part::Batch)).await.is_err() || is_end {
-            break;
+        if sender.send(part).await.is_err() || is_end {
+            break None;
         }
-        next = incoming.next().await?;
-    }
+        next = incoming.next().await;
+    };
     drop(sender);
-    work.await.map_err(|_| status::defect("a thread that loaded rows panicked"))?
+    // Also if the rows broke off, so that its place is free for whoever asks again.
+    let done = work.await.map_err(|_| status::defect("a thread that loaded rows panicked"))?;
+    broken_off.map_or(done, Err)
 }
 
 /// Keeps rows as they come, and writes them once they have come whole.

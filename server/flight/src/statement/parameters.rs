@@ -1,5 +1,6 @@
 //! Parameters that clients bind, and rows that they send: messages of Arrow, looked at before they are decoded.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use pillion::files::check_arrow_message;
 use pillion::{Error, ErrorCode, Result, Value, ValueRef};
 use tokio::time::{Duration, timeout};
@@ -118,11 +119,14 @@ impl Incoming {
     /// # Errors
     /// `INVALID_ARGUMENT` for what is no stream of Arrow; `DEADLINE_EXCEEDED`.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, Status> {
-        match timeout(self.patience, self.batches.next()).await {
-            Ok(next) => next.transpose().map_err(|error| match error {
+        // The decoder panics at some of what is damaged.
+        let decoding = AssertUnwindSafe(self.batches.next()).catch_unwind();
+        match timeout(self.patience, decoding).await {
+            Ok(Ok(next)) => next.transpose().map_err(|error| match error {
                 FlightError::Tonic(status) => *status,
                 error => status::invalid(format!("the rows cannot be decoded: {error}")),
             }),
+            Ok(Err(_)) => Err(status::invalid("the rows are damaged, and cannot be decoded")),
             Err(_) => Err(status::late("the client sent nothing for too long")),
         }
     }
