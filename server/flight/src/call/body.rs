@@ -142,8 +142,9 @@ impl HttpBody for Counted {
 }
 
 fn broken_off() -> Status {
+    // Not `CANCELLED`, which ends a stream of messages like its end.
     let message = "the client broke its call off";
-    status::with_code(Code::Cancelled, ErrorCode::Cancelled, message)
+    status::with_code(Code::Aborted, ErrorCode::Cancelled, message)
 }
 
 /// The body of an answer. When it is dropped, the call is over.
