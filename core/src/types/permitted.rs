@@ -1,5 +1,7 @@
 //! Which tables a statement may read and change.
 
+#![cfg_attr(not(feature = "sql"), expect(dead_code, reason = "only statements ask"))]
+
 use std::fmt;
 use std::sync::Arc;
 
