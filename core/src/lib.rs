@@ -166,6 +166,7 @@ pub use types::bounds::ReadBounds;
 pub use types::error::nearest;
 pub use types::key::{Key, KeyParts};
 pub use types::options::{CacheOptions, Durability};
+pub use types::permitted::Permitted;
 pub use types::recorder::{
     ConnectionEvent, DOOR_HANDLE, DOOR_SOCKET, Event, Operation, Recorder, UpkeepWork,
 };

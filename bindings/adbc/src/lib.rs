@@ -9,6 +9,5 @@ mod export;
 mod ingest;
 mod metadata;
 mod options;
-mod placeholders;
 mod results;
 mod statement;

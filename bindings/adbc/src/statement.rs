@@ -6,6 +6,7 @@ use adbc_core::{CancelHandle, Optionable, PartitionedResult, Statement};
 use arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow::datatypes::{DataType, Field, Schema};
 use pillion::{AsyncPrepared, Cache, Value, modifies};
+use pillion_rows::numbered;
 
 use crate::binding::Bound;
 use crate::cancelling::Cancelling;
@@ -13,7 +14,6 @@ use crate::errors::{answered, refusal, told};
 use crate::ingest::Ingest;
 use crate::metadata::{CATALOG, SCHEMA};
 use crate::options::{names, switch, text, unknown, unset};
-use crate::placeholders::numbered;
 use crate::results::{Answers, Query};
 
 /// Whether columns of bound rows are parameters by their names.

@@ -12,6 +12,7 @@ use crate::source::Source;
 use crate::types::bounds::ReadBounds;
 use crate::types::error::Result;
 use crate::types::options::CacheOptions;
+use crate::types::permitted::Permitted;
 use crate::types::recorder::{Event, Operation, Recording};
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -320,7 +321,37 @@ impl Cache {
     /// [`WriteNotAllowed`](crate::ErrorCode::WriteNotAllowed) by the rules of the table; those of
     /// [`Transaction::commit`](crate::Transaction::commit).
     pub fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.recording.handled(Operation::Write, || self.backend.execute(text, parameters))
+        self.recording.handled(Operation::Write, || self.backend.execute(text, parameters, None))
+    }
+
+    /// As [`execute`](Self::execute), for somebody who may touch only some tables. The statement sees no sign of tables that it may
+    /// neither read nor change, and counts of rows as what a table shows: an UPDATE and a DELETE with a condition need to read it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = pillion::Cache::open(dir.path())?;
+    /// # cache.execute("CREATE TABLE mine (id BIGINT, PRIMARY KEY (id))", &[])?;
+    /// # cache.execute("CREATE TABLE theirs (id BIGINT, PRIMARY KEY (id))", &[])?;
+    /// use pillion::{ErrorCode, Permitted};
+    ///
+    /// let permitted = Permitted::new(|table| table == "mine", |table| table == "mine");
+    /// cache.execute_permitted("INSERT INTO mine VALUES (1)", &[], &permitted)?;
+    /// let error = cache.execute_permitted("INSERT INTO mine SELECT id FROM theirs", &[], &permitted).unwrap_err();
+    /// assert_eq!(error.code(), ErrorCode::TableNotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`execute`](Self::execute); [`PermissionDenied`](crate::ErrorCode::PermissionDenied) for a table that it may read and
+    /// not change, or change and not read; [`Unsupported`](crate::ErrorCode::Unsupported) if another process owns the cache.
+    pub fn execute_permitted(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        permitted: &Permitted,
+    ) -> Result<Executed> {
+        let permitted = Some(permitted);
+        self.recording.handled(Operation::Write, || self.backend.execute(text, parameters, permitted))
     }
 
     /// Plans a query once, to be run many times with different parameters at the version that is then newest.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, SchemaRef};
+
 use super::snapshot::Snapshot;
 use crate::answer::batches::Batches;
 use crate::types::bounds::ReadBounds;
@@ -29,6 +31,18 @@ impl Prepared {
     /// How many parameters it takes.
     pub fn parameters(&self) -> usize {
         self.statement.parameters()
+    }
+
+    /// Columns of its answers, as they followed from the text when it was planned, if this process planned it; `None` if a sidecar
+    /// did. A column whose type depends on a parameter may get another type when it runs.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        self.statement.planned().map(|(schema, _)| schema)
+    }
+
+    /// Types of $1, $2, … as far as they follow from where they stand in the text, if this process planned it; `None` if a
+    /// sidecar did.
+    pub fn parameter_types(&self) -> Option<Vec<Option<DataType>>> {
+        self.statement.planned().map(|(_, types)| types)
     }
 
     /// Runs it at the newest version.

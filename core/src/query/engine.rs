@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::DefaultTableSource;
@@ -533,6 +533,12 @@ impl PreparedPlan {
     /// Number of its parameters.
     pub(crate) fn parameters(&self) -> usize {
         self.parameters
+    }
+
+    /// Columns of its answers and types of its parameters, as far as they follow from the plan.
+    pub(crate) fn columns(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
+        let plan = &self.plan.read().0;
+        self.stack.run(|| Some((plan.schema().inner().clone(), parameter_types(plan).ok()?)))
     }
 }
 

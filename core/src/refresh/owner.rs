@@ -12,6 +12,7 @@ use crate::source::{Source, TableSource};
 use crate::storage::Maps;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
+use crate::types::permitted::Permitted;
 use crate::types::recorder::Recording;
 use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
@@ -137,8 +138,8 @@ impl Writer for Owner {
         self.invalidate(changes, as_of, &invalidated)
     }
 
-    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        let modify = || self.embedded.modify(text, parameters, &|name| self.drop_table(name));
+    fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed> {
+        let modify = || self.embedded.modify(text, parameters, permitted, &|name| self.drop_table(name));
         self.embedded.recording().modified(text, modify, |executed| executed.rows)
     }
 }

@@ -23,6 +23,7 @@ use crate::answer::batches::Batches;
 use crate::storage::Maps;
 use crate::types::error::Result;
 use crate::types::options::CacheOptions;
+use crate::types::permitted::Permitted;
 use crate::types::recorder::{NOBODY, Recording};
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -32,7 +33,9 @@ use crate::way::executed::Executed;
 use crate::way::refreshing::Refreshing;
 use crate::way::status::{Status, Way};
 use crate::way::table_info::TableInfo;
-use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner};
+use crate::way::{
+    Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner, refuse_permitted,
+};
 use crate::wire::{
     Call, Changes, Empty, InfoMessage, Modify, ModifyReply, Name, PositionReply, Source, StatusReply,
     VersionMessage, WriteKind,
@@ -103,7 +106,8 @@ impl Writer for Remote {
         Ok(self.connection.saw(reply.version))
     }
 
-    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
+    fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed> {
+        refuse_permitted(permitted)?;
         self.connection.check_open()?;
         let request = Modify { text: text.to_owned(), parameters: wire_values(parameters) };
         let _permit = self.connection.permit_commit()?;

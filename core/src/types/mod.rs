@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod mode;
 pub(crate) mod options;
 pub(crate) mod panics;
+pub(crate) mod permitted;
 pub(crate) mod recorder;
 pub(crate) mod rules;
 pub(crate) mod statement;

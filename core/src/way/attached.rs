@@ -20,10 +20,13 @@ use crate::storage::Maps;
 use crate::storage::{Files, Follower};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::options::CacheOptions;
+use crate::types::permitted::Permitted;
 use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
-use crate::way::{Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner};
+use crate::way::{
+    Backend, Reader, Served, Statement, Upkeep, Writer, delegate_reads, not_the_owner, refuse_permitted,
+};
 
 /// How long the files may take to show what the sidecar committed. The sidecar writes them before it answers.
 const FOLLOW_TIME: Duration = Duration::from_secs(5);
@@ -149,8 +152,9 @@ impl Writer for Attached {
         self.follow(self.writer()?.write(changes, as_of)?)
     }
 
-    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        let executed = self.writer()?.execute(text, parameters)?;
+    fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed> {
+        refuse_permitted(permitted)?;
+        let executed = self.writer()?.execute(text, parameters, None)?;
         self.follow(executed.version)?;
         Ok(executed)
     }

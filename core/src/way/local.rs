@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::misses;
 use super::staleness::{Moment, answers_here};
@@ -200,6 +200,10 @@ impl<S: Newest> Statement for LocalStatement<S> {
         self.plan.parameters()
     }
 
+    fn planned(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
+        self.plan.columns()
+    }
+
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches> {
         let Local { source, engine, moment, .. } = self.local.as_ref();
         match at {
@@ -320,6 +324,10 @@ mod without_sql {
 
     impl PreparedPlan {
         pub(super) fn parameters(&self) -> usize {
+            match *self {}
+        }
+
+        pub(super) fn columns(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
             match *self {}
         }
     }

@@ -19,6 +19,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::datatypes::{DataType, SchemaRef};
+
 use self::change::ChangeRequest;
 use self::definition::TableDefinition;
 use self::executed::Executed;
@@ -32,6 +34,7 @@ use crate::storage::Maps;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
 use crate::types::options::CacheOptions;
+use crate::types::permitted::Permitted;
 use crate::types::recorder::Recording;
 use crate::types::value::Value;
 use crate::types::version::Version;
@@ -78,8 +81,8 @@ pub(crate) trait Writer {
     /// Makes changes in one commit; `as_of` is the moment as of which their input is fresh.
     fn write(&self, changes: Vec<ChangeRequest>, as_of: SystemTime) -> Result<Version>;
 
-    /// Runs a statement that changes tables.
-    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed>;
+    /// Runs a statement that changes tables, if it touches only tables that are permitted.
+    fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed>;
 }
 
 /// Changes to a cache that leave its rows as they are.
@@ -95,6 +98,17 @@ pub(crate) trait Upkeep {
 
     /// Takes over the settings that can change while the cache is open.
     fn adjust(&self, options: &CacheOptions) -> Result<()>;
+}
+
+/// The error for a statement of somebody who may touch only some tables, where another process would run it.
+pub(crate) fn refuse_permitted(permitted: Option<&Permitted>) -> Result<()> {
+    match permitted {
+        None => Ok(()),
+        Some(_) => Err(Error::new(
+            ErrorCode::Unsupported,
+            "another process runs the statement, and knows no tables that are not permitted: run it in the process that owns the cache",
+        )),
+    }
 }
 
 /// The error for settings of a cache that another process owns.
@@ -155,6 +169,11 @@ pub(crate) trait Backend: Reader + Writer + Upkeep + Served {
 pub(crate) trait Statement: Debug + Send + Sync {
     /// Number of parameters.
     fn parameters(&self) -> usize;
+
+    /// Columns of its answers and types of its parameters, if they were planned in this process.
+    fn planned(&self) -> Option<(SchemaRef, Vec<Option<DataType>>)> {
+        None
+    }
 
     /// Runs it at a held version, or at the newest.
     fn execute(&self, at: Option<&dyn Reader>, parameters: &[Value]) -> Result<Batches>;

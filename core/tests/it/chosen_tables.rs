@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use pillion::{Cache, ErrorCode, Snapshot, TableDefinition};
+use arrow::datatypes::DataType;
+use pillion::{Cache, ErrorCode, Permitted, Snapshot, TableDefinition};
 
 fn batch() -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
@@ -78,4 +79,74 @@ fn a_sidecar_shows_all_tables() {
     assert_eq!(refused.code(), ErrorCode::Unsupported);
     drop(remote);
     server.stop();
+}
+
+#[test]
+fn statements_touch_only_the_tables_that_are_permitted() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    define(&cache);
+    let run = |reads: &'static [&str], writes: &'static [&str], text: &str| {
+        let permitted = Permitted::new(move |it| reads.contains(&it), move |it| writes.contains(&it));
+        cache.execute_permitted(text, &[], &permitted).map(|done| done.rows).map_err(|error| {
+            assert!(!error.message().contains("secrets"), "{error}");
+            error.code()
+        })
+    };
+    let (denied, hidden) = (Err(ErrorCode::PermissionDenied), Err(ErrorCode::TableNotFound));
+    for (reads, writes, text, expected) in [
+        (&[][..], &["open"][..], "INSERT INTO open VALUES (3)", Ok(1)),
+        (&["open"], &["open"], "INSERT INTO open SELECT id + 3 FROM open", Ok(3)),
+        (&["open"], &[], "INSERT INTO open VALUES (9)", denied),
+        (&[], &["secret"], "INSERT INTO open VALUES (9)", hidden),
+        // What may only be written is not read, also not to write it somewhere else.
+        (&[], &["open"], "INSERT INTO open SELECT id + 9 FROM open", denied),
+        (&[], &["open"], "DELETE FROM open WHERE id = 1", denied),
+        (&["open"], &["open", "secret"], "INSERT INTO open SELECT id + 9 FROM secret", denied),
+        (&["open"], &["open"], "INSERT INTO open SELECT id + 9 FROM secret", hidden),
+        (&["open"], &["open"], "DELETE FROM open WHERE id IN (SELECT id FROM secret)", hidden),
+        (
+            &["open"],
+            &["open"],
+            "INSERT INTO open WITH s AS (SELECT * FROM secret) SELECT id + 9 FROM s",
+            hidden,
+        ),
+        (
+            &["open"],
+            &["open"],
+            "INSERT INTO open SELECT 20 + count(*) FROM information_schema.tables WHERE table_name = 'secret'",
+            Ok(1),
+        ),
+        (&["open"], &["open"], "DELETE FROM open WHERE id = 20", Ok(1)),
+        (&["open"], &["open"], "DELETE FROM open WHERE id = 21", Ok(0)),
+        (&["open"], &["open"], "DROP TABLE secret", denied),
+        (&["open"], &["open"], "DROP TABLE IF EXISTS secret", denied),
+        (&["open"], &["open"], "DROP TABLE nothing", denied),
+        (&["open"], &["open"], "CREATE TABLE IF NOT EXISTS secret (id BIGINT)", denied),
+        (&["open"], &["open"], "CREATE TABLE nothing (id BIGINT)", denied),
+        (&["open"], &["copy"], "CREATE TABLE copy AS SELECT * FROM secret", hidden),
+        (&["open"], &["copy"], "CREATE TABLE copy AS SELECT * FROM open", Ok(6)),
+        (&[], &["copy"], "TRUNCATE copy", Ok(6)),
+        (&[], &["copy"], "DROP TABLE copy", Ok(0)),
+        (&["open"], &["open"], "TRUNCATE secret", hidden),
+        (&["secret"], &[], "TRUNCATE secret", denied),
+    ] {
+        assert_eq!(run(reads, writes, text), expected, "{text}: reads {reads:?}, writes {writes:?}");
+    }
+    assert_eq!(rows(&cache.snapshot().unwrap(), "SELECT * FROM secret"), 2);
+}
+
+#[test]
+fn a_prepared_statement_says_its_columns_and_parameters() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    define(&cache);
+    let prepared = cache.prepare("SELECT id, $1 AS given FROM open WHERE id = $2").unwrap();
+    let schema = prepared.schema().unwrap();
+    assert_eq!(
+        schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["id", "given"]
+    );
+    assert_eq!(*schema.field(0).data_type(), DataType::Int64);
+    assert_eq!(prepared.parameter_types().unwrap(), [None, Some(DataType::Int64)]);
 }

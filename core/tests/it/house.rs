@@ -231,6 +231,8 @@ fn the_code_map_names_every_file() {
         "core/sources/postgres/src",
         "core/sources/sqlite/src",
         "server/access/src",
+        "server/door/src",
+        "server/flight/src",
         "server/http/src",
         "server/src",
         "bindings/rows/src",

@@ -1,6 +1,6 @@
 //! Tokens, and whose they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -47,11 +47,37 @@ pub struct Access {
     denials: Arc<Denials>,
 }
 
+/// What clients without a token may do: nothing, not even ask, where nothing is said.
+#[derive(Clone, Debug, Default)]
+pub struct Anonymous {
+    everywhere: Option<Arc<Permissions>>,
+    at: BTreeMap<&'static str, Arc<Permissions>>,
+}
+
+impl Anonymous {
+    /// Admits them at some doors.
+    pub fn at(doors: impl IntoIterator<Item = (&'static str, Permissions)>) -> Self {
+        let at = doors.into_iter().map(|(door, permissions)| (door, Arc::new(permissions))).collect();
+        Self { everywhere: None, at }
+    }
+
+    fn permissions(&self, door: &str) -> Option<Arc<Permissions>> {
+        self.at.get(door).or(self.everywhere.as_ref()).cloned()
+    }
+}
+
+/// Admits them at every door, or at none.
+impl From<Option<Permissions>> for Anonymous {
+    fn from(everywhere: Option<Permissions>) -> Self {
+        Self { everywhere: everywhere.map(Arc::new), at: BTreeMap::new() }
+    }
+}
+
 /// Everybody who is admitted.
 #[derive(Debug)]
 struct Known {
     tokens: Vec<Token>,
-    anonymous: Option<Arc<Permissions>>,
+    anonymous: Anonymous,
 }
 
 #[derive(Debug)]
@@ -81,9 +107,12 @@ impl Access {
     /// A file that cannot be read or has no token that is long enough; a token that two files have.
     pub fn new(
         tokens: impl IntoIterator<Item = TokenConfig>,
-        anonymous: Option<Permissions>,
+        anonymous: impl Into<Anonymous>,
     ) -> Result<Self, AccessError> {
-        Ok(Self { known: RwLock::new(Arc::new(Known::read(tokens, anonymous)?)), denials: Arc::default() })
+        Ok(Self {
+            known: RwLock::new(Arc::new(Known::read(tokens, anonymous.into())?)),
+            denials: Arc::default(),
+        })
     }
 
     /// From now on, these tokens are admitted, and no others. Files are read as by [`new`](Self::new).
@@ -93,9 +122,9 @@ impl Access {
     pub fn adjust(
         &self,
         tokens: impl IntoIterator<Item = TokenConfig>,
-        anonymous: Option<Permissions>,
+        anonymous: impl Into<Anonymous>,
     ) -> Result<(), AccessError> {
-        let known = Known::read(tokens, anonymous)?;
+        let known = Known::read(tokens, anonymous.into())?;
         *self.known.write() = Arc::new(known);
         Ok(())
     }
@@ -133,7 +162,7 @@ impl Access {
         let known = self.known.read().clone();
         let found = match &digest {
             Some(digest) => known.owner(digest).ok_or(Denied::UnknownToken),
-            None => known.anonymous.clone().map(|it| (ANONYMOUS.into(), it)).ok_or(Denied::NoToken),
+            None => known.anonymous.permissions(door).map(|it| (ANONYMOUS.into(), it)).ok_or(Denied::NoToken),
         };
         let (name, permissions) = found.inspect_err(|denied| self.denials.count(door, denied))?;
         Ok(Identity { name, permissions, digest, denials: self.denials.clone() })
@@ -157,9 +186,9 @@ impl Access {
 impl Known {
     fn read(
         tokens: impl IntoIterator<Item = TokenConfig>,
-        anonymous: Option<Permissions>,
+        anonymous: Anonymous,
     ) -> Result<Self, AccessError> {
-        let mut known = Self { tokens: Vec::new(), anonymous: anonymous.map(Arc::new) };
+        let mut known = Self { tokens: Vec::new(), anonymous };
         for TokenConfig { name, file, permissions } in tokens {
             let stamp = Stamp::of(&file);
             let wrong = |message| AccessError(format!("the token `{name}`: {message}"));

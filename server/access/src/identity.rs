@@ -38,6 +38,11 @@ impl Identity {
         self.permissions.read == Tables::All
     }
 
+    /// Whether it may read and change every table, also those that are defined later.
+    pub fn changes_all(&self) -> bool {
+        self.reads_all() && self.permissions.write == Tables::All
+    }
+
     /// Whether it may read any table.
     pub fn reads_any(&self) -> bool {
         self.permissions.read != Tables::None
@@ -62,5 +67,13 @@ impl Identity {
     /// [`Denied::Forbidden`] if there are none.
     pub fn demand_any_read(&self, door: &'static str) -> Result<(), Denied> {
         if self.reads_any() { Ok(()) } else { self.demand(door, Right::Read, None) }
+    }
+
+    /// As [`demand`](Self::demand), for changes of whichever tables it may change.
+    ///
+    /// # Errors
+    /// [`Denied::Forbidden`] if there are none.
+    pub fn demand_any_write(&self, door: &'static str) -> Result<(), Denied> {
+        if self.permissions.write != Tables::None { Ok(()) } else { self.demand(door, Right::Write, None) }
     }
 }

@@ -10,7 +10,7 @@ mod identity;
 mod permissions;
 mod token_file;
 
-pub use access::{Access, AccessError, TokenConfig};
+pub use access::{Access, AccessError, Anonymous, TokenConfig};
 pub use denial::{Denials, Denied};
 pub use identity::Identity;
 pub use permissions::{Permissions, Right, Tables};

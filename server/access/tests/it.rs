@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pillion_access::{Access, Denied, Permissions, Right, Tables, TokenConfig};
+use pillion_access::{Access, Anonymous, Denied, Permissions, Right, Tables, TokenConfig};
 
 const READER: &str = "reader-token-0123456789";
 const WRITER: &str = "writer-token-0123456789";
@@ -187,4 +187,12 @@ fn changed_permissions_hold_for_what_goes_on() {
     again(&it, "b").unwrap();
     access.adjust([], None).unwrap();
     assert_eq!(again(&it, "b").unwrap_err(), Denied::UnknownToken);
+}
+
+#[test]
+fn whoever_shows_no_token_may_do_what_the_door_says() {
+    let access = Access::new([], Anonymous::at([("a", reads(&["x"])), ("b", reads(&["y"]))])).unwrap();
+    assert!(access.identify("a", None).unwrap().may(Right::Read, Some("x")));
+    assert!(!access.identify("b", None).unwrap().may(Right::Read, Some("x")));
+    assert_eq!(access.identify("c", None).unwrap_err(), Denied::NoToken);
 }

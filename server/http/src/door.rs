@@ -1,16 +1,13 @@
 //! What all requests share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::RwLock;
-use pillion::{AsyncCache, AsyncTable, Error, ErrorCode, Result, Way};
-use pillion_access::Access;
-use tokio::sync::watch;
+use pillion::{AsyncTable, Error, ErrorCode, Result, Way};
+use pillion_door::{Admission, Gate};
 
-use crate::admission::Admission;
-use crate::options::{HttpOptions, Users};
-use crate::socket::Connections;
+use crate::options::HttpOptions;
 
 /// How this door is called in the log and in metrics.
 pub(crate) const DOOR: &str = "http";
@@ -18,25 +15,26 @@ pub(crate) const DOOR: &str = "http";
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) cache: AsyncCache,
+    /// The cache, who may use it, and the connections.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) options: HttpOptions,
-    pub(crate) access: Arc<Access>,
     pub(crate) requests: Admission,
     pub(crate) streams: Admission,
     pub(crate) uploads: Admission,
-    pub(crate) connections: Arc<Connections>,
     pub(crate) counts: Counts,
-    /// Who may connect to a Unix socket.
-    pub(crate) users: RwLock<Users>,
-    /// Becomes true when the door closes: streams without an end end then.
-    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl Deref for Door {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        &self.gate
+    }
 }
 
 /// Numbers for `status`.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Connections that were refused because too many were open, or because of their user.
-    pub(crate) refused_connections: AtomicU64,
     /// Requests so far.
     pub(crate) requests: AtomicU64,
 }
@@ -64,10 +62,4 @@ pub(crate) fn without_others(name: &str, error: Error) -> Error {
         }
         _ => error,
     }
-}
-
-/// Waits until the door closes.
-pub(crate) async fn closed(mut closing: watch::Receiver<bool>) {
-    // Its sender lives as long as the door is open; without one, the door is closed.
-    drop(closing.wait_for(|is_closing| *is_closing).await);
 }

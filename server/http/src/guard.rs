@@ -14,13 +14,12 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use pillion::Freshness;
 use pillion_access::{Denied, Identity};
+use pillion_door::Place;
+use pillion_door::said::{Said, VERSION};
 use tower::ServiceExt;
 
-use crate::admission::Place;
-use crate::answer::said::{Said, VERSION};
 use crate::call::Call;
 use crate::door::{DOOR, Door};
-use crate::options::Listen;
 use crate::problem::Problem;
 
 /// What browsers say of the page that a request is for.
@@ -161,7 +160,7 @@ impl Kind {
 
 /// Refuses hosts that nobody named: a web page whose owner points a name of theirs to this machine comes with that name.
 fn check_host<B>(door: &Door, request: &Request<B>) -> Result<(), Problem> {
-    if matches!(door.options.listen, Listen::Unix(_)) {
+    if !door.options.has_hosts() {
         return Ok(());
     }
     let host = match request.uri().authority() {

@@ -3,7 +3,6 @@
 //! [`HttpServer::start`] serves a cache on a socket of its own, on a runtime of its own with few threads, so that it cannot
 //! delay others in the process. Everything goes through the public interface of the cache. docs/http.md says what clients see.
 
-mod admission;
 mod answer;
 mod call;
 mod door;
@@ -15,6 +14,7 @@ mod routes;
 mod server;
 mod socket;
 
-pub use options::{HttpOptions, Listen, TlsFiles, Users};
+pub use options::HttpOptions;
+pub use pillion_door::{DoorError as HttpError, Listen, TlsFiles, Users};
 pub use routes::ROUTES;
-pub use server::{HttpError, HttpServer};
+pub use server::HttpServer;

@@ -1,72 +1,16 @@
 //! Settings of the door.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pillion_ipc::PeerCredentials;
-
-use crate::socket::Tls;
-
-/// Where the door listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// At an address; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// On a Unix socket.
-    Unix(PathBuf),
-}
-
-/// Files of PEM for TLS. They are looked at every second; new connections use what they have then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate of the door, and those between it and its authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Authorities of clients. With them, only clients with a certificate are admitted; they need a token all the same.
-    pub client_authorities: Option<PathBuf>,
-}
-
-impl TlsFiles {
-    /// Reads the files as [`HttpServer::start`](crate::HttpServer::start) does.
-    ///
-    /// # Errors
-    /// The file that cannot be used, and why.
-    pub fn check(&self) -> Result<(), String> {
-        Tls::new(self.clone()).map(drop)
-    }
-}
-
-/// Users of the machine who may connect to a Unix socket: everyone if it names none. Addresses have no users.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users {
-    /// Their numbers.
-    pub uids: Vec<u32>,
-    /// Groups whose members may: as their primary or as a supplementary one.
-    pub gids: Vec<u32>,
-}
-
-impl Users {
-    /// Whether somebody may connect; `None` is somebody of whom the system does not say who it is.
-    pub(crate) fn admit(&self, user: Option<&PeerCredentials>) -> bool {
-        let everyone = self.uids.is_empty() && self.gids.is_empty();
-        let is_named = |user: &PeerCredentials| {
-            self.uids.contains(&user.uid) || self.gids.iter().any(|gid| user.has_group(*gid))
-        };
-        everyone || user.is_some_and(is_named)
-    }
-}
+use pillion_door::{Listen, SocketOptions, TlsFiles, Users};
 
 /// Settings of an [`HttpServer`](crate::HttpServer).
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    pub(crate) listen: Listen,
-    pub(crate) tls: Option<TlsFiles>,
-    pub(crate) socket_mode: u32,
-    pub(crate) users: Users,
+    /// Without its number of threads, which follows from the limits.
+    socket: SocketOptions,
     pub(crate) hosts: Vec<String>,
-    pub(crate) connections_max: usize,
     pub(crate) requests_max: usize,
     pub(crate) requests_waiting_max: usize,
     pub(crate) streams_max: usize,
@@ -84,12 +28,8 @@ impl HttpOptions {
     /// Listens there, without encryption and with the default limits.
     pub fn new(listen: Listen) -> Self {
         Self {
-            listen,
-            tls: None,
-            socket_mode: 0o660,
-            users: Users::default(),
+            socket: SocketOptions::new(listen),
             hosts: Vec::new(),
-            connections_max: 1024,
             requests_max: 64,
             requests_waiting_max: 256,
             streams_max: 64,
@@ -107,14 +47,14 @@ impl HttpOptions {
     /// Encrypts with the certificate of these files.
     #[must_use]
     pub fn tls(mut self, files: TlsFiles) -> Self {
-        self.tls = Some(files);
+        self.socket.tls = Some(files);
         self
     }
 
     /// Mode of a Unix socket; `0o660` by default.
     #[must_use]
     pub fn socket_mode(mut self, mode: u32) -> Self {
-        self.socket_mode = mode;
+        self.socket.socket_mode = mode;
         self
     }
 
@@ -122,7 +62,7 @@ impl HttpOptions {
     /// same.
     #[must_use]
     pub fn users(mut self, users: Users) -> Self {
-        self.users = users;
+        self.socket.users = users;
         self
     }
 
@@ -138,7 +78,7 @@ impl HttpOptions {
     /// the one that has been idle for the longest time; if none is idle, it is answered with 429 (with TLS: closed).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
-        self.connections_max = connections;
+        self.socket.connections_max = connections;
         self
     }
 
@@ -224,9 +164,18 @@ impl HttpOptions {
         self.upload_dir = dir.into();
         self
     }
-}
 
-/// What one token may have of something, so that others always find some left.
-pub(crate) fn most_of(all: usize) -> usize {
-    (all - all / 4).max(1)
+    /// The socket that they ask for.
+    pub(crate) fn socket(&self) -> SocketOptions {
+        // One thread for each request, upload and stream that may be under way, so that none waits for another, and one for the
+        // files of tokens and certificates.
+        let under_way = [self.requests_max, self.uploads_max, self.streams_max, 1];
+        let blocking_threads = under_way.into_iter().fold(0, usize::saturating_add);
+        SocketOptions { handshake_timeout: self.head_timeout, blocking_threads, ..self.socket.clone() }
+    }
+
+    /// Whether it listens at an address, which has names.
+    pub(crate) fn has_hosts(&self) -> bool {
+        matches!(self.socket.listen, Listen::Tcp(_))
+    }
 }

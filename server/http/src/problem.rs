@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use pillion::{Error, ErrorCode, ErrorKind};
 use pillion_access::Denied;
+use pillion_door::Full;
 use serde_json::json;
 
 use crate::call::Failed;
@@ -173,6 +174,16 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self::of(&error)
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(full: Full) -> Self {
+        let (status, name) = match full {
+            Full::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Full::TooLate { .. } => (StatusCode::SERVICE_UNAVAILABLE, "Busy"),
+        };
+        Self::new(status, name, full.to_string())
     }
 }
 

@@ -76,7 +76,7 @@ pub fn config(args: &ConfigArgs) -> Result<(), Failure> {
     let (sources, problems) = verify::sources(&config);
     found.problems.extend(problems);
     match doors::check(&config) {
-        Ok(doors) => doors.into_iter().for_each(|door| found.say("http", door)),
+        Ok(doors) => doors.into_iter().for_each(|(name, door)| found.say(name, door)),
         Err(failure) => found.wrong(failure.exit(), failure.message()),
     }
     for table in &config.tables {

@@ -80,6 +80,7 @@ pub(super) const TOP: &[Key] = &[
     key("access", "a section", Kind::Section),
     key("health", "a section", Kind::Section),
     key("http", "a section", Kind::Section),
+    key("flight_sql", "a section", Kind::Section),
     key("tokens", "a section for each token", Kind::Sections),
     key("sources", "a section for each source", Kind::Sections),
     key("tables", "a section for each table", Kind::Sections),
@@ -129,7 +130,30 @@ pub(super) const HTTP: &[Key] = &[
     key("upload_timeout", "\"1 h\"", Kind::Duration),
 ];
 
-/// What is permitted: in `[http.anonymous]`, and in `[tokens.NAME]` beside its file.
+/// In `[flight_sql]`.
+pub(super) const FLIGHT_SQL: &[Key] = &[
+    key("listen", "required", Kind::Text),
+    key("certificate", "none", Kind::Text),
+    key("private_key", "none", Kind::Text),
+    key("client_authorities", "none", Kind::Text),
+    key("plaintext", "false", Kind::Boolean),
+    key("anonymous", "nobody", Kind::Section),
+    key("connections_max", "1024", Kind::Count),
+    key("requests_max", "64", Kind::Count),
+    key("requests_waiting_max", "256", Kind::Count),
+    key("statements_max", "1024", Kind::Count),
+    key("uploads_max", "8", Kind::Count),
+    key("request_size", "\"16 MiB\"", Kind::Size),
+    key("upload_size", "\"1 GiB\"", Kind::Size),
+    key("client_timeout", "\"10 s\"", Kind::Duration),
+    key("read_timeout", "\"5 min\"", Kind::Duration),
+    key("idle_timeout", "\"10 min\"", Kind::Duration),
+    key("request_timeout", "\"1 min\"", Kind::Duration),
+    key("upload_timeout", "\"1 h\"", Kind::Duration),
+    key("statement_timeout", "\"10 min\"", Kind::Duration),
+];
+
+/// What is permitted: in `[http.anonymous]` and `[flight_sql.anonymous]`, and in `[tokens.NAME]` beside its file.
 pub(super) const PERMISSIONS: &[Key] = &[
     key("read", "[]", Kind::Texts),
     key("write", "[]", Kind::Texts),
@@ -200,6 +224,7 @@ pub fn keys() -> impl Iterator<Item = (String, Key)> {
         .chain(in_section("log.", LOG))
         .chain(in_section("health.", HEALTH))
         .chain(in_section("http.", HTTP))
+        .chain(in_section("flight_sql.", FLIGHT_SQL))
         .chain(in_section("tokens.NAME.", TOKEN))
         .chain(in_section("sources.NAME.", SOURCE))
         .chain(in_section("tables.NAME.", TABLE))

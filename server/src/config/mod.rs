@@ -2,8 +2,10 @@
 
 mod check;
 mod document;
+mod door;
 mod environment;
 mod files;
+mod flight_sql;
 mod health;
 mod http;
 mod keys;
@@ -29,8 +31,10 @@ use crate::failure::Failure;
 use document::{At, Document, Problems};
 
 pub use check::{ConfigArgs, ConfigCommand, config};
+pub use door::{DoorListen, DoorTls};
+pub use flight_sql::FlightSqlConfig;
 pub use health::HealthConfig;
-pub use http::{HttpConfig, HttpListen, HttpTls};
+pub use http::HttpConfig;
 pub use keys::{Key, Kind, keys};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub(crate) use notes::notes;
@@ -90,6 +94,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// The HTTP door, if there is to be one.
     pub http: Option<HttpConfig>,
+    /// The Flight SQL door.
+    pub flight_sql: Option<FlightSqlConfig>,
     /// The tokens of doors, in the order of the file.
     pub tokens: Vec<TokenConfig>,
     /// The sources, in the order of the file.

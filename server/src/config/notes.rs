@@ -38,8 +38,13 @@ pub(crate) fn notes(config: &Config) -> Vec<String> {
     if let Some(anonymous) = config.http.as_ref().and_then(|http| http.anonymous.as_ref()) {
         notes.extend(unknown_tables(config, "[http.anonymous]", anonymous));
     }
-    if config.http.is_none() && !config.tokens.is_empty() {
-        notes.push("there are tokens and no [http], so no door asks for them".to_owned());
+    if let Some(anonymous) = config.flight_sql.as_ref().and_then(|door| door.anonymous.as_ref()) {
+        notes.extend(unknown_tables(config, "[flight_sql.anonymous]", anonymous));
+    }
+    if config.http.is_none() && config.flight_sql.is_none() && !config.tokens.is_empty() {
+        notes.push(
+            "there are tokens and neither [http] nor [flight_sql], so no door asks for them".to_owned(),
+        );
     }
     notes
 }

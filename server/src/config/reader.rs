@@ -10,8 +10,8 @@ use pillion_ipc::SOCKET_PATH_MAX;
 use super::document::At;
 use super::section::{Overlap, Section};
 use super::{
-    Access, Config, HealthConfig, HttpConfig, LogConfig, Reload, Secret, SourceConfig, TableConfig, http,
-    keys, places, units,
+    Access, Config, FlightSqlConfig, HealthConfig, HttpConfig, LogConfig, Reload, Secret, SourceConfig,
+    TableConfig, door, keys, places, units,
 };
 use pillion::nearest;
 use pillion_access::TokenConfig;
@@ -54,7 +54,7 @@ impl Config {
         let tokens: Vec<TokenConfig> = file
             .sections("tokens", keys::TOKEN)
             .into_iter()
-            .map(|(name, mut section)| http::token(name, &mut section, folder))
+            .map(|(name, mut section)| door::token(name, &mut section, folder))
             .collect();
         let config = Self {
             dir: dir.clone().unwrap_or_default(),
@@ -87,6 +87,9 @@ impl Config {
             http: file
                 .section("http", keys::HTTP)
                 .and_then(|mut it| HttpConfig::of(&mut it, folder, !tokens.is_empty())),
+            flight_sql: file
+                .section("flight_sql", keys::FLIGHT_SQL)
+                .and_then(|mut it| FlightSqlConfig::of(&mut it, folder, !tokens.is_empty())),
             tokens,
             tables,
             sources,

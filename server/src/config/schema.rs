@@ -84,6 +84,7 @@ fn keys_of(name: &str) -> &'static [Key] {
         "log" => keys::LOG,
         "health" => keys::HEALTH,
         "http" => keys::HTTP,
+        "flight_sql" => keys::FLIGHT_SQL,
         "anonymous" => keys::PERMISSIONS,
         "tokens" => keys::TOKEN,
         "sources" => keys::SOURCE,

@@ -6,7 +6,7 @@ use pillion::Cache;
 use pillion_access::Access;
 use pillion_http::{HttpError, HttpOptions, HttpServer, Listen, TlsFiles, Users};
 
-use crate::config::{Config, HttpConfig, HttpListen};
+use crate::config::{Config, DoorListen, HttpConfig};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -71,8 +71,8 @@ fn tls(http: &HttpConfig) -> Option<TlsFiles> {
 
 fn options(config: &Config, http: &HttpConfig) -> HttpOptions {
     let listen = match &http.listen {
-        HttpListen::Tcp(address) => Listen::Tcp(*address),
-        HttpListen::Unix(path) => Listen::Unix(path.clone()),
+        DoorListen::Tcp(address) => Listen::Tcp(*address),
+        DoorListen::Unix(path) => Listen::Unix(path.clone()),
     };
     let mut options = HttpOptions::new(listen).hosts(&http.hosts).users(users(config));
     if let Some(files) = tls(http) {

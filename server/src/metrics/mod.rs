@@ -18,7 +18,7 @@ use self::histogram::{Histogram, OF_CALLS, OF_WORK};
 pub(crate) use self::expose::{CONTENT_TYPE, text};
 
 /// The doors that calls come through. A call of a door that is not listed counts for the last one.
-const DOORS: [&str; 4] = [DOOR_SOCKET, DOOR_HANDLE, "http", "other"];
+const DOORS: [&str; 5] = [DOOR_SOCKET, DOOR_HANDLE, "http", "flight_sql", "other"];
 
 /// Most bytes of the text of a slow statement in the log.
 const STATEMENT_LEN_MAX: usize = 2_000;

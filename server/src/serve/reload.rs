@@ -206,11 +206,25 @@ fn keep_http(now: &Config, next: &mut Config) -> bool {
     is_changed
 }
 
+/// The same for the Flight SQL door.
+fn keep_flight_sql(now: &Config, next: &mut Config) -> bool {
+    let mut kept = now.flight_sql.clone();
+    if let (Some(kept), Some(next)) = (&mut kept, &next.flight_sql) {
+        kept.anonymous.clone_from(&next.anonymous);
+    }
+    let is_changed = kept != next.flight_sql;
+    next.flight_sql = kept;
+    is_changed
+}
+
 /// Puts the old values of keys that need a restart into a configuration, and returns those whose new values are others.
 fn keep_what_needs_a_restart(now: &Config, next: &mut Config) -> Vec<&'static str> {
     let mut kept = Vec::new();
     if keep_http(now, next) {
         kept.push("http");
+    }
+    if keep_flight_sql(now, next) {
+        kept.push("flight_sql");
     }
     macro_rules! keep {
         ($($($field:ident).+ => $key:literal,)+) => {

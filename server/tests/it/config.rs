@@ -241,6 +241,28 @@ fn a_door_that_would_be_open_to_all_or_to_nobody_is_refused() {
     assert_eq!(config.http.unwrap().listen.to_string(), "0.0.0.0:80");
 }
 
+#[cfg(feature = "flight")]
+#[test]
+fn the_flight_sql_door_is_read_like_the_http_door() {
+    let top = "dir = \"cache\"\nsocket = \"sock\"\n";
+    refused(
+        &format!("{top}[flight_sql]\nlisten = \"10.1.2.3:80\"\nhosts = []\n"),
+        &[
+            "3: nobody could use [flight_sql]: define a token in [tokens.NAME], or say what everyone may do in [flight_sql.anonymous]",
+            "4: others on the network could read tokens and rows: give a `certificate` and its `private_key`, or set `plaintext = true` if something in front encrypts",
+            "5: `hosts` is not a key of [flight_sql]; there are listen, certificate, private_key, client_authorities, plaintext, \
+             anonymous, connections_max, requests_max, requests_waiting_max, statements_max, uploads_max, request_size, \
+             upload_size, client_timeout, read_timeout, idle_timeout, request_timeout, upload_timeout, statement_timeout",
+        ],
+    );
+    let config = parse(&format!(
+        "{top}[flight_sql]\nlisten = \"unix:f\"\nanonymous = {{ read = [\"a\"] }}\nstatement_timeout = \"5 min\"\nrequests_max = 3\n"
+    ));
+    let door = config.flight_sql.unwrap();
+    assert_eq!((door.listen.to_string(), door.requests_max), ("unix:/etc/f".to_owned(), Some(3)));
+    assert_eq!(door.statement_timeout, Some(Duration::from_secs(300)));
+}
+
 #[test]
 fn wrong_types_and_values_are_refused_with_their_lines() {
     refused(

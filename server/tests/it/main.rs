@@ -10,6 +10,8 @@
 mod config;
 mod errors;
 mod export;
+#[cfg(all(feature = "flight", feature = "flight-sql"))]
+mod flight_sql;
 #[cfg(feature = "postgres")]
 mod following;
 mod health;

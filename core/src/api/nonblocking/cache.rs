@@ -12,6 +12,7 @@ use crate::api::nonblocking::{AsyncTable, AsyncTableSnapshot};
 use crate::api::prepared::Prepared;
 use crate::api::snapshot::Snapshot;
 use crate::types::error::Result;
+use crate::types::permitted::Permitted;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
@@ -101,6 +102,22 @@ impl AsyncCache {
     pub async fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
         let (cache, text, parameters) = (self.cache.clone(), text.to_owned(), parameters.to_vec());
         unblock(move || cache.execute(&text, &parameters)).await
+    }
+
+    /// As [`Cache::execute_permitted`]. If the future is dropped before its statement has committed, the statement is given up; it
+    /// may still have committed.
+    ///
+    /// # Errors
+    /// Those of [`Cache::execute_permitted`].
+    pub async fn execute_permitted(
+        &self,
+        text: &str,
+        parameters: &[Value],
+        permitted: &Permitted,
+    ) -> Result<Executed> {
+        let (cache, text, parameters) = (self.cache.clone(), text.to_owned(), parameters.to_vec());
+        let permitted = permitted.clone();
+        unblock(move || cache.execute_permitted(&text, &parameters, &permitted)).await
     }
 
     /// As [`Cache::refresh`]. If the future is dropped, the refresh goes on.

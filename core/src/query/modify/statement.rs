@@ -113,6 +113,17 @@ impl ModifyingStatement {
         }
     }
 
+    /// The name of the table that the statement defines or drops.
+    pub(crate) fn defines(&self) -> Option<&str> {
+        match &self.action {
+            Action::Create { name, .. } | Action::Drop { name, .. } => Some(name),
+            Action::Insert { .. }
+            | Action::Update { .. }
+            | Action::Delete { .. }
+            | Action::Truncate { .. } => None,
+        }
+    }
+
     /// The table whose rows decide what the statement changes, if there is one: nobody else may change it from the reading of
     /// these rows until the commit.
     pub(crate) fn reads_and_changes(&self) -> Option<u64> {

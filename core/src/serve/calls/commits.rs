@@ -17,7 +17,7 @@ impl Session {
         let Request { task, body, .. } = request;
         let Modify { text, parameters } = decode(body)?;
         let parameters = values(parameters)?;
-        let executed = self.cancellable(task).run(|| self.backend.execute(&text, &parameters))?;
+        let executed = self.cancellable(task).run(|| self.backend.execute(&text, &parameters, None))?;
         encode(&ModifyReply { rows: executed.rows, version: executed.version.into() })
     }
 

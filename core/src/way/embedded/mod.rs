@@ -22,6 +22,7 @@ use crate::storage::{self, Clock, Files, KeyColumn, Store, Sync, TableShape, key
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
 use crate::types::options::{CacheOptions, Durability};
+use crate::types::permitted::Permitted;
 use crate::types::recorder::{Recording, UpkeepWork};
 use crate::types::rules::{TableRules, WritePolicy};
 use crate::types::value::Value;
@@ -203,6 +204,7 @@ impl Embedded {
         &self,
         _: &str,
         _: &[Value],
+        _: Option<&Permitted>,
         _: &dyn Fn(&str) -> Result<Version>,
     ) -> Result<Executed> {
         Err(local::unsupported())
@@ -366,8 +368,8 @@ impl Writer for Embedded {
         store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
     }
 
-    fn execute(&self, text: &str, parameters: &[Value]) -> Result<Executed> {
-        self.modify(text, parameters, &|name| self.drop_table(name))
+    fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed> {
+        self.modify(text, parameters, permitted, &|name| self.drop_table(name))
     }
 }
 

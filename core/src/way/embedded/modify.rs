@@ -20,6 +20,7 @@ use crate::query::{HeldMemory, Modification, ModifyingStatement};
 use crate::storage::{self, KeyColumn, State, TableShape, TableState};
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::mode::WriteMode;
+use crate::types::permitted::Permitted;
 use crate::types::value::Value;
 use crate::types::version::Version;
 use crate::way::definition::TableDefinition;
@@ -52,7 +53,7 @@ impl Change {
 }
 
 impl Embedded {
-    /// Runs a statement that changes tables. `drop_table` removes a table.
+    /// Runs a statement that changes tables, if it touches only tables that are permitted. `drop_table` removes a table.
     ///
     /// # Errors
     /// Those of the statement, of its rows and of a write; then nothing is changed.
@@ -60,20 +61,26 @@ impl Embedded {
         &self,
         text: &str,
         parameters: &[Value],
+        permitted: Option<&Permitted>,
         drop_table: &dyn Fn(&str) -> Result<Version>,
     ) -> Result<Executed> {
         let store = self.store();
         store.refuse_unless_writable()?;
         let as_of = SystemTime::now();
-        let state = Arc::clone(&store.state());
+        let state = shown(&store.state(), permitted);
         let modifying = self.local.engine().modifying(&state, text)?;
+        if let (Some(name), Some(permitted)) = (modifying.defines(), permitted) {
+            permitted.admit_write(name)?;
+        }
         if let Some((table, appends)) = modifying.changes() {
-            table_of(&state, table)?.shape.admit_statement(appends)?;
+            let shape = &table_of(&state, table)?.shape;
+            permitted.map_or(Ok(()), |permitted| permitted.admit_write(&shape.name))?;
+            shape.admit_statement(appends)?;
         }
         if let Some(table) = modifying.reads_and_changes() {
             let mut rows = Arc::default();
             let read = |state: &Arc<State>| {
-                let change = self.change(state, modifying, parameters)?;
+                let change = self.change(&shown(state, permitted), modifying, (parameters, permitted))?;
                 rows = change.rows.clone();
                 Ok(change)
             };
@@ -82,7 +89,7 @@ impl Embedded {
             return Ok(Executed::new(rows.load(Ordering::Relaxed), version));
         }
         let modification =
-            self.local.engine().modification(&state, modifying, parameters, &readable(Moment::Now))?;
+            self.local.engine().modification(&state, modifying, parameters, &readable_of(permitted))?;
         match modification {
             Modification::Nothing => Ok(Executed::new(0, state.version)),
             Modification::Drop { name } => Ok(Executed::new(0, drop_table(&name)?)),
@@ -111,10 +118,10 @@ impl Embedded {
         &self,
         state: &Arc<State>,
         modifying: ModifyingStatement,
-        parameters: &[Value],
+        (parameters, permitted): (&[Value], Option<&Permitted>),
     ) -> Result<Change> {
         let engine = self.local.engine();
-        self.opened(state, engine.modification(state, modifying, parameters, &readable(Moment::Now))?)
+        self.opened(state, engine.modification(state, modifying, parameters, &readable_of(permitted))?)
     }
 
     /// Opens what a statement does to the rows of a table.
@@ -160,6 +167,23 @@ impl Embedded {
                 Err(Error::internal("not a change of rows"))
             }
         }
+    }
+}
+
+/// A state as a statement sees it: without the tables that it may neither read nor change.
+fn shown(state: &Arc<State>, permitted: Option<&Permitted>) -> Arc<State> {
+    match permitted {
+        None => state.clone(),
+        Some(permitted) => Arc::new(state.only(&|table| permitted.shows(table))),
+    }
+}
+
+/// Refuses tables whose rows are too old, or may not be read; says who answers for the others.
+fn readable_of(permitted: Option<&Permitted>) -> impl Fn(&State, &TableState) -> Result<bool> + 'static {
+    let (readable, permitted) = (readable(Moment::Now), permitted.cloned());
+    move |state, table| {
+        permitted.as_ref().map_or(Ok(()), |permitted| permitted.admit_read(&table.shape.name))?;
+        readable(state, table)
     }
 }
 

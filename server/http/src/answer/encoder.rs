@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray, LineDelimited};
 use arrow::json::{Writer as JsonWriter, WriterBuilder as JsonWriterBuilder};
 use bytes::Bytes;
-use pillion::texts::{CsvEncoder, decoded_len};
+use pillion::texts::CsvEncoder;
 use pillion::{Error, ErrorCode, Result};
+use pillion_door::compact;
 
 use super::format::Format;
 use super::moments::Moments;
@@ -20,8 +21,6 @@ use super::moments::Moments;
 const PART_LEN: u64 = 256 << 10;
 /// The most rows of a part.
 pub(crate) const PART_ROWS: usize = 64 << 10;
-/// The most bytes of the values of one row, which has to be in memory as a whole.
-const ROW_LEN_MAX: u64 = 64 << 20;
 
 /// Writes rows in one of the formats. Each call returns the bytes that became ready.
 pub(crate) enum Encoder {
@@ -74,7 +73,7 @@ impl Encoder {
                 check(moments)?;
             }
             Self::Csv(encoder, lines) => encoder.write(batch, lines)?,
-            Self::Arrow(writer) => writer.write(&compact(batch)?).map_err(failed)?,
+            Self::Arrow(writer) => writer.write(&compact(batch).map_err(failed)?).map_err(failed)?,
         }
         Ok(self.take())
     }
@@ -112,23 +111,7 @@ impl Encoder {
 /// # Errors
 /// [`ErrorCode::TooLarge`] for a row that alone takes too much memory.
 pub(crate) fn rows_at_once(batch: &RecordBatch, from: usize, most: usize) -> Result<(usize, u64)> {
-    let mut rows = (batch.num_rows() - from).min(most);
-    loop {
-        let lens = batch.columns().iter().map(|column| decoded_len(&column.slice(from, rows)));
-        let len = lens.fold(0, u64::saturating_add);
-        if len <= PART_LEN || rows <= 1 && len <= ROW_LEN_MAX {
-            return Ok((rows, len));
-        }
-        if rows <= 1 {
-            let message = format!(
-                "a row of the answer has values of {len} bytes, and {ROW_LEN_MAX} are the most: ask for fewer columns, or for parts of texts with substr"
-            );
-            return Err(Error::new(ErrorCode::TooLarge, message));
-        }
-        // Near to what fits if all rows are alike; at most half of it, so that this ends soon.
-        let share = usize::try_from(u128::from(PART_LEN) * rows as u128 / u128::from(len)).unwrap_or(1);
-        rows = share.clamp(1, rows / 2);
-    }
+    pillion_door::rows_at_once(batch, from, most, PART_LEN)
 }
 
 /// One row as a JSON object.
@@ -149,20 +132,6 @@ pub(crate) fn whole(format: Format, rows: &RecordBatch) -> Result<Bytes> {
     let mut bytes = encoder.write(rows)?.to_vec();
     bytes.extend_from_slice(&encoder.finish()?);
     Ok(bytes.into())
-}
-
-/// The same rows, without what views of texts and bytes have beside them: the writer would write all of that with every part.
-fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
-    let compacted = |column: &ArrayRef| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => column.clone(),
-        }
-    };
-    let columns = batch.columns().iter().map(compacted).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(batch.schema(), columns, &options).map_err(failed)
 }
 
 fn check(moments: &Moments) -> Result<()> {
@@ -190,10 +159,10 @@ fn failed(error: ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Date32Array, DictionaryArray, Int64Array, ListArray, StringArray, StringViewArray, StructArray,
+        Array, ArrayRef, Date32Array, DictionaryArray, ListArray, StringViewArray, StructArray,
         TimestampSecondArray, UInt8Array,
     };
-    use arrow::datatypes::{Date32Type, Field};
+    use arrow::datatypes::{DataType, Date32Type, Field};
     use arrow::ipc::reader::StreamReader;
 
     use super::*;
@@ -226,35 +195,6 @@ mod tests {
         assert_eq!(&whole[..], b"{\"a\":\"1970-01-01T00:00:00\"}\n");
         let null = object(&one(Date32Array::from(vec![None]))).unwrap();
         assert_eq!(&null[..], b"{\"a\":null}\n");
-    }
-
-    #[test]
-    fn parts_are_cut_by_their_bytes() {
-        let narrow = one(Int64Array::from_iter_values(0..1_000_000));
-        let (rows, len) = rows_at_once(&narrow, 0, PART_ROWS).unwrap();
-        assert!(rows == 32 << 10 && len == PART_LEN, "{rows} {len}");
-        assert_eq!(rows_at_once(&narrow, 999_999, PART_ROWS).unwrap().0, 1);
-        // One wide row among narrow ones goes alone.
-        let (wide, short) = ("x".repeat(10 << 20), "x".to_owned());
-        let texts: Vec<&str> = (0..1000).map(|row| if row == 7 { &*wide } else { &*short }).collect();
-        let mixed = one(StringArray::from(texts));
-        let (mut from, mut parts) = (0, Vec::new());
-        while from < 1000 {
-            let (rows, len) = rows_at_once(&mixed, from, PART_ROWS).unwrap();
-            assert!(len <= PART_LEN || rows == 1, "{rows} rows of {len} bytes from {from}");
-            from += rows;
-            parts.push(rows);
-        }
-        assert!(parts.len() < 20, "{parts:?}");
-        let endless =
-            DictionaryArray::new(UInt8Array::from(vec![0; 10_000]), Arc::new(StringArray::from(vec![wide])));
-        assert_eq!(
-            rows_at_once(&one(endless), 5, PART_ROWS).unwrap().0,
-            1,
-            "each row of a dictionary counts"
-        );
-        let too_wide = one(StringArray::from(vec!["x".repeat(65 << 20)]));
-        assert_eq!(rows_at_once(&too_wide, 0, PART_ROWS).unwrap_err().code(), ErrorCode::TooLarge);
     }
 
     #[test]

@@ -3,5 +3,4 @@
 pub(crate) mod encoder;
 pub(crate) mod format;
 mod moments;
-pub(crate) mod said;
 pub(crate) mod stream;

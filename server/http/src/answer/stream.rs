@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::try_unfold;
 use pillion::{BatchStream, Error, ErrorCode, Result, Way};
+use pillion_door::said::Said;
 use tokio::time::timeout;
 
 use super::encoder::{Encoder, PART_ROWS, rows_at_once};
 use super::format::Format;
-use super::said::Said;
 
 /// Values of more bytes than this are encoded on a thread that may be busy for a while.
 const QUICK_LEN: u64 = 32 << 10;

@@ -14,13 +14,14 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use pillion::{AsyncSubscription, Version};
 use pillion_access::{Identity, Right};
+use pillion_door::closed;
+use pillion_door::said::{self, Said};
 use serde_json::json;
 
 use crate::answer::encoder;
 use crate::answer::format::Format;
-use crate::answer::said::{self, Said};
 use crate::answer::stream;
-use crate::door::{DOOR, Door, closed};
+use crate::door::{DOOR, Door};
 use crate::problem::Problem;
 use crate::request::{path, query};
 

@@ -8,10 +8,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use pillion::Freshness;
 use pillion_access::{Identity, Right};
+use pillion_door::said::Said;
 use serde_json::{Value, json};
 
 use super::tables::{described, document, refreshing};
-use crate::answer::said::Said;
 use crate::door::{DOOR, Door};
 use crate::problem::Problem;
 use crate::request::query;
@@ -50,7 +50,7 @@ pub(super) async fn status(
         "tables": tables,
         "http": {
             "connections": door.connections.count(),
-            "refused_connections": count(&door.counts.refused_connections),
+            "refused_connections": count(&door.refused_connections),
             "requests": count(&door.counts.requests),
             "denials": door.access.denials().so_far(),
         },

@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pillion::{FollowPhase, RefreshState, RefreshStatus, TableInfo};
 use pillion_access::{Identity, Right};
+use pillion_door::said::{Said, moment};
 use serde_json::{Value, json};
 
-use crate::answer::said::{Said, moment};
 use crate::door::{DOOR, Door};
 use crate::problem::Problem;
 use crate::request::{path, query};

@@ -79,8 +79,9 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use pillion_door::{Admission, Full};
+
     use super::*;
-    use crate::admission::Admission;
 
     #[test]
     fn a_write_that_nobody_waits_for_keeps_its_place_and_stops_before_it_writes() {
@@ -100,7 +101,7 @@ mod tests {
             is_begun.recv().unwrap();
             drop(work);
             let late = enter(Duration::ZERO).await.unwrap_err();
-            assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE, "the place is taken");
+            assert!(matches!(late, Full::TooLate { .. }), "the place is taken");
             go_on.send(()).unwrap();
             assert!(!is_told.recv().unwrap(), "it notices that nobody waits");
             drop(enter(Duration::from_secs(60)).await.unwrap());

@@ -12,13 +12,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use pillion_door::{Entered, Stream, closed};
 
-use super::connections::Entered;
-use super::listener::Stream;
 use super::paced::Paced;
-use super::tls::Tls;
-use crate::door::{Door, closed};
+use crate::door::Door;
 use crate::guard;
 
 /// The most bytes of the head of a request. A longer one is answered with 431.
@@ -29,31 +26,13 @@ const HEADERS_MAX: usize = 64;
 /// Longer times cannot be added to a clock.
 const IDLE_MAX: Duration = Duration::from_secs(31_536_000);
 
-/// Serves a connection until one of both ends closes it, it has to give way to another one, or the door closes and the request
-/// under way is answered.
-pub(crate) async fn serve(
+/// Speaks with a client until one of both ends closes the connection, or the door closes and the request under way is answered.
+pub(crate) async fn speak(
     door: Arc<Door>,
     router: Router<()>,
     stream: Box<dyn Stream>,
-    tls: Option<Arc<Tls>>,
-    entered: Entered,
+    entered: &Arc<Entered>,
 ) {
-    let entered = Arc::new(entered);
-    let speaking = async {
-        let Some(tls) = tls else { return speak(door, router, stream, &entered).await };
-        match timeout(door.options.head_timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => speak(door, router, stream, &entered).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a client could not be spoken to with TLS"),
-            Err(_) => tracing::debug!("a client took too long for TLS"),
-        }
-    };
-    tokio::select! {
-        () = speaking => {}
-        () = entered.given_away() => tracing::debug!("an idle connection gives way to another one"),
-    }
-}
-
-async fn speak<S: Stream + 'static>(door: Arc<Door>, router: Router<()>, stream: S, entered: &Arc<Entered>) {
     let closing = door.closing.clone();
     let (head_timeout, idle_timeout) = (door.options.head_timeout, door.options.idle_timeout);
     let in_progress = entered.in_progress().clone();

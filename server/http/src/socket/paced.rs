@@ -3,20 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pillion_door::InProgress;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What a client gets that takes too long for the head of a request.
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// Requests of a connection that are being answered. While there are none, what comes is the head of one.
-pub(crate) type InProgress = Arc<AtomicUsize>;
 
 /// A connection whose other end has to keep going: the head of a request must come whole in a while from its first byte (for the
 /// first request: from the beginning), the next one must begin in a while, and answers must be read.
@@ -25,6 +22,7 @@ pub(crate) struct Paced<S> {
     inner: S,
     patience: Duration,
     idle_patience: Duration,
+    /// While there are none, what comes is the head of a request.
     in_progress: InProgress,
     /// When the head of a request must have come.
     head: Option<Pin<Box<Sleep>>>,

@@ -14,12 +14,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::options::TlsFiles;
 
-/// The protocol that is spoken within.
-const HTTP_1: &[u8] = b"http/1.1";
-
 /// What encrypts new connections.
 pub(crate) struct Tls {
     files: TlsFiles,
+    /// The protocol that is spoken within.
+    protocol: &'static [u8],
     current: Mutex<Current>,
 }
 
@@ -39,10 +38,11 @@ impl Tls {
     ///
     /// # Errors
     /// The file that cannot be used, and why.
-    pub(crate) fn new(files: TlsFiles) -> Result<Self, String> {
+    pub(crate) fn new(files: TlsFiles, protocol: &'static [u8]) -> Result<Self, String> {
         let stamps = stamps(&files);
-        let config = config(&files)?;
-        Ok(Self { files, current: Mutex::new(Current { stamps, acceptor: acceptor(config), failed: None }) })
+        let config = config(&files, protocol)?;
+        let current = Mutex::new(Current { stamps, acceptor: acceptor(config), failed: None });
+        Ok(Self { files, protocol, current })
     }
 
     /// What encrypts a connection that comes now.
@@ -60,7 +60,7 @@ impl Tls {
             }
             current.failed.clone()
         };
-        match config(&self.files) {
+        match config(&self.files, self.protocol) {
             Ok(config) => {
                 *self.current.lock() = Current { stamps, acceptor: acceptor(config), failed: None };
                 tracing::info!(certificate = %self.files.certificate.display(), "read again");
@@ -99,7 +99,7 @@ fn stamps(files: &TlsFiles) -> Stamps {
     [stamp(&files.certificate), stamp(&files.key), files.client_authorities.as_deref().and_then(stamp)]
 }
 
-fn config(files: &TlsFiles) -> Result<ServerConfig, String> {
+fn config(files: &TlsFiles, protocol: &[u8]) -> Result<ServerConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificates = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
@@ -129,7 +129,7 @@ fn config(files: &TlsFiles) -> Result<ServerConfig, String> {
             files.key.display()
         )
     })?;
-    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 

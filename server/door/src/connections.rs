@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::paced::InProgress;
 use crate::options::most_of;
 
 /// Bits of an address that one network has to itself: whoever has one address of IPv6 has all of its network.
 const NETWORK_OF_V6: u128 = !(u64::MAX as u128);
 
+/// Requests of a connection that are being answered.
+pub type InProgress = Arc<AtomicUsize>;
+
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// An address, or the network of one.
     Address(IpAddr),
     /// A user of this machine.
@@ -28,7 +30,7 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// The one at an address.
-    pub(crate) fn at(address: IpAddr) -> Self {
+    pub fn at(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             // This machine has many addresses of its own.
             address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
@@ -41,7 +43,7 @@ impl Peer {
 /// Connections that are open: so many in all, of which one peer has three quarters at most. One more takes the place of the one
 /// that has been idle for the longest time.
 #[derive(Debug)]
-pub(crate) struct Connections {
+pub struct Connections {
     max: usize,
     open: Mutex<Open>,
 }
@@ -65,7 +67,7 @@ struct Seat {
 
 /// The place of a connection. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub struct Entered {
     connections: Arc<Connections>,
     number: u64,
     seat: Arc<Seat>,
@@ -78,7 +80,7 @@ impl Connections {
     }
 
     /// How many are open.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.lock().all.len()
     }
 
@@ -133,14 +135,22 @@ impl Open {
 
 impl Entered {
     /// Counts the requests of the connection that are being answered.
-    pub(crate) fn in_progress(&self) -> &InProgress {
+    pub fn in_progress(&self) -> &InProgress {
         &self.seat.in_progress
     }
 
     /// A request is being answered, until what this returns is dropped.
-    pub(crate) fn busy(&self) -> Busy {
+    pub fn busy(&self) -> Busy {
         self.seat.in_progress.fetch_add(1, Ordering::AcqRel);
         Busy(self.seat.clone())
+    }
+
+    /// How long no request of the connection has been answered; zero while one is.
+    pub fn quiet_for(&self) -> Duration {
+        if self.seat.in_progress.load(Ordering::Acquire) > 0 {
+            return Duration::ZERO;
+        }
+        self.seat.quiet_since.lock().elapsed()
     }
 
     /// Waits until the connection has to give way.
@@ -158,7 +168,7 @@ impl Drop for Entered {
 
 /// A request that is being answered, until the last byte of its body is with the connection.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Seat>);
+pub struct Busy(Arc<Seat>);
 
 impl Drop for Busy {
     fn drop(&mut self) {

@@ -1,20 +1,19 @@
 //! How many requests are worked on at a time, and how many wait.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::options::most_of;
-use crate::problem::Problem;
 
 /// Lets in so many at a time, lets so many wait, and refuses the others at once.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     /// What is counted, for messages.
     what: &'static str,
     all: Arc<Semaphore>,
@@ -31,9 +30,39 @@ struct Share {
     waiting: AtomicUsize,
 }
 
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// As many as are allowed are here, and as many as may wait do.
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+    },
+    /// None became free in time.
+    TooLate {
+        /// What there are too many of.
+        what: &'static str,
+        /// How long it was waited.
+        patience: Duration,
+    },
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany { what } => write!(f, "as many {what} as are allowed are here already"),
+            Self::TooLate { what, patience } => {
+                write!(f, "no place for {what} became free within {patience:?}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Full {}
+
 /// A place. Given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     _share: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
@@ -51,7 +80,7 @@ impl Drop for Waiting<'_> {
 
 impl Admission {
     /// Lets in `max` at a time, of which one token has three quarters, and lets `waiting_max` wait.
-    pub(crate) fn new(what: &'static str, max: usize, waiting_max: usize) -> Self {
+    pub fn new(what: &'static str, max: usize, waiting_max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self {
             what,
@@ -66,23 +95,20 @@ impl Admission {
     /// A place for the bearer of a token, once there is one, within some time.
     ///
     /// # Errors
-    /// 429 at once if too many wait already; 503 if none became free in time.
-    pub(crate) async fn enter(&self, name: &str, patience: Duration) -> Result<Place, Problem> {
+    /// [`Full::TooMany`] at once if too many wait already; [`Full::TooLate`] if none became free in time.
+    pub async fn enter(&self, name: &str, patience: Duration) -> Result<Place, Full> {
         let share = self.share(name);
         if let Some(place) = self.try_enter(&share) {
             return Ok(place);
         }
-        let _waiting = self.wait(&share).ok_or_else(|| self.too_many())?;
+        let _waiting = self.wait(&share).ok_or(Full::TooMany { what: self.what })?;
         let entered = tokio::time::timeout(patience, async {
             // The share first: who has used it up takes no place from others while it waits.
             let share = share.places.clone().acquire_owned().await.ok()?;
             let all = self.all.clone().acquire_owned().await.ok()?;
             Some(Place { _share: share, _all: all })
         });
-        entered.await.ok().flatten().ok_or_else(|| {
-            let message = format!("no place for {} became free within {patience:?}", self.what);
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
-        })
+        entered.await.ok().flatten().ok_or(Full::TooLate { what: self.what, patience })
     }
 
     fn share(&self, name: &str) -> Arc<Share> {
@@ -110,11 +136,6 @@ impl Admission {
         // Dropped, and so counted back, if there are too many.
         (all < self.waiting_max && own < of_one).then_some(waiting)
     }
-
-    fn too_many(&self) -> Problem {
-        let message = format!("as many {} as are allowed are here already", self.what);
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
-    }
 }
 
 #[cfg(test)]
@@ -134,9 +155,9 @@ mod tests {
             for _ in 0..3 {
                 places.push(enter("greedy").await.unwrap());
             }
-            assert_eq!(enter("greedy").await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(enter("greedy").await.unwrap_err(), Full::TooMany { what: "requests" });
             let other = enter("other").await.unwrap();
-            assert_eq!(enter("third").await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(enter("third").await.unwrap_err(), Full::TooMany { what: "requests" });
             drop(places.pop());
             drop(enter("third").await.unwrap());
             drop((places, other));
@@ -165,7 +186,7 @@ mod tests {
             let gone = tokio::time::timeout(Duration::ZERO, admission.enter("a", Duration::MAX)).await;
             assert!(gone.is_err());
             let late = admission.enter("a", Duration::ZERO).await.unwrap_err();
-            assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(late, Full::TooLate { what: "requests", patience: Duration::ZERO });
             drop((first, second));
             for wait in waits {
                 wait.await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The same statement with `$1`, `$2`, … for each `?` outside of texts, names and comments.
-pub(crate) fn numbered(text: &str) -> Cow<'_, str> {
+pub fn numbered(text: &str) -> Cow<'_, str> {
     if !text.contains('?') {
         return Cow::Borrowed(text);
     }
@@ -20,6 +20,20 @@ pub(crate) fn numbered(text: &str) -> Cow<'_, str> {
         rest = left;
     }
     Cow::Owned(made)
+}
+
+/// How many parameters a statement takes: the highest number behind a `$` outside of texts, names and comments.
+pub fn parameters(text: &str) -> usize {
+    let (mut highest, mut rest) = (0, text);
+    while let Some(sign) = rest.chars().next() {
+        let (taken, left) = rest.split_at(stretch(rest, sign));
+        if taken == "$" {
+            let len = left.bytes().take_while(u8::is_ascii_digit).count();
+            highest = highest.max(left.get(..len).and_then(|number| number.parse().ok()).unwrap_or(0));
+        }
+        rest = left;
+    }
+    highest
 }
 
 /// How many bytes go together at the beginning of a text: a text in quotes, a name in quotes, a comment, or a single sign.
@@ -41,6 +55,18 @@ fn stretch(text: &str, sign: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_counted_only_where_sql_reads_them() {
+        for (text, expected) in [
+            ("SELECT 1", 0),
+            ("SELECT $1, $3, $2", 3),
+            ("SELECT '$4', \"$5\", $1 -- $6", 1),
+            ("SELECT /* $2 */ $", 0),
+        ] {
+            assert_eq!(parameters(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn question_marks_are_parameters_only_where_sql_reads_them() {

@@ -1,0 +1,72 @@
+//! What is said of an answer before it is fetched.
+
+use std::time::{Duration, SystemTime};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::{
+    FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, SchemaResult, Ticket,
+};
+use bytes::Bytes;
+use futures::stream;
+use pillion_door::said::Said;
+use prost_types::Timestamp;
+use tonic::{Response, Status};
+
+use crate::status;
+
+/// Where an answer is fetched, and what it is.
+///
+/// # Errors
+/// For columns that Arrow IPC does not have.
+pub(crate) fn info(
+    descriptor: FlightDescriptor,
+    schema: Option<&SchemaRef>,
+    ticket: impl Into<Bytes>,
+    expires: Option<Duration>,
+    said: Option<&Said>,
+) -> Result<Response<FlightInfo>, Status> {
+    let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
+    if let Some(at) = expires.and_then(|expires| SystemTime::now().checked_add(expires)) {
+        endpoint = endpoint.with_expiration_time(Timestamp::from(at));
+    }
+    let mut info = FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint);
+    if let Some(schema) = schema {
+        info.schema = ipc(&sent(schema))?;
+    }
+    if let Some(said) = said {
+        info = info.with_app_metadata(said.document().to_string());
+    }
+    let mut response = Response::new(info);
+    if let Some(said) = said {
+        response.metadata_mut().as_mut().extend(said.brief_headers());
+    }
+    Ok(response)
+}
+
+/// Columns alone.
+///
+/// # Errors
+/// As [`info`].
+pub(crate) fn schema(schema: &SchemaRef) -> Result<Response<SchemaResult>, Status> {
+    Ok(Response::new(SchemaResult { schema: ipc(&sent(schema))? }))
+}
+
+/// Columns as a message of Arrow IPC.
+///
+/// # Errors
+/// As [`info`].
+pub(crate) fn ipc(schema: &Schema) -> Result<Bytes, Status> {
+    let options = IpcWriteOptions::default();
+    let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &options));
+    message
+        .map(|IpcMessage(bytes)| bytes)
+        .map_err(|error| status::unsupported(format!("the columns cannot be sent: {error}")))
+}
+
+/// Columns as rows are sent: dictionaries become the values that they stand for.
+fn sent(schema: &SchemaRef) -> SchemaRef {
+    let encoder = FlightDataEncoderBuilder::new().with_schema(schema.clone()).build(stream::empty());
+    encoder.known_schema().unwrap_or_else(|| schema.clone())
+}

@@ -1,0 +1,4 @@
+//! What clients get.
+
+pub(crate) mod info;
+pub(crate) mod stream;
