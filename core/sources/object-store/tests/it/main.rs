@@ -12,6 +12,8 @@
 mod azure;
 mod cases;
 mod changes;
+#[cfg(any(feature = "http", feature = "aws"))]
+mod encryption;
 mod formats;
 #[cfg(feature = "gcp")]
 mod google;
