@@ -1,6 +1,7 @@
 //! SQL: the only place that names DataFusion.
 
 mod account;
+mod below;
 mod catalog;
 mod condition;
 mod contain;
@@ -24,6 +25,7 @@ mod lookup;
 mod memory;
 mod modify;
 mod monotone;
+mod narrow;
 mod narrowing;
 mod parse;
 mod point;

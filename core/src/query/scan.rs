@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -16,9 +15,6 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
-};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -118,7 +114,7 @@ impl ScanExec {
     }
 
     /// The same scan, narrowed otherwise.
-    fn narrowed(&self, narrowing: Narrowing) -> Self {
+    pub(super) fn narrowed(&self, narrowing: Narrowing) -> Self {
         Self {
             version: self.version,
             table: self.table.clone(),
@@ -204,27 +200,7 @@ impl ExecutionPlan for ScanExec {
         self.narrowing.apply(visit)
     }
 
-    /// Takes conditions that joins and sorts above find out while they run. Nothing is promised: a row that does not satisfy them may
-    /// still come.
-    fn handle_child_pushdown_result(
-        &self,
-        phase: FilterPushdownPhase,
-        pushed: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let answer = vec![PushedDown::No; pushed.parent_filters.len()];
-        let answer = FilterPushdownPropagation::with_parent_pushdown_result(answer);
-        if phase != FilterPushdownPhase::Post {
-            return Ok(answer);
-        }
-        let filters = pushed.parent_filters.iter().map(|parent| &parent.filter);
-        Ok(match self.narrowing.with(filters, &self.schema()) {
-            Some(narrowing) => answer.with_updated_node(Arc::new(self.narrowed(narrowing)) as _),
-            None => answer,
-        })
-    }
-
-    /// Without conditions of an earlier execution.
+    /// Without the condition of an earlier execution.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(self.narrowed(Narrowing::default())))
     }

@@ -6,6 +6,7 @@
 #[cfg(feature = "datafusion")]
 mod foreign;
 mod key_joins;
+mod misleading;
 mod narrowed;
 mod oracle;
 mod point_statements;

@@ -28,8 +28,9 @@ use crate::storage::TableShape;
 ///
 /// # What DataFusion is told
 /// Exact numbers of rows, bounds and numbers of nulls of columns; keys; an order where the rows really have it. Keys in filters are
-/// looked up, other filters leave out batches by their bounds, and conditions that joins and sorts find while they run leave out more
-/// of them. Answers are right in any context. [`with_rules`](super::with_rules) adds what makes joins on a key look rows up.
+/// looked up, and other filters leave out batches by their bounds. Answers are right in any context.
+/// [`with_rules`](super::with_rules) adds what makes joins on a key look rows up, and what leaves out more batches by conditions that
+/// joins and sorts find while they run.
 ///
 /// # Limits
 /// The tables are read only: DataFusion reports an error for statements that change them. Memory, threads, spilling and cancellation are
