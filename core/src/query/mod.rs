@@ -27,6 +27,7 @@ mod modify;
 mod monotone;
 mod narrow;
 mod narrowing;
+mod paced;
 mod parse;
 mod point;
 mod provider;

@@ -19,10 +19,10 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::stream;
 
 use super::error::external;
 use super::narrowing::Narrowing;
+use super::paced::paced;
 use super::sorted::is_ordered;
 use crate::storage::{ORDER, Part, TableState};
 use crate::types::version::Version;
@@ -222,20 +222,24 @@ impl ExecutionPlan for ScanExec {
         let (table, sequence) = (self.table.clone(), self.version.sequence);
         let mut zones = self.narrowing.zones(&self.schema(), &self.metrics, partition);
         let mut narrowed = self.narrowing.rows(&self.metrics, partition);
-        let pieces = batches
-            .into_iter()
-            .filter(move |part| zones.may_hold(&part.part))
-            .flat_map(move |part| table.pieces(&part.part, Some(part.rows), sequence, &projection, &schema));
-        let slices = pieces.flat_map(move |batch| match batch {
-            Ok(batch) => slices(&batch, batch_rows).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(external(error))],
+        // What is left out is a step too, so that others have their turn between steps.
+        let pieces = batches.into_iter().flat_map(move |part| {
+            let may_hold = zones.may_hold(&part.part);
+            let read = || table.pieces(&part.part, Some(part.rows.clone()), sequence, &projection, &schema);
+            let left_out = (!may_hold).then_some(None);
+            may_hold.then(read).into_iter().flatten().map(Some).chain(left_out)
         });
-        let slices = slices.filter_map(move |slice| match slice {
-            Ok(slice) => narrowed.of(slice).map(Ok),
-            Err(error) => Some(Err(error)),
+        let slices = pieces.flat_map(move |piece| match piece {
+            Some(Ok(batch)) => slices(&batch, batch_rows).into_iter().map(|slice| Some(Ok(slice))).collect(),
+            Some(Err(error)) => vec![Some(Err(external(error)))],
+            None => vec![None],
         });
-        let slices = slices.inspect(move |slice| count(&output_rows, slice));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
+        let steps = slices.map(move |slice| match slice {
+            Some(Ok(slice)) => narrowed.of(slice).map(Ok),
+            other => other,
+        });
+        let steps = steps.inspect(move |slice| slice.iter().for_each(|slice| count(&output_rows, slice)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, paced(steps))))
     }
 
     /// What cannot be read is reported as unknown, and is not an error: only the rows themselves must be readable.
