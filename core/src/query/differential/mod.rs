@@ -6,6 +6,7 @@
 #[cfg(feature = "datafusion")]
 mod foreign;
 mod key_joins;
+mod key_joins_memory;
 mod misleading;
 mod narrowed;
 mod oracle;

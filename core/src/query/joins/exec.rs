@@ -109,7 +109,7 @@ async fn decide(
     let right = match keys {
         Some(keys) => {
             counts.keys.add(keys.len());
-            let rows: Arc<dyn ExecutionPlan> = Arc::new(LookedUpExec::new(scan, &keys, counts.found)?);
+            let rows: Arc<dyn ExecutionPlan> = Arc::new(LookedUpExec::new(scan, &keys, counts.found).await?);
             with_leaf(right, &rows)?
         }
         None => {
