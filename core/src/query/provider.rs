@@ -34,6 +34,8 @@ pub(super) struct ExecutionState {
     pub(super) state: Arc<State>,
     /// Whether scans report the bounds of their columns to the planner.
     pub(super) tells_bounds: bool,
+    /// Whether answers may come from tables that lack rows and say so: the answer must then show its certificates.
+    pub(super) takes_partial: bool,
     /// What the scans of working sets say of the answer.
     pub(super) certificates: Mutex<Vec<TableCertificate>>,
     /// Kept by scans as long as they are there, so that others of the same plan find the same state.
@@ -42,7 +44,7 @@ pub(super) struct ExecutionState {
 
 impl ExecutionState {
     pub(super) fn new(state: Arc<State>, tells_bounds: bool) -> Self {
-        Self { state, tells_bounds, certificates: Mutex::default(), pin: None }
+        Self { state, tells_bounds, takes_partial: true, certificates: Mutex::default(), pin: None }
     }
 
     fn certify(&self, certificate: TableCertificate) -> Arc<str> {
@@ -113,10 +115,14 @@ impl CacheTable {
             [] => "the query asks for all rows".to_owned(),
             _ => format!("the query asks for rows where {}", shortened(&filter)),
         };
-        if !is_covered && !held.answers_partially() {
-            return Err(external(
-                held.not_covered(format_args!("{wanted}: add that condition to it, or ask the source")),
-            ));
+        if !is_covered && !(held.answers_partially() && execution.takes_partial) {
+            let or_partial = match held.answers_partially() {
+                true => ", or make the catalog one of `partial` answers",
+                false => "",
+            };
+            return Err(external(held.not_covered(format_args!(
+                "{wanted}: add that condition to it, or ask the source{or_partial}"
+            ))));
         }
         Ok(execution.certify(held.certificate(is_covered, wanted)))
     }

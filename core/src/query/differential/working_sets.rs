@@ -21,7 +21,7 @@ const STATEMENTS_PER_ROUND: u64 = 50;
 
 /// Rows in memory.
 #[derive(Debug)]
-struct Held(RecordBatch);
+pub(super) struct Held(pub(super) RecordBatch);
 
 impl Source for Held {
     fn capabilities(&self) -> Capabilities {
