@@ -10,6 +10,8 @@ mod key_joins_memory;
 mod misleading;
 mod narrowed;
 mod oracle;
+#[cfg(feature = "datafusion")]
+mod partitioned_joins;
 mod point_statements;
 mod points;
 mod rows;
