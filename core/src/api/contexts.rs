@@ -7,6 +7,7 @@ use super::snapshot::Snapshot;
 use crate::query::CacheCatalog;
 use crate::types::error::Result;
 use crate::way::local;
+use crate::way::staleness::Moment;
 
 impl Cache {
     /// The tables as a catalog for a `SessionContext` of DataFusion. Each query over it sees the newest version, all tables the same one;
@@ -39,8 +40,9 @@ impl Cache {
     /// those of finding the newest version.
     pub fn datafusion_catalog(&self) -> Result<CacheCatalog> {
         let backend = self.backend.clone();
-        let (engine, _) = local::shown(backend.pin()?.as_ref())?;
-        Ok(CacheCatalog::live(engine, Arc::new(move || Ok(local::shown(backend.pin()?.as_ref())?.1))))
+        let newest = move || local::shown(backend.pin()?.as_ref(), Some(Moment::Now));
+        let (engine, _) = newest()?;
+        Ok(CacheCatalog::live(engine, Arc::new(move || Ok(newest()?.1))))
     }
 }
 
@@ -52,7 +54,8 @@ impl Snapshot {
     /// [`Unsupported`](crate::ErrorCode::Unsupported) if a sidecar holds the snapshot.
     pub fn datafusion_catalog(&self) -> Result<CacheCatalog> {
         let reader = self.reader.clone();
-        let (engine, _) = local::shown(reader.as_ref())?;
-        Ok(CacheCatalog::held(engine, Arc::new(move || Ok(local::shown(reader.as_ref())?.1))))
+        let held = move || local::shown(reader.as_ref(), None);
+        let (engine, _) = held()?;
+        Ok(CacheCatalog::held(engine, Arc::new(move || Ok(held()?.1))))
     }
 }

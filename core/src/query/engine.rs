@@ -27,6 +27,7 @@ use super::guard::guarded;
 use super::inverses;
 use super::joins;
 use super::last_rule;
+use super::narrow;
 use super::parse::parse;
 use super::point::{Effort, PointPlan, Template, Texts, leaf_of, recognise};
 use super::provider::{CacheTable, ExecutionState};
@@ -102,6 +103,7 @@ impl Engine {
         }
         let runtime = runtime.build_arc().map_err(planning)?;
         let mut physical_rules = inverses::physical_rules();
+        physical_rules.extend(narrow::rules());
         physical_rules.extend(joins::rules());
         physical_rules.extend(last_rule::rules());
         let base = SessionStateBuilder::new()

@@ -1,6 +1,7 @@
 //! SQL: the only place that names DataFusion.
 
 mod account;
+mod below;
 mod catalog;
 mod condition;
 mod contain;
@@ -25,7 +26,9 @@ mod lookup;
 mod memory;
 mod modify;
 mod monotone;
+mod narrow;
 mod narrowing;
+mod paced;
 mod parse;
 mod point;
 mod provider;

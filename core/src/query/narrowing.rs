@@ -1,8 +1,8 @@
 //! Conditions that joins and sorts find out while they run, at the scans below them.
 //!
-//! A join that has read its smaller side knows which keys can match, and a sort that keeps its first rows knows the worst of them.
-//! DataFusion hands these conditions down, and tightens them. A scan leaves out batches by their bounds, and rows by the condition
-//! itself. It need not: the operators above check every row that comes.
+//! A join that has read its smaller side knows which keys can match, and a sort that keeps its first rows knows the worst of them, and
+//! tightens its condition. A scan to which [a rule](super::narrow) gave it leaves out batches by their bounds, and rows by the
+//! condition itself. It need not: the operators above check every row that comes.
 //!
 //! Only conditions on columns whose values SQL compares by their bits are taken: a list of floats is searched by bits, but 0.0 equals
 //! -0.0. Casts are not taken, because they may fail for rows that a filter between the scan and the join removes.
@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
-use datafusion::physical_expr::{PhysicalExpr, conjunction};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr_common::physical_expr::{snapshot_generation, snapshot_physical_expr};
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
@@ -34,41 +34,28 @@ const SHOWN: usize = 300;
 /// After so many rows a condition that leaves out few is not asked any more until it changes.
 const TRIED_ROWS: usize = 1 << 16;
 
-/// The conditions of a scan.
+/// The condition of a scan, if it has one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Narrowing {
-    filters: Vec<Arc<dyn PhysicalExpr>>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
 }
 
 impl Narrowing {
+    /// By a condition on columns of the scan whose types are [taken](is_taken_type).
+    pub(super) fn by(filter: Arc<dyn PhysicalExpr>) -> Self {
+        Self { filter: Some(filter) }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.filters.is_empty()
+        self.filter.is_none()
     }
 
-    /// The same with those of `filters` that are taken; `None` if none is.
-    pub(super) fn with<'a>(
-        &self,
-        filters: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>,
-        schema: &Schema,
-    ) -> Option<Self> {
-        let mut all = self.filters.clone();
-        all.extend(
-            filters.filter(|filter| is_taken(filter, schema) && !self.filters.contains(filter)).cloned(),
-        );
-        (all.len() > self.filters.len()).then_some(Self { filters: all })
-    }
-
-    /// Visits every condition.
+    /// Visits the condition.
     pub(super) fn apply(
         &self,
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for filter in &self.filters {
-            if visit(filter)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+        self.filter.as_ref().map_or(Ok(TreeNodeRecursion::Continue), visit)
     }
 
     /// Asks bounds, for one partition of a scan with columns of `schema`.
@@ -79,7 +66,7 @@ impl Narrowing {
         partition: usize,
     ) -> NarrowedZones {
         NarrowedZones {
-            filter: self.filter(),
+            filter: self.filter.clone(),
             schema: schema.clone(),
             generation: 0,
             bounds: Bounds::Unknown,
@@ -91,11 +78,7 @@ impl Narrowing {
     /// Asks rows, for one partition of a scan.
     pub(super) fn rows(&self, metrics: &ExecutionPlanMetricsSet, partition: usize) -> NarrowedRows {
         let left_out = self.counter("rows_left_out", metrics, partition);
-        NarrowedRows { filter: self.filter(), generation: 0, tried: 0, passed: 0, left_out }
-    }
-
-    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
-        (!self.is_empty()).then(|| conjunction(self.filters.iter().cloned()))
+        NarrowedRows { filter: self.filter.clone(), generation: 0, tried: 0, passed: 0, left_out }
     }
 
     /// A metric that scans without conditions do not show.
@@ -109,11 +92,8 @@ impl Narrowing {
 
 impl fmt::Display for Narrowing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let filters: Vec<String> = self.filters.iter().map(ToString::to_string).collect();
-        let text = filters.join(" AND ");
+        let Some(filter) = &self.filter else { return Ok(()) };
+        let text = filter.to_string();
         match text.char_indices().nth(SHOWN) {
             Some((end, _)) => write!(f, ", narrowed=[{}…]", &text[..end]),
             None => write!(f, ", narrowed=[{text}]"),
@@ -121,18 +101,8 @@ impl fmt::Display for Narrowing {
     }
 }
 
-/// Whether a condition is one that changes, on columns that are compared by their bits.
-fn is_taken(filter: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
-    filter.is::<DynamicFilterPhysicalExpr>()
-        && filter.children().into_iter().all(|child| {
-            child.downcast_ref::<Column>().is_some_and(|column| {
-                let field = schema.fields().get(column.index());
-                field.is_some_and(|field| field.name() == column.name() && is_taken_type(field.data_type()))
-            })
-        })
-}
-
-fn is_taken_type(data_type: &DataType) -> bool {
+/// Whether SQL compares values of a type by their bits.
+pub(super) fn is_taken_type(data_type: &DataType) -> bool {
     is_ordered(data_type) && !matches!(data_type, DataType::FixedSizeBinary(_))
 }
 

@@ -38,6 +38,8 @@ pub(super) struct ExecutionState {
     pub(super) state: Arc<State>,
     /// Whether scans report the bounds of their columns to the planner.
     pub(super) tells_bounds: bool,
+    /// Whether answers may come from tables that lack rows and say so: the answer must then show its certificates.
+    pub(super) takes_partial: bool,
     /// What the scans of working sets say of the answer.
     pub(super) certificates: Mutex<Vec<TableCertificate>>,
     /// Where rows come from that are not held.
@@ -61,7 +63,7 @@ enum Asked {
 impl ExecutionState {
     pub(super) fn new(state: Arc<State>, tells_bounds: bool, upstream: UpstreamSlot) -> Self {
         let (certificates, elsewhere) = (Mutex::default(), Mutex::default());
-        Self { state, tells_bounds, certificates, upstream, elsewhere, pin: None }
+        Self { state, tells_bounds, takes_partial: true, certificates, upstream, elsewhere, pin: None }
     }
 
     fn asks_source(&self, table: &TableState) -> bool {
@@ -163,9 +165,11 @@ impl CacheTable {
             });
         }
         let Some(held) = held else { return Ok(Asked::Here(None)) };
-        if !is_covered && !held.answers_partially() && !may_be_partial {
+        let is_partial = held.answers_partially();
+        if !is_covered && !may_be_partial && !(is_partial && execution.takes_partial) {
+            let or_partial = if is_partial { ", or make the catalog one of `partial` answers" } else { "" };
             return Err(external(
-                held.not_covered(format_args!("{reason}: add that condition to it, or ask the source")),
+                held.not_covered(format_args!("{reason}: add that condition to it, or ask the source{or_partial}")),
             ));
         }
         Ok(Asked::Here(Some(execution.certify(held.certificate(is_covered, reason)))))

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -16,17 +15,14 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
-};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::stream;
 
 use super::error::external;
 use super::narrowing::Narrowing;
+use super::paced::paced;
 use super::sorted::is_ordered;
 use crate::storage::{ORDER, Part, TableState};
 use crate::types::version::Version;
@@ -118,7 +114,7 @@ impl ScanExec {
     }
 
     /// The same scan, narrowed otherwise.
-    fn narrowed(&self, narrowing: Narrowing) -> Self {
+    pub(super) fn narrowed(&self, narrowing: Narrowing) -> Self {
         Self {
             version: self.version,
             table: self.table.clone(),
@@ -204,27 +200,7 @@ impl ExecutionPlan for ScanExec {
         self.narrowing.apply(visit)
     }
 
-    /// Takes conditions that joins and sorts above find out while they run. Nothing is promised: a row that does not satisfy them may
-    /// still come.
-    fn handle_child_pushdown_result(
-        &self,
-        phase: FilterPushdownPhase,
-        pushed: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let answer = vec![PushedDown::No; pushed.parent_filters.len()];
-        let answer = FilterPushdownPropagation::with_parent_pushdown_result(answer);
-        if phase != FilterPushdownPhase::Post {
-            return Ok(answer);
-        }
-        let filters = pushed.parent_filters.iter().map(|parent| &parent.filter);
-        Ok(match self.narrowing.with(filters, &self.schema()) {
-            Some(narrowing) => answer.with_updated_node(Arc::new(self.narrowed(narrowing)) as _),
-            None => answer,
-        })
-    }
-
-    /// Without conditions of an earlier execution.
+    /// Without the condition of an earlier execution.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(self.narrowed(Narrowing::default())))
     }
@@ -246,20 +222,24 @@ impl ExecutionPlan for ScanExec {
         let (table, sequence) = (self.table.clone(), self.version.sequence);
         let mut zones = self.narrowing.zones(&self.schema(), &self.metrics, partition);
         let mut narrowed = self.narrowing.rows(&self.metrics, partition);
-        let pieces = batches
-            .into_iter()
-            .filter(move |part| zones.may_hold(&part.part))
-            .flat_map(move |part| table.pieces(&part.part, Some(part.rows), sequence, &projection, &schema));
-        let slices = pieces.flat_map(move |batch| match batch {
-            Ok(batch) => slices(&batch, batch_rows).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(external(error))],
+        // What is left out is a step too, so that others have their turn between steps.
+        let pieces = batches.into_iter().flat_map(move |part| {
+            let may_hold = zones.may_hold(&part.part);
+            let read = || table.pieces(&part.part, Some(part.rows.clone()), sequence, &projection, &schema);
+            let left_out = (!may_hold).then_some(None);
+            may_hold.then(read).into_iter().flatten().map(Some).chain(left_out)
         });
-        let slices = slices.filter_map(move |slice| match slice {
-            Ok(slice) => narrowed.of(slice).map(Ok),
-            Err(error) => Some(Err(error)),
+        let slices = pieces.flat_map(move |piece| match piece {
+            Some(Ok(batch)) => slices(&batch, batch_rows).into_iter().map(|slice| Some(Ok(slice))).collect(),
+            Some(Err(error)) => vec![Some(Err(external(error)))],
+            None => vec![None],
         });
-        let slices = slices.inspect(move |slice| count(&output_rows, slice));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output, stream::iter(slices))))
+        let steps = slices.map(move |slice| match slice {
+            Some(Ok(slice)) => narrowed.of(slice).map(Ok),
+            other => other,
+        });
+        let steps = steps.inspect(move |slice| slice.iter().for_each(|slice| count(&output_rows, slice)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output, paced(steps))))
     }
 
     /// What cannot be read is reported as unknown, and is not an error: only the rows themselves must be readable.

@@ -459,19 +459,21 @@ pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Res
     Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording, upstream }))
 }
 
-/// What a held version shows to other contexts of DataFusion, and the engine that knows which of their plans hold it.
+/// What a held version shows to other contexts of DataFusion, and the engine that knows which of their plans hold it. Its rows must
+/// be young enough at `moment`, or when the version was held.
 ///
 /// # Errors
 /// [`ErrorCode::Unsupported`] if another process holds it.
 #[cfg(feature = "datafusion")]
-pub(crate) fn shown(reader: &dyn Reader) -> Result<(Engine, Pinned)> {
+pub(crate) fn shown(reader: &dyn Reader, moment: Option<Moment>) -> Result<(Engine, Pinned)> {
     let held = (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>().ok_or_else(|| {
         Error::new(
             ErrorCode::Unsupported,
             "a sidecar has the rows: attach to its directory, so that this process reads the files, or query it with `sql`",
         )
     })?;
-    let (state, readable) = (held.source.clone(), Box::new(readable(held.moment)));
+    let readable = Box::new(readable(moment.unwrap_or(held.moment)));
+    let state = held.source.clone();
     Ok((held.engine.clone(), Pinned { state, readable }))
 }
 

@@ -13,10 +13,12 @@ use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::oracle::{Answer, Oracle};
+use super::working_sets::Held;
 use super::{Counts, compare_with, fill, setting, statements};
 use crate::query::error::running;
+use crate::source::{Relation, TableSource};
 use crate::test_random::Random;
-use crate::{Cache, CacheOptions, ErrorCode, TableDefinition};
+use crate::{Cache, CacheOptions, ErrorCode, OnMiss, TableDefinition};
 
 const STATEMENTS: u64 = 500;
 const STATEMENTS_PER_ROUND: u64 = 100;
@@ -27,9 +29,17 @@ fn context(cache: &Cache, threads: usize, has_rules: bool) -> SessionContext {
 }
 
 fn context_of(cache: &Cache, threads: usize, has_rules: bool, tells_bounds: bool) -> SessionContext {
-    let config = SessionConfig::new()
-        .with_target_partitions(threads)
-        .with_default_catalog_and_schema("cache", "public");
+    let config = SessionConfig::new().with_target_partitions(threads);
+    context_of_config(cache, config, has_rules, tells_bounds)
+}
+
+pub(super) fn context_of_config(
+    cache: &Cache,
+    config: SessionConfig,
+    has_rules: bool,
+    tells_bounds: bool,
+) -> SessionContext {
+    let config = config.with_default_catalog_and_schema("cache", "public");
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let state = if has_rules { crate::datafusion::with_rules(state) } else { state };
     let context = SessionContext::new_with_state(state);
@@ -39,13 +49,20 @@ fn context_of(cache: &Cache, threads: usize, has_rules: bool, tells_bounds: bool
     context
 }
 
-fn answer(context: &SessionContext, text: &str) -> Result<Answer, DataFusionError> {
+pub(super) fn answer(context: &SessionContext, text: &str) -> Result<Answer, DataFusionError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let frame = context.sql(text).await?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
         Ok(Answer::new(&schema, &frame.collect().await?))
     })
+}
+
+/// The answers of a context without our rules, and of one with them.
+pub(super) fn answers(cache: &Cache, threads: usize, text: &str) -> Vec<(&'static str, Answer)> {
+    let contexts = [("without rules", false), ("with rules", true)];
+    let answer = |(name, has_rules)| (name, answer(&context(cache, threads, has_rules), text).unwrap());
+    contexts.map(answer).into()
 }
 
 /// Generated statements, with our rules: without them, DataFusion's own faults would be compared with the order of the test.
@@ -212,7 +229,9 @@ fn filters_limits_and_counts_are_handed_down() {
     assert!(plan(&plain, "SELECT * FROM t WHERE id > 13000").contains("batches=1 of 2"));
     assert!(plan(&plain, "SELECT * FROM t LIMIT 5").contains("batches=1 of 2"));
     assert!(!plan(&plain, "SELECT count(*), min(id), max(id) FROM t").contains("Pillion"));
-    assert!(plan(&plain, "SELECT * FROM t ORDER BY id DESC LIMIT 3").contains("narrowed=[DynamicFilter"));
+    let first = "SELECT * FROM t ORDER BY id DESC LIMIT 3";
+    assert!(plan(&ruled, first).contains("narrowed=[DynamicFilter"));
+    assert!(!plan(&plain, first).contains("narrowed"), "DataFusion's own way down is not trusted");
     let join = "SELECT * FROM (VALUES (3), (13000)) s(k) JOIN t ON s.k = t.id";
     assert!(!plan(&plain, join).contains("PillionIndexJoin"));
     assert!(
@@ -226,6 +245,34 @@ fn filters_limits_and_counts_are_handed_down() {
     let error = answer(&plain, "INSERT INTO t VALUES (1)").unwrap_err();
     assert!(matches!(error.find_root(), DataFusionError::NotImplemented(_)), "{error}");
     drop((plain, ruled));
+    cache.close().unwrap();
+}
+
+#[test]
+fn tables_that_lack_rows_answer_partially_only_where_the_catalog_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let ids = Arc::new(Int64Array::from_iter_values(0..100));
+    let rows = RecordBatch::try_from_iter([("id", ids as _)]).unwrap();
+    cache.add_source("rows", Held { rows, is_able: false }).unwrap();
+    let some = TableSource::new("rows", Relation::table("t")).on_call().rows_where("id < 50");
+    cache.define_table("t", TableDefinition::from_source(some.on_miss(OnMiss::Local))).unwrap();
+    let whole = context(&cache, 1, false);
+    let partial = context(&cache, 1, false);
+    partial.register_catalog("cache", Arc::new(cache.datafusion_catalog().unwrap().partial()));
+    let error = answer(&whole, "SELECT count(*) FROM t").unwrap_err();
+    let DataFusionError::External(inner) = error.find_root() else { panic!("{error}") };
+    assert_eq!(inner.downcast_ref::<crate::Error>().unwrap().code(), ErrorCode::NotCovered);
+    assert!(error.to_string().contains("`partial`"), "{error}");
+    assert_eq!(answer(&partial, "SELECT count(*) FROM t").unwrap().rows, [["50"]]);
+    // What the table covers is answered in either.
+    for context in [whole, partial] {
+        assert_eq!(answer(&context, "SELECT count(*) FROM t WHERE id < 10").unwrap().rows, [["10"]]);
+    }
+    // The cache's own answers say what they lack.
+    let own = cache.sql("SELECT count(*) FROM t", &[]).unwrap();
+    assert!(!own.certificate().is_complete());
+    drop(own);
     cache.close().unwrap();
 }
 

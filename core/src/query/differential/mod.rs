@@ -6,8 +6,12 @@
 #[cfg(feature = "datafusion")]
 mod foreign;
 mod key_joins;
+mod key_joins_memory;
+mod misleading;
 mod narrowed;
 mod oracle;
+#[cfg(feature = "datafusion")]
+mod partitioned_joins;
 mod point_statements;
 mod points;
 mod rows;

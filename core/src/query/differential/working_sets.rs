@@ -27,9 +27,9 @@ const STATEMENTS_PER_ROUND: u64 = 50;
 
 /// Rows in memory. With abilities they are sent by key, and without those that are outside of ranges.
 #[derive(Debug)]
-struct Held {
-    rows: RecordBatch,
-    is_able: bool,
+pub(super) struct Held {
+    pub(super) rows: RecordBatch,
+    pub(super) is_able: bool,
 }
 
 impl Held {

@@ -24,13 +24,15 @@ use crate::storage::TableShape;
 ///
 /// # Versions
 /// All tables of one query see one version, those of other catalogs of the same cache included. For a live catalog it is the newest
-/// at the moment when DataFusion makes the physical plan. A `DataFrame` that is executed again sees the newest then, unless an execution
-/// of it is still running: one start of a session has one version, as it has one `now()`.
+/// at the moment when DataFusion makes the physical plan. A `DataFrame` that is executed again sees the newest then, unless a plan of it
+/// that was made in the last ten seconds is still there: one start of a session has one version, as it has one `now()`. `max_staleness`
+/// counts at each planning.
 ///
 /// # What DataFusion is told
 /// Exact numbers of rows, bounds and numbers of nulls of columns; keys; an order where the rows really have it. Keys in filters are
-/// looked up, other filters leave out batches by their bounds, and conditions that joins and sorts find while they run leave out more
-/// of them. Answers are right in any context. [`with_rules`](super::with_rules) adds what makes joins on a key look rows up.
+/// looked up, and other filters leave out batches by their bounds. Answers are right in any context.
+/// [`with_rules`](super::with_rules) adds what makes joins on a key look rows up, and what leaves out more batches by conditions that
+/// joins and sorts find while they run.
 ///
 /// # Limits
 /// The tables are read only: DataFusion reports an error for statements that change them. Memory, threads, spilling and cancellation are
@@ -43,12 +45,12 @@ pub struct CacheCatalog {
 impl CacheCatalog {
     /// The newest version at each query.
     pub(crate) fn live(engine: Engine, newest: Arc<PinState>) -> Self {
-        Self { origin: Origin { engine, newest, is_held: false, tells_bounds: true } }
+        Self::new(engine, newest, false)
     }
 
     /// One version, which `held` gives each time.
     pub(crate) fn held(engine: Engine, held: Arc<PinState>) -> Self {
-        Self { origin: Origin { engine, newest: held, is_held: true, tells_bounds: true } }
+        Self::new(engine, held, true)
     }
 
     /// The same catalog, whose tables tell DataFusion their numbers of rows, and not the bounds and numbers of nulls of their columns. Batches
@@ -59,6 +61,18 @@ impl CacheCatalog {
     #[must_use]
     pub fn without_bounds(self) -> Self {
         Self { origin: Origin { tells_bounds: false, ..self.origin } }
+    }
+
+    /// The same catalog, whose tables that hold only some rows of their source, and may answer with what they have
+    /// ([`OnMiss::Local`](crate::OnMiss::Local)), do so here too. Nothing in the answer then says that rows may be missing; plans do
+    /// (`coverage` in `EXPLAIN`). Without this, such a query fails with [`NotCovered`](crate::ErrorCode::NotCovered).
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Self { origin: Origin { is_partial: true, ..self.origin } }
+    }
+
+    fn new(engine: Engine, newest: Arc<PinState>, is_held: bool) -> Self {
+        Self { origin: Origin { engine, newest, is_held, tells_bounds: true, is_partial: false } }
     }
 
     /// The newest version, or the held one.
@@ -119,6 +133,7 @@ impl PlansOn for Origin {
         }
         // Nobody reads the certificates of such plans, so that no source answers for them.
         let mut execution = ExecutionState::new(state.clone(), self.tells_bounds, UpstreamSlot::default());
+        execution.takes_partial = self.is_partial;
         execution.pin = Some(pin);
         Ok(Arc::new(execution))
     }

@@ -2,12 +2,13 @@
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 
-use crate::query::{inverses, joins, last_rule, zeros};
+use crate::query::{inverses, joins, last_rule, narrow, zeros};
 
 /// Adds the rules of Pillion's own engine to those of a context. No answer over the tables of a
 /// [catalog](super::CacheCatalog) needs them more than answers over other tables do. They
 ///
 /// - look rows up where few rows are joined with a large table on its primary key (`PillionIndexJoin` in plans);
+/// - leave out batches and rows by what joins and sorts with a limit find out while they run (`narrowed` in plans);
 /// - give the right answer where DataFusion 55 itself does not, for tables of any kind: for -0.0 in conditions and in sorts with a limit,
 ///   and for sorts above conditions with casts and arithmetic.
 ///
@@ -24,6 +25,7 @@ use crate::query::{inverses, joins, last_rule, zeros};
 pub fn with_rules(state: SessionState) -> SessionState {
     let logical = zeros::with_rule(state.optimizers().to_vec());
     let mut physical = inverses::with_rule(state.physical_optimizers().to_vec());
+    physical.extend(narrow::rules());
     physical.extend(joins::rules());
     physical.extend(last_rule::rules());
     SessionStateBuilder::new_from_existing(state)

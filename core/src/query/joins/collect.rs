@@ -80,7 +80,7 @@ impl Collected {
         self.bytes += len;
         let has_room = self.memory.try_grow(len).is_ok();
         if let Some(partition) = self.partitions.get_mut(partition) {
-            partition.batches.push(batch);
+            partition.batches.push((batch, if has_room { len } else { 0 }));
         }
         has_room && self.rows <= rows_max && self.bytes <= BYTES_MAX
     }
@@ -92,8 +92,8 @@ impl Collected {
 
     /// The keys that the rows match, each once and in order; `None` if there is no memory for them.
     pub(super) fn keys(&self, lookup: &KeyLookup) -> Result<Option<Vec<KeyBytes>>> {
-        let mut keys = BTreeSet::new();
-        for batch in self.partitions.iter().flat_map(|partition| &partition.batches) {
+        let (mut keys, mut bytes) = (BTreeSet::new(), 0);
+        for (batch, _) in self.partitions.iter().flat_map(|partition| &partition.batches) {
             let values =
                 lookup.values.iter().map(|value| value.evaluate(batch)?.into_array(batch.num_rows()));
             let values = values.collect::<Result<Vec<ArrayRef>>>()?;
@@ -107,9 +107,14 @@ impl Collected {
                     key::encode_cell(&mut key, value.as_ref(), row).map_err(external)?;
                 }
                 let len = size_of::<KeyBytes>() + if key.spilled() { key.len() } else { 0 };
-                if keys.insert(key) && self.memory.try_grow(len).is_err() {
+                if !keys.insert(key) {
+                    continue;
+                }
+                if self.memory.try_grow(len).is_err() {
+                    self.memory.shrink(bytes);
                     return Ok(None);
                 }
+                bytes += len;
             }
         }
         Ok(Some(keys.into_iter().collect()))

@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 
 use super::collect::Collected;
 use super::looked_up::LookedUpExec;
-use super::shape::{KeyLookup, join_in, scan_below, with_inputs, with_leaf};
+use super::shape::{KeyLookup, join_in, with_inputs};
+use crate::query::below::{scan_below, with_leaf};
 
 /// The plan that is executed, once the other side was read.
 type Decided = Result<Arc<dyn ExecutionPlan>, Arc<DataFusionError>>;
@@ -108,7 +109,7 @@ async fn decide(
     let right = match keys {
         Some(keys) => {
             counts.keys.add(keys.len());
-            let rows: Arc<dyn ExecutionPlan> = Arc::new(LookedUpExec::new(scan, &keys, counts.found)?);
+            let rows: Arc<dyn ExecutionPlan> = Arc::new(LookedUpExec::new(scan, &keys, counts.found).await?);
             with_leaf(right, &rows)?
         }
         None => {

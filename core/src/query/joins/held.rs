@@ -20,18 +20,19 @@ use parking_lot::Mutex;
 /// A partition: the batches that were read, and where the others come from.
 #[derive(Default)]
 pub(super) struct HeldPartition {
-    pub(super) batches: Vec<RecordBatch>,
+    /// Each with the bytes that are reserved for it.
+    pub(super) batches: Vec<(RecordBatch, usize)>,
     pub(super) rest: Option<SendableRecordBatchStream>,
 }
 
-/// Returns the batches that were read, and then the others.
+/// Hands on the batches that were read, and then the others. Whoever takes a batch holds its memory from then on.
 pub(super) struct HeldExec {
     /// Those of what was read.
     properties: Arc<PlanProperties>,
     /// `None` once it was handed on.
     partitions: Mutex<Vec<Option<HeldPartition>>>,
-    /// Of the batches.
-    _memory: MemoryReservation,
+    /// Of the batches that were not handed on, and of what was made of them.
+    memory: Arc<MemoryReservation>,
 }
 
 impl HeldExec {
@@ -41,19 +42,12 @@ impl HeldExec {
         memory: MemoryReservation,
     ) -> Self {
         let partitions = Mutex::new(partitions.into_iter().map(Some).collect());
-        Self { properties: properties.clone(), partitions, _memory: memory }
+        Self { properties: properties.clone(), partitions, memory: Arc::new(memory) }
     }
 
-    /// A partition. One of which everything was read can be had again.
+    /// A partition, once.
     fn take(&self, partition: usize) -> Option<HeldPartition> {
-        let mut partitions = self.partitions.lock();
-        let held = partitions.get_mut(partition)?;
-        match held {
-            Some(HeldPartition { batches, rest: None }) => {
-                Some(HeldPartition { batches: batches.clone(), rest: None })
-            }
-            held => held.take(),
-        }
+        self.partitions.lock().get_mut(partition)?.take()
     }
 }
 
@@ -103,7 +97,11 @@ impl ExecutionPlan for HeldExec {
                 "a plan with PillionIndexJoin was executed twice: plan the statement again".to_owned();
             return Err(DataFusionError::Execution(message));
         };
-        let read = stream::iter(batches.into_iter().map(Ok));
+        let memory = self.memory.clone();
+        let read = stream::iter(batches).map(move |(batch, len)| {
+            memory.shrink(len);
+            Ok(batch)
+        });
         let rest = rest.map_or_else(|| stream::empty().boxed(), StreamExt::boxed);
         let all = RecordBatchStreamAdapter::new(self.schema(), read.chain(rest));
         Ok(make_cooperative(Box::pin(all)))

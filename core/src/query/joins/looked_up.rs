@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coop::make_cooperative;
@@ -21,10 +22,12 @@ use crate::query::error::external;
 use crate::query::lookup::joined;
 use crate::query::scan::ScanExec;
 use crate::storage::key::{self, KeyBytes};
-use crate::storage::{Found, PREFETCHED_KEYS, Prefetch, TableState};
+use crate::storage::{Found, PREFETCHED_KEYS, Prefetch, TableState, batch_len};
 
 /// Keys that are looked up before other work gets its turn.
 const KEYS_AT_ONCE: usize = 1024;
+/// Bytes of rows after which they are handed on, although more keys could be looked up at once.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Looks rows up. It has the partitions, the columns and the order of the scan whose place it takes.
 #[derive(Debug)]
@@ -48,71 +51,108 @@ enum Wanted {
 
 impl LookedUpExec {
     /// The rows with `keys`, each of which is given once. `found` counts them.
-    pub(super) fn new(scan: &ScanExec, keys: &[KeyBytes], found: Count) -> Result<Self> {
+    pub(super) async fn new(scan: &ScanExec, keys: &[KeyBytes], found: Count) -> Result<Self> {
         let (table, sequence) = (scan.table().clone(), scan.sequence());
         let partitions = scan.properties().output_partitioning().partition_count().max(1);
-        let wanted = if scan.properties().output_ordering().is_some() {
-            // A scan has an order only if all rows are in segments that follow each other in it.
-            let places = places(&table, sequence, keys)?;
-            let mut wanted = vec![Wanted::Places(places.into())];
-            wanted.resize_with(partitions, || Wanted::Places(Arc::default()));
-            wanted
-        } else {
-            let share = keys.len().div_ceil(partitions).max(1);
-            let mut shares: Vec<_> = keys.chunks(share).map(|keys| Wanted::Keys(keys.into())).collect();
-            shares.resize_with(partitions, || Wanted::Keys(Arc::default()));
-            shares
+        // A scan has an order only if all rows are in segments that follow each other in it.
+        let wanted = match scan.properties().output_ordering() {
+            Some(_) => shares(&places(&table, sequence, keys).await?, partitions, Wanted::Places),
+            None => shares(keys, partitions, Wanted::Keys),
         };
         let (projection, properties) = (scan.projection().to_vec(), scan.properties().clone());
         Ok(Self { table, sequence, projection, properties, wanted, found })
     }
 
-    /// The rows of the keys at some places, beginning at `start`.
-    fn rows(&self, keys: &[KeyBytes]) -> Result<Vec<RecordBatch>> {
+    /// Rows of some keys, and the number of keys that they are of.
+    fn rows(&self, keys: &[KeyBytes], step: &mut Step<'_>) -> Result<usize> {
         let schema = self.schema();
-        let mut rows = Vec::with_capacity(keys.len());
+        let mut done = 0;
         for keys in keys.chunks(PREFETCHED_KEYS) {
             let hashed: Vec<_> = keys.iter().map(|key| (key, key::hash(key))).collect();
             self.table.prefetch(&hashed, Prefetch::Values);
             for (key, hash) in hashed {
+                done += 1;
                 let found = self.table.find_hashed(key, hash, self.sequence).map_err(external)?;
                 let Some(found) = found else { continue };
-                rows.push(found.read(&self.projection, &schema).map_err(external)?);
+                if step.is_full_with(found.read(&self.projection, &schema).map_err(external)?) {
+                    return Ok(done);
+                }
             }
         }
-        Ok(rows)
+        Ok(done)
     }
 
-    fn rows_at(&self, places: &[(usize, u32)]) -> Result<Vec<RecordBatch>> {
+    fn rows_at(&self, places: &[(usize, u32)], step: &mut Step<'_>) -> Result<usize> {
         let schema = self.schema();
-        let read = |&(segment, row): &(usize, u32)| {
-            let segment = &self.table.segments[segment];
-            Found::Segment(segment, row).read(&self.projection, &schema).map_err(external)
-        };
-        places.iter().map(read).collect()
+        for (number, &(segment, row)) in places.iter().enumerate() {
+            let found = Found::Segment(&self.table.segments[segment], row);
+            if step.is_full_with(found.read(&self.projection, &schema).map_err(external)?) {
+                return Ok(number + 1);
+            }
+        }
+        Ok(places.len())
     }
 
-    /// The rows of a partition from `start`, a few at a time, and where the next ones begin.
-    fn next(&self, partition: usize, start: usize) -> Result<Option<(Vec<RecordBatch>, usize)>> {
+    /// The rows of a partition from `start`, a few at a time, and where the next ones begin. `memory` is that of the rows that were
+    /// handed on last, and then of these.
+    fn next(
+        &self,
+        partition: usize,
+        start: usize,
+        memory: &MemoryReservation,
+    ) -> Result<Option<(Vec<RecordBatch>, usize)>> {
+        memory.free();
+        let mut step = Step { rows: Vec::new(), bytes: 0, memory };
         let end = start + KEYS_AT_ONCE;
-        let rows = match self.wanted.get(partition) {
-            Some(Wanted::Keys(keys)) if start < keys.len() => self.rows(&keys[start..end.min(keys.len())])?,
+        let done = match self.wanted.get(partition) {
+            Some(Wanted::Keys(keys)) if start < keys.len() => {
+                self.rows(&keys[start..end.min(keys.len())], &mut step)?
+            }
             Some(Wanted::Places(places)) if start < places.len() => {
-                self.rows_at(&places[start..end.min(places.len())])?
+                self.rows_at(&places[start..end.min(places.len())], &mut step)?
             }
             _ => return Ok(None),
         };
-        self.found.add(rows.len());
-        Ok(Some((joined(&self.schema(), &rows)?, end)))
+        self.found.add(step.rows.len());
+        Ok(Some((joined(&self.schema(), &step.rows)?, start + done)))
     }
 }
 
+/// Rows that are handed on together.
+struct Step<'a> {
+    rows: Vec<RecordBatch>,
+    bytes: usize,
+    memory: &'a MemoryReservation,
+}
+
+impl Step<'_> {
+    /// Adds a row; whether it must be the last one, because the rows are many bytes or there is no memory for more. A scan would not
+    /// ask for the memory of a batch either, so one row may always come.
+    fn is_full_with(&mut self, row: RecordBatch) -> bool {
+        let len = batch_len(&row);
+        self.bytes += len;
+        self.rows.push(row);
+        self.memory.try_grow(len).is_err() || self.bytes >= BYTES_AT_ONCE
+    }
+}
+
+/// Contiguous shares of about equal size, one for each partition.
+fn shares<T: Clone>(all: &[T], partitions: usize, wanted: fn(Arc<[T]>) -> Wanted) -> Vec<Wanted> {
+    let share = all.len().div_ceil(partitions).max(1);
+    let mut shares: Vec<_> = all.chunks(share).map(|share| wanted(share.into())).collect();
+    shares.resize_with(partitions, || wanted(Arc::default()));
+    shares
+}
+
 /// Where the rows with some keys are, in the order of the table.
-fn places(table: &TableState, sequence: u64, keys: &[KeyBytes]) -> Result<Vec<(usize, u32)>> {
+async fn places(table: &TableState, sequence: u64, keys: &[KeyBytes]) -> Result<Vec<(usize, u32)>> {
     let numbers: HashMap<u64, usize> =
         table.segments.iter().enumerate().map(|(number, segment)| (segment.id(), number)).collect();
     let mut places = Vec::with_capacity(keys.len());
-    for keys in keys.chunks(PREFETCHED_KEYS) {
+    for (number, keys) in keys.chunks(PREFETCHED_KEYS).enumerate() {
+        if number % (KEYS_AT_ONCE / PREFETCHED_KEYS) == KEYS_AT_ONCE / PREFETCHED_KEYS - 1 {
+            tokio::task::yield_now().await;
+        }
         let hashed: Vec<_> = keys.iter().map(|key| (key, key::hash(key))).collect();
         table.prefetch(&hashed, Prefetch::Keys);
         for (key, hash) in hashed {
@@ -162,7 +202,8 @@ impl ExecutionPlan for LookedUpExec {
         Ok(Arc::new(Statistics::new_unknown(&self.schema())))
     }
 
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let memory = MemoryConsumer::new("PillionLookedUp").register(context.memory_pool());
         let lookup = Self {
             table: self.table.clone(),
             sequence: self.sequence,
@@ -171,7 +212,7 @@ impl ExecutionPlan for LookedUpExec {
             wanted: self.wanted.clone(),
             found: self.found.clone(),
         };
-        let lookup = Arc::new(lookup);
+        let lookup = Arc::new((lookup, memory));
         let batches = stream::try_unfold(0, move |start| {
             let lookup = lookup.clone();
             async move {
@@ -179,14 +220,43 @@ impl ExecutionPlan for LookedUpExec {
                 if start > 0 {
                     tokio::task::yield_now().await;
                 }
+                let (lookup, memory) = lookup.as_ref();
                 Ok::<_, DataFusionError>(
                     lookup
-                        .next(partition, start)?
+                        .next(partition, start, memory)?
                         .map(|(rows, next)| (stream::iter(rows.into_iter().map(Ok)), next)),
                 )
             }
         });
         let batches = futures::TryStreamExt::try_flatten(batches);
         Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+    use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+
+    use super::*;
+
+    #[test]
+    fn a_step_ends_by_its_bytes_and_where_there_is_no_memory() {
+        let row = |len: usize| {
+            let text = StringArray::from(vec!["x".repeat(len)]);
+            RecordBatch::try_from_iter([("t", Arc::new(text) as _)]).unwrap()
+        };
+        let rows_of_a_step = |pool: usize, len: usize| {
+            let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(pool));
+            let memory = MemoryConsumer::new("test").register(&pool);
+            let mut step = Step { rows: Vec::new(), bytes: 0, memory: &memory };
+            let rows = (1..20).find(|_| step.is_full_with(row(len)));
+            assert!(pool.reserved() <= step.bytes);
+            rows
+        };
+        assert_eq!(rows_of_a_step(usize::MAX, BYTES_AT_ONCE / 4), Some(4));
+        assert_eq!(rows_of_a_step(usize::MAX, 10), None);
+        assert_eq!(rows_of_a_step(2_500, 1_000), Some(3));
+        assert_eq!(rows_of_a_step(0, 1_000), Some(1));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! How many rows the smaller side has is known only when it was read, so the join decides then. It reads that side up to a bound.
 //! Within the bound it looks up the keys, and joins what it found; beyond it goes on as DataFusion planned it, with the rows
-//! that it holds already. A wrong estimate so costs nothing but these rows' memory. Either way the join itself is DataFusion's: only
-//! its inputs are replaced. So duplicates, nulls, further conditions and kinds of joins are what they were. The looked-up rows are all rows of the table
-//! that match a row of the other side, and a join that returns no rows of the table without a match needs no others.
+//! that it holds already. A wrong estimate so costs the time for which these rows wait, and their memory until the join takes them.
+//! Either way the join itself is DataFusion's: only its inputs are replaced. So duplicates, nulls, further conditions and kinds of
+//! joins are what they were. The looked-up rows are all rows of the table that match a row of the other side, and a join that returns
+//! no rows of the table without a match needs no others.
 
 mod collect;
 mod exec;
