@@ -217,17 +217,6 @@ pub trait Source: Debug + Send + Sync + 'static {
         Err(no_changes())
     }
 
-    /// The columns of a followed relation now, if they are those that are held and others behind which every row that came before a change of
-    /// columns is null: columns that were added, that allow nulls and never had a default. `None` if the relation is another one in any other way. Asked
-    /// for only with [`Capabilities::changes`], after a feed has [reported](FeedEvent::Reshaped) the relation.
-    ///
-    /// # Errors
-    /// As [`describe`](Self::describe).
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        let _ = (relation, held, call);
-        Ok(None)
-    }
-
     /// What the source keeps under names that Pillion has made, those of other caches too. Asked for only with [`Capabilities::changes`], and only to
     /// be shown.
     ///
@@ -311,10 +300,6 @@ impl Source for Box<dyn Source> {
 
     fn forget(&self, follow: &Follow, call: &Call) -> Result<()> {
         (**self).forget(follow, call)
-    }
-
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        (**self).widened(relation, held, call)
     }
 
     fn kept(&self, call: &Call) -> Result<Vec<Kept>> {

@@ -80,8 +80,8 @@
 //!   value that must not be there takes its table out of the feed, which [reports](pillion::source::FeedEvent::Reshaped) it with the column;
 //!   the other tables are followed on.
 //! - A table whose columns change is [reported](pillion::source::FeedEvent::Reshaped) with the first change of a row after that. What `ALTER TABLE`
-//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, a column that is added with a default
-//!   that differs from row to row and is dropped at once, and tables that are taken out of a publication and put back.
+//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, and tables that are taken out of a
+//!   publication and put back.
 //!
 //! - [`Source::check`](pillion::source::Source::check) compares held rows with those of the server at one place in its log: both sides add up the
 //!   SHA-256 of one text for each row, which the server makes by SQL. It takes a temporary slot of the server, and its snapshot is held until the

@@ -127,10 +127,6 @@ impl Source for Postgres {
         feed::forget(self, follow, call)
     }
 
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        feed::widened(self, relation, held, call)
-    }
-
     fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
         feed::kept(self, call)
     }

@@ -127,10 +127,6 @@ impl Source for Planted {
         self.source.forget(follow, call)
     }
 
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        self.source.widened(relation, held, call)
-    }
-
     fn check(
         &self,
         relation: &Relation,
