@@ -136,9 +136,10 @@ impl Source for Postgres {
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        feed::check(self, relation, columns, key, call)
+        feed::check(self, relation, columns, key, fed, call)
     }
 }
 

@@ -132,8 +132,9 @@ impl Source for Planted {
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        self.source.check(relation, columns, key, call)
+        self.source.check(relation, columns, key, fed, call)
     }
 }
