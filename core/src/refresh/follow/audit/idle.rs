@@ -68,7 +68,7 @@ impl Audit<'_> {
                 self.shared.rest(SLICE_PAUSE)?;
             }
             match self.slice(span, bounds, report) {
-                Err(error) if self.is_passing(&error) && pause <= SLICE_PAUSE_MAX => {
+                Err(error) if is_passing(&error) && pause <= SLICE_PAUSE_MAX => {
                     let (table, source) = (&self.table, &self.shared.source_name);
                     tracing::debug!(table, source, "a part of the table is compared again later: {error:#}");
                     report.rows = before;
@@ -79,12 +79,10 @@ impl Audit<'_> {
             }
         }
     }
+}
 
-    /// Whether the table may be compared later. One that is fed no more is not.
-    fn is_passing(&self, error: &Error) -> bool {
-        matches!(error.code(), ErrorCode::SourceUnavailable | ErrorCode::Timeout)
-            && self.shared.state.lock().tables.contains_key(&self.table)
-    }
+fn is_passing(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::SourceUnavailable | ErrorCode::Timeout)
 }
 
 impl State {
