@@ -217,17 +217,6 @@ pub trait Source: Debug + Send + Sync + 'static {
         Err(no_changes())
     }
 
-    /// The columns of a followed relation now, if they are those that are held and others behind which every row that came before a change of
-    /// columns is null: columns that were added, that allow nulls and never had a default. `None` if the relation is another one in any other way. Asked
-    /// for only with [`Capabilities::changes`], after a feed has [reported](FeedEvent::Reshaped) the relation.
-    ///
-    /// # Errors
-    /// As [`describe`](Self::describe).
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        let _ = (relation, held, call);
-        Ok(None)
-    }
-
     /// What the source keeps under names that Pillion has made, those of other caches too. Asked for only with [`Capabilities::changes`], and only to
     /// be shown.
     ///
@@ -238,10 +227,12 @@ pub trait Source: Debug + Send + Sync + 'static {
         Err(Error::new(ErrorCode::Unsupported, "this source does not say what it keeps"))
     }
 
-    /// Makes one state of a followed relation comparable with held rows: their `columns`, of which `key` names a row. The source keeps nothing of it
-    /// that outlives the answer, or the connection to it. Asked for only with [`Capabilities::changes`].
+    /// Makes one state of a followed relation comparable with held rows: their `columns`, of which `key` names a row. `fed` is a position of the
+    /// feed that brought the rows, and the place of the relation in that feed. The source keeps nothing of it that outlives the answer, or the
+    /// connection to it. Asked for only with [`Capabilities::changes`].
     ///
     /// # Errors
+    /// [`SourceInvalid`](ErrorCode::SourceInvalid) if the relation with this name is not the one of the feed any more;
     /// [`Unsupported`](ErrorCode::Unsupported) if the source does not compare rows, or has no order of the key that Pillion shares; and as
     /// [`describe`](Self::describe).
     fn check(
@@ -249,9 +240,10 @@ pub trait Source: Debug + Send + Sync + 'static {
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        let _ = (relation, columns, key, call);
+        let _ = (relation, columns, key, fed, call);
         Err(Error::new(ErrorCode::Unsupported, "this source does not compare its rows with held ones"))
     }
 }
@@ -313,10 +305,6 @@ impl Source for Box<dyn Source> {
         (**self).forget(follow, call)
     }
 
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        (**self).widened(relation, held, call)
-    }
-
     fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
         (**self).kept(call)
     }
@@ -326,8 +314,9 @@ impl Source for Box<dyn Source> {
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        (**self).check(relation, columns, key, call)
+        (**self).check(relation, columns, key, fed, call)
     }
 }

@@ -259,7 +259,7 @@ impl TableSource {
     }
 
     /// What becomes of a table with [`changes`](Self::changes) when its columns become others at the source; it is copied anew unless told
-    /// otherwise. A column that is added, and null in all rows so far, appears without either.
+    /// otherwise.
     pub fn on_schema_change(mut self, what: OnSchemaChange) -> Self {
         self.on_schema_change = what;
         self
@@ -277,7 +277,7 @@ impl TableSource {
     /// source has more than 1 MiB of log that has not come.
     ///
     /// Without this no audit begins by itself: one reads the whole table at the source, and takes a replication slot of it for a moment, which whoever
-    /// runs that server should want. Once a day finds a fault within a day; 10,000 rows a second take about a tenth of a processor there.
+    /// runs that server should want. Once a day finds a fault within a day.
     pub fn audit_every(mut self, interval: Duration, rows_per_second: u32) -> Self {
         self.audit = Some(AuditPlan { every: interval, rows_per_second: rows_per_second.max(1) });
         self

@@ -69,6 +69,8 @@
 //! - The server keeps its log for a slot until its changes are acknowledged. Set `max_slot_wal_keep_size`, so that a slot that nobody reads does
 //!   not fill its disk: the slot is lost then, which [`Changes::Lost`](pillion::source::Changes::Lost) says.
 //!   [`forget`](pillion::source::Source::forget) drops the slot of a table that is not wanted any more.
+//! - The server sends changes of all rows, whatever row-level security hides from the user. So a copy or a comparison of a table of which a policy
+//!   would hide rows is refused; give the user `BYPASSRLS`. A fetch without changes gives the rows that the user may see.
 //! - A position is written like `0/16B3748`, as `pg_current_wal_lsn()` gives it.
 //! - A snapshot waits until all transactions that are under way have ended. Until it is dropped it locks the tables as a query does: rows may
 //!   change, and columns may not.
@@ -80,12 +82,13 @@
 //!   value that must not be there takes its table out of the feed, which [reports](pillion::source::FeedEvent::Reshaped) it with the column;
 //!   the other tables are followed on.
 //! - A table whose columns change is [reported](pillion::source::FeedEvent::Reshaped) with the first change of a row after that. What `ALTER TABLE`
-//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, a column that is added with a default
-//!   that differs from row to row and is dropped at once, and tables that are taken out of a publication and put back.
+//!   does to values without such a change is not seen: `ALTER COLUMN … TYPE … USING` that keeps the type, a last column that is dropped and
+//!   added again with its type, and tables that are taken out of a publication and put back.
 //!
 //! - [`Source::check`](pillion::source::Source::check) compares held rows with those of the server at one place in its log: both sides add up the
 //!   SHA-256 of one text for each row, which the server makes by SQL. It takes a temporary slot of the server, and its snapshot is held until the
-//!   comparison ends. Keys of floats have no order that both share, so their tables are not compared.
+//!   comparison ends. Keys of floats have no order that both share, so their tables are not compared, and neither are
+//!   those of a database with the encoding `SQL_ASCII`. The table is locked as by a query until then.
 //!
 //! # Connections
 //! [`PostgresOptions`] says how a server is reached, [`SslMode`] what is verified of it, and [`Secret`] where the password is read from

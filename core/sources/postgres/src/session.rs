@@ -27,6 +27,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL standard_conforming_strings = on";
 
+/// Of tables that are followed, all rows come with the changes, so none may be kept back before. The server refuses instead.
+const WHOLE: &str = "SET LOCAL row_security = off";
+
 /// A standby has the rows of the moment up to which it replayed its primary.
 const CLOCK: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
     THEN pg_catalog.pg_last_xact_replay_timestamp() ELSE pg_catalog.now() END";
@@ -86,12 +89,15 @@ impl Session {
     }
 
     /// Begins the transaction in which everything is read, and says at which moment its rows were those of the source. With the name
-    /// of a snapshot, they are those of the snapshot, which is older.
+    /// of a snapshot, they are those of the snapshot, which is older, and policies leave none out.
     pub(crate) async fn begin(&self, snapshot: Option<&str>) -> Result<Option<SystemTime>> {
         let moment = self.clock().await?;
         let import =
             snapshot.map(|name| format!("SET TRANSACTION SNAPSHOT '{}'; ", name.replace('\'', "''")));
-        let begin = format!("{BEGIN}; {}{SETTINGS}", import.unwrap_or_default());
+        let begin = match import {
+            Some(import) => format!("{BEGIN}; {import}{SETTINGS}; {WHOLE}"),
+            None => format!("{BEGIN}; {SETTINGS}"),
+        };
         self.client()?.batch_execute(&begin).await.map_err(|error| self.failure(error))?;
         Ok(moment)
     }

@@ -127,10 +127,6 @@ impl Source for Postgres {
         feed::forget(self, follow, call)
     }
 
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        feed::widened(self, relation, held, call)
-    }
-
     fn kept(&self, call: &Call) -> Result<Vec<Kept>> {
         feed::kept(self, call)
     }
@@ -140,9 +136,10 @@ impl Source for Postgres {
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        feed::check(self, relation, columns, key, call)
+        feed::check(self, relation, columns, key, fed, call)
     }
 }
 

@@ -18,7 +18,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod watch;
-mod widen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

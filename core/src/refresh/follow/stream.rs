@@ -159,14 +159,6 @@ impl<'a> Streaming<'a> {
                 // It is behind the wanted position, and comes again from there.
                 return Ok(Some(Ended::Reached));
             }
-            if let FeedEvent::Reshaped { relation, .. } = &event
-                && wanted.is_none()
-                && let Some(table) = self.inspected.tables.get(*relation)
-                && self.follower.widen(table)?
-            {
-                // What the open transaction has brought so far comes again, with the new columns.
-                return Ok(Some(Ended::Interrupted));
-            }
             let is_urgent = matches!(&event, FeedEvent::Idle { is_urgent: true, .. });
             self.take(event)?;
             if !self.is_open && self.has_reached(wanted)? {

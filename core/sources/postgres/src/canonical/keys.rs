@@ -15,6 +15,8 @@ pub(crate) struct KeyColumn {
     name: String,
     /// What is compared.
     expression: String,
+    /// What is compared with single keys: the column itself, whose index serves, if no key is lost by that.
+    looked_up: String,
     /// The type of the literals with which it is.
     kind: Type,
 }
@@ -22,7 +24,7 @@ pub(crate) struct KeyColumn {
 impl KeyColumn {
     /// # Errors
     /// [`Unsupported`](ErrorCode::Unsupported) for a type whose order differs.
-    pub(crate) fn new(name: &str, kind: &Type, data_type: &DataType) -> Result<Self> {
+    pub(crate) fn new(name: &str, kind: &Type, data_type: &DataType, is_utf8: bool) -> Result<Self> {
         let column = quoted(name);
         let (expression, literals) = match base(kind) {
             same @ (Type::BOOL
@@ -37,6 +39,10 @@ impl KeyColumn {
             | Type::TIMESTAMP
             | Type::TIMESTAMPTZ) => (column, same),
             Type::OID => (format!("{column}::pg_catalog.int8"), Type::OID),
+            // The bytes of another encoding are in another order.
+            other if *data_type == DataType::Utf8 && !is_utf8 => {
+                (format!("pg_catalog.convert_to({}, 'UTF8')", characters(&column, &other)), Type::BYTEA)
+            }
             // As the column itself, whose index serves if it has this collation.
             Type::TEXT | Type::VARCHAR | Type::NAME => (format!("{column} COLLATE \"C\""), Type::TEXT),
             other if *data_type == DataType::Utf8 => {
@@ -52,12 +58,19 @@ impl KeyColumn {
                 ));
             }
         };
-        Ok(Self { name: name.to_owned(), expression, kind: literals })
+        // Another collation may find more, and loses nothing.
+        let is_text = matches!(base(kind), Type::TEXT | Type::VARCHAR | Type::NAME) && is_utf8;
+        let looked_up = if is_text { quoted(name) } else { expression.clone() };
+        Ok(Self { name: name.to_owned(), expression, looked_up, kind: literals })
     }
 
     fn literal(&self, value: &Value) -> Result<String> {
         match (&self.kind, value) {
             (&Type::TEXT, Value::Str(text)) => text_literal(text),
+            (&Type::BYTEA, Value::Str(text)) => {
+                let bytes = Value::Bytes(text.as_bytes().into());
+                literal(&Type::BYTEA, &bytes).unwrap_or_else(|| text_literal(text))
+            }
             (&Type::BOOL, Value::Bool(value)) => Ok(value.to_string()),
             (kind, value) => literal(kind, value).unwrap_or_else(|| {
                 let message =
@@ -111,5 +124,22 @@ pub(crate) fn keys_condition(key: &[KeyColumn], keys: &[Vec<Value>]) -> Result<S
         return Ok("false".to_owned());
     }
     let keys = keys.iter().map(|values| Ok(format!("({})", row(key, values)?)));
-    Ok(format!("({}) IN ({})", columns(key), keys.collect::<Result<Vec<_>>>()?.join(", ")))
+    let columns = key.iter().map(|column| column.looked_up.as_str()).collect::<Vec<_>>().join(", ");
+    Ok(format!("({columns}) IN ({})", keys.collect::<Result<Vec<_>>>()?.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_have_the_order_of_bytes_and_single_keys_the_index() {
+        let of = |is_utf8| [KeyColumn::new("k", &Type::TEXT, &DataType::Utf8, is_utf8).unwrap()];
+        let key = vec![Value::from("a'")];
+        let range = KeyRange { from: Some(key.clone()), below: None };
+        assert_eq!(range_condition(&of(true), &range).unwrap(), r#"("k" COLLATE "C") >= ('a''')"#);
+        assert_eq!(keys_condition(&of(true), std::slice::from_ref(&key)).unwrap(), r#"("k") IN (('a'''))"#);
+        let bytes = r#"(pg_catalog.convert_to(("k")::pg_catalog.text, 'UTF8')) >= ('\x6127'::bytea)"#;
+        assert_eq!(range_condition(&of(false), &range).unwrap(), bytes);
+    }
 }

@@ -60,6 +60,8 @@ fn text(expression: &str, kind: &Type, data_type: &DataType, depth: usize) -> St
 pub(super) fn characters(expression: &str, kind: &Type) -> String {
     match (kind, kind.kind()) {
         (&Type::BPCHAR, _) => format!("pg_catalog.textin(pg_catalog.bpcharout({expression}))"),
+        // As it is sent: a cast keeps the declared encoding.
+        (&Type::XML, _) => format!("pg_catalog.convert_from(pg_catalog.xml_send({expression}), 'UTF8')"),
         (_, Kind::Domain(base)) => characters(expression, base),
         _ => format!("({expression})::pg_catalog.text"),
     }

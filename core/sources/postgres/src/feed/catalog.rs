@@ -25,18 +25,6 @@ const TABLE: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_cat
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.oid = pg_catalog.to_regclass($1)";
 
-/// Counts columns without a default, now or when they were added. The server computes no value of them for rows that are there.
-const PLAIN: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attname = ANY ($2) \
-    AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.atthasdef AND NOT a.atthasmissing AND a.attidentity = '' AND a.attgenerated = ''";
-
-/// How many of some columns are null in all rows that were there before them.
-pub(super) async fn plain_columns(session: &Session, table: u32, names: &[String]) -> Result<usize> {
-    let row =
-        session.client()?.query_typed_one(PLAIN, &[(&table, Type::OID), (&names, Type::TEXT_ARRAY)]).await;
-    let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| session.failure(error))?;
-    Ok(usize::try_from(count).unwrap_or_default())
-}
-
 /// A table as the server describes it.
 #[derive(Clone, Debug)]
 pub(super) struct FollowableTable {

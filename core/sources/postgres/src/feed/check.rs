@@ -9,8 +9,8 @@ use arrow::datatypes::SchemaRef;
 use pillion::source::{Call, FeedCheck, Fetch, Fetched, KeyRange, Relation, RowSum};
 use pillion::{Error, ErrorCode, Result, Value};
 
-use super::SLOT_TIMEOUT;
 use super::position::LogPosition;
+use super::{SLOT_TIMEOUT, table};
 use crate::canonical::{self, KeyColumn};
 use crate::names::quoted;
 use crate::plan;
@@ -18,8 +18,10 @@ use crate::replication::{Connection, SlotName};
 use crate::session::Session;
 use crate::source::Postgres;
 
-/// The server adds up in one process: others wait for its processors too.
-const ALONE: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
+/// The server adds up in one process: others wait for its processors too. Between two sums the transaction may rest.
+const ALONE: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0";
+const ENCODING: &str = "SELECT pg_catalog.getdatabaseencoding()::pg_catalog.text";
 
 /// A snapshot and the place in the log that belongs to it.
 pub(super) struct PostgresCheck {
@@ -38,6 +40,8 @@ pub(super) struct PostgresCheck {
     /// Exports the snapshot, and has the slot that ends with the connection.
     exporter: Connection,
     snapshot: String,
+    /// Holds the lock of the table: one that is emptied or rewritten after the snapshot was made would seem empty in it.
+    _lock: Session,
 }
 
 /// See [`Source::check`](pillion::source::Source::check).
@@ -46,13 +50,19 @@ pub(crate) fn check(
     relation: &Relation,
     columns: &[String],
     key: &[String],
+    fed: Option<(&[u8], usize)>,
     call: &Call,
 ) -> Result<Box<dyn FeedCheck>> {
+    let fed = match fed {
+        Some((position, place)) => LogPosition::decode(position)?.tables.get(place).copied(),
+        None => None,
+    };
     let (of_work, relation) = (source.clone(), relation.clone());
     let (columns, key) = (columns.to_vec(), key.to_vec());
     let limit = call.remaining().map_or(SLOT_TIMEOUT, |left| left.mul_f64(0.75).min(SLOT_TIMEOUT));
-    let made =
-        source.runtime().run(call, async move { make(of_work, relation, columns, &key, limit).await })?;
+    let made = source
+        .runtime()
+        .run(call, async move { make(of_work, relation, columns, &key, fed, limit).await })?;
     Ok(Box::new(made))
 }
 
@@ -61,8 +71,21 @@ async fn make(
     relation: Relation,
     columns: Vec<String>,
     key: &[String],
+    fed: Option<u32>,
     limit: Duration,
 ) -> Result<PostgresCheck> {
+    let lock = Session::open(source.options().clone(), source.runtime().clone()).await?;
+    let locked = table::lock_and_describe(&lock, std::slice::from_ref(&relation)).await?;
+    if let Some(fed) = fed
+        && locked.iter().any(|table| table.table.oid != fed)
+    {
+        let message = format!(
+            "{}: `{}` is another table now than the one that is followed; it is compared when the table was copied anew",
+            lock.place(),
+            relation.text()
+        );
+        return Err(Error::new(ErrorCode::SourceInvalid, message));
+    }
     let mut exporter = super::open(&source).await?;
     let system = exporter.system().await?;
     // The number of the process is that of no other connection as long as the slot lives.
@@ -72,6 +95,15 @@ async fn make(
     let session = Session::open(source.options().clone(), source.runtime().clone()).await?;
     session.begin(Some(&created.snapshot)).await?;
     session.client()?.batch_execute(ALONE).await.map_err(|error| session.failure(error))?;
+    let encoding = session.client()?.query_typed_one(ENCODING, &[]).await;
+    let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(|error| session.failure(error))?;
+    if encoding == "SQL_ASCII" {
+        let message = format!(
+            "{}: the database has the encoding SQL_ASCII, so its texts cannot be compared",
+            session.place()
+        );
+        return Err(Error::new(ErrorCode::Unsupported, message));
+    }
     let shape = plan::shape_of(&session, &relation).await?;
     let selection = shape.select(&relation, Some(&columns))?;
     let kind_of =
@@ -87,7 +119,7 @@ async fn make(
     let key = key.iter().map(|name| {
         let kind = kind_of(name).ok_or_else(|| missing(name))?;
         let (_, field) = selection.schema.column_with_name(name).ok_or_else(|| missing(name))?;
-        KeyColumn::new(name, &kind, field.data_type())
+        KeyColumn::new(name, &kind, field.data_type(), encoding == "UTF8")
     });
     let key = key.collect::<Result<Vec<_>>>()?;
     let from = shape.from().to_owned();
@@ -103,6 +135,7 @@ async fn make(
         session: session.into(),
         exporter,
         snapshot: created.snapshot,
+        _lock: lock,
     })
 }
 

@@ -164,22 +164,6 @@ pub(crate) fn forget(source: &Postgres, follow: &Follow, call: &Call) -> Result<
     })
 }
 
-/// See [`Source::widened`](pillion::source::Source::widened).
-pub(crate) fn widened(
-    source: &Postgres,
-    relation: &Relation,
-    held: &Followed,
-    call: &Call,
-) -> Result<Option<Followed>> {
-    let (of_work, relation, held) = (source.clone(), relation.clone(), held.clone());
-    source.runtime().run(call, async move {
-        let session = Session::open(of_work.options().clone(), of_work.runtime().clone()).await?;
-        let widened = table::widened(&session, &relation, &held).await;
-        session.done();
-        widened
-    })
-}
-
 /// A connection for streaming, with its settings.
 async fn open(source: &Postgres) -> Result<Connection> {
     let mut connection = Connection::open(source.options().clone()).await?;

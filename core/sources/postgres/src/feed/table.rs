@@ -7,7 +7,7 @@ use pillion::source::{Followed, Relation};
 use pillion::{Error, ErrorCode, Result};
 use tokio_postgres::types::{Kind, Type};
 
-use super::catalog::{self, CatalogColumn, FollowableTable, followable};
+use super::catalog::{CatalogColumn, FollowableTable, followable};
 use super::{Comparison, Tables};
 use crate::changes::{AnnouncedColumn, AnnouncedTable, Identity};
 use crate::decode::cells::Cells;
@@ -80,6 +80,11 @@ impl FollowedTable {
             }
         };
         let places = self.schema.fields().iter().map(place).collect::<std::result::Result<Vec<_>, _>>()?;
+        // New columns are the last ones.
+        if let Some(at) = places.windows(2).position(|pair| matches!(pair, [one, next] if one > next)) {
+            let name = self.schema.field(at).name();
+            return Err(format!("column `{name}` was dropped and added anew"));
+        }
         let is_new = |name: &String| {
             self.schema.column_with_name(name).is_none() && !self.relation.left_out().contains(name)
         };
@@ -135,30 +140,6 @@ pub(super) async fn compare(session: &Session, relation: &Relation, held: &Follo
     }
 }
 
-/// The columns of a table, if they are those that are held, and others that were added and in which older rows are null.
-pub(super) async fn widened(
-    session: &Session,
-    relation: &Relation,
-    held: &Followed,
-) -> Result<Option<Followed>> {
-    let table = match describe(session, relation).await {
-        Ok(table) => table,
-        Err(error) if [ErrorCode::SourceUnavailable, ErrorCode::SourceRefused].contains(&error.code()) => {
-            return Err(error);
-        }
-        Err(_) => return Ok(None),
-    };
-    let is_new = |name: &str| held.schema().column_with_name(name).is_none();
-    let added: Vec<String> =
-        table.schema.fields().iter().map(|field| field.name().clone()).filter(|name| is_new(name)).collect();
-    let are_nullable = table.schema.fields().iter().all(|field| !is_new(field.name()) || field.is_nullable());
-    if added.is_empty() || !are_nullable || other_than_added(&table, held).is_some() {
-        return Ok(None);
-    }
-    let count = catalog::plain_columns(session, table.table.oid, &added).await?;
-    Ok((count == added.len()).then(|| table.followed()))
-}
-
 async fn describe(session: &Session, relation: &Relation) -> Result<FollowedTable> {
     let table = followable(session, name_of(relation)?).await?;
     let shape = plan::shape_of(session, relation).await?;
@@ -203,13 +184,6 @@ fn is_text(kind: &Type) -> bool {
 
 /// How a table differs from what is held of it, if it does.
 fn difference(table: &FollowedTable, held: &Followed) -> Option<String> {
-    let new =
-        table.schema.fields().iter().find(|field| held.schema().column_with_name(field.name()).is_none());
-    other_than_added(table, held).or_else(|| new.map(|new| format!("column `{}` was added", new.name())))
-}
-
-/// The same, but for columns that were added.
-fn other_than_added(table: &FollowedTable, held: &Followed) -> Option<String> {
     for field in held.schema().fields() {
         let name = field.name();
         let Some((_, now)) = table.schema.column_with_name(name) else {
@@ -222,6 +196,11 @@ fn other_than_added(table: &FollowedTable, held: &Followed) -> Option<String> {
         if now.is_nullable() && !field.is_nullable() {
             return Some(format!("column `{name}` allows nulls now"));
         }
+    }
+    let new =
+        table.schema.fields().iter().find(|field| held.schema().column_with_name(field.name()).is_none());
+    if let Some(new) = new {
+        return Some(format!("column `{}` was added", new.name()));
     }
     let followed = table.followed();
     let lacks = held.identity().iter().find(|name| !followed.identity().contains(name));

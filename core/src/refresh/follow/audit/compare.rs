@@ -20,6 +20,8 @@ pub(super) struct Suspects {
     pub(super) keys: Vec<(EncodedKey, Divergence)>,
     /// There are more.
     pub(super) is_full: bool,
+    /// Ranges whose sums differ although no row does.
+    pub(super) unexplained: u64,
 }
 
 impl Suspects {
@@ -87,7 +89,7 @@ impl Comparison<'_> {
 
     fn fetch(&mut self, span: &Span, rows: &[(EncodedKey, i64)]) -> Result<()> {
         let mut held: HashMap<&[u8], i64> = rows.iter().map(|(key, digest)| (&**key, *digest)).collect();
-        let range = self.held.range(span)?;
+        let (range, before) = (self.held.range(span)?, self.suspects.keys.len());
         for batch in self.check.fetch(&range, self.call)? {
             let batch = batch?;
             let conformed = self.held.target.conform(&batch)?;
@@ -108,6 +110,9 @@ impl Comparison<'_> {
         extra.sort_unstable();
         for key in extra {
             self.suspects.push(key.into(), Divergence::Extra);
+        }
+        if self.suspects.keys.len() == before && !self.suspects.is_full {
+            self.suspects.unexplained += 1;
         }
         Ok(())
     }

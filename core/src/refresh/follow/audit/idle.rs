@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::held::{EncodedKey, Span};
 use super::{Audit, Pace};
 use crate::refresh::follow::shared::{Shared, State};
 use crate::source::AuditPlan;
-use crate::types::error::ErrorCode;
+use crate::types::error::{Error, ErrorCode, Result};
 use crate::way::embedded::Embedded;
+use crate::way::refreshing::AuditReport;
 
 /// How often it is looked whether an audit is due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -18,6 +20,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(600);
 const LAG_MAX: u64 = 1 << 20;
 /// Rows that are compared at once: what a table at this pace takes 10 s for.
 const SLICE_SECONDS: u64 = 10;
+/// How long a slice that failed rests before it is tried again: twice as long each time, and given up beyond a limit.
+const SLICE_PAUSE: Duration = Duration::from_secs(1);
+const SLICE_PAUSE_MAX: Duration = Duration::from_secs(64);
 
 /// Audits tables of a source until it is stopped.
 pub(in crate::refresh::follow) fn run(cache: &Arc<Embedded>, shared: &Shared) {
@@ -48,7 +53,44 @@ pub(in crate::refresh::follow) fn run(cache: &Arc<Embedded>, shared: &Shared) {
     }
 }
 
+impl Audit<'_> {
+    /// Compares a span as soon as the source has nothing else to send, and again after a while if it cannot be compared: a slice that fails does
+    /// not cost those before it.
+    pub(super) fn slice_when_idle(
+        &self,
+        span: &Span,
+        bounds: &[EncodedKey],
+        report: &mut AuditReport,
+    ) -> Result<()> {
+        let (before, mut pause) = (report.rows, SLICE_PAUSE);
+        loop {
+            while self.shared.state.lock().is_busy() {
+                self.shared.rest(SLICE_PAUSE)?;
+            }
+            match self.slice(span, bounds, report) {
+                Err(error) if is_passing(&error) && pause <= SLICE_PAUSE_MAX => {
+                    let (table, source) = (&self.table, &self.shared.source_name);
+                    tracing::debug!(table, source, "a part of the table is compared again later: {error:#}");
+                    report.rows = before;
+                    self.shared.rest(pause)?;
+                    pause *= 2;
+                }
+                ended => return ended,
+            }
+        }
+    }
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::SourceUnavailable | ErrorCode::Timeout)
+}
+
 impl State {
+    /// Whether the source has something else to send than what an audit wants.
+    fn is_busy(&self) -> bool {
+        self.copying.is_some() || self.lag.is_some_and(|lag| lag > LAG_MAX)
+    }
+
     /// The shortest time between two audits of a table.
     fn shortest_audit_interval(&self) -> Duration {
         let plans = self.tables.values().filter_map(|declared| declared.origin.audit);
@@ -57,7 +99,7 @@ impl State {
 
     /// A table whose audit is due, if the source has nothing else to send.
     fn due_for_audit(&self) -> Option<(String, AuditPlan)> {
-        if !self.is_streaming || self.copying.is_some() || self.lag.is_some_and(|lag| lag > LAG_MAX) {
+        if !self.is_streaming || self.is_busy() {
             return None;
         }
         let now = SystemTime::now();

@@ -38,9 +38,9 @@ impl Audit<'_> {
 
     /// Compares rows anew and mends them. Returns how many are as at the source, and the keys that must be looked at again.
     fn mend_some(&self, keys: Vec<EncodedKey>) -> Result<(u64, Vec<EncodedKey>)> {
-        let (target, relation) = self.target()?;
+        let (target, fed) = self.target()?;
         let watching = self.watch()?;
-        let mut check = self.check(&relation, &target)?;
+        let mut check = self.check(&fed, &target)?;
         let Some(state) = watching.at(check.position(), &*self.shared.source, Self::deadline())? else {
             return Ok((0, keys));
         };

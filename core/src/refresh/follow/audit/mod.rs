@@ -6,6 +6,7 @@ mod idle;
 mod mend;
 mod record;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -52,6 +53,14 @@ impl Pace {
     pub(super) const AT_ONCE: Self = Self { ranges: 64, rows_per_second: None };
 }
 
+/// What a table is fed by.
+struct Fed {
+    relation: Relation,
+    position: Vec<u8>,
+    /// The place of the relation in the feed.
+    place: usize,
+}
+
 /// An audit of one table.
 pub(super) struct Audit<'a> {
     cache: &'a Embedded,
@@ -59,12 +68,14 @@ pub(super) struct Audit<'a> {
     table: String,
     /// Its calls among those of other audits.
     number: u64,
+    /// Sums differed and no row did.
+    is_unexplained: Cell<bool>,
 }
 
 impl<'a> Audit<'a> {
     pub(super) fn new(cache: &'a Embedded, shared: &'a Shared, table: &str) -> Result<Self> {
         let number = shared.audit_calls.lock().begin();
-        let audit = Self { cache, shared, table: table.to_owned(), number };
+        let audit = Self { cache, shared, table: table.to_owned(), number, is_unexplained: Cell::new(false) };
         shared.refuse_if_stopping()?;
         Ok(audit)
     }
@@ -90,17 +101,19 @@ impl<'a> Audit<'a> {
         report.elapsed = began.elapsed();
         // Also if it did not come to its end: what differed is counted.
         let ended_whole = ended.is_ok();
-        let is_sound = ended_whole && report.mended_rows == report.divergent_rows;
-        let mut record = AuditRecord {
-            divergent_rows: before.divergent_rows.saturating_add(report.divergent_rows),
-            ..before
-        };
-        if ended_whole {
-            (record.ended, record.rows) = (Some(nanoseconds_of(SystemTime::now())), report.rows);
-        }
-        let record = if is_sound { record.sound_at(asked) } else { record };
+        let is_sound =
+            ended_whole && report.mended_rows == report.divergent_rows && !self.is_unexplained.get();
         if ended_whole || report.divergent_rows > 0 {
-            self.note(name, &record)?;
+            self.note(name, |record| {
+                record.divergent_rows = record.divergent_rows.saturating_add(report.divergent_rows);
+                if ended_whole {
+                    (record.ended, record.rows) = (Some(nanoseconds_of(SystemTime::now())), report.rows);
+                }
+                // A copy meanwhile was of a later moment.
+                if is_sound && record.sound().is_none_or(|sound| sound < asked) {
+                    *record = record.clone().sound_at(asked);
+                }
+            })?;
         }
         ended?;
         let (table, rows, divergent_rows) = (&report.table, report.rows, report.divergent_rows);
@@ -108,10 +121,19 @@ impl<'a> Audit<'a> {
         Ok(report)
     }
 
-    fn note(&self, name: String, record: &AuditRecord) -> Result<()> {
-        let position = Change::Position { source: name, position: encode(record)? };
+    /// Changes the record as it is now, unless the table has left its source: then there is none.
+    fn note(&self, name: String, change: impl FnOnce(&mut AuditRecord)) -> Result<()> {
+        let left = self.shared.left.lock();
+        if left.contains(&self.table) || !self.shared.state.lock().tables.contains_key(&self.table) {
+            return Ok(());
+        }
+        let record = self.cache.source_position(&name)?;
+        let mut record: AuditRecord = decode(record.as_deref()).unwrap_or_default();
+        change(&mut record);
+        let position = Change::Position { source: name, position: encode(&record)? };
         self.cache.write_changes(vec![position], SystemTime::now())?;
-        self.shared.state.lock().audits.insert(self.table.clone(), record.clone());
+        self.shared.state.lock().audits.insert(self.table.clone(), record);
+        drop(left);
         Ok(())
     }
 
@@ -126,7 +148,10 @@ impl<'a> Audit<'a> {
             let below = rest.get(inner.len()).cloned();
             let span = Span { from: from.take(), below: below.clone() };
             let (began, before) = (Instant::now(), report.rows);
-            self.slice(&span, inner, report)?;
+            match pace.rows_per_second {
+                None => self.slice(&span, inner, report)?,
+                Some(_) => self.slice_when_idle(&span, inner, report)?,
+            }
             let Some(below) = below else { return Ok(()) };
             rest = rest.get(inner.len() + 1..).unwrap_or_default();
             from = Some(below);
@@ -161,9 +186,9 @@ impl<'a> Audit<'a> {
 
     fn compare(&self, span: &Span, bounds: &[EncodedKey]) -> Result<(u64, Suspects, Target)> {
         for _ in 0..TRIES {
-            let (target, relation) = self.target()?;
+            let (target, fed) = self.target()?;
             let watching = self.watch()?;
-            let mut check = self.check(&relation, &target)?;
+            let mut check = self.check(&fed, &target)?;
             let Some(state) = watching.at(check.position(), &*self.shared.source, Self::deadline())? else {
                 continue;
             };
@@ -174,6 +199,16 @@ impl<'a> Audit<'a> {
                 Comparison { held, check: &mut *check, call: &call, suspects: Suspects::default() };
             let rows = comparison.compare(span, bounds)?;
             let suspects = comparison.suspects;
+            if suspects.unexplained > 0 {
+                self.is_unexplained.set(true);
+                let (table, source, ranges) = (&self.table, &self.shared.source_name, suspects.unexplained);
+                tracing::error!(
+                    table,
+                    source,
+                    ranges,
+                    "sums of ranges differ from those of the source and no row does; the table is not known to be sound"
+                );
+            }
             return Ok((rows, suspects, target));
         }
         Err(Error::new(
@@ -200,10 +235,13 @@ impl<'a> Audit<'a> {
     }
 
     /// The table as it is in step now, and what it is of at the source.
-    fn target(&self) -> Result<(Target, Relation)> {
-        let inspected = Inspected::read(self.cache, self.shared)?;
-        let listed = inspected.tables.into_iter().find(|listed| listed.name == self.table);
-        let found = listed.and_then(|listed| Some((listed.target?, listed.columns?.relation())));
+    fn target(&self) -> Result<(Target, Fed)> {
+        let Inspected { tables, feed, .. } = Inspected::read(self.cache, self.shared)?;
+        let listed = tables.into_iter().enumerate().find(|(_, listed)| listed.name == self.table);
+        let found = listed.and_then(|(place, listed)| {
+            let (relation, position) = (listed.columns?.relation(), feed?.position);
+            Some((listed.target?, Fed { relation, position, place }))
+        });
         found.ok_or_else(|| {
             let why = self.shared.state.lock().waiting_for(&self.table);
             let message = format!("table `{}` cannot be compared with its source now: {why}", self.table);
@@ -224,10 +262,11 @@ impl<'a> Audit<'a> {
         })
     }
 
-    fn check(&self, relation: &Relation, target: &Target) -> Result<Box<dyn FeedCheck>> {
+    fn check(&self, fed: &Fed, target: &Target) -> Result<Box<dyn FeedCheck>> {
         let columns: Vec<String> = target.schema.fields().iter().map(|field| field.name().clone()).collect();
         let call = self.call(PATIENCE)?;
-        self.shared.source.check(relation, &columns, &target.key_names(), &call)
+        let position = Some((&*fed.position, fed.place));
+        self.shared.source.check(&fed.relation, &columns, &target.key_names(), position, &call)
     }
 
     /// A call, which ends when the cache is closed. The one before it is over.

@@ -127,17 +127,14 @@ impl Source for Planted {
         self.source.forget(follow, call)
     }
 
-    fn widened(&self, relation: &Relation, held: &Followed, call: &Call) -> Result<Option<Followed>> {
-        self.source.widened(relation, held, call)
-    }
-
     fn check(
         &self,
         relation: &Relation,
         columns: &[String],
         key: &[String],
+        fed: Option<(&[u8], usize)>,
         call: &Call,
     ) -> Result<Box<dyn FeedCheck>> {
-        self.source.check(relation, columns, key, call)
+        self.source.check(relation, columns, key, fed, call)
     }
 }
