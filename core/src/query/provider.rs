@@ -25,6 +25,7 @@ use crate::coverage::{
 };
 use crate::storage::{Part, State, TableShape, TableState, freshness};
 use crate::types::bounds::ReadBounds;
+use crate::types::version::Freshness;
 
 /// The most characters of a condition that are shown.
 const CONDITION_SHOWN: usize = 300;
@@ -42,6 +43,16 @@ pub(super) struct ExecutionState {
     pub(super) upstream: UpstreamSlot,
     /// Tables that are read from their sources, whatever is held.
     pub(super) elsewhere: Mutex<Vec<u64>>,
+    /// Scans of held rows so far.
+    pub(super) here: Mutex<Here>,
+}
+
+/// Scans of held rows, counted when they are planned: planning may go on to replace them by their result.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Here {
+    pub(super) scans: usize,
+    /// The freshness of the oldest table among them.
+    pub(super) freshness: Option<Freshness>,
 }
 
 /// Who answers a scan.
@@ -56,7 +67,17 @@ enum Asked {
 
 impl ExecutionState {
     pub(super) fn new(state: Arc<State>, tells_bounds: bool, upstream: UpstreamSlot) -> Self {
-        Self { state, tells_bounds, certificates: Mutex::default(), upstream, elsewhere: Mutex::default() }
+        let (certificates, elsewhere, here) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { state, tells_bounds, certificates, upstream, elsewhere, here }
+    }
+
+    /// A scan reads the held rows of a table.
+    fn reads_here(&self, table: &TableState) {
+        let mut here = self.here.lock();
+        here.scans += 1;
+        if let Some(freshness) = freshness(table) {
+            here.freshness = Some(here.freshness.map_or(freshness, |oldest| oldest.older(freshness)));
+        }
     }
 
     fn asks_source(&self, table: &TableState) -> bool {
@@ -128,8 +149,10 @@ impl CacheTable {
         if is_asked || (!is_covered && held.is_some_and(Held::delegates)) {
             let reason = if is_asked { format!("{reason}, and for those of the source") } else { reason };
             let (keys, columns) = (keys_of(&self.shape, filters), projection.to_vec());
-            let wanted =
-                Wanted { table: self.shape.clone(), columns, keys, condition: Some(filter), described: rows };
+            // What the source cannot get is an error of it, and never a part of the answer.
+            let bounds = ReadBounds { partial: false, ..ReadBounds::current().unwrap_or_default() };
+            let (table_shape, condition) = (self.shape.clone(), Some(filter));
+            let wanted = Wanted { table: table_shape, columns, keys, condition, described: rows, bounds };
             let upstream = execution.upstream.get().cloned();
             let upstream = upstream.ok_or_else(|| out_of_reach(table, held, &wanted.described));
             let leaf = DelegatedExec::new(wanted, upstream, delegated(table, held, reason, None))?;
@@ -213,7 +236,10 @@ impl TableProvider for CacheTable {
                 Some(held) => self.ask(&execution, (&table, Some(held)), filters, &projection)?,
             };
             match certified {
-                Asked::Here(certified) => return Ok(Arc::new(point.certified(certified))),
+                Asked::Here(certified) => {
+                    execution.reads_here(&table);
+                    return Ok(Arc::new(point.certified(certified)));
+                }
                 Asked::Elsewhere(delegated) => return Ok(Arc::new(delegated)),
                 Asked::ElsewhereIfPossible(_) => {}
             }
@@ -254,6 +280,9 @@ impl TableProvider for CacheTable {
         }
         let partitions = session.config().target_partitions();
         let fresh = freshness(&table);
+        if delegated.is_none() {
+            execution.reads_here(&table);
+        }
         let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
         let scan = scan.certified(certified);
         let scan = Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() });
