@@ -163,10 +163,11 @@ impl Table {
     fn get(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Row>> {
         let table = self.open()?;
         let key = self.keys.key(key)?;
-        let found = if self.shared.is_local() {
-            table.get(key.as_slice()).map_err(raise)?
-        } else {
-            detached(py, || table.get(key.as_slice()))?
+        // What waits for a source or a sidecar lets other threads of Python run.
+        let at_once = if self.shared.is_local() { table.get_at_once(key.as_slice()) } else { None };
+        let found = match at_once {
+            Some(found) => found.map_err(raise)?,
+            None => detached(py, || table.get(key.as_slice()))?,
         };
         Ok(found.map(|row| Row::new(row, self.columns.clone())))
     }

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use super::subscription::Subscription;
 use crate::answer::batches::Batches;
 use crate::answer::row::Row;
+use crate::blocking::brief;
 use crate::input::Input;
 use crate::types::bounds::ReadBounds;
 use crate::types::error::Result;
@@ -71,6 +72,13 @@ impl Table {
             return self.recording.looked_up_one(|| self.backend.get(self.id, &key));
         }
         self.backend.get(self.id, &key)
+    }
+
+    /// As [`get`](Self::get), but never waits for a source: `None` if it would have to. For callers that must not block, or that hold a
+    /// lock: they get the row on another thread then. Not for others: it may change in any version.
+    #[doc(hidden)]
+    pub fn get_at_once(&self, key: impl Key) -> Option<Result<Option<Row>>> {
+        brief::briefly(|| self.get(key))
     }
 
     /// As [`get`](Self::get), within bounds of this read alone.
@@ -317,6 +325,13 @@ impl TableSnapshot {
     /// As [`Table::get`].
     pub fn get(&self, key: impl Key) -> Result<Option<Row>> {
         self.reader.get(self.info.id, &key)
+    }
+
+    /// As [`get`](Self::get), but never waits for a source: `None` if it would have to. For callers that must not block, or that hold a
+    /// lock: they get the row on another thread then. Not for others: it may change in any version.
+    #[doc(hidden)]
+    pub fn get_at_once(&self, key: impl Key) -> Option<Result<Option<Row>>> {
+        brief::briefly(|| self.get(key))
     }
 
     /// The rows with some primary keys, in the order of the keys; see [`Table::get_many`].

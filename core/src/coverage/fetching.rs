@@ -23,6 +23,9 @@ use crate::types::panics;
 const QUEUE_LEN: usize = 2;
 /// How often whoever waits for the beginning looks whether its answer is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a fetch may be silent that gives its source up itself, and earlier.
+#[cfg(feature = "sql")]
+const DEFERRED_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Rows that a thread fetches. Dropping it gives the fetch up.
 ///
@@ -89,6 +92,32 @@ impl Fetching {
         Ok(Self { shared, call, silence, silent, delay: None, _ended: ended })
     }
 
+    /// Lets a thread begin a fetch that may have to wait first, and pass its rows on. Returns at once.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`] without a thread. Failures of the fetch come to the reader.
+    #[cfg(feature = "sql")]
+    pub(crate) fn deferred(begin: impl FnOnce() -> Result<Self> + Send + 'static) -> Result<Self> {
+        Self::start(DEFERRED_SILENCE, "the fetch has sent nothing for a day".to_owned(), move |feeder| {
+            let scope = CallScope::default();
+            let of_hook = scope.clone();
+            let _given_up = feeder.call().on_cancel(move || of_hook.cancel());
+            scope.run(|| {
+                let mut fetching = begin()?;
+                feeder.begin(fetching.wait_for_begin()?);
+                while let Some(batch) = fetching.next_batch() {
+                    feeder.send(batch?)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// As of when the rows are that have come: the oldest of them. `None` before the source has begun to send rows.
+    pub(crate) fn as_of(&self) -> Option<SystemTime> {
+        self.shared.state.lock().began
+    }
+
     /// Waits until the source has begun to send rows. Returns as of when they are.
     ///
     /// # Errors
@@ -121,7 +150,7 @@ impl Fetching {
         }
     }
 
-    /// The next batch; blocks.
+    /// The next batch; blocks. Ends with an error if the answer that this thread makes was cancelled.
     pub(crate) fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
         let late = Instant::now().checked_add(self.silence);
         let mut state = self.shared.state.lock();
@@ -133,7 +162,16 @@ impl Fetching {
                 drop(state);
                 return Some(Err(self.time_out()));
             }
-            self.shared.changed.wait_for(&mut state, self.silence);
+            if is_given_up() {
+                drop(state);
+                self.shared.end(None);
+                self.call.cancel();
+                return Some(Err(Error::new(
+                    ErrorCode::Cancelled,
+                    "the read was cancelled before the source had sent all rows",
+                )));
+            }
+            self.shared.changed.wait_for(&mut state, LOOK_INTERVAL);
         }
     }
 
@@ -255,9 +293,11 @@ impl Feeder {
         &self.call
     }
 
-    /// The source has begun to send rows, which are as of a moment; the first one counts.
+    /// The source has begun to send rows, which are as of a moment; the oldest one counts.
     pub(crate) fn begin(&self, as_of: SystemTime) {
-        self.shared.state.lock().began.get_or_insert(as_of);
+        let mut state = self.shared.state.lock();
+        state.began = Some(state.began.map_or(as_of, |began| began.min(as_of)));
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -357,6 +397,11 @@ mod tests {
         let mut fetching = started(Duration::from_millis(20), then_silent);
         assert_eq!(fetching.next_batch().unwrap().unwrap_err().code(), ErrorCode::Timeout);
         assert!(fetching.next_batch().is_none());
+        let scope = CallScope::default();
+        let mut fetching = started(LONG, then_silent);
+        scope.cancel();
+        let error = scope.run(|| fetching.next_batch()).unwrap().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Cancelled);
         let mut fetching = started(Duration::from_millis(20), then_silent);
         let next = futures::executor::block_on(fetching.next());
         assert_eq!(next.unwrap().unwrap_err().code(), ErrorCode::Timeout);

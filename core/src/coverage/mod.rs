@@ -54,4 +54,4 @@ pub(crate) use predicate::Predicate;
 pub(crate) use record::CoverageRecord;
 pub(crate) use region::Region;
 pub(crate) use rows::RowFilter;
-pub(crate) use upstream::{Upstream, UpstreamSlot, Wanted};
+pub(crate) use upstream::{KEYS_AT_ONCE, Upstream, UpstreamSlot, Wanted};

@@ -19,10 +19,11 @@ use parking_lot::Mutex;
 
 use super::error::external;
 use super::key_filter::values_of_columns;
+use super::provider::Here;
 use super::scan::{project, properties, slices};
 use crate::answer::batches::AnswerInfo;
 use crate::answer::certificate::{Certificate, TableCertificate};
-use crate::coverage::{Fetching, Upstream, Wanted};
+use crate::coverage::{Fetching, KEYS_AT_ONCE, Upstream, Wanted};
 use crate::source::Keys;
 use crate::storage::TableShape;
 use crate::types::error::{Error, ErrorCode, ErrorKind};
@@ -93,27 +94,32 @@ impl DelegatedExec {
         TableCertificate { reason, freshness, ..of_held }
     }
 
-    /// Another fetch, for a part of a plan that is executed several times.
+    /// Another fetch, for a part of a plan that is executed several times. It begins on a thread of its own: whoever executes a plan must
+    /// not wait.
     fn fetch(&self) -> crate::types::error::Result<Fetching> {
-        let fetching = self.upstream()?.fetch(std::slice::from_ref(&self.wanted))?.pop();
-        fetching.ok_or_else(|| Error::internal("a fetch without rows"))
+        let (upstream, wanted) = (self.upstream()?.clone(), self.wanted.clone());
+        Fetching::deferred(move || upstream.fetch_one(&wanted))
     }
 }
 
 /// Begins all fetches of a plan, and adds what is known of them to what the answer says. An answer that fetches nothing costs a walk over
-/// the plan.
+/// the plan. `here` are the scans of held rows, also those that planning replaced by their result.
 ///
 /// # Errors
 /// Those of the sources, before the answer has begun.
-pub(super) fn begin(plan: &Arc<dyn ExecutionPlan>, info: &mut AnswerInfo) -> crate::types::error::Result<()> {
+pub(super) fn begin(
+    plan: &Arc<dyn ExecutionPlan>,
+    here: Here,
+    info: &mut AnswerInfo,
+) -> crate::types::error::Result<()> {
     let mut leaves = Leaves::default();
     leaves.collect(plan, false);
-    let Leaves { delegated, mut local, is_repeated } = leaves;
+    let Leaves { delegated, is_repeated } = leaves;
     if delegated.is_empty() {
         return Ok(());
     }
     let mut tables = info.certificate.tables().to_vec();
-    let mut oldest: Option<Freshness> = (local > 0).then_some(info.freshness).flatten();
+    let Here { mut scans, freshness: mut oldest } = here;
     let mut older = |freshness: Option<Freshness>| {
         if let Some(freshness) = freshness {
             oldest = Some(oldest.map_or(freshness, |oldest| oldest.older(freshness)));
@@ -134,12 +140,12 @@ pub(super) fn begin(plan: &Arc<dyn ExecutionPlan>, info: &mut AnswerInfo) -> cra
                 older(*freshness);
                 tables.push(leaf.partial(&error, *freshness));
                 *leaf.begun.lock() = Begun::Held;
-                local += 1;
+                scans += 1;
             }
             (Err(error), _) => return Err(error),
         }
     }
-    info.tier = Tier::of(local > 0, if is_repeated { fetches * 2 } else { fetches });
+    info.tier = Tier::of(scans > 0, if is_repeated { fetches * 2 } else { fetches });
     info.freshness = oldest;
     info.certificate = Certificate::new(tables);
     Ok(())
@@ -148,31 +154,29 @@ pub(super) fn begin(plan: &Arc<dyn ExecutionPlan>, info: &mut AnswerInfo) -> cra
 /// Begins the fetches of some leaves, those of the same sources together.
 fn all(leaves: &[&DelegatedExec]) -> Vec<crate::types::error::Result<Fetching>> {
     let wanted: Vec<Arc<Wanted>> = leaves.iter().map(|leaf| leaf.wanted.clone()).collect();
-    let begun = match leaves.first().map(|leaf| leaf.upstream()) {
-        None => return Vec::new(),
+    match leaves.first().map(|leaf| leaf.upstream()) {
+        None => Vec::new(),
         Some(Ok(upstream)) => upstream.fetch(&wanted),
-        Some(Err(error)) => Err(error),
-    };
-    match begun {
-        Ok(fetches) => fetches.into_iter().map(Ok).collect(),
-        Err(error) => {
-            let again = || Err(Error::new(error.code(), error.message()));
-            leaves.iter().map(|_| again()).collect()
-        }
+        Some(Err(error)) => leaves.iter().map(|_| Err(Error::new(error.code(), error.message()))).collect(),
     }
 }
 
 /// Whether an error says that the source does not answer, and not that nobody wants the answer.
 fn is_of_source(error: &Error) -> bool {
-    error.kind() == ErrorKind::Source || matches!(error.code(), ErrorCode::Timeout | ErrorCode::NotCovered)
+    use ErrorCode as E;
+
+    error.kind() == ErrorKind::Source
+        || matches!(
+            error.code(),
+            // The source, its process, or the sidecar in between.
+            E::Timeout | E::NotCovered | E::Unavailable | E::TooMany | E::Closed
+        )
 }
 
-/// The leaves of a plan that fetch, and how the others are.
+/// The leaves of a plan that fetch.
 #[derive(Default)]
 struct Leaves<'a> {
     delegated: Vec<&'a DelegatedExec>,
-    /// The number of those that read the cache.
-    local: usize,
     /// Whether one that fetches may do so several times.
     is_repeated: bool,
 }
@@ -182,8 +186,6 @@ impl<'a> Leaves<'a> {
         if let Some(leaf) = plan.downcast_ref::<DelegatedExec>() {
             self.delegated.push(leaf);
             self.is_repeated |= is_repeated;
-        } else if matches!(plan.name(), "PillionScan" | "PillionLookup") {
-            self.local += 1;
         }
         let is_repeated = is_repeated || plan.name() == "RecursiveQueryExec";
         for child in plan.children() {
@@ -192,10 +194,14 @@ impl<'a> Leaves<'a> {
     }
 }
 
-/// Values of the primary key of a table, or of one other column, without which no row satisfies some filters.
+/// Values of the primary key of a table, or of one other column, without which no row satisfies some filters; not more than a source is
+/// asked for at a time.
 pub(super) fn keys_of(table: &TableShape, filters: &[Expr]) -> Option<Keys> {
     let keys = |columns: &[usize]| {
         let values = values_of_columns(table, columns, filters)?;
+        if values.len() > KEYS_AT_ONCE {
+            return None;
+        }
         let names = columns.iter().map(|&column| table.schema.field(column).name().clone());
         Some(Keys { columns: names.collect(), values })
     };

@@ -412,7 +412,9 @@ impl Engine {
 
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
         let Planned { physical, mut info, session, stop, keeper, .. } = planned;
-        delegated::begin(&physical, &mut info)?;
+        let execution = session.config().get_extension::<ExecutionState>();
+        let here = execution.map(|execution| *execution.here.lock()).unwrap_or_default();
+        delegated::begin(&physical, here, &mut info)?;
         let handle = self.inner.threads.handle()?.clone();
         let stream = contain(|| {
             let _entered = handle.enter();

@@ -1,5 +1,7 @@
 //! Recognises filters that name primary keys outright.
 
+use std::collections::HashSet;
+
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -21,7 +23,7 @@ pub(super) fn find_keys(shape: &TableShape, filters: &[Expr]) -> Option<Vec<KeyB
     encode(&alternatives(shape, &shape.primary_key, filters)?)
 }
 
-/// Values that some columns together must have in rows that satisfy all `filters`, if these name them as
+/// Values, each combination once, that some columns together must have in rows that satisfy all `filters`, if these name them as
 /// [`find_keys`] needs it.
 pub(super) fn values_of_columns(
     shape: &TableShape,
@@ -42,7 +44,7 @@ pub(super) fn values_of_columns(
     Some(rows)
 }
 
-/// The values that filters allow for each of some columns, not more than [`KEYS_MAX`] combinations of them.
+/// The values, each once, that filters allow for each of some columns, not more than [`KEYS_MAX`] combinations of them.
 fn alternatives<'a>(
     shape: &TableShape,
     columns: &[usize],
@@ -59,9 +61,11 @@ fn alternatives<'a>(
         let mut typed =
             named.filter(|values| values.iter().all(|value| &value.data_type() == field.data_type()));
         let first = typed.next()?;
-        let allowed = typed.fold(first, |allowed, values| {
+        let mut allowed = typed.fold(first, |allowed, values| {
             allowed.into_iter().filter(|value| values.contains(value)).collect()
         });
+        let mut seen = HashSet::new();
+        allowed.retain(|value| seen.insert(*value));
         alternatives.push(allowed);
     }
     if alternatives.iter().map(Vec::len).try_fold(1_usize, usize::checked_mul)? > KEYS_MAX {

@@ -27,6 +27,7 @@ use crate::coverage::{
 };
 use crate::storage::{Part, State, TableShape, TableState, freshness};
 use crate::types::bounds::ReadBounds;
+use crate::types::version::Freshness;
 
 /// The most characters of a condition that are shown.
 const CONDITION_SHOWN: usize = 300;
@@ -48,6 +49,16 @@ pub(super) struct ExecutionState {
     pub(super) elsewhere: Mutex<Vec<u64>>,
     /// Kept by scans as long as they are there, so that others of the same plan find the same state.
     pub(super) pin: Option<Arc<dyn Any + Send + Sync>>,
+    /// Scans of held rows so far.
+    pub(super) here: Mutex<Here>,
+}
+
+/// Scans of held rows, counted when they are planned: planning may go on to replace them by their result.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Here {
+    pub(super) scans: usize,
+    /// The freshness of the oldest table among them.
+    pub(super) freshness: Option<Freshness>,
 }
 
 /// Who answers a scan.
@@ -62,8 +73,17 @@ enum Asked {
 
 impl ExecutionState {
     pub(super) fn new(state: Arc<State>, tells_bounds: bool, upstream: UpstreamSlot) -> Self {
-        let (certificates, elsewhere) = (Mutex::default(), Mutex::default());
-        Self { state, tells_bounds, takes_partial: true, certificates, upstream, elsewhere, pin: None }
+        let (certificates, elsewhere, here) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { state, tells_bounds, takes_partial: true, certificates, upstream, elsewhere, pin: None, here }
+    }
+
+    /// A scan reads the held rows of a table.
+    fn reads_here(&self, table: &TableState) {
+        let mut here = self.here.lock();
+        here.scans += 1;
+        if let Some(freshness) = freshness(table) {
+            here.freshness = Some(here.freshness.map_or(freshness, |oldest| oldest.older(freshness)));
+        }
     }
 
     fn asks_source(&self, table: &TableState) -> bool {
@@ -153,8 +173,10 @@ impl CacheTable {
         if is_asked || (!is_covered && held.is_some_and(Held::delegates)) {
             let reason = if is_asked { format!("{reason}, and for those of the source") } else { reason };
             let (keys, columns) = (keys_of(&self.shape, filters), projection.to_vec());
-            let wanted =
-                Wanted { table: self.shape.clone(), columns, keys, condition: Some(filter), described: rows };
+            // What the source cannot get is an error of it, and never a part of the answer.
+            let bounds = ReadBounds { partial: false, ..ReadBounds::current().unwrap_or_default() };
+            let (table_shape, condition) = (self.shape.clone(), Some(filter));
+            let wanted = Wanted { table: table_shape, columns, keys, condition, described: rows, bounds };
             let upstream = execution.upstream.get().cloned();
             let upstream = upstream.ok_or_else(|| out_of_reach(table, held, &wanted.described));
             let leaf = DelegatedExec::new(wanted, upstream, delegated(table, held, reason, None))?;
@@ -245,6 +267,7 @@ impl TableProvider for CacheTable {
             };
             match certified {
                 Asked::Here(certified) => {
+                    execution.reads_here(&table);
                     return Ok(Arc::new(point.certified(certified).holding(execution.pin.clone())));
                 }
                 Asked::Elsewhere(delegated) => return Ok(Arc::new(delegated)),
@@ -287,6 +310,9 @@ impl TableProvider for CacheTable {
         }
         let partitions = session.config().target_partitions();
         let fresh = freshness(&table);
+        if delegated.is_none() {
+            execution.reads_here(&table);
+        }
         let scan = ScanExec::new(version, table, projection, batches, total, partitions)?;
         let scan = scan.certified(certified).holding(execution.pin.clone());
         let scan = Arc::new(if execution.tells_bounds { scan } else { scan.without_bounds() });

@@ -1,6 +1,7 @@
 //! Reads that need rows which are not held: their sources send them, and they are not kept.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -13,14 +14,14 @@ use super::record::position_name;
 use super::run::moment_of;
 use super::scheduler::{Shared, closed};
 use super::state::State;
-use crate::coverage::{Feeder, Fetching, Upstream, Wanted, is_given_up};
+use crate::coverage::{Feeder, Fetching, KEYS_AT_ONCE, Upstream, Wanted, is_given_up};
 use crate::input::{Input, OpenInput};
 use crate::source::{Fetch, Fetched, Source, TableSource};
 use crate::types::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::types::rules::WritePolicy;
+use crate::way::Reader;
+use crate::way::embedded::Embedded;
 
-/// The most keys that a source is asked for at a time.
-const KEYS_OF_FETCH: usize = 500;
 /// How often whoever waits for other fetches looks whether its answer is still wanted.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -28,6 +29,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Delegation {
     shared: Arc<Shared>,
+    /// Whose tables these are. It has this.
+    cache: Weak<Embedded>,
     /// A forked child has none of the threads.
     process: u32,
 }
@@ -40,35 +43,61 @@ struct Admitted {
 }
 
 impl Delegation {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, process: std::process::id() }
+    pub(super) fn new(shared: Arc<Shared>, cache: &Arc<Embedded>) -> Self {
+        Self { shared, cache: Arc::downgrade(cache), process: std::process::id() }
     }
 
-    /// Waits until sources can be asked for so much more.
+    /// Refuses a table that is no longer the one of its name: a snapshot may have one that was dropped, and what is known of the source is
+    /// that of the next one. This comes after whoever asks knows the source.
     ///
     /// # Errors
-    /// [`ErrorCode::Timeout`] if other fetches keep a source busy; [`ErrorCode::Cancelled`];
-    /// [`ErrorCode::SourceUnavailable`]. Nothing is counted then.
-    fn admit(&self, admitted: &[Admitted]) -> Result<()> {
-        let mut names: Vec<&str> = admitted.iter().map(|it| it.origin.source.as_str()).collect();
+    /// [`ErrorCode::TableNotFound`]; [`ErrorCode::Closed`].
+    fn check_table(&self, wanted: &Wanted) -> Result<()> {
+        let cache = self.cache.upgrade().ok_or_else(closed)?;
+        let (name, id) = (&wanted.table.name, wanted.table.id);
+        match cache.table(name) {
+            Ok(table) if table.id == id => Ok(()),
+            Err(error) if error.code() != ErrorCode::TableNotFound => Err(error),
+            _ => Err(Error::new(
+                ErrorCode::TableNotFound,
+                format!(
+                    "table `{name}` was dropped, so that its source cannot be asked for {}: read the newest version",
+                    wanted.described
+                ),
+            )),
+        }
+    }
+
+    /// Waits until sources can be asked for so much more. Returns why some cannot: of these, nothing is counted.
+    ///
+    /// The reasons are [`ErrorCode::Timeout`] if other fetches keep a source busy, [`ErrorCode::Cancelled`], and
+    /// [`ErrorCode::SourceUnavailable`].
+    fn admit<'a>(&self, found: impl Iterator<Item = &'a Admitted>) -> HashMap<String, Error> {
+        let found: Vec<&Admitted> = found.collect();
+        let mut names: Vec<&str> = found.iter().map(|it| it.origin.source.as_str()).collect();
         names.sort_unstable();
         // One source after the other, always in the same order, so that two reads do not wait for each other.
-        let groups: Vec<&[&str]> = names.chunk_by(|a, b| a == b).collect();
-        let patience = admitted.iter().map(|it| it.origin.progress_timeout).min().unwrap_or_default();
+        let groups = names.chunk_by(|a, b| a == b);
+        let patience = found.iter().map(|it| it.origin.progress_timeout).min().unwrap_or_default();
         let late = Instant::now().checked_add(patience);
-        for (number, group) in groups.iter().enumerate() {
-            let Some(source) = group.first() else { continue };
-            if let Err(error) = self.admit_to(source, group.len(), (late, patience)) {
-                let mut state = self.shared.state.lock();
-                for source in groups.iter().take(number).copied().flatten() {
-                    state.withdraw_fetch(source);
-                }
-                drop(state);
-                self.shared.changed.notify_all();
-                return Err(error);
-            }
-        }
-        Ok(())
+        let refused = groups.filter_map(|group| {
+            let source = *group.first()?;
+            let error = self.admit_to(source, group.len(), (late, patience)).err()?;
+            Some((source.to_owned(), error))
+        });
+        refused.collect()
+    }
+
+    /// Starts a fetch that is counted.
+    fn start(&self, admitted: Admitted) -> Result<Fetching> {
+        // One that cannot start is counted until it is dropped, as all others.
+        let job = Job { shared: self.shared.clone(), admitted, result: Ok(()) };
+        let origin = &job.admitted.origin;
+        let (silence, source) = (origin.progress_timeout, &origin.source);
+        let silent =
+            Error::new(ErrorCode::Timeout, format!("the source `{source}` has sent nothing for {silence:?}"));
+        let silent = of_table(silent, &job.admitted.wanted).message().to_owned();
+        Fetching::start(silence, silent, move |feeder| job.run(feeder))
     }
 
     fn admit_to(
@@ -105,40 +134,26 @@ impl Delegation {
 }
 
 impl Upstream for Delegation {
-    fn fetch(&self, wanted: &[Arc<Wanted>]) -> Result<Vec<Fetching>> {
+    fn fetch(&self, wanted: &[Arc<Wanted>]) -> Vec<Result<Fetching>> {
         if self.process != std::process::id() {
             let message = "sources cannot be asked after fork; open or connect again in the child";
-            return Err(Error::new(ErrorCode::Closed, message));
+            return wanted.iter().map(|_| Err(Error::new(ErrorCode::Closed, message))).collect();
         }
-        let admitted: Vec<Admitted> = {
+        let found: Vec<Result<Admitted>> = {
             let state = self.shared.state.lock();
-            wanted.iter().map(|wanted| find(&state, wanted)).collect::<Result<_>>()?
+            wanted.iter().map(|wanted| find(&state, wanted)).collect()
         };
-        self.admit(&admitted).map_err(|error| match wanted {
-            [wanted, ..] => of_table(error, wanted),
-            [] => error,
-        })?;
-        let mut begun = Vec::with_capacity(admitted.len());
-        // Those that cannot start are counted until they are dropped, as all others.
-        let jobs: Vec<Job> = admitted
-            .into_iter()
-            .map(|it| Job { shared: self.shared.clone(), admitted: it, result: Ok(()) })
-            .collect();
-        for job in jobs {
-            let origin = &job.admitted.origin;
-            let (silence, source) = (origin.progress_timeout, origin.source.clone());
-            let wanted = &job.admitted.wanted;
-            let silent = of_table(
-                Error::new(
-                    ErrorCode::Timeout,
-                    format!("the source `{source}` has sent nothing for {silence:?}"),
-                ),
-                wanted,
-            );
-            let silent = silent.message().to_owned();
-            begun.push(Fetching::start(silence, silent, move |feeder| job.run(feeder))?);
-        }
-        Ok(begun)
+        let checked = found.into_iter().map(|it| it.and_then(|it| self.check_table(&it.wanted).map(|()| it)));
+        let checked: Vec<Result<Admitted>> = checked.collect();
+        let refused = self.admit(checked.iter().flatten());
+        let begun = checked.into_iter().map(|it| {
+            let it = it?;
+            match refused.get(&it.origin.source) {
+                Some(error) => Err(of_table(Error::new(error.code(), error.message()), &it.wanted)),
+                None => self.start(it),
+            }
+        });
+        begun.collect()
     }
 }
 
@@ -201,12 +216,13 @@ impl Admitted {
         let fetch = self.fetch(&columns);
         let keys = self.wanted.keys.as_ref().filter(|_| self.source.capabilities().keys);
         let Some(keys) = keys else { return self.send(self.ask(&fetch, feeder)?, &columns, feeder) };
-        for (number, values) in keys.values.chunks(KEYS_OF_FETCH).enumerate() {
+        // Only lookups have more than one of these, and they take the first row of each key.
+        for values in keys.values.chunks(KEYS_AT_ONCE) {
             let some = fetch.clone().keys(keys.columns.clone(), values.to_vec());
             match self.ask(&some, feeder) {
                 Ok(rows) => self.send(rows, &columns, feeder)?,
                 // The source cannot tell rows by such keys, so that it is asked for all.
-                Err(error) if number == 0 && error.kind() == ErrorKind::Request => {
+                Err(error) if error.kind() == ErrorKind::Request => {
                     tracing::debug!(
                         table = self.wanted.table.name,
                         "all rows are fetched instead of some keys: {error:#}"
@@ -265,6 +281,7 @@ impl Admitted {
         let began = SystemTime::now();
         let rows = self.source.fetch(fetch, feeder.call())?;
         let as_of = moment_of(&rows, began, (&self.wanted.table.name, &self.origin.source));
+        self.wanted.check_age(as_of, began)?;
         Ok((rows, as_of))
     }
 

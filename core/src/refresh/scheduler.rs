@@ -68,7 +68,7 @@ impl Scheduler {
             recording: cache.recording().clone(),
         });
         let followers = Followers::new(cache.clone());
-        cache.fetch_from(Arc::new(Delegation::new(shared.clone())));
+        cache.fetch_from(Arc::new(Delegation::new(shared.clone(), &cache)));
         Self { cache, shared, thread: Mutex::new(None), followers }
     }
 

@@ -22,7 +22,7 @@ use crate::types::panics;
 use crate::types::recorder::{DOOR_SOCKET, Event, code};
 
 /// Calls of one connection that run at a time, per lane; further ones wait.
-const CALLS_MAX: [usize; LANES] = [24, 16];
+const CALLS_MAX: [usize; LANES] = [24, 16, 16];
 /// Most calls that wait per lane, and most bytes of their requests; one more is refused.
 const WAITING_MAX: usize = 256;
 const WAITING_LEN: usize = 32 << 20;
@@ -30,10 +30,14 @@ const WAITING_LEN: usize = 32 << 20;
 /// Memory that a thread keeps from one lookup to the next.
 const KEPT_LEN: usize = 1 << 20;
 
-/// Kinds of calls that do not wait for each other: uploads make progress whatever else is asked.
-const LANES: usize = 2;
+/// Kinds of calls that do not wait for each other: uploads make progress whatever else is asked, and queries while lookups wait for a
+/// source.
+const LANES: usize = 3;
 /// The lane of calls that take long.
 const SLOW: usize = 0;
+const UPLOAD: usize = 1;
+/// The lane of lookups that have to wait for a source.
+const WAITING: usize = 2;
 
 /// Answers the calls of one connection of a user until it ends.
 ///
@@ -154,7 +158,7 @@ impl Connection {
                 let lane = match place_of(&task.frame) {
                     Some(lane) => lane,
                     None if self.reply_briefly(&task)? => continue,
-                    None => SLOW,
+                    None => WAITING,
                 };
                 if let Some(answer) = self.answer_known(&task) {
                     self.send(&task.frame, answer)?;
@@ -393,6 +397,6 @@ fn place_of(frame: &Frame) -> Option<usize> {
     match lane_of(frame) {
         calls::Lane::Quick => None,
         calls::Lane::Slow => Some(SLOW),
-        calls::Lane::Upload => Some(1),
+        calls::Lane::Upload => Some(UPLOAD),
     }
 }

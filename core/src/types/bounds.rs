@@ -45,7 +45,8 @@ impl ReadBounds {
 
     /// Rows may be at most so old, by the [freshness](crate::TableInfo::freshness) of their table. Older ones are read from the source of
     /// a table that [delegates](crate::OnMiss::Delegate); of other tables they are refused with [`Stale`](crate::ErrorCode::Stale). A
-    /// table with a shorter bound of its own keeps it.
+    /// table with a shorter bound of its own keeps it. What a source sends is held to the same bound, by when it was asked: a source
+    /// that is itself behind is refused with [`Stale`](crate::ErrorCode::Stale).
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = Some(bound);
         self

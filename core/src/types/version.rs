@@ -35,7 +35,9 @@ impl fmt::Display for Version {
 pub enum Tier {
     /// The cache itself, at one version.
     Local,
-    /// The source of the tables: the rows are as of [one moment](crate::Batches::freshness), and not of a version of the cache.
+    /// The source of the table: one scan, fetched at once, so that the rows are as of [one moment](crate::Batches::freshness), and not of a
+    /// version of the cache. The rows of [`get_many`](crate::Table::get_many) are each from their source, and of several moments if there
+    /// are more than 500.
     Delegated,
     /// Several: rows of the cache with rows of sources, or rows that were fetched from sources one after the other. They are as of
     /// different moments; the [certificate](crate::Batches::certificate) names that of each table.

@@ -15,6 +15,7 @@ use crate::source::Keys;
 use crate::storage::key::KeyBytes;
 use crate::storage::key::decode::decode_keys;
 use crate::storage::{KeyColumn, State, TableState};
+use crate::types::bounds::ReadBounds;
 use crate::types::cell::value_at;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::value::Value;
@@ -50,8 +51,7 @@ pub(super) fn rows(
     let described = described(&keys);
     let (mut fetching, as_of) =
         begin(upstream, (table, held), Wanted { keys: Some(keys), ..wanted(table, columns, described) })?;
-    let freshness = Some(Freshness { as_of });
-    let mut found = HashMap::with_capacity(missing.len());
+    let mut found = Vec::with_capacity(missing.len());
     // A source that cannot choose sends all rows; the rest of them is of no use.
     while !missing.is_empty()
         && let Some(batch) = fetching.next_batch()
@@ -59,12 +59,14 @@ pub(super) fn rows(
         let batch = Arc::new(batch?);
         for (index, (key, _)) in keys_of(&batch, table)?.iter().enumerate() {
             if missing.remove(key) {
-                let row = Row::fetched(batch.clone(), index, state.version, freshness);
-                found.insert(KeyBytes::from_slice(key), row);
+                found.push((KeyBytes::from_slice(key), batch.clone(), index));
             }
         }
     }
-    Ok(found)
+    // Many keys are several questions, and the rows of each have a moment of their own.
+    let as_of = fetching.as_of().unwrap_or(as_of);
+    let row = |batch, index| Row::fetched(batch, index, state.version, Some(Freshness { as_of }));
+    Ok(found.into_iter().map(|(key, batch, index)| (key, row(batch, index))).collect())
 }
 
 /// All rows of a table, from its source.
@@ -99,6 +101,7 @@ fn wanted(table: &TableState, columns: Vec<usize>, described: String) -> Wanted 
         #[cfg(feature = "sql")]
         condition: None,
         described,
+        bounds: ReadBounds { partial: false, ..ReadBounds::current().unwrap_or_default() },
     }
 }
 
@@ -112,8 +115,7 @@ fn begin(
     if !brief::may_wait() {
         return Err(Error::internal("a read that waits for a source must have a thread of its own"));
     }
-    let fetching = upstream.fetch(&[Arc::new(wanted)])?.pop();
-    let fetching = fetching.ok_or_else(|| Error::internal("a fetch without rows"))?;
+    let fetching = upstream.fetch_one(&Arc::new(wanted))?;
     let as_of = fetching.wait_for_begin()?;
     Ok((fetching, as_of))
 }

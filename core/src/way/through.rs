@@ -8,17 +8,14 @@ use arrow::datatypes::Schema;
 
 use super::Backend;
 use crate::answer::row::Row;
-use crate::coverage::{Feeder, Fetching, Upstream, Wanted};
+use crate::blocking::scope::CallScope;
+use crate::coverage::{Feeder, Fetching, KEYS_AT_ONCE, Upstream, Wanted};
 use crate::source::Keys;
-use crate::types::bounds::ReadBounds;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::key::Key;
-use crate::types::version::Tier;
 
 /// How long the sidecar may send nothing. It gives sources up itself, and earlier.
 const SILENCE: Duration = Duration::from_secs(600);
-/// The most keys that the sidecar is asked for at a time.
-const KEYS_OF_CALL: usize = 500;
 
 /// Asks the sidecar at the other end of a socket.
 #[derive(Debug)]
@@ -33,16 +30,21 @@ impl ThroughSidecar {
 }
 
 impl Upstream for ThroughSidecar {
-    fn fetch(&self, wanted: &[Arc<Wanted>]) -> Result<Vec<Fetching>> {
+    fn fetch(&self, wanted: &[Arc<Wanted>]) -> Vec<Result<Fetching>> {
         let fetches = wanted.iter().map(|wanted| {
             let (sidecar, wanted) = (self.sidecar.clone(), wanted.clone());
             let silent = format!(
                 "table `{}` needs {} of its source, and the sidecar has sent nothing for {SILENCE:?}",
                 wanted.table.name, wanted.described
             );
-            // The sidecar asks its sources within the same bounds; what it cannot get is an error, and never a part of the answer.
-            let bounds = ReadBounds { partial: false, ..ReadBounds::current().unwrap_or_default() };
-            let work = move |feeder: &Feeder| bounds.run(|| fetch(sidecar.as_ref(), &wanted, feeder));
+            let work = move |feeder: &Feeder| {
+                // Whoever drops the rows gives the call up that fetches them.
+                let scope = CallScope::default();
+                let of_hook = scope.clone();
+                let _given_up = feeder.call().on_cancel(move || of_hook.cancel());
+                // The sidecar asks its sources within the same bounds.
+                scope.run(|| wanted.bounds.run(|| fetch(sidecar.as_ref(), &wanted, feeder)))
+            };
             Fetching::start(SILENCE, silent, work)
         });
         fetches.collect()
@@ -51,9 +53,25 @@ impl Upstream for ThroughSidecar {
 
 fn fetch(sidecar: &dyn Backend, wanted: &Wanted, feeder: &Feeder) -> Result<()> {
     match wanted.keys.as_ref().filter(|keys| is_primary(keys, wanted)) {
+        // The rows of a scan are of one moment: none comes from the sidecar while others come from the source.
+        Some(keys) if is_scan(wanted) && keys.values.len() > 1 => {
+            let bounds = wanted.bounds.authoritative();
+            bounds.run(|| fetch_keys(sidecar, wanted, keys, feeder))
+        }
         Some(keys) => fetch_keys(sidecar, wanted, keys, feeder),
         None => fetch_all(sidecar, wanted, feeder),
     }
+}
+
+/// Whether a query wants the rows, and no lookup.
+#[cfg(feature = "sql")]
+fn is_scan(wanted: &Wanted) -> bool {
+    wanted.condition.is_some()
+}
+
+#[cfg(not(feature = "sql"))]
+fn is_scan(_: &Wanted) -> bool {
+    false
 }
 
 /// Whether keys are those by which the table looks rows up.
@@ -65,26 +83,21 @@ fn is_primary(keys: &Keys, wanted: &Wanted) -> bool {
 
 fn fetch_keys(sidecar: &dyn Backend, wanted: &Wanted, keys: &Keys, feeder: &Feeder) -> Result<()> {
     let began = SystemTime::now();
-    let mut has_begun = false;
-    for values in keys.values.chunks(KEYS_OF_CALL) {
+    for values in keys.values.chunks(KEYS_AT_ONCE) {
         feeder.call().check()?;
         let mut values = values.iter().map(|key| key as &dyn Key);
         let found = sidecar.get_many(wanted.table.id, &mut values)?;
         let rows: Vec<&Row> = found.iter().flatten().collect();
-        if !has_begun {
-            // A row that the sidecar holds itself may be older than this call.
-            let held = rows.iter().filter(|row| row.tier() == Tier::Local);
-            let oldest = held.filter_map(|row| row.freshness()).map(|freshness| freshness.as_of).min();
-            feeder.begin(oldest.map_or(began, |oldest| oldest.min(began)));
-            has_begun = true;
-        }
+        // A row that the sidecar holds itself may be older than this call, and so may what its source has.
+        let oldest = rows.iter().filter_map(|row| row.freshness()).map(|freshness| freshness.as_of).min();
+        let as_of = oldest.map_or(began, |oldest| oldest.min(began));
+        wanted.check_age(as_of, began)?;
+        feeder.begin(as_of);
         if !rows.is_empty() {
             feeder.send(conformed(&Row::gather(&rows)?, wanted)?)?;
         }
     }
-    if !has_begun {
-        feeder.begin(began);
-    }
+    feeder.begin(began);
     Ok(())
 }
 
@@ -93,7 +106,22 @@ fn fetch_all(sidecar: &dyn Backend, wanted: &Wanted, feeder: &Feeder) -> Result<
     let batches = asked(sidecar, wanted)?;
     let canceller = batches.canceller();
     let _given_up = feeder.call().on_cancel(move || canceller.cancel());
-    feeder.begin(batches.freshness().map_or(began, |freshness| freshness.as_of.min(began)));
+    // A statement names its tables, and a name may be that of another one by now. One that was dropped does not come back.
+    if sidecar.table(&wanted.table.name)?.id != wanted.table.id {
+        return Err(Error::new(
+            ErrorCode::TableNotFound,
+            format!("table `{}` was dropped: look it up again", wanted.table.name),
+        ));
+    }
+    if !batches.certificate().is_complete() {
+        return Err(Error::new(
+            ErrorCode::NotCovered,
+            format!("the sidecar has only some {} of table `{}`", wanted.described, wanted.table.name),
+        ));
+    }
+    let as_of = batches.freshness().map_or(began, |freshness| freshness.as_of.min(began));
+    wanted.check_age(as_of, began)?;
+    feeder.begin(as_of);
     for batch in batches {
         feeder.send(conformed(&batch?, wanted)?)?;
     }
@@ -207,12 +235,12 @@ mod words {
                 }
                 Predicate::In { column, values } if !negated && !values.is_empty() => {
                     let before = self.parameters.len();
-                    let equal: Option<Vec<_>> =
-                        values.iter().map(|value| self.compared(column, Comparison::Equal, value)).collect();
-                    if equal.is_none() {
+                    let places: Option<Vec<_>> =
+                        values.iter().map(|value| self.parameter(column, value)).collect();
+                    if places.is_none() {
                         self.parameters.truncate(before);
                     }
-                    Some(format!("({})", equal?.join(" OR ")))
+                    Some(format!("{} IN ({})", quoted(column), places?.join(", ")))
                 }
                 Predicate::IsNull { column } => {
                     let not = if negated { "NOT " } else { "" };
@@ -223,12 +251,18 @@ mod words {
         }
 
         fn compared(&mut self, column: &str, operator: Comparison, value: &Value) -> Option<String> {
+            let place = self.parameter(column, value)?;
+            Some(format!("{} {operator} {place}", quoted(column)))
+        }
+
+        /// A value to compare a column with.
+        fn parameter(&mut self, column: &str, value: &Value) -> Option<String> {
             let data_type = self.schema.field_with_name(column).ok()?.data_type();
             if !is_exact(data_type, value) {
                 return None;
             }
             self.parameters.push(value.clone());
-            Some(format!("{} {operator} ${}", quoted(column), self.parameters.len()))
+            Some(format!("${}", self.parameters.len()))
         }
     }
 
@@ -291,6 +325,10 @@ mod words {
             // One that is not understood is true whichever way it is asked.
             assert_eq!(written(&Predicate::And(vec![id, share]).negate()), (None, Vec::new()));
             assert_eq!(written(&Predicate::Unknown.negate()), (None, Vec::new()));
+            let values = |values: &[i64]| values.iter().copied().map(Value::Int).collect();
+            let one_of = |of: &[i64]| Predicate::In { column: "id".to_owned(), values: values(of) };
+            assert_eq!(written(&one_of(&[1, 2])), (Some("\"id\" IN ($1, $2)".to_owned()), values(&[1, 2])));
+            assert_eq!(written(&one_of(&[1, 1 << 40])), (None, Vec::new()));
             let null = Predicate::IsNull { column: "id".to_owned() }.negate();
             assert_eq!(written(&null).0.unwrap(), "\"id\" IS NOT NULL");
         }

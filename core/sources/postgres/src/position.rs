@@ -54,8 +54,28 @@ pub(crate) fn keys_condition(columns: &[(&str, &Type)], keys: &[Vec<Value>]) -> 
             |(name, kind)| if **kind == Type::OID { format!("{}::int8", quoted(name)) } else { quoted(name) },
         )
         .collect();
-    let keys = keys.iter().map(literals).collect::<Result<Vec<_>>>()?;
+    // The server refuses a statement that has a UUID which is none.
+    let is_possible =
+        |key: &&Vec<Value>| columns.iter().zip(*key).all(|((_, kind), value)| can_be(kind, value));
+    let keys = keys.iter().filter(is_possible).map(literals).collect::<Result<Vec<_>>>()?;
+    if keys.is_empty() {
+        return Ok("false".to_owned());
+    }
     Ok(format!("({}) IN ({})", names.join(", "), keys.join(", ")))
+}
+
+/// Whether a row can have a value: UUIDs are texts here, and come in one form only.
+fn can_be(kind: &Type, value: &Value) -> bool {
+    match (kind, value) {
+        (&Type::UUID, Value::Str(text)) => {
+            let digit = |(place, byte): (usize, u8)| match place {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            };
+            text.len() == 36 && text.bytes().enumerate().all(digit)
+        }
+        _ => true,
+    }
 }
 
 /// `None` if the column has no such positions: its type has no order that Pillion shares, or the value is of another
@@ -184,6 +204,12 @@ mod tests {
             r#"("a") IN (('1'::int8))"#
         );
         assert_eq!(keys_condition(&columns, &[]).unwrap(), "false");
+        let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+        let some =
+            [vec![Value::from("abc")], vec![Value::from(uuid)], vec![Value::from(uuid.to_uppercase())]];
+        let of_uuids = [("u", &Type::UUID)];
+        assert_eq!(keys_condition(&of_uuids, &some).unwrap(), format!("(\"u\") IN (('{uuid}'::uuid))"));
+        assert_eq!(keys_condition(&of_uuids, &some[..1]).unwrap(), "false");
         for (kind, value) in [(Type::FLOAT4, Value::Float(0.1)), (Type::INT4, Value::from("1"))] {
             let refused = keys_condition(&[("c", &kind)], &[vec![value]]).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::InvalidArgument);

@@ -166,13 +166,6 @@ impl State {
         Ok(may_begin)
     }
 
-    /// A fetch of a source does not begin.
-    pub(super) fn withdraw_fetch(&mut self, source: &str) {
-        if let Some(known) = self.sources.get_mut(source) {
-            known.fetching = known.fetching.saturating_sub(1);
-        }
-    }
-
     /// A fetch of a source has ended that a read asked for.
     pub(super) fn fetch_ended(&mut self, source: &str, result: &Result<()>, now: Now) {
         let share = self.chance.share();

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use pillion::{AsyncTable, Event, TableInfo, Version};
+use pillion::{AsyncTable, Event, TableInfo, Tier, Version};
 use pillion_access::{Identity, Right};
 use pillion_door::said::Said;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -39,20 +39,40 @@ pub(super) async fn get(
     let format = Format::accepted(request.headers())?;
     let parts = path::key(request.uri())?;
     // What the answer says of itself is of the same version as the row, also where there is none. In this process all of it
-    // is function calls, which need no other thread.
+    // is function calls, which need no other thread, unless the source has to be asked.
     let no_table = |error| without_others(&name, error);
-    let (row, info) = if door.is_local() {
+    let way = door.cache.blocking().way();
+    let at_once = if door.is_local() {
         let table = door.cache.blocking().snapshot()?.table(&name).map_err(no_table)?;
         let key = key::values(table.info(), &parts)?;
-        (table.get(key)?, table.info().clone())
+        table.get_at_once(key).map(|found| (found, table.info().clone()))
     } else {
-        let table = door.cache.snapshot().await?.table(&name).await.map_err(no_table)?;
-        let key = key::values(table.info(), &parts)?;
-        (table.get(key).await?, table.info().clone())
+        None
+    };
+    let (row, info, said) = match at_once {
+        Some((found, info)) => {
+            let said = Said::of(info.version, info.freshness, way);
+            (found?, info, said)
+        }
+        None => {
+            let table = door.cache.snapshot().await?.table(&name).await.map_err(no_table)?;
+            let (key, info) = (key::values(table.info(), &parts)?, table.info().clone());
+            let row = table.get(key).await?;
+            let said = match door.is_local() {
+                // As of when the source has no row is not known.
+                true => Said { tier: Tier::Delegated, ..Said::of(info.version, None, way) },
+                false => Said::of(info.version, info.freshness, way),
+            };
+            (row, info, said)
+        }
     };
     let hits = u64::from(row.is_some());
     door.cache.blocking().record(&Event::Lookups { hits, misses: 1 - hits });
-    let headers = Said::of(info.version, info.freshness, door.cache.blocking().way()).headers();
+    let said = match &row {
+        Some(row) => Said { tier: row.tier(), freshness: row.freshness(), ..said },
+        None => said,
+    };
+    let headers = said.headers();
     let Some(row) = row else {
         return Err(no_such_row(&info, &parts).with_headers(headers));
     };

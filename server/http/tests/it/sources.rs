@@ -1,6 +1,7 @@
 //! Tables that a source feeds, and those that hold only some of its rows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use pillion::source::{Call, Capabilities, Description, Fetch, Fetched, Relation, Source, TableSource};
@@ -9,7 +10,7 @@ use pillion_access::{Permissions, Tables};
 use pillion_http::HttpOptions;
 use serde_json::Value;
 
-use crate::support::{Served, everything, listen, token};
+use crate::support::{Served, everything, listen, soon, token};
 
 /// Rows in memory, or none because its host is away.
 #[derive(Debug)]
@@ -33,6 +34,40 @@ impl Source for Held {
         self.describe(&Relation::table("t"), call)?;
         let rows = self.0.clone().into_iter();
         Ok(Fetched::new(rows.clone().next().unwrap().schema(), rows.map(Ok)))
+    }
+}
+
+/// The rows, once they are let through.
+#[derive(Debug)]
+struct Gated(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    is_closed: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+impl Source for Gated {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn relations(&self, call: &Call) -> Result<Vec<String>> {
+        Held(None).relations(call)
+    }
+
+    fn describe(&self, _: &Relation, _: &Call) -> Result<Description> {
+        Ok(Description::new(numbers().schema()))
+    }
+
+    fn fetch(&self, fetch: &Fetch, call: &Call) -> Result<Fetched> {
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        while self.0.is_closed.load(Ordering::SeqCst) {
+            call.check()?;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        Held(Some(numbers())).fetch(fetch, call)
     }
 }
 
@@ -63,6 +98,32 @@ fn as_admin(served: &Served, method: &str, path: &str, body: &str) -> crate::sup
     let bearer = format!("Bearer {}", token("admin"));
     let headers = [("authorization", bearer.as_str()), ("content-type", "text/plain")];
     served.send(method, path, &headers, body.to_owned())
+}
+
+#[test]
+fn rows_of_a_source_are_said_to_be_and_hold_up_nobody_while_it_is_asked() {
+    let (served, gate) = (served(), Arc::new(Gate::default()));
+    served.cache.add_source("gated", Gated(gate.clone())).unwrap();
+    let source = TableSource::new("gated", Relation::table("t")).on_call().rows_where("id < 3");
+    let definition = TableDefinition::from_source(source.on_miss(OnMiss::Delegate)).primary_key(["id"]);
+    served.cache.define_table("asked", definition).unwrap();
+    let get = |key: u32| as_admin(&served, "GET", &format!("/v1/tables/asked/{key}"), "");
+    let (held, fetched) = (get(1), get(4));
+    assert_eq!((held.status, held.header("pillion-tier")), (200, "local"));
+    assert_eq!((fetched.status, fetched.header("pillion-tier")), (200, "delegated"));
+    assert!(fetched.header("pillion-as-of") > held.header("pillion-as-of"));
+    let none = get(9);
+    assert_eq!((none.status, none.header("pillion-tier")), (404, "delegated"));
+    gate.is_closed.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..6).map(|_| scope.spawn(|| get(4))).collect();
+        soon("all wait for the source", || gate.waiting.load(Ordering::SeqCst) == 6);
+        assert_eq!(get(1).status, 200);
+        gate.is_closed.store(false, Ordering::SeqCst);
+        for reply in waiting {
+            assert_eq!(reply.join().unwrap().status, 200);
+        }
+    });
 }
 
 #[test]
