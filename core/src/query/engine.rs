@@ -13,7 +13,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use parking_lot::RwLock;
@@ -119,7 +119,7 @@ impl Engine {
         &self.inner.base.runtime_env().memory_pool
     }
 
-    /// Plans and starts a query.
+    /// Plans a query, which runs once somebody asks for its rows.
     ///
     /// # Errors
     /// Those of the query, and those of `readable`, which is asked for every table that it reads.
@@ -362,16 +362,14 @@ impl Engine {
         Ok(Planned { physical, info, session, stop })
     }
 
+    /// Makes a query ready, which runs once somebody asks for its rows.
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
         let Planned { physical, info, session, stop } = planned;
-        let handle = self.inner.threads.handle()?.clone();
-        let stream = contain(|| {
-            let _entered = handle.enter();
-            execute_stream(physical, session.task_ctx())
-        })?
-        .map_err(planning)?;
-        let schema = stream.schema();
-        let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
+        // Its threads are there, so that whoever asks for rows finds them.
+        self.inner.threads.handle()?;
+        let schema = physical.schema();
+        let source =
+            QuerySource::new((physical, session.task_ctx()), self.inner.threads.clone(), stack, stop);
         Ok(Batches::new(schema, info, Box::new(source)))
     }
 }
