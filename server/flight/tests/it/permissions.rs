@@ -205,7 +205,7 @@ fn nothing_shows_tables_that_may_not_be_read() {
     }
     // Types of parameters and of answers are told of tables that may be read.
     let prepared = prepare(&mut reader, "SELECT name FROM items WHERE id = $1").unwrap();
-    let limited = prepare(&mut reader, "SELECT name FROM items ORDER BY arrow_cast('1', $1)").unwrap();
+    let limited = prepare(&mut reader, "SELECT name FROM items LIMIT $1").unwrap();
     assert!(!limited.dataset_schema.is_empty(), "drivers see that it is a query");
     let takes: arrow::datatypes::Schema = IpcMessage(prepared.parameter_schema).try_into().unwrap();
     assert_eq!(takes.field(0).data_type(), &arrow::datatypes::DataType::Int64);
