@@ -44,7 +44,8 @@ pub(crate) trait BatchSource: Send {
 /// Ends work; called at most once.
 pub(crate) type CancelHook = Box<dyn Fn() + Send + Sync>;
 
-/// Ends an answer from another thread. Made by [`Batches::canceller`]; cloning is cheap.
+/// Ends an answer from another thread, made by [`Batches::canceller`]; or calls, which are made within [`run`](Self::run). Cloning
+/// is cheap.
 #[derive(Clone)]
 pub struct Canceller {
     shared: Arc<CancelState>,
@@ -65,9 +66,9 @@ impl Canceller {
         Self { shared: Arc::new(CancelState { cancelled: AtomicBool::new(false), hook }) }
     }
 
-    /// Runs `work`. If this is cancelled while `work` plans a query, `work` soon ends with
-    /// [`Cancelled`](ErrorCode::Cancelled).
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Runs `work` on this thread. If this is cancelled meanwhile, queries that `work` plans, and statements that change tables of a
+    /// cache in this process, soon end with [`Cancelled`](ErrorCode::Cancelled), unless they have been committed.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         /// Restores the thread's canceller, also if `work` panics: the thread does other work afterwards.
         struct Restore(Option<Canceller>);
 
@@ -118,6 +119,13 @@ impl Canceller {
             }
             _ => next,
         }
+    }
+}
+
+/// One that ends nothing but the work that it [runs](Canceller::run).
+impl Default for Canceller {
+    fn default() -> Self {
+        Self::new(None)
     }
 }
 

@@ -261,7 +261,7 @@ impl Cache {
         Ok(Snapshot::new(self.backend.pin()?))
     }
 
-    /// Plans a query and begins to run it at the newest version; all its tables are read at that version.
+    /// Plans a query at the newest version, at which all its tables are read. It runs once its first batch is asked for.
     ///
     /// The text is one statement of DataFusion's SQL that reads: a query, `EXPLAIN`, `SHOW` or `DESCRIBE`. Unquoted
     /// names are lower-cased. `$1`, `$2`, … stand for `parameters`. Planning takes a fraction of a millisecond on

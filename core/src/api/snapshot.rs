@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::prepared::Prepared;
 use super::table::TableSnapshot;
 use crate::answer::batches::Batches;
 use crate::types::error::Result;
@@ -61,7 +62,16 @@ impl Snapshot {
         Ok(Self::new(local::only(self.reader.as_ref(), &is_chosen)?))
     }
 
-    /// Plans a query and begins to run it; see [`Cache::sql`](crate::Cache::sql).
+    /// Plans a query over the tables that this shows, so that nothing that is known of it shows others. It runs at this version.
+    ///
+    /// # Errors
+    /// As [`Cache::prepare`](crate::Cache::prepare); [`Unsupported`](crate::ErrorCode::Unsupported) if a sidecar holds the snapshot.
+    pub fn prepare(&self, text: &str) -> Result<Prepared> {
+        let (statement, recording) = local::prepare(self.reader.as_ref(), text)?;
+        Ok(Prepared::new(statement, recording))
+    }
+
+    /// Plans a query, which runs once its first batch is asked for; see [`Cache::sql`](crate::Cache::sql).
     ///
     /// # Errors
     /// As [`Cache::sql`](crate::Cache::sql).

@@ -13,7 +13,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use parking_lot::RwLock;
@@ -152,7 +152,7 @@ impl Engine {
         &self.inner.base.runtime_env().memory_pool
     }
 
-    /// Plans and starts a query.
+    /// Plans a query, which runs once somebody asks for its rows.
     ///
     /// # Errors
     /// Those of the query, and those of `readable`, which is asked for every table that it reads.
@@ -410,19 +410,17 @@ impl Engine {
         Ok(Planned { physical, info, session, stop, reads, keeper: None })
     }
 
+    /// Makes a query ready, which runs once somebody asks for its rows.
     pub(super) fn start(&self, planned: Planned, stack: Stack) -> Result<Batches> {
         let Planned { physical, mut info, session, stop, keeper, .. } = planned;
+        // Its threads are there, so that whoever asks for rows finds them.
+        self.inner.threads.handle()?;
         let execution = session.config().get_extension::<ExecutionState>();
         let here = execution.map(|execution| *execution.here.lock()).unwrap_or_default();
         delegated::begin(&physical, here, &mut info)?;
-        let handle = self.inner.threads.handle()?.clone();
-        let stream = contain(|| {
-            let _entered = handle.enter();
-            execute_stream(physical, session.task_ctx())
-        })?
-        .map_err(planning)?;
-        let schema = stream.schema();
-        let source = QuerySource::new(stream, self.inner.threads.clone(), stack, stop);
+        let schema = physical.schema();
+        let source =
+            QuerySource::new((physical, session.task_ctx()), self.inner.threads.clone(), stack, stop);
         let source = self.inner.results.keeping(keeper, (&schema, &info), source);
         Ok(Batches::new(schema, info, source))
     }

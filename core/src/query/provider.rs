@@ -190,9 +190,9 @@ impl CacheTable {
         let is_partial = held.answers_partially();
         if !is_covered && !may_be_partial && !(is_partial && execution.takes_partial) {
             let or_partial = if is_partial { ", or make the catalog one of `partial` answers" } else { "" };
-            return Err(external(
-                held.not_covered(format_args!("{reason}: add that condition to it, or ask the source{or_partial}")),
-            ));
+            return Err(external(held.not_covered(format_args!(
+                "{reason}: add that condition to it, or ask the source{or_partial}"
+            ))));
         }
         Ok(Asked::Here(Some(execution.certify(held.certificate(is_covered, reason)))))
     }

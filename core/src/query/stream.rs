@@ -1,4 +1,4 @@
-//! The batches of a running query.
+//! The batches of a query.
 
 use std::sync::Arc;
 #[cfg(feature = "sidecar")]
@@ -7,12 +7,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use futures::stream::{AbortHandle, Abortable, BoxStream};
+use futures::stream::{AbortHandle, AbortRegistration, Abortable, BoxStream};
 
 use super::contain::{contain, panicked};
-use super::error::running;
+use super::error::{planning, running};
 use super::stack::Stack;
 use super::stop::Stop;
 use super::threads::Threads;
@@ -22,26 +23,67 @@ use crate::types::error::Result;
 /// Most batches that wait for an async consumer.
 const QUEUE_LEN: usize = 2;
 
-/// A running query. The consumer's thread does the work of the plan's last stage; the other stages run on the cache's
-/// threads. Dropping this stops them.
+/// A query. It runs from when somebody asks for its first batch: whoever only wants to know its columns, or forgets it, costs
+/// nothing. The consumer's thread does the work of the plan's last stage; the other stages run on the cache's threads. Dropping
+/// this stops them.
 pub(super) struct QuerySource {
-    /// `None` once it was handed on.
-    stream: Option<Abortable<SendableRecordBatchStream>>,
+    stage: Stage,
     abort: AbortHandle,
     threads: Arc<Threads>,
     stack: Stack,
     stop: Stop,
 }
 
+enum Stage {
+    /// Nobody has asked for rows.
+    Ready(Ready),
+    Runs(Abortable<SendableRecordBatchStream>),
+    /// It was handed on, or could not be begun.
+    Over,
+}
+
+/// What runs, and what ends it.
+struct Ready {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    ending: AbortRegistration,
+}
+
+impl Ready {
+    /// Begins to run. Called on the runtime of the query's threads.
+    fn begin(self) -> Result<Abortable<SendableRecordBatchStream>> {
+        let Self { plan, context, ending } = self;
+        Ok(Abortable::new(execute_stream(plan, context).map_err(planning)?, ending))
+    }
+}
+
 impl QuerySource {
     pub(super) fn new(
-        stream: SendableRecordBatchStream,
+        (plan, context): (Arc<dyn ExecutionPlan>, Arc<TaskContext>),
         threads: Arc<Threads>,
         stack: Stack,
         stop: Stop,
     ) -> Self {
-        let (stream, abort) = futures::stream::abortable(stream);
-        Self { stream: Some(stream), abort, threads, stack, stop }
+        let (abort, ending) = AbortHandle::new_pair();
+        Self { stage: Stage::Ready(Ready { plan, context, ending }), abort, threads, stack, stop }
+    }
+
+    /// The rows; `None` if there are none any more. Begins to run if need be.
+    fn running(&mut self) -> Result<Option<&mut Abortable<SendableRecordBatchStream>>> {
+        if matches!(self.stage, Stage::Ready(_))
+            && let Stage::Ready(ready) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            let handle = self.threads.handle()?.clone();
+            let begun = contain(|| {
+                let _entered = handle.enter();
+                self.stack.run(|| ready.begin())
+            });
+            self.stage = Stage::Runs(begun??);
+        }
+        Ok(match &mut self.stage {
+            Stage::Runs(stream) => Some(stream),
+            Stage::Ready(_) | Stage::Over => None,
+        })
     }
 
     /// Says whether the query was given up.
@@ -52,17 +94,23 @@ impl QuerySource {
 
 impl Drop for QuerySource {
     fn drop(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
         // If the answer was handed on, whoever has it stops the query.
-        let Some(stream) = self.stream.take() else { return };
-        self.stop.set();
-        self.stack.run(|| drop(stream));
+        if !matches!(stage, Stage::Over) {
+            self.stop.set();
+            self.stack.run(|| drop(stage));
+        }
     }
 }
 
 impl BatchSource for QuerySource {
     fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
-        let Some(stream) = &mut self.stream else { return None };
-        match drive(&self.threads, self.stack, stream.next()) {
+        let (threads, stack) = (self.threads.clone(), self.stack);
+        let stream = match self.running().transpose()? {
+            Ok(stream) => stream,
+            Err(error) => return Some(Err(error)),
+        };
+        match drive(&threads, stack, stream.next()) {
             Ok(next) => next.map(|batch| batch.map_err(running)),
             Err(error) => Some(Err(error)),
         }
@@ -70,10 +118,15 @@ impl BatchSource for QuerySource {
 
     #[cfg(feature = "sidecar")]
     fn next_batch_until(&mut self, deadline: Instant) -> Poll<Option<Result<RecordBatch>>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let (threads, stack) = (self.threads.clone(), self.stack);
+        let stream = match self.running() {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Poll::Ready(None),
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
         // Made inside `drive`: the timer needs the runtime of the threads.
         let in_time = async { tokio::time::timeout_at(deadline.into(), stream.next()).await };
-        Poll::Ready(match drive(&self.threads, self.stack, in_time) {
+        Poll::Ready(match drive(&threads, stack, in_time) {
             Ok(Ok(next)) => next.map(|batch| batch.map_err(running)),
             Ok(Err(_)) => return Poll::Pending,
             Err(error) => Some(Err(error)),
@@ -94,8 +147,17 @@ impl BatchSource for QuerySource {
             Err(error) => return futures::stream::iter([Err(error)]).boxed(),
         };
         let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_LEN);
-        let Some(mut stream) = self.stream.take() else { return futures::stream::empty().boxed() };
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let task = handle.spawn(async move {
+            let begun = match stage {
+                Stage::Ready(ready) => ready.begin(),
+                Stage::Runs(stream) => Ok(stream),
+                Stage::Over => return,
+            };
+            let mut stream = match begun {
+                Ok(stream) => stream,
+                Err(error) => return drop(sender.send(Err(error)).await),
+            };
             while let Some(batch) = stream.next().await {
                 let failed = batch.is_err();
                 // An error ends the answer, and so does a consumer that went away.
@@ -150,5 +212,53 @@ impl Drop for Consumer {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::datatypes::{Schema, SchemaRef};
+    use datafusion::physical_plan::EmptyRecordBatchStream;
+    use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+
+    use super::*;
+
+    /// Counts how often it was run.
+    #[derive(Debug)]
+    struct Counts(SchemaRef, Arc<AtomicUsize>);
+
+    impl PartitionStream for Counts {
+        fn schema(&self) -> &SchemaRef {
+            &self.0
+        }
+
+        fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Box::pin(EmptyRecordBatchStream::new(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn a_query_runs_once_its_rows_are_asked_for() {
+        let (schema, runs) = (Arc::new(Schema::empty()), Arc::new(AtomicUsize::new(0)));
+        let threads = Arc::new(Threads::new(1));
+        let source = || {
+            let parts: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(Counts(schema.clone(), runs.clone()))];
+            let plan = StreamingTableExec::try_new(schema.clone(), parts, None, [], false, None).unwrap();
+            let ready: (Arc<dyn ExecutionPlan>, _) = (Arc::new(plan), Arc::default());
+            QuerySource::new(ready, threads.clone(), Stack::of(0), Stop::default())
+        };
+        let ran = || runs.load(Ordering::SeqCst);
+        let forgotten = source();
+        let cancel = forgotten.cancel_hook();
+        drop(forgotten);
+        assert_eq!((ran(), cancel.is_some()), (0, true), "nobody has asked for its rows");
+        assert!(source().next_batch().is_none());
+        assert_eq!(ran(), 1);
+        let mut stream = Box::new(source()).into_stream();
+        assert!(pollster::block_on(stream.next()).is_none());
+        assert_eq!(ran(), 2);
     }
 }

@@ -447,16 +447,35 @@ pub(crate) fn look_up(
 /// # Errors
 /// [`ErrorCode::Unsupported`] if another process holds it.
 pub(crate) fn only(reader: &dyn Reader, is_chosen: &dyn Fn(&str) -> bool) -> Result<Arc<dyn Reader>> {
-    let held = (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>().ok_or_else(|| {
+    let held = held_here(reader)?;
+    Ok(Arc::new(held.at(Arc::new(held.source.only(is_chosen)))))
+}
+
+/// Plans a query over what a snapshot shows.
+///
+/// # Errors
+/// Those of planning; [`ErrorCode::Unsupported`] if a sidecar holds the snapshot.
+pub(crate) fn prepare(reader: &dyn Reader, text: &str) -> Result<(Arc<dyn Statement>, Recording)> {
+    let held = held_here(reader)?;
+    let statement = Arc::new(held.at(held.source.clone())).prepare(text)?;
+    Ok((statement, held.recording.clone()))
+}
+
+fn held_here(reader: &dyn Reader) -> Result<&Local<Arc<State>>> {
+    (reader as &dyn Any).downcast_ref::<Local<Arc<State>>>().ok_or_else(|| {
         Error::new(
             ErrorCode::Unsupported,
             "a sidecar holds the snapshot, and shows all of its tables: leave some out in the process that reads the files",
         )
-    })?;
-    let state = Arc::new(held.source.only(is_chosen));
-    let (engine, recording) = (held.engine.clone(), held.recording.clone());
-    let upstream = held.upstream.clone();
-    Ok(Arc::new(Local { source: state, engine, moment: held.moment, recording, upstream }))
+    })
+}
+
+impl Local<Arc<State>> {
+    /// The same, at another state.
+    fn at(&self, source: Arc<State>) -> Self {
+        let (engine, recording) = (self.engine.clone(), self.recording.clone());
+        Self { source, engine, moment: self.moment, recording, upstream: self.upstream.clone() }
+    }
 }
 
 /// What a held version shows to other contexts of DataFusion, and the engine that knows which of their plans hold it. Its rows must

@@ -158,6 +158,14 @@ impl Access {
         self.of_digest(door, identity.digest)?.demand(door, right, table)
     }
 
+    /// Who somebody is now that was identified before, with what its token permits now: for work that goes on for long.
+    ///
+    /// # Errors
+    /// Those of [`identify`](Self::identify).
+    pub fn identify_again(&self, door: &'static str, identity: &Identity) -> Result<Identity, Denied> {
+        self.of_digest(door, identity.digest)
+    }
+
     fn of_digest(&self, door: &'static str, digest: Option<Digest>) -> Result<Identity, Denied> {
         let known = self.known.read().clone();
         let found = match &digest {

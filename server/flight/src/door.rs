@@ -10,9 +10,12 @@ use pillion_door::{Admission, Gate, closed};
 
 use crate::options::FlightOptions;
 use crate::statement::held::Statements;
+use crate::statement::prepared::STATEMENT_LEN;
 
 /// How this door is called in the log and in metrics.
 pub const DOOR: &str = "flight_sql";
+/// Statements whose parameters are as long as is allowed, for which there is room.
+const LARGE_STATEMENTS: usize = 16;
 /// How often statements are forgotten that nobody uses any more.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,11 +42,15 @@ impl Deref for Door {
 
 impl Door {
     pub(crate) fn new(gate: Arc<Gate>, options: FlightOptions) -> Self {
+        // Room for as many short statements as are kept, and for the parameters of some.
+        let bytes = options.request_bytes_max.saturating_mul(LARGE_STATEMENTS);
+        let bytes = bytes.saturating_add(options.statements_max.saturating_mul(STATEMENT_LEN));
+        let statements = Statements::new(options.statements_max, bytes, options.statement_timeout);
         Self {
             gate,
             requests: Admission::new("calls", options.requests_max, options.requests_waiting_max),
             uploads: Admission::new("uploads", options.uploads_max, 0),
-            statements: Arc::new(Statements::new(options.statements_max, options.statement_timeout)),
+            statements: Arc::new(statements),
             is_looking: AtomicBool::new(false),
             options,
         }

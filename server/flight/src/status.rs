@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 pub(crate) const CODE: &str = "pillion-code";
 /// The metadata that says what to do about it.
 const KIND: &str = "pillion-kind";
-/// The most letters of a message: clients bound what headers they take.
-const MESSAGE_LEN_MAX: usize = 2000;
+/// The most bytes of a message as it is sent, in percent encoding: clients bound what headers they take.
+const MESSAGE_LEN_MAX: usize = 4000;
 
 /// An error of the cache.
 pub(crate) fn of(error: &Error) -> Status {
@@ -50,6 +50,11 @@ pub(crate) fn unsupported(message: impl AsRef<str>) -> Status {
 /// Something took too long.
 pub(crate) fn late(message: impl AsRef<str>) -> Status {
     with_code(Code::DeadlineExceeded, ErrorCode::Timeout, message.as_ref())
+}
+
+/// Something that changes tables ended before it was known whether it did.
+pub(crate) fn outcome_unknown(grpc: Code, message: impl AsRef<str>) -> Status {
+    with_code(grpc, ErrorCode::OutcomeUnknown, message.as_ref())
 }
 
 /// There is more of something than is allowed.
@@ -92,11 +97,22 @@ pub(crate) fn full(full: Full) -> Status {
 
 /// A status with a code of the cache.
 pub(crate) fn with_code(grpc: Code, code: ErrorCode, message: &str) -> Status {
-    let mut status = Status::new(grpc, message.chars().take(MESSAGE_LEN_MAX).collect::<String>());
+    let mut status = Status::new(grpc, cut(message));
     let metadata = status.metadata_mut();
     metadata.insert(CODE, MetadataValue::from(code.number()));
     metadata.insert(KIND, MetadataValue::from_static(kind_name(code.kind())));
     status
+}
+
+/// The beginning of a message that clients take.
+fn cut(message: &str) -> &str {
+    let mut len = 0;
+    let too_long = message.char_indices().find(|(_, letter)| {
+        let is_plain = letter.is_ascii_graphic() && !"\"#%<>`?{}".contains(*letter);
+        len += if is_plain { 1 } else { 3 * letter.len_utf8() };
+        len > MESSAGE_LEN_MAX
+    });
+    too_long.map_or(message, |(end, _)| message.get(..end).unwrap_or_default())
 }
 
 /// As what the recorder of the cache counts a status without a code of the cache.
@@ -168,6 +184,11 @@ mod tests {
         let status = of(&Error::new(ErrorCode::Io, "cannot read /secret/file"));
         assert!(status.code() == Code::Internal && !status.message().contains("secret"), "{status}");
         assert_eq!(of(&Error::new(ErrorCode::Execution, "x".repeat(9999))).message().len(), MESSAGE_LEN_MAX);
+        // Cut by what is sent, which is longer than what is meant.
+        let long = of(&Error::new(ErrorCode::Execution, "漢".repeat(9999)));
+        assert_eq!(long.message().chars().count(), MESSAGE_LEN_MAX / 9);
+        let sent = long.into_http::<()>().headers().get("grpc-message").unwrap().len();
+        assert!(sent <= MESSAGE_LEN_MAX, "{sent} bytes");
         for code in ErrorCode::ALL {
             assert_ne!(grpc(*code), Code::Ok);
         }

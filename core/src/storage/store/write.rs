@@ -3,11 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-#[cfg(feature = "sql")]
-use std::time::Duration;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arrow::compute::concat_batches;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::change::{Change, Incoming, Ready, Rows};
 use super::committer::{Committer, MANIFESTS_KEPT};
@@ -15,6 +14,7 @@ use super::merge::is_full;
 use super::plan::Plan;
 use super::replaced::Replaced;
 use super::{Store, dropped};
+use crate::answer::batches::Canceller;
 use crate::storage::batch::batch_len;
 use crate::storage::catalog::state::State;
 use crate::storage::format::RECORD_BODY_MAX;
@@ -39,8 +39,26 @@ const LOG_ROWS_MAX: usize = 1 << 20;
 const STUCK_LOG_BYTES_MAX: u64 = if cfg!(test) { 128 << 20 } else { 1 << 30 };
 
 /// How often whoever waits for a table looks whether the wait is still wanted.
-#[cfg(feature = "sql")]
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits for a table, as long as `check` says that somebody wants the change.
+fn lock_if_wanted<'a>(lock: &'a Mutex<()>, check: &dyn Fn() -> Result<()>) -> Result<MutexGuard<'a, ()>> {
+    loop {
+        check()?;
+        if let Some(held) = lock.try_lock_for(LOCK_PAUSE) {
+            return Ok(held);
+        }
+    }
+}
+
+/// # Errors
+/// [`ErrorCode::Cancelled`] if whoever asked for the work of this thread gave it up.
+fn refuse_if_given_up() -> Result<()> {
+    match Canceller::is_current_cancelled() {
+        false => Ok(()),
+        true => Err(Error::new(ErrorCode::Cancelled, "the write was given up before it was committed")),
+    }
+}
 
 /// The tables of a commit.
 struct Touched {
@@ -152,12 +170,7 @@ impl Store {
     ) -> Result<Version> {
         let _directory = self.hold()?;
         let lock = self.loading.of(table);
-        let held = loop {
-            check()?;
-            if let Some(held) = lock.try_lock_for(LOCK_PAUSE) {
-                break held;
-            }
-        };
+        let held = lock_if_wanted(&lock, check)?;
         let logged = self.newest_logged().and_then(|newest| {
             let mut read = read(&newest)?;
             let changes = changes(&mut read);
@@ -224,7 +237,8 @@ impl Store {
         // Taken in the order of their numbers, so that two commits never wait for each other.
         let free = tables.iter().filter(|&&table| Some(table) != held);
         let locks: Vec<_> = free.map(|&table| self.loading.of(table)).collect();
-        let loading: Vec<_> = locks.iter().map(|lock| lock.lock()).collect();
+        let loading: Vec<_> =
+            locks.iter().map(|lock| lock_if_wanted(lock, &refuse_if_given_up)).collect::<Result<_>>()?;
         let bytes =
             adds_rows.then(|| ready.iter().map(Ready::segment_bytes).sum::<u64>() + inline_bytes as u64);
         let logged = self.log_prepared(ready, &touched, bytes, as_of);

@@ -1,8 +1,6 @@
 //! What is said of an answer before it is fetched.
 
-use std::time::{Duration, SystemTime};
-
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::{
@@ -11,7 +9,6 @@ use arrow_flight::{
 use bytes::Bytes;
 use futures::stream;
 use pillion_door::said::Said;
-use prost_types::Timestamp;
 use tonic::{Response, Status};
 
 use crate::status;
@@ -24,16 +21,13 @@ pub(crate) fn info(
     descriptor: FlightDescriptor,
     schema: Option<&SchemaRef>,
     ticket: impl Into<Bytes>,
-    expires: Option<Duration>,
     said: Option<&Said>,
 ) -> Result<Response<FlightInfo>, Status> {
-    let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-    if let Some(at) = expires.and_then(|expires| SystemTime::now().checked_add(expires)) {
-        endpoint = endpoint.with_expiration_time(Timestamp::from(at));
-    }
+    // Without a time at which it expires: one would say that it may be fetched again until then.
+    let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
     let mut info = FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint);
     if let Some(schema) = schema {
-        info.schema = ipc(&sent(schema))?;
+        info.schema = ipc(schema)?;
     }
     if let Some(said) = said {
         info = info.with_app_metadata(said.document().to_string());
@@ -50,23 +44,24 @@ pub(crate) fn info(
 /// # Errors
 /// As [`info`].
 pub(crate) fn schema(schema: &SchemaRef) -> Result<Response<SchemaResult>, Status> {
-    Ok(Response::new(SchemaResult { schema: ipc(&sent(schema))? }))
+    Ok(Response::new(SchemaResult { schema: ipc(schema)? }))
 }
 
-/// Columns as a message of Arrow IPC.
+/// Columns as a message of Arrow IPC, as rows are sent.
 ///
 /// # Errors
 /// As [`info`].
-pub(crate) fn ipc(schema: &Schema) -> Result<Bytes, Status> {
+pub(crate) fn ipc(schema: &SchemaRef) -> Result<Bytes, Status> {
+    let schema = sent(schema);
     let options = IpcWriteOptions::default();
-    let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &options));
+    let message = IpcMessage::try_from(SchemaAsIpc::new(&schema, &options));
     message
         .map(|IpcMessage(bytes)| bytes)
         .map_err(|error| status::unsupported(format!("the columns cannot be sent: {error}")))
 }
 
 /// Columns as rows are sent: dictionaries become the values that they stand for.
-fn sent(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn sent(schema: &SchemaRef) -> SchemaRef {
     let encoder = FlightDataEncoderBuilder::new().with_schema(schema.clone()).build(stream::empty());
     encoder.known_schema().unwrap_or_else(|| schema.clone())
 }

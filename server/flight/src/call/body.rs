@@ -12,9 +12,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use pillion::{ErrorCode, Event, Operation};
+use tokio::task::AbortHandle;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::connection::Ending;
 use crate::door::{DOOR, Door};
 use crate::status::{self, CODE};
 
@@ -26,6 +28,11 @@ impl Asked {
     /// From now on, this is what it asks for.
     pub(crate) fn is(&self, operation: Operation) {
         *self.0.lock() = operation;
+    }
+
+    /// Whether it changes tables, as far as is known.
+    pub(crate) fn changes_tables(&self) -> bool {
+        matches!(*self.0.lock(), Operation::Write | Operation::Upload)
     }
 }
 
@@ -71,17 +78,31 @@ impl Call {
         Body::new(Counted { body, bytes: self.request_bytes.clone() })
     }
 
-    /// The answer, of which the recorder is told once its body has ended. Keeps `held` until then.
+    /// The answer, of which the recorder is told once its body has ended. Keeps `held` until then, or until its client has left a part
+    /// of it unread for too long. One that goes on to do so ends its connection.
     pub(crate) fn answered(
         mut self,
         response: Response<Body>,
-        held: impl Send + Unpin + 'static,
+        held: impl Send + 'static,
+        ending: Arc<Ending>,
     ) -> Response<Body> {
         self.ready = Some(self.began.elapsed());
         self.error = response.extensions().get::<Status>().and_then(|status| {
             code_of(status.metadata().as_ref()).or_else(|| status::counted_as(status.code()))
         });
-        response.map(|body| Body::new(Told { body, call: self, _held: held }))
+        let (unread, patience) = (Arc::new(Unread::new(held)), self.door.options.read_timeout);
+        let watch = {
+            let unread = unread.clone();
+            let watch = async move {
+                unread.for_as_long_as(patience).await;
+                tracing::info!("an answer is left unread, and gives up its place");
+                unread.let_go();
+                unread.for_as_long_as(patience.saturating_mul(2)).await;
+                ending.now();
+            };
+            tokio::spawn(watch).abort_handle()
+        };
+        response.map(|body| Body::new(Told { body, call: self, unread, watch }))
     }
 }
 
@@ -147,14 +168,54 @@ fn broken_off() -> Status {
     status::with_code(Code::Aborted, ErrorCode::Cancelled, message)
 }
 
-/// The body of an answer. When it is dropped, the call is over.
-struct Told<T> {
-    body: Body,
-    call: Call,
-    _held: T,
+/// What an answer holds, and since when its client has left a part of it unread.
+struct Unread {
+    held: Mutex<Option<Box<dyn Send>>>,
+    /// `None` while the client waits for the door.
+    since: Mutex<Option<Instant>>,
 }
 
-impl<T: Unpin> HttpBody for Told<T> {
+impl Unread {
+    fn new(held: impl Send + 'static) -> Self {
+        Self { held: Mutex::new(Some(Box::new(held))), since: Mutex::new(Some(Instant::now())) }
+    }
+
+    /// Waits until a part was left unread for this long.
+    async fn for_as_long_as(&self, patience: Duration) {
+        loop {
+            let left = match *self.since.lock() {
+                Some(since) => patience.saturating_sub(since.elapsed()),
+                None => patience,
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    fn let_go(&self) {
+        let held = self.held.lock().take();
+        drop(held);
+    }
+}
+
+/// The body of an answer. The connection asks for its next part when the client has room for it. When it is dropped, the call is over.
+struct Told {
+    body: Body,
+    call: Call,
+    unread: Arc<Unread>,
+    watch: AbortHandle,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.watch.abort();
+        self.unread.let_go();
+    }
+}
+
+impl HttpBody for Told {
     type Data = Bytes;
     type Error = Status;
 
@@ -163,6 +224,7 @@ impl<T: Unpin> HttpBody for Told<T> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        *self.unread.since.lock() = polled.is_ready().then(Instant::now);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.call.answer_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);

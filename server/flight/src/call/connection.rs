@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -10,6 +11,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pillion_door::{Entered, Stream, closed};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::guard;
@@ -34,6 +36,32 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How often to look whether a connection is idle.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Calls without a valid token after which a connection is closed.
+const STRANGE_CALLS_MAX: usize = 32;
+
+/// What ends a connection from within its calls.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    strange_calls: AtomicUsize,
+    /// After the answers under way.
+    soon: Notify,
+    now: Notify,
+}
+
+impl Ending {
+    /// A call had no valid token.
+    pub(crate) fn refused(&self) {
+        if self.strange_calls.fetch_add(1, Ordering::Relaxed) + 1 >= STRANGE_CALLS_MAX {
+            self.soon.notify_one();
+        }
+    }
+
+    /// Nothing more is sent.
+    pub(crate) fn now(&self) {
+        self.now.notify_one();
+    }
+}
+
 /// Speaks with a client until one of both ends closes the connection, it was idle for too long, or the door closes and the calls
 /// under way are answered.
 pub(crate) async fn speak(door: Arc<Door>, stream: Box<dyn Stream>, entered: Arc<Entered>) {
@@ -49,11 +77,12 @@ pub(crate) async fn speak(door: Arc<Door>, stream: Box<dyn Stream>, entered: Arc
         .max_send_buf_size(SEND_BUFFER_LEN)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
+    let ending = Arc::new(Ending::default());
     let service = {
-        let (door, entered) = (door.clone(), entered.clone());
+        let (door, entered, ending) = (door.clone(), entered.clone(), ending.clone());
         service_fn(move |request: Request<Incoming>| {
-            let (door, busy) = (door.clone(), entered.busy());
-            async move { Ok::<_, Infallible>(guard::serve(door, request, busy).await) }
+            let (door, busy, ending) = (door.clone(), entered.busy(), ending.clone());
+            async move { Ok::<_, Infallible>(guard::serve(door, request, busy, ending).await) }
         })
     };
     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -63,17 +92,25 @@ pub(crate) async fn speak(door: Arc<Door>, stream: Box<dyn Stream>, entered: Arc
             sleep(LOOK_INTERVAL.min(door.options.idle_timeout)).await;
         }
     };
-    let is_idle = tokio::select! {
+    let left_unread = async {
+        ending.now.notified().await;
+        tracing::info!("a connection whose client leaves an answer unread is closed");
+    };
+    tokio::pin!(left_unread);
+    let is_left = tokio::select! {
         served = connection.as_mut() => return ended(served),
+        () = left_unread.as_mut() => return,
         () = closed(door.closing.clone()) => false,
         () = idle => true,
+        () = ending.soon.notified() => true,
     };
     connection.as_mut().graceful_shutdown();
     // A client that is told to go and stays is left. When the door closes, it waits for the calls under way.
     let patience = Instant::now() + door.options.client_timeout;
     tokio::select! {
         served = connection.as_mut() => ended(served),
-        () = sleep_until(patience), if is_idle => tracing::debug!("an idle connection is left"),
+        () = left_unread => {}
+        () = sleep_until(patience), if is_left => tracing::debug!("a client that does not go is left"),
     }
 }
 

@@ -16,6 +16,7 @@ use pillion_access::{Identity, Right};
 use pillion_door::said::Said;
 use tonic::Status;
 
+use crate::answer::info::sent;
 use crate::door::Door;
 use crate::status;
 
@@ -108,7 +109,7 @@ fn table_types(command: CommandGetTableTypes) -> Result<RecordBatch, FlightError
 fn tables(command: CommandGetTables, seen: &[TableInfo]) -> Result<RecordBatch, FlightError> {
     let mut builder = command.into_builder();
     for table in seen {
-        builder.append(CATALOG, SCHEMA, &table.name, TABLE, &table.schema)?;
+        builder.append(CATALOG, SCHEMA, &table.name, TABLE, &sent(&table.schema))?;
     }
     builder.build()
 }

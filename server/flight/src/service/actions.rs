@@ -102,7 +102,7 @@ impl Service {
         refuse_transaction(request.transaction_id.as_ref())?;
         let (door, identity) = (&self.door, &caller.identity);
         let prepared = Prepared::prepare(door, identity, &caller.admitted, &request.query).await?;
-        let dataset_schema = prepared.answers.as_deref().map_or_else(|| Ok(Bytes::new()), ipc)?;
+        let dataset_schema = prepared.answers.as_ref().map_or_else(|| Ok(Bytes::new()), ipc)?;
         let is_without = prepared.takes.fields().is_empty();
         let parameter_schema = if is_without { Bytes::new() } else { ipc(&prepared.takes)? };
         let id = door.statements.keep_prepared(identity, prepared)?;

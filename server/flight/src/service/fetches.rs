@@ -33,21 +33,20 @@ impl Service {
             caller.asked.is(Operation::Catalog);
             // The command is the ticket: it holds nothing that is not asked for anew when it is fetched.
             let ticket = command.into_any().encode_to_vec();
-            return info::info(descriptor, Some(&schema), ticket, None, None);
+            return info::info(descriptor, Some(&schema), ticket, None);
         }
         let (statement, parameters) = self.statement(caller, command)?;
-        let expires = Some(self.door.options.statement_timeout);
         if statement.is_update {
             caller.identity.demand_any_write(DOOR).map_err(|denied| status::denied(&denied))?;
             let waiting = Waiting::Update(Update::new(statement.text, parameters));
             let ticket = self.ticket(caller, waiting)?;
             // Without columns: clients that want them before they read fetch the answer at once, and so run the statement.
-            return info::info(descriptor, None, ticket, expires, None);
+            return info::info(descriptor, None, ticket, None);
         }
         let query = self.begin(caller, &statement, &parameters).await?;
         let (schema, said) = (query.schema.clone(), query.said.clone());
         let ticket = self.ticket(caller, Waiting::Query(Box::new(query)))?;
-        info::info(descriptor, Some(&schema), ticket, expires, Some(&said))
+        info::info(descriptor, Some(&schema), ticket, Some(&said))
     }
 
     pub(super) async fn schema(
@@ -126,11 +125,10 @@ impl Service {
             }
         };
         let done = tokio::select! {
-            done = update.run(&self.door, &caller.identity) => done?,
+            done = update.run(&self.door, &caller.identity, &caller.admitted) => done?,
             () = cancelled => {
-                let message = "the statement was cancelled; it may or may not take effect";
-                let code = pillion::ErrorCode::Cancelled;
-                return Err(status::with_code(Code::Cancelled, code, message));
+                let message = "the statement was cancelled, and may or may not take effect: read before you repeat it";
+                return Err(status::outcome_unknown(Code::Cancelled, message));
             }
         };
         let said = done.version.map(|version| Said::of(version, None, self.door.way()));

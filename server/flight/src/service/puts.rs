@@ -43,19 +43,22 @@ impl Service {
                 refuse_transaction(command.transaction_id.as_ref())?;
                 let statement = Statement::new(&command.query);
                 let update = Update::new(statement.text, Arc::default());
-                self.updated(update.run(&self.door, &caller.identity).await?)
+                self.updated(update.run(&self.door, &caller.identity, &caller.admitted).await?)
             }
             Command::CommandPreparedStatementUpdate(command) => {
                 caller.asked.is(Operation::Write);
                 let prepared = self.prepared(caller, &command.prepared_statement_handle)?;
                 let parameters = Parameters::read(incoming).await?;
                 let update = Update::new(prepared.statement.text.clone(), Arc::new(parameters));
-                self.updated(update.run(&self.door, &caller.identity).await?)
+                self.updated(update.run(&self.door, &caller.identity, &caller.admitted).await?)
             }
             Command::CommandPreparedStatementQuery(command) => {
                 caller.asked.is(Operation::Execute);
-                let prepared = self.prepared(caller, &command.prepared_statement_handle)?;
-                prepared.bind(Parameters::read(incoming).await?);
+                let handle = &command.prepared_statement_handle;
+                self.prepared(caller, handle)?;
+                let parameters = Parameters::read(incoming).await?;
+                let bound = self.door.statements.bind(&caller.identity, Id::of(handle), parameters);
+                bound.map_err(|gone| self.gone(gone, "prepared statement"))??;
                 // The same handle: clients that go on with the old one, and those that take the new one, mean the same.
                 let handle = Some(command.prepared_statement_handle);
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: handle };

@@ -14,6 +14,7 @@ use pillion_door::most_of;
 use tokio::sync::Notify;
 use tonic::{Code, Status};
 
+use super::parameters::Parameters;
 use super::prepared::Prepared;
 use super::query::Query;
 use super::update::Update;
@@ -66,6 +67,8 @@ enum Kept {
 struct Entry {
     owner: String,
     used: Instant,
+    /// Memory that it takes, about.
+    bytes: usize,
     kept: Kept,
 }
 
@@ -73,14 +76,16 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Statements {
     max: usize,
+    bytes_max: usize,
     timeout: Duration,
     all: Mutex<HashMap<Id, Entry>>,
 }
 
 impl Statements {
-    /// Keeps at most `max`, of which one token has three quarters, until nobody has used them for `timeout`.
-    pub(crate) fn new(max: usize, timeout: Duration) -> Self {
-        Self { max, timeout, all: Mutex::default() }
+    /// Keeps at most `max`, which take at most `bytes_max` bytes, until nobody has used them for `timeout`. One token has three
+    /// quarters of both.
+    pub(crate) fn new(max: usize, bytes_max: usize, timeout: Duration) -> Self {
+        Self { max, bytes_max, timeout, all: Mutex::default() }
     }
 
     /// Keeps a prepared statement.
@@ -88,7 +93,8 @@ impl Statements {
     /// # Errors
     /// `RESOURCE_EXHAUSTED`.
     pub(crate) fn keep_prepared(&self, owner: &Identity, prepared: Prepared) -> Result<Id, Status> {
-        self.keep(owner, Kept::Prepared(Arc::new(prepared)))
+        let bytes = prepared.bytes(&prepared.bound());
+        self.keep(owner, bytes, Kept::Prepared(Arc::new(prepared)))
     }
 
     /// Keeps an answer until it is fetched.
@@ -96,19 +102,63 @@ impl Statements {
     /// # Errors
     /// `RESOURCE_EXHAUSTED`.
     pub(crate) fn keep_waiting(&self, owner: &Identity, waiting: Waiting) -> Result<Id, Status> {
-        self.keep(owner, Kept::Waiting(waiting))
+        let bytes = match &waiting {
+            Waiting::Query(query) => query.bytes(),
+            Waiting::Update(update) => update.bytes(),
+        };
+        self.keep(owner, bytes, Kept::Waiting(waiting))
     }
 
-    fn keep(&self, owner: &Identity, kept: Kept) -> Result<Id, Status> {
+    fn keep(&self, owner: &Identity, bytes: usize, kept: Kept) -> Result<Id, Status> {
         let id = Id::random()?;
         let mut all = self.all.lock();
         let own = all.values().filter(|entry| entry.owner == owner.name()).count();
         if all.len() >= self.max || own >= most_of(self.max) {
-            let message = "as many statements as are allowed are prepared or wait to be fetched: close prepared statements, and fetch answers or cancel them";
-            return Err(status::with_code(Code::ResourceExhausted, ErrorCode::TooMany, message));
+            return Err(too_many("as many statements as are allowed are prepared or wait to be fetched"));
         }
-        all.insert(id, Entry { owner: owner.name().to_owned(), used: Instant::now(), kept });
+        self.admit(&all, owner.name(), bytes)?;
+        all.insert(id, Entry { owner: owner.name().to_owned(), used: Instant::now(), bytes, kept });
         Ok(id)
+    }
+
+    /// Whether there is room for so many more bytes.
+    fn admit(&self, all: &HashMap<Id, Entry>, owner: &str, more: usize) -> Result<(), Status> {
+        let (mut taken, mut own) = (more, more);
+        for entry in all.values() {
+            taken = taken.saturating_add(entry.bytes);
+            own = own.saturating_add(if entry.owner == owner { entry.bytes } else { 0 });
+        }
+        if taken > self.bytes_max || own > most_of(self.bytes_max) {
+            return Err(too_many(
+                "the statements that are prepared or wait to be fetched take as much memory as is allowed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// From now on, a prepared statement runs with these parameters.
+    ///
+    /// # Errors
+    /// [`Gone`]; `RESOURCE_EXHAUSTED`, and then those from before stay.
+    pub(crate) fn bind(
+        &self,
+        owner: &Identity,
+        id: Option<Id>,
+        parameters: Parameters,
+    ) -> Result<Result<(), Status>, Gone> {
+        let mut all = self.all.lock();
+        let entry = own(&mut all, owner, id)?;
+        let Kept::Prepared(prepared) = &entry.kept else { return Err(Gone::Unknown) };
+        let (prepared, bytes) = (prepared.clone(), prepared.bytes(&parameters));
+        let before = std::mem::replace(&mut entry.bytes, 0);
+        let admitted = self.admit(&all, owner.name(), bytes);
+        let entry = own(&mut all, owner, id)?;
+        entry.used = Instant::now();
+        entry.bytes = if admitted.is_ok() { bytes } else { before };
+        if admitted.is_ok() {
+            prepared.bind(parameters);
+        }
+        Ok(admitted)
     }
 
     /// A prepared statement.
@@ -194,6 +244,11 @@ impl Statements {
     }
 }
 
+fn too_many(what: &str) -> Status {
+    let message = format!("{what}: close prepared statements, and fetch answers or cancel them");
+    status::with_code(Code::ResourceExhausted, ErrorCode::TooMany, &message)
+}
+
 /// The entry of a name, if it is of whoever asks for it.
 fn own<'a>(all: &'a mut HashMap<Id, Entry>, owner: &Identity, id: Option<Id>) -> Result<&'a mut Entry, Gone> {
     match id.and_then(|id| all.get_mut(&id)) {
@@ -247,7 +302,7 @@ mod tests {
 
     #[test]
     fn answers_are_fetched_once_and_unused_statements_go_away() {
-        let statements = Arc::new(Statements::new(4, Duration::ZERO));
+        let statements = Arc::new(Statements::new(4, usize::MAX, Duration::ZERO));
         let owner = identity("a");
         let update = || Waiting::Update(Update::new("DROP TABLE a", Arc::default()));
         let keep = || statements.keep_waiting(&owner, update()).map(Some);

@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::parameters::Incoming;
 use super::spool::Spool;
-use super::update::Done;
+use super::update::{Done, refused};
 use crate::call::guard::Admitted;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::door::{DOOR, Door};
@@ -138,11 +138,16 @@ pub(crate) async fn ingest(
     };
     let (sender, parts) = mpsc::channel(BATCHES_WAITING);
     let work = tokio::task::spawn_blocking({
-        let (door, held) = (door.clone(), admitted.clone());
+        let (door, identity, held) = (door.clone(), identity.clone(), admitted.clone());
         move || {
             // Until the load is done, whether or not its client waits for it.
             let _held = (held, place);
-            load(&door.options.upload_dir, &schema, parts, |rows| ingest.write(door.cache.blocking(), rows))
+            load(&door.options.upload_dir, &schema, parts, |rows| {
+                // What its token permits may have changed while the rows came.
+                let demanded = door.access.demand_again(DOOR, &identity, Right::Write, Some(&ingest.table));
+                demanded.map_err(|denied| refused(&denied))?;
+                ingest.write(door.cache.blocking(), rows)
+            })
         }
     });
     let mut next = Ok(first);

@@ -7,3 +7,4 @@ pub(crate) mod prepared;
 pub(crate) mod query;
 mod spool;
 pub(crate) mod update;
+mod work;

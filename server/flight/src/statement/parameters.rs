@@ -1,10 +1,13 @@
 //! Parameters that clients bind, and rows that they send: messages of Arrow, looked at before they are decoded.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayData, RecordBatch};
+use arrow::buffer::{Buffer, NullBuffer};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::root_as_message;
 use arrow_flight::FlightData;
@@ -19,6 +22,8 @@ use tonic::Status;
 
 use crate::status;
 
+/// Batches of parameters that are made one.
+const BATCHES_MAX: usize = 256;
 /// The most rows of parameters of one statement.
 const ROWS_MAX: usize = 1 << 20;
 
@@ -33,6 +38,13 @@ impl Parameters {
     /// How many times a statement runs with them.
     pub(crate) fn runs(&self) -> usize {
         self.batches.as_ref().map_or(1, |batches| batches.iter().map(RecordBatch::num_rows).sum())
+    }
+
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let mut seen = HashSet::new();
+        let columns = self.batches.iter().flatten().flat_map(RecordBatch::columns);
+        columns.map(|column| column_bytes(&column.to_data(), &mut seen)).sum()
     }
 
     /// The values of a run.
@@ -64,11 +76,32 @@ impl Parameters {
                 )));
             }
             batches.push(batch);
+            if batches.len() == BATCHES_MAX {
+                batches = joined(batches)?;
+            }
         }
+        let batches = joined(batches)?;
         // Without columns there are no parameters.
         let is_none = incoming.schema().is_none_or(|schema| schema.fields().is_empty());
         Ok(Self { batches: (!is_none).then_some(batches) })
     }
+}
+
+/// Batches as one: each of many small ones takes far more than its rows do.
+fn joined(batches: Vec<RecordBatch>) -> std::result::Result<Vec<RecordBatch>, Status> {
+    let [first, _, ..] = &*batches else { return Ok(batches) };
+    let joined = concat_batches(first.schema_ref(), &batches);
+    let joined =
+        joined.map_err(|error| status::invalid(format!("the parameters cannot be kept: {error}")))?;
+    Ok(vec![joined])
+}
+
+/// Bytes of a column. Columns that came in one message share its bytes, which count once.
+fn column_bytes(column: &ArrayData, seen: &mut HashSet<usize>) -> usize {
+    let nulls = column.nulls().map(NullBuffer::buffer);
+    let own = column.buffers().iter().chain(nulls).filter(|of| seen.insert(of.data_ptr().addr().get()));
+    let own: usize = own.map(Buffer::capacity).sum();
+    own + column.child_data().iter().map(|child| column_bytes(child, seen)).sum::<usize>()
 }
 
 fn values(batch: &RecordBatch, row: usize) -> Result<Vec<Value>> {
@@ -172,5 +205,14 @@ mod tests {
         assert_eq!(some.runs(), 3);
         assert_eq!(some.values(2).unwrap(), [Value::Int(3), Value::Null]);
         assert_eq!(Parameters { batches: Some(Vec::new()) }.runs(), 0);
+        let joined = joined(some.batches.unwrap()).unwrap();
+        assert_eq!(joined.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [3], "many become one");
+        // What columns share counts once.
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
+        let twice = RecordBatch::try_from_iter([("1", ids.slice(0, 990)), ("2", ids.slice(10, 990))]);
+        let bytes = |batch| Parameters { batches: Some(vec![batch]) }.bytes();
+        let once = bytes(RecordBatch::try_from_iter([("1", ids)]).unwrap());
+        assert!(once >= 8000, "{once}");
+        assert_eq!(once, bytes(twice.unwrap()));
     }
 }

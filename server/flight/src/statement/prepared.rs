@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parking_lot::Mutex;
-use pillion::{ErrorCode, Value, modifies};
+use pillion::modifies;
 use pillion_access::{Identity, Right};
 use pillion_rows::{numbered, parameters};
 use tonic::Status;
@@ -13,6 +13,9 @@ use super::parameters::Parameters;
 use crate::call::guard::Admitted;
 use crate::door::{DOOR, Door};
 use crate::status;
+
+/// Bytes that the plan of a short statement takes, about.
+pub(crate) const STATEMENT_LEN: usize = 64 << 10;
 
 /// A statement: its text, and its plan if it was planned before.
 #[derive(Clone, Debug)]
@@ -32,6 +35,12 @@ impl Statement {
     }
 }
 
+/// Bytes that a statement takes beside its parameters, about.
+pub(crate) fn text_bytes(text: &str) -> usize {
+    // Its plan has what the text has, in several places.
+    STATEMENT_LEN.saturating_add(text.len().saturating_mul(4))
+}
+
 /// A statement that a client prepared.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -39,7 +48,7 @@ pub(crate) struct Prepared {
     /// Columns of its answers, if they are known.
     pub(crate) answers: Option<SchemaRef>,
     /// Types of its parameters.
-    pub(crate) takes: Schema,
+    pub(crate) takes: SchemaRef,
     /// The parameters that were bound last.
     bound: Mutex<Arc<Parameters>>,
 }
@@ -58,8 +67,9 @@ impl Prepared {
         let mut statement = Statement::new(text);
         if statement.is_update {
             identity.demand_any_write(DOOR).map_err(|denied| status::denied(&denied))?;
-            // Planned when it runs: its parameters get types from the table then.
-            return Ok(Self::of(statement, None, Schema::empty()));
+            // Planned when it runs: its parameters get types from the table then. Drivers ask how many there are.
+            let takes = fields(parameters(&statement.text), None);
+            return Ok(Self::of(statement, None, takes));
         }
         identity.demand_any_read(DOOR).map_err(|denied| status::denied(&denied))?;
         let (cache, who, asked) = (door.cache.clone(), identity.clone(), statement.text.clone());
@@ -74,8 +84,13 @@ impl Prepared {
         Ok(Self::of(statement, answers, takes))
     }
 
-    fn of(statement: Statement, answers: Option<SchemaRef>, takes: Schema) -> Self {
+    fn of(statement: Statement, answers: Option<SchemaRef>, takes: SchemaRef) -> Self {
         Self { statement, answers, takes, bound: Mutex::default() }
+    }
+
+    /// Bytes that it takes with these parameters.
+    pub(crate) fn bytes(&self, parameters: &Parameters) -> usize {
+        text_bytes(&self.statement.text).saturating_add(parameters.bytes())
     }
 
     /// From now on, it runs with these parameters.
@@ -92,7 +107,7 @@ impl Prepared {
 struct Planned {
     plan: Option<pillion::Prepared>,
     answers: Option<SchemaRef>,
-    takes: Schema,
+    takes: SchemaRef,
 }
 
 /// Plans a statement. Whoever may not read all tables is told nothing that depends on the others.
@@ -103,28 +118,17 @@ fn planned(cache: &pillion::Cache, identity: &Identity, text: &str) -> pillion::
         return Ok(Planned { answers: plan.schema(), plan: Some(plan), takes });
     }
     let readable = cache.snapshot()?.only_tables(|table| identity.may(Right::Read, Some(table)))?;
-    let count = parameters(text);
-    let answers = match readable.sql(text, &vec![Value::Null; count]) {
-        Ok(batches) => Some(batches.schema().clone()),
-        // A null may be no value that the statement takes; then its columns are not known before it runs.
-        Err(error)
-            if count > 0 && matches!(error.code(), ErrorCode::InvalidParameter | ErrorCode::Execution) =>
-        {
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    // All of its tables may be read, so its types show nothing else.
-    let types = answers.as_ref().and_then(|_| cache.prepare(text).ok()?.parameter_types());
-    Ok(Planned { plan: None, answers, takes: fields(count, types) })
+    let plan = readable.prepare(text)?;
+    let takes = fields(plan.parameters(), plan.parameter_types());
+    Ok(Planned { plan: None, answers: plan.schema(), takes })
 }
 
 /// The parameters as columns. A type that is not known is a text, which becomes what the statement compares it with.
-fn fields(count: usize, types: Option<Vec<Option<DataType>>>) -> Schema {
+fn fields(count: usize, types: Option<Vec<Option<DataType>>>) -> SchemaRef {
     let mut types = types.unwrap_or_default();
     types.resize(count, None);
     let named = types.into_iter().enumerate();
     let fields =
         named.map(|(index, of)| Field::new(format!("${}", index + 1), of.unwrap_or(DataType::Utf8), true));
-    Schema::new(fields.collect::<Vec<_>>())
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -1,27 +1,29 @@
-//! Queries: begun for whoever asks, and run once for each row of parameters.
+//! Queries: planned for whoever asks, and run once for each row of parameters.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use pillion::{Batches, Cache, Error, ErrorCode, Snapshot};
-use pillion_access::{Identity, Permissions, Right};
+use pillion::{Batches, Error, ErrorCode, Snapshot};
+use pillion_access::{Access, Identity, Right};
 use pillion_door::said::Said;
 use tonic::Status;
 
 use super::parameters::Parameters;
-use super::prepared::Statement;
+use super::prepared::{Statement, text_bytes};
+use super::update::refused;
 use crate::call::guard::Admitted;
 use crate::door::{DOOR, Door};
 use crate::status;
 
-/// A query that was begun. Its rows are read at one version, also for several rows of parameters.
+/// A query that was planned; it runs once its rows are fetched. They are of one version, also for several rows of parameters.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) schema: SchemaRef,
     /// What its answer says of itself.
     pub(crate) said: Said,
-    /// What whoever asked was permitted.
-    permissions: Permissions,
+    /// Whoever asked, with what was permitted then.
+    identity: Identity,
+    access: Arc<Access>,
     statement: Statement,
     parameters: Arc<Parameters>,
     /// `None` if the newest version is read, and there is one run.
@@ -33,7 +35,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Begins a query for whoever asks.
+    /// Plans a query for whoever asks.
     ///
     /// # Errors
     /// Those of planning; `PERMISSION_DENIED`.
@@ -53,19 +55,19 @@ impl Query {
         // Planning takes a fraction of a millisecond, and lookups no more; it goes on if the client goes away, and keeps its place.
         let begun = tokio::task::spawn_blocking(move || {
             let _held = held;
-            Self::begin_now(door.cache.blocking(), &identity, statement, parameters)
+            Self::begin_now(&door, identity, statement, parameters)
         });
         let begun = begun.await.map_err(|_| status::defect("a thread that began a query panicked"))?;
         begun.map_err(|error| status::of(&error))
     }
 
     fn begin_now(
-        cache: &Cache,
-        identity: &Identity,
+        door: &Door,
+        identity: Identity,
         statement: Statement,
         parameters: Arc<Parameters>,
     ) -> pillion::Result<Self> {
-        let reads_all = identity.reads_all();
+        let (cache, reads_all) = (door.cache.blocking(), identity.reads_all());
         let mut statement = statement;
         if !reads_all {
             statement.plan = None;
@@ -84,7 +86,8 @@ impl Query {
         Ok(Self {
             schema: first.schema().clone(),
             said: Said::of_batches(&first, cache.way()),
-            permissions: identity.permissions().clone(),
+            identity,
+            access: door.access.clone(),
             statement,
             parameters,
             snapshot,
@@ -93,9 +96,14 @@ impl Query {
         })
     }
 
+    /// Bytes that it takes while it waits.
+    pub(crate) fn bytes(&self) -> usize {
+        text_bytes(&self.statement.text).saturating_add(self.parameters.bytes())
+    }
+
     /// Whether whoever fetches it is permitted the same as when it was begun.
     pub(crate) fn is_for(&self, identity: &Identity) -> bool {
-        self.permissions == *identity.permissions()
+        self.identity.permissions() == identity.permissions()
     }
 
     /// Whether [`next_run`](Self::next_run) has to plan.
@@ -119,6 +127,11 @@ impl Query {
     }
 
     fn plan_run(&self, run: usize) -> pillion::Result<Batches> {
+        let now = self.access.identify_again(DOOR, &self.identity).map_err(|denied| refused(&denied))?;
+        if !self.is_for(&now) {
+            let message = "what the token permits has changed since the statement was sent: send it again";
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
         let snapshot = self.snapshot.as_ref();
         let snapshot = snapshot
             .ok_or_else(|| Error::new(ErrorCode::Internal, "a query of several runs has no version"))?;

@@ -3,21 +3,23 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetTables,
-    CommandPreparedStatementQuery, CommandStatementIngest, CommandStatementQuery, ProstMessageExt,
-    TicketStatementQuery,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, Any, CommandGetTables, CommandPreparedStatementQuery,
+    CommandStatementIngest, CommandStatementQuery, ProstMessageExt, TicketStatementQuery,
 };
-use arrow_flight::{FlightData, FlightDescriptor};
+use arrow_flight::{FlightData, FlightDescriptor, Ticket};
 use futures::{TryStreamExt, stream};
+use pillion_flight::FlightOptions;
 use prost::Message;
 use tonic::Code;
+use tonic::transport::Endpoint;
 
-use crate::support::{Client, PATIENCE, Served, soon};
+use crate::support::{Client, PATIENCE, Served, everything, listen, soon};
 
 /// What a client of HTTP/2 begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -301,4 +303,80 @@ fn a_door_closes_while_its_clients_are_there() {
     });
     assert!(rest > 20, "{rest} messages");
     server.stop(PATIENCE);
+}
+
+#[test]
+fn a_client_without_room_for_answers_gives_up_its_places_and_its_connection() {
+    let limit = |options: FlightOptions| {
+        options.requests_max(4).requests_waiting_max(0).read_timeout(Duration::from_millis(500))
+    };
+    let served = Served::limited(limit);
+    served.define_many();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.address())).unwrap();
+    let channel = runtime.block_on(endpoint.initial_stream_window_size(0).connect()).unwrap();
+    let frozen = Client::over(runtime, channel, None);
+    let mut answers = Vec::new();
+    for text in ["SELECT * FROM many", "SELECT * FROM many", "SELECT 1"] {
+        let (mut inner, request) = (frozen.inner.clone(), frozen.request(Ticket::new(query(text))));
+        answers.push(frozen.runtime.block_on(inner.do_get(request)).unwrap());
+    }
+    let mut other = served.client();
+    let begun = Instant::now();
+    while let Err(error) = other.sql("SELECT 1") {
+        assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+        assert!(begun.elapsed() < PATIENCE, "its places are not free");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    soon("its connection is closed", || served.server.as_ref().unwrap().connections() == 1);
+    drop(answers);
+}
+
+#[test]
+fn statements_that_are_kept_have_a_limit_in_bytes() {
+    let served = Served::limited(|options| options.request_bytes_max(1 << 20).statements_max(64));
+    let mut client = served.client();
+    let prepare = |client: &mut Client| {
+        let request =
+            ActionCreatePreparedStatementRequest { query: "SELECT $1".to_owned(), transaction_id: None };
+        let results = client.act("CreatePreparedStatement", request.as_any().encode_to_vec()).unwrap();
+        let prepared: ActionCreatePreparedStatementResult =
+            Any::decode(&*results[0]).unwrap().unpack().unwrap().unwrap();
+        prepared.prepared_statement_handle
+    };
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..120_000));
+    let rows = RecordBatch::try_from_iter([("1", ids)]).unwrap();
+    let mut bound = Vec::new();
+    let refused = loop {
+        let prepared_statement_handle = prepare(&mut client);
+        let command =
+            CommandPreparedStatementQuery { prepared_statement_handle: prepared_statement_handle.clone() };
+        match client.put(&command, vec![rows.clone()]) {
+            Ok(_) => bound.push(prepared_statement_handle),
+            Err(error) => break error,
+        }
+        assert!(bound.len() < 30, "each of them takes a megabyte");
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(bound.len() > 8, "{} were bound", bound.len());
+    // Room that is given back is there for others.
+    for _ in 0..2 {
+        let prepared_statement_handle = bound.pop().unwrap();
+        let close = ActionClosePreparedStatementRequest { prepared_statement_handle };
+        client.act("ClosePreparedStatement", close.as_any().encode_to_vec()).unwrap();
+    }
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: prepare(&mut client) };
+    client.put(&command, vec![rows]).unwrap();
+}
+
+#[test]
+fn strangers_are_told_nothing_and_sent_away() {
+    let served = Served::with(FlightOptions::new(listen()), &[("all", everything())], None);
+    let mut stranger = served.client();
+    for _ in 0..32 {
+        let error = stranger.info_of(query("SELECT 1")).unwrap_err();
+        assert_eq!(error.code(), Code::Unauthenticated);
+        assert!(!error.metadata().contains_key("pillion-version"), "{error:?}");
+    }
+    soon("its connection is closed", || served.server.as_ref().unwrap().connections() == 0);
 }

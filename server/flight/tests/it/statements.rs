@@ -70,7 +70,7 @@ fn a_query_answers_with_all_types_and_says_what_it_is() {
         "{said}"
     );
     assert_eq!((info.total_records, info.total_bytes), (-1, -1));
-    assert!(info.endpoint[0].location.is_empty() && info.endpoint[0].expiration_time.is_some());
+    assert!(info.endpoint[0].location.is_empty() && info.endpoint[0].expiration_time.is_none());
     assert_eq!(client.get(ticket(&info)).unwrap().rows().num_rows(), 1);
     let request = client.request(FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
     let schema: SchemaResult =
@@ -87,6 +87,8 @@ fn an_answer_without_rows_has_its_columns() {
     let values = client.sql("SELECT arrow_cast('a', 'Dictionary(Int32, Utf8)') AS d, NULL AS n").unwrap();
     assert_eq!(*values.schema.field(0).data_type(), DataType::Utf8, "dictionaries are decoded");
     assert_eq!(values.texts(0), ["a"]);
+    let prepared = prepare(&mut client, "SELECT arrow_cast('a', 'Dictionary(Int32, Utf8)') AS d");
+    assert_eq!(*decoded(&prepared.dataset_schema).field(0).data_type(), DataType::Utf8, "as they are sent");
 }
 
 #[test]

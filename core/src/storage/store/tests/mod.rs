@@ -766,6 +766,31 @@ fn moves_are_held_until_somebody_waits_for_them() {
     });
 }
 
+/// Whoever gives a write up while another one has the table leaves no thread that waits.
+#[test]
+fn a_write_that_is_given_up_stops_waiting_for_its_table() {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(OsVfs)).unwrap();
+    store.create_table(shape(), SystemTime::now(), &mut rows([])).unwrap();
+    let table = store.state().table("numbers").unwrap().shape.id;
+    let lock = store.loading.of(table);
+    let held = lock.lock();
+    let canceller = crate::Canceller::default();
+    let refused = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            canceller.run(|| {
+                let rows = &mut rows([7]);
+                store.write(vec![Change::Rows { table, mode: WriteMode::Append, rows }], SystemTime::now())
+            })
+        });
+        canceller.cancel();
+        waits.join().unwrap().unwrap_err()
+    });
+    assert_eq!(refused.code(), ErrorCode::Cancelled);
+    drop(held);
+    assert_eq!(content(&store), Some(BTreeSet::new()));
+}
+
 /// More rows than a commit logs.
 const MANY: std::ops::Range<i64> = 0..40_000;
 
