@@ -10,7 +10,11 @@ use arrow::array::RecordBatch;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
+#[cfg(feature = "sidecar")]
+use futures::future::{Either, select};
 use futures::stream::{AbortHandle, AbortRegistration, Abortable, BoxStream};
+#[cfg(feature = "sidecar")]
+use futures_timer::Delay;
 
 use super::contain::{contain, panicked};
 use super::error::{planning, running};
@@ -124,11 +128,22 @@ impl BatchSource for QuerySource {
             Ok(None) => return Poll::Ready(None),
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
+        // Within a runtime this thread does not drive the timers of the query's runtime, whose own threads may all be in long work.
+        let drives_timers = tokio::runtime::Handle::try_current().is_err();
         // Made inside `drive`: the timer needs the runtime of the threads.
-        let in_time = async { tokio::time::timeout_at(deadline.into(), stream.next()).await };
+        let in_time = async {
+            if drives_timers {
+                return tokio::time::timeout_at(deadline.into(), stream.next()).await.ok();
+            }
+            let late = Delay::new(deadline.saturating_duration_since(Instant::now()));
+            match select(stream.next(), late).await {
+                Either::Left((next, _)) => Some(next),
+                Either::Right(_) => None,
+            }
+        };
         Poll::Ready(match drive(&threads, stack, in_time) {
-            Ok(Ok(next)) => next.map(|batch| batch.map_err(running)),
-            Ok(Err(_)) => return Poll::Pending,
+            Ok(Some(next)) => next.map(|batch| batch.map_err(running)),
+            Ok(None) => return Poll::Pending,
             Err(error) => Some(Err(error)),
         })
     }
