@@ -283,6 +283,8 @@ fn errors_of_the_cache_come_through_datafusion() {
     let definition =
         TableDefinition::new(one(0)).primary_key(["id"]).max_staleness(std::time::Duration::ZERO);
     cache.define_table("old", definition).unwrap();
+    // The clock that ages are read from has steps of some milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     let context = context(&cache, 1, false);
     let error = answer(&context, "SELECT * FROM old WHERE n > 3").unwrap_err();
     let DataFusionError::External(inner) = error.find_root() else { panic!("{error}") };
