@@ -188,7 +188,8 @@ impl CacheTable {
         }
         let Some(held) = held else { return Ok(Asked::Here(None)) };
         let is_partial = held.answers_partially();
-        if !is_covered && !may_be_partial && !(is_partial && execution.takes_partial) {
+        let takes_partial = may_be_partial || (is_partial && execution.takes_partial);
+        if !is_covered && !takes_partial {
             let or_partial = if is_partial { ", or make the catalog one of `partial` answers" } else { "" };
             return Err(external(held.not_covered(format_args!(
                 "{reason}: add that condition to it, or ask the source{or_partial}"

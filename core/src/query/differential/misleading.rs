@@ -7,8 +7,11 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use super::oracle::Answer;
 use crate::{Cache, CacheOptions, TableDefinition};
 
+/// The name of a column, and its value in each row.
+type Column<'a> = (&'a str, &'a dyn Fn(i64) -> Option<i64>);
+
 /// A table of whole numbers, some of which may be missing.
-fn rows(columns: &[(&str, &dyn Fn(i64) -> Option<i64>)], range: std::ops::Range<i64>) -> RecordBatch {
+fn rows(columns: &[Column<'_>], range: std::ops::Range<i64>) -> RecordBatch {
     let columns = columns.iter().map(|(name, value)| {
         let values: ArrayRef = Arc::new(range.clone().map(value).collect::<Int64Array>());
         (*name, values, true)
@@ -42,7 +45,7 @@ fn check(define: &dyn Fn(&Cache), cases: &[(&str, &[&[i64]])]) {
 fn smallest_and_largest_values_of_several_columns_are_found_together() {
     let define = |cache: &Cache| {
         let part = |range| {
-            let columns: [(&str, &dyn Fn(i64) -> Option<i64>); 3] =
+            let columns: [Column<'_>; 3] =
                 [("id", &Some), ("v", &Some), ("n", &|id| (id >= 25_000).then_some(id % 100))];
             rows(&columns, range)
         };
@@ -70,7 +73,7 @@ fn smallest_and_largest_values_of_several_columns_are_found_together() {
 #[test]
 fn columns_of_the_same_name_are_not_confused() {
     let define = |cache: &Cache| {
-        let define = |name: &str, columns: &[(&str, &dyn Fn(i64) -> Option<i64>)], count| {
+        let define = |name: &str, columns: &[Column<'_>], count| {
             cache.define_table(name, TableDefinition::new(rows(columns, 0..count))).unwrap();
         };
         define("orders", &[("id", &Some), ("amount", &|id| Some(1_000_000 + id))], 40_000);
@@ -111,7 +114,7 @@ fn columns_of_the_same_name_are_not_confused() {
 #[test]
 fn rows_that_a_limit_counts_are_not_left_out_below_it() {
     let define = |cache: &Cache| {
-        let columns: [(&str, &dyn Fn(i64) -> Option<i64>); 2] = [("id", &Some), ("v", &|id| Some(id % 10))];
+        let columns: [Column<'_>; 2] = [("id", &Some), ("v", &|id| Some(id % 10))];
         let definition = TableDefinition::new(rows(&columns, 1..5_001)).primary_key(["id"]).sort_by(["id"]);
         cache.define_table("t", definition).unwrap();
     };
