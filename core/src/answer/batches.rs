@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 
 use super::certificate::Certificate;
 use super::observed::Observed;
+use crate::blocking::wanted;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::{Freshness, Tier, Version};
 
@@ -79,7 +80,8 @@ impl Canceller {
         }
 
         let _restore = Restore(CURRENT.replace(Some(self.clone())));
-        work()
+        let asked = self.clone();
+        wanted::while_wanted(Box::new(move || asked.is_cancelled()), work)
     }
 
     /// The canceller of the work that this thread does now.

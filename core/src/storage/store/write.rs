@@ -14,7 +14,7 @@ use super::merge::is_full;
 use super::plan::Plan;
 use super::replaced::Replaced;
 use super::{Store, dropped};
-use crate::answer::batches::Canceller;
+use crate::blocking::wanted;
 use crate::storage::batch::batch_len;
 use crate::storage::catalog::state::State;
 use crate::storage::format::RECORD_BODY_MAX;
@@ -54,7 +54,7 @@ fn lock_if_wanted<'a>(lock: &'a Mutex<()>, check: &dyn Fn() -> Result<()>) -> Re
 /// # Errors
 /// [`ErrorCode::Cancelled`] if whoever asked for the work of this thread gave it up.
 fn refuse_if_given_up() -> Result<()> {
-    match Canceller::is_current_cancelled() {
+    match wanted::is_given_up() {
         false => Ok(()),
         true => Err(Error::new(ErrorCode::Cancelled, "the write was given up before it was committed")),
     }
