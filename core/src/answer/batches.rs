@@ -17,7 +17,6 @@ use futures::stream::BoxStream;
 
 use super::certificate::Certificate;
 use super::observed::Observed;
-use crate::blocking::wanted;
 use crate::types::error::{Error, ErrorCode, Result};
 use crate::types::version::{Freshness, Tier, Version};
 
@@ -80,8 +79,7 @@ impl Canceller {
         }
 
         let _restore = Restore(CURRENT.replace(Some(self.clone())));
-        let asked = self.clone();
-        wanted::while_wanted(Box::new(move || asked.is_cancelled()), work)
+        work()
     }
 
     /// The canceller of the work that this thread does now.

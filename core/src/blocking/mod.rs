@@ -3,4 +3,3 @@
 pub(crate) mod brief;
 pub(crate) mod scope;
 pub(crate) mod threads;
-pub(crate) mod wanted;

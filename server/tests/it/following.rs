@@ -46,11 +46,13 @@ fn transfers(count: u32, seed: u32) -> String {
             let from = (number * 7 + seed) % ACCOUNTS + 1;
             let to = (number * 11 + seed * 3 + 1) % ACCOUNTS + 1;
             let to = if to == from { from % ACCOUNTS + 1 } else { to };
-            format!(
-                "BEGIN; UPDATE accounts SET balance = balance - 5, moves = moves + 1 WHERE id = {from}; \
-                 UPDATE accounts SET balance = balance + 5, moves = moves + 1 WHERE id = {to}; \
-                 INSERT INTO moves (amount) VALUES (5); COMMIT; "
-            )
+            // Always the account with the smaller number first, so that no two transactions wait for each other.
+            let mut changes = [(from, "- 5"), (to, "+ 5")];
+            changes.sort_unstable();
+            let [one, other] = changes.map(|(id, change)| {
+                format!("UPDATE accounts SET balance = balance {change}, moves = moves + 1 WHERE id = {id}; ")
+            });
+            format!("BEGIN; {one}{other}INSERT INTO moves (amount) VALUES (5); COMMIT; ")
         })
         .collect()
 }

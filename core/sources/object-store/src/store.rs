@@ -1,5 +1,6 @@
 //! A store that was reached: listings and ranges of files, and what its errors mean.
 
+use std::error::Error as _;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -208,13 +209,23 @@ impl Store {
         Error::new(code, format!("`{name}` {what}: {}", self.shown_error(error)))
     }
 
-    /// What an error says, without secrets and without the page that some servers send along.
+    /// What an error says, with its cause, without secrets and without the page that some servers send along.
     fn shown_error(&self, error: &object_store::Error) -> String {
         let said = error.to_string();
         let lower = said.to_ascii_lowercase();
         let page = ["<!doctype html", "<html"].iter().filter_map(|tag| lower.find(tag)).min();
         let said = said.get(..page.unwrap_or(said.len())).unwrap_or(&said);
-        hide(&self.opened.secrets, said.trim_end_matches([' ', ':', '\n', '\r']))
+        let said = said.trim_end_matches([' ', ':', '\n', '\r']);
+        // The message of a request that could not be sent does not say why: an unknown certificate, a closed port.
+        let cause = std::iter::successors(error.source(), |&error: &&(dyn std::error::Error + 'static)| {
+            error.source()
+        })
+        .last();
+        match cause.map(ToString::to_string).filter(|cause| page.is_none() && !said.contains(cause.as_str()))
+        {
+            Some(cause) => hide(&self.opened.secrets, &format!("{said}: {cause}")),
+            None => hide(&self.opened.secrets, said),
+        }
     }
 }
 

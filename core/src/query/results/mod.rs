@@ -173,8 +173,8 @@ impl Results {
         source: QuerySource,
     ) -> Box<dyn BatchSource> {
         match keeper {
-            // What a source gave is not of the versions of the tables.
-            Some(keeper) if info.tier == Tier::Local => {
+            // What a source gave is not of the versions of the tables, and what one read may lack another one may not.
+            Some(keeper) if info.tier == Tier::Local && info.certificate.is_complete() => {
                 Box::new(Keeping::new(self.clone(), keeper, (schema.clone(), info.clone()), source))
             }
             _ => Box::new(source),

@@ -14,7 +14,6 @@ use super::merge::is_full;
 use super::plan::Plan;
 use super::replaced::Replaced;
 use super::{Store, dropped};
-use crate::blocking::wanted;
 use crate::storage::batch::batch_len;
 use crate::storage::catalog::state::State;
 use crate::storage::format::RECORD_BODY_MAX;
@@ -48,15 +47,6 @@ fn lock_if_wanted<'a>(lock: &'a Mutex<()>, check: &dyn Fn() -> Result<()>) -> Re
         if let Some(held) = lock.try_lock_for(LOCK_PAUSE) {
             return Ok(held);
         }
-    }
-}
-
-/// # Errors
-/// [`ErrorCode::Cancelled`] if whoever asked for the work of this thread gave it up.
-fn refuse_if_given_up() -> Result<()> {
-    match wanted::is_given_up() {
-        false => Ok(()),
-        true => Err(Error::new(ErrorCode::Cancelled, "the write was given up before it was committed")),
     }
 }
 
@@ -146,7 +136,20 @@ impl Store {
     /// # Errors
     /// Those of a load and of a commit. Everything is then as before.
     pub(crate) fn write(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Version> {
-        let state = self.prepare_and_log(changes, as_of)?;
+        self.write_if_wanted(changes, as_of, &|| Ok(()))
+    }
+
+    /// As [`write`](Self::write). `check` fails when nobody wants the changes any more; it is asked while this waits for others.
+    ///
+    /// # Errors
+    /// That of `check`, and as [`write`](Self::write).
+    pub(crate) fn write_if_wanted(
+        &self,
+        changes: Vec<Change<'_>>,
+        as_of: SystemTime,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Version> {
+        let state = self.prepare_and_log(changes, as_of, check)?;
         self.finish(&state)?;
         Ok(state.version)
     }
@@ -175,7 +178,7 @@ impl Store {
             let mut read = read(&newest)?;
             let changes = changes(&mut read);
             check()?;
-            if changes.is_empty() { Ok(newest) } else { self.log_changes(changes, as_of, Some(table)) }
+            if changes.is_empty() { Ok(newest) } else { self.log_changes(changes, as_of, Some(table), check) }
         });
         drop(held);
         if logged.is_err() {
@@ -187,9 +190,14 @@ impl Store {
         Ok(state.version)
     }
 
-    fn prepare_and_log(&self, changes: Vec<Change<'_>>, as_of: SystemTime) -> Result<Arc<State>> {
+    fn prepare_and_log(
+        &self,
+        changes: Vec<Change<'_>>,
+        as_of: SystemTime,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Arc<State>> {
         let _directory = self.hold()?;
-        self.log_changes(changes, as_of, None)
+        self.log_changes(changes, as_of, None, check)
     }
 
     /// Reads and logs changes. `held`: the table whose lock the caller holds.
@@ -198,6 +206,7 @@ impl Store {
         changes: Vec<Change<'_>>,
         as_of: SystemTime,
         held: Option<u64>,
+        check: &dyn Fn() -> Result<()>,
     ) -> Result<Arc<State>> {
         // Checked before rows of other changes are read and written.
         let len: usize = changes.iter().map(Change::record_len).sum();
@@ -237,8 +246,7 @@ impl Store {
         // Taken in the order of their numbers, so that two commits never wait for each other.
         let free = tables.iter().filter(|&&table| Some(table) != held);
         let locks: Vec<_> = free.map(|&table| self.loading.of(table)).collect();
-        let loading: Vec<_> =
-            locks.iter().map(|lock| lock_if_wanted(lock, &refuse_if_given_up)).collect::<Result<_>>()?;
+        let loading: Vec<_> = locks.iter().map(|lock| lock_if_wanted(lock, check)).collect::<Result<_>>()?;
         let bytes =
             adds_rows.then(|| ready.iter().map(Ready::segment_bytes).sum::<u64>() + inline_bytes as u64);
         let logged = self.log_prepared(ready, &touched, bytes, as_of);

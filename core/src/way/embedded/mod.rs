@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use arrow::datatypes::SchemaRef;
 
 use self::background::Background;
-use crate::answer::batches::Batches;
+use crate::answer::batches::{Batches, Canceller};
 use crate::answer::certificate::Certificate;
 use crate::answer::row::Row;
 use crate::coverage::{Held, Upstream};
@@ -365,7 +365,11 @@ impl Writer for Embedded {
             changes.into_iter().map(|change| self.open_change(change)).collect::<Result<_>>()?;
         let uncovered = self.uncovered(&opened)?;
         opened.extend(uncovered);
-        store.write(opened.iter_mut().map(Opened::change).collect(), as_of)
+        let changes = opened.iter_mut().map(Opened::change).collect();
+        store.write_if_wanted(changes, as_of, &|| match Canceller::is_current_cancelled() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorCode::Cancelled, "the write was given up before it was committed")),
+        })
     }
 
     fn execute(&self, text: &str, parameters: &[Value], permitted: Option<&Permitted>) -> Result<Executed> {

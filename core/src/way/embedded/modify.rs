@@ -108,7 +108,7 @@ impl Embedded {
             modification => {
                 let mut change = self.opened(&state, modification)?;
                 let Some(opened) = &mut change.opened else { return Ok(Executed::new(0, state.version)) };
-                let version = store.write(vec![opened.change()], as_of)?;
+                let version = store.write_if_wanted(vec![opened.change()], as_of, &refuse_if_cancelled)?;
                 Ok(Executed::new(change.rows.load(Ordering::Relaxed), version))
             }
         }

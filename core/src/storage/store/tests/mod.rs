@@ -775,15 +775,18 @@ fn a_write_that_is_given_up_stops_waiting_for_its_table() {
     let table = store.state().table("numbers").unwrap().shape.id;
     let lock = store.loading.of(table);
     let held = lock.lock();
-    let canceller = crate::Canceller::default();
+    let is_wanted = AtomicBool::new(true);
+    let check = || match is_wanted.load(Ordering::Relaxed) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorCode::Cancelled, "as the test said")),
+    };
     let refused = std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
-            canceller.run(|| {
-                let rows = &mut rows([7]);
-                store.write(vec![Change::Rows { table, mode: WriteMode::Append, rows }], SystemTime::now())
-            })
+            let rows = &mut rows([7]);
+            let change = Change::Rows { table, mode: WriteMode::Append, rows };
+            store.write_if_wanted(vec![change], SystemTime::now(), &check)
         });
-        canceller.cancel();
+        is_wanted.store(false, Ordering::Relaxed);
         waits.join().unwrap().unwrap_err()
     });
     assert_eq!(refused.code(), ErrorCode::Cancelled);
